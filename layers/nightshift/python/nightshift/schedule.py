@@ -30,6 +30,7 @@ NOT_OVER_BY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _MINUTE = dt.timedelta(minutes=1)
 _MOMENT = dt.timedelta.resolution
 
+_CRON = re.compile(r"cron\((?P<fields>[^()]*)\)")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _DAY = f"(?:{'|'.join(_WEEKDAYS)})"
 _DAY_OF_WEEK = re.compile(rf"\*|L|{_DAY}L|{_DAY}#[1-5]|{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)*")
@@ -48,7 +49,7 @@ _FIELDS = (
 
 
 class ScheduleError(ValueError):
-    """A schedule that cannot be meant, or an instant without a time zone. The message is one line and has the remedy."""
+    """A schedule that cannot be meant, or an instant without a time zone. The message is one line with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,8 @@ class Schedule:
             ScheduleError: not an expression that EventBridge takes, one that means something else than it seems to,
                 or one that never fires.
         """
-        head, _, tail = text.strip().partition("(")
-        schedule = cls(f"{head}({' '.join(tail.upper().split())}".replace("( ", "(").replace(" )", ")"))
         try:
+            schedule = cls(f"cron({' '.join(_fields(text))})")
             _compiled(schedule.expression)
         except ScheduleError as error:
             raise ScheduleError(f"schedule {text!r}: {error}") from None
@@ -158,9 +158,7 @@ class Schedule:
 def _on_calendar(instant: dt.datetime) -> dt.datetime:
     """The instant in UTC, moved to the nearest end of the AWS calendar if it lies outside."""
     if instant.utcoffset() is None:
-        raise ScheduleError(
-            f"{instant.isoformat()} has no time zone: pass an aware datetime, such as datetime.now(UTC)"
-        )
+        raise ScheduleError(f"{instant.isoformat()} has no time zone: pass an aware datetime, such as now(UTC)")
     return min(max(instant, CALENDAR_START - _MINUTE), CALENDAR_END).astimezone(dt.UTC)
 
 
@@ -178,9 +176,7 @@ def _compiled(expression: str) -> "AwsCroniter":
         both = "both day fields are ?" if day_of_week == "?" else "day-of-month and day-of-week are both set"
         raise ScheduleError(f"{both}: put ? in exactly one of them, the one that does not matter")
     if day_of_month == "LW":
-        raise ScheduleError(
-            "AWS does not document LW (last weekday): write L (last day of the month) or FRIL in day-of-week"
-        )
+        raise ScheduleError("LW (last working day) is not in AWS's syntax: write L (last day) or FRIL in day-of-week")
     if day_of_week != "?":
         _check_day_of_week(day_of_week)
         day_of_week = "SAT" if day_of_week == "L" else day_of_week  # the library takes a lone L for no day at all
@@ -193,17 +189,18 @@ def _compiled(expression: str) -> "AwsCroniter":
     return cron
 
 
-def _fields(expression: str) -> list[str]:
-    if expression.startswith("rate("):
+def _fields(text: str) -> list[str]:
+    if text.strip().startswith("rate("):
         raise ScheduleError(
-            "rate() counts from the rule's creation, so its times are not aligned to the clock and not known beforehand: "
+            "rate() counts from the creation of the rule, so it is not aligned to the clock: "
             "write a cron, such as cron(0/15 * * * ? *) for every 15 minutes"
         )
-    if not (expression.startswith("cron(") and expression.endswith(")")):
+    match = _CRON.fullmatch(text.strip())
+    if match is None:
         raise ScheduleError("not a cron expression: write cron(...) around six fields, such as cron(0 2 * * ? *)")
-    fields = expression.removeprefix("cron(").removesuffix(")").split()
+    fields = match["fields"].upper().split()
     if len(fields) != 6:
-        origin = {5: " (Unix form: the year is missing)", 7: " (Quartz form: drop the seconds)"}.get(len(fields), "")
+        origin = {5: " (as on Unix, without a year)", 7: " (as in Quartz, with seconds)"}.get(len(fields), "")
         raise ScheduleError(
             f"{len(fields)} fields{origin}: "
             "write six, minute hour day-of-month month day-of-week year, such as cron(0 2 * * ? *)"
@@ -214,16 +211,17 @@ def _fields(expression: str) -> list[str]:
 def _check_day_of_week(field: str) -> None:
     if _DAY_OF_WEEK.fullmatch(field):
         return
-    for_aws, for_unix = (
-        _WEEKDAY_DIGIT.sub(lambda digit: _WEEKDAYS[(int(digit[0]) - first) % 7], field)  # noqa: B023 - used at once
-        for first in (1, 0)
-    )
+    for_aws, for_unix = _with_names(field, sunday=1), _with_names(field, sunday=0)
     if not _DAY_OF_WEEK.fullmatch(for_unix):
         raise ScheduleError(f"day-of-week {field!r} is not valid: {_WEEKDAY_REMEDY}")
     meant = f"{for_unix} if Sunday is 0 as on Unix"
     if "0" not in field:
         meant = f"{for_aws} if Sunday is 1 as on AWS, {meant}"
     raise ScheduleError(f"day-of-week {field!r} has digits, which AWS and Unix count differently: write {meant}")
+
+
+def _with_names(field: str, *, sunday: int) -> str:
+    return _WEEKDAY_DIGIT.sub(lambda digit: _WEEKDAYS[(int(digit[0]) - sunday) % 7], field)
 
 
 def _years(part: str) -> range:
