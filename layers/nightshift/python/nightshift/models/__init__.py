@@ -1,0 +1,86 @@
+"""Every table as a model: the application's by domain, the ledger, and what the jobs write for themselves."""
+
+from nightshift.models.administration import License, Subscription, SubscriptionEvent, expiring_credentials
+from nightshift.models.audit import AuditArchive, AuditLog
+from nightshift.models.base import NIGHTSHIFT_SCHEMA, Base
+from nightshift.models.community import Collaborator, Idea, Project, Upload, Upvote
+from nightshift.models.identity import (
+    ApiKey,
+    AuthToken,
+    Certificate,
+    ConsentRecord,
+    DataRequest,
+    Invitation,
+    LoginAttempt,
+    Organization,
+    PushToken,
+    User,
+    UserPreferences,
+    UserSession,
+)
+from nightshift.models.ledger import OPEN_STATES, OUTCOMES, Attempt, QuarantinedItem, RegisteredJob, RunRecord, job_runs
+from nightshift.models.operations import (
+    Alert,
+    Backup,
+    ErasureRecord,
+    HealthCheck,
+    MetricFinding,
+    MetricRollup,
+    Notification,
+    Report,
+)
+from nightshift.models.productivity import FeatureEvent, Goal, RequestStats, TimerSession, UserActivityDay
+from nightshift.models.tracking import AnnualSummary, CachedMetric, PaymentRecord, ReminderEvent, YearlySnapshot
+
+__all__ = [
+    "NIGHTSHIFT_SCHEMA",
+    "OPEN_STATES",
+    "OUTCOMES",
+    "Alert",
+    "AnnualSummary",
+    "ApiKey",
+    "Attempt",
+    "AuditArchive",
+    "AuditLog",
+    "AuthToken",
+    "Backup",
+    "Base",
+    "CachedMetric",
+    "Certificate",
+    "Collaborator",
+    "ConsentRecord",
+    "DataRequest",
+    "ErasureRecord",
+    "FeatureEvent",
+    "Goal",
+    "HealthCheck",
+    "Idea",
+    "Invitation",
+    "License",
+    "LoginAttempt",
+    "MetricFinding",
+    "MetricRollup",
+    "Notification",
+    "Organization",
+    "PaymentRecord",
+    "Project",
+    "PushToken",
+    "QuarantinedItem",
+    "RegisteredJob",
+    "ReminderEvent",
+    "Report",
+    "RequestStats",
+    "RunRecord",
+    "Subscription",
+    "SubscriptionEvent",
+    "TimerSession",
+    "Upload",
+    "Upvote",
+    "User",
+    "UserActivityDay",
+    "UserPreferences",
+    "UserSession",
+    "YearlySnapshot",
+    "expiring_credentials",
+    "job_runs",
+]

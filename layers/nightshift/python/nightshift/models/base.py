@@ -1,0 +1,68 @@
+"""The declarative base of every table, the two schemas they live in, and the kinds of column they share."""
+
+import datetime as dt
+import uuid
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any
+
+from sqlalchemy import CHAR, CheckConstraint, DateTime, Double, ForeignKey, MetaData, Text, Uuid, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+NIGHTSHIFT_SCHEMA = "nightshift"
+"""What Nightshift writes for itself. What the application owns lives in the search path's first schema, `public`."""
+
+IN_NIGHTSHIFT = {"schema": NIGHTSHIFT_SCHEMA}
+
+# PostgreSQL's own default names, so that a schema written by hand and one written by the models are the same.
+NAMING_CONVENTION = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+}
+
+Timestamp = Annotated[dt.datetime, mapped_column(DateTime(timezone=True))]
+"""An instant: `timestamptz`, read and written as an aware `datetime`."""
+
+CreatedNow = Annotated[dt.datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+"""An instant that defaults to the database's clock. Jobs write their run's `now` instead."""
+
+UuidKey = Annotated[uuid.UUID, mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))]
+
+Json = Annotated[dict[str, Any], mapped_column(JSONB)]
+
+On = Annotated[bool, mapped_column(server_default=text("true"))]
+Off = Annotated[bool, mapped_column(server_default=text("false"))]
+
+Country = Annotated[str, mapped_column(CHAR(2))]
+"""ISO 3166-1 alpha-2."""
+
+Currency = Annotated[str, mapped_column(CHAR(3))]
+"""ISO 4217."""
+
+IpAddress = Annotated[IPv4Address | IPv6Address, mapped_column(INET)]
+
+OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
+"""The user whom the row belongs to: it goes when the user goes."""
+
+FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
+"""A user whom the row outlives: it forgets the user when the user goes."""
+
+OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
+
+
+def one_of(column: str, *values: str) -> CheckConstraint:
+    """The check that a text column holds one of a few words."""
+    return CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", name=column)
+
+
+class Base(DeclarativeBase):
+    """One metadata for all tables: the migrations, the erasure test and the grants read it."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy's own name, read once for each class
+        str: Text,
+        float: Double,
+        list[str]: ARRAY(Text),
+    }

@@ -1,0 +1,76 @@
+"""What people build together: projects, who takes part, who likes them, and the files they upload."""
+
+import uuid
+from typing import Annotated
+
+from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nightshift.models.base import Base, CreatedNow, FormerUserId, Off, OwnerId, Timestamp, UuidKey, one_of
+
+ProjectId = Annotated[uuid.UUID, mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))]
+
+
+class Project(Base):
+    """A project. Its people are its collaborators."""
+
+    __tablename__ = "projects"
+    __table_args__ = (Index("projects_image", "image_url", postgresql_where=text("image_url is not null")),)
+
+    id: Mapped[UuidKey]
+    title: Mapped[str]
+    image_url: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default="active")
+    is_featured: Mapped[Off]
+    created_at: Mapped[CreatedNow]
+    updated_at: Mapped[CreatedNow]
+
+
+class Collaborator(Base):
+    """A user's part in a project."""
+
+    __tablename__ = "collaborators"
+    __table_args__ = (one_of("role", "CREATOR", "CONTRIBUTOR", "ADVISOR"), Index("collaborators_user", "user_id"))
+
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True)
+    user_id: Mapped[OwnerId] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    created_at: Mapped[CreatedNow]
+
+
+class Upvote(Base):
+    """A user's vote for a project."""
+
+    __tablename__ = "upvotes"
+    __table_args__ = (Index("upvotes_project", "project_id"),)
+
+    user_id: Mapped[OwnerId] = mapped_column(primary_key=True)
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True)
+    created_at: Mapped[CreatedNow]
+
+
+class Idea(Base):
+    """An idea that is not a project yet."""
+
+    __tablename__ = "ideas"
+
+    id: Mapped[UuidKey]
+    creator_id: Mapped[OwnerId]
+    title: Mapped[str]
+    description: Mapped[str | None]
+    created_at: Mapped[CreatedNow]
+
+
+class Upload(Base):
+    """A file in the object store. The row names the object until the store has confirmed that it is gone."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("uploads_created", "created_at"),)
+
+    id: Mapped[UuidKey]
+    storage_key: Mapped[str] = mapped_column(unique=True)
+    filename: Mapped[str]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    uploader_id: Mapped[FormerUserId | None]
+    created_at: Mapped[CreatedNow]
+    deleting_at: Mapped[Timestamp | None]
