@@ -202,8 +202,8 @@ def _fields(text: str) -> list[str]:
     if len(fields) != 6:
         origin = {5: " (as on Unix, without a year)", 7: " (as in Quartz, with seconds)"}.get(len(fields), "")
         raise ScheduleError(
-            f"{len(fields)} fields{origin}: "
-            "write six, minute hour day-of-month month day-of-week year, such as cron(0 2 * * ? *)"
+            f"not six fields but {len(fields)}{origin}: "
+            "write minute hour day-of-month month day-of-week year, such as cron(0 2 * * ? *)"
         )
     return fields
 
