@@ -1,0 +1,81 @@
+"""`python -m local up`: the local AWS with the app deployed, until Ctrl-C."""
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import typer
+from rich.console import Console
+
+from local.aws import ACCOUNT, REGION, LocalAwsError
+from local.deploy import DeploymentError
+from local.machine import DATABASE, Machine, MachineBusyError, machine
+from local.postgres import PostgresError
+from local.terminal import deployment_display
+
+application = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+console = Console()
+
+FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@application.callback()
+def _commands() -> None:
+    """Nightshift on one machine."""
+
+
+@application.command()
+def up() -> None:
+    """Start PostgreSQL and AWS, deploy the app, and stay up until Ctrl-C."""
+    with ExitStack() as stack:
+        try:
+            with deployment_display(console) as report:
+                running = stack.enter_context(machine("up", report=report))
+        except FAILURES as error:
+            console.print(str(error), style="red", markup=False, highlight=False)
+            raise typer.Exit(1) from error
+        _show(running)
+        signal.pause()
+
+
+def _show(running: Machine) -> None:
+    script = running.write_variables()
+    console.print(
+        f"""
+AWS         {running.aws.endpoint}   (account {ACCOUNT}, region {REGION})
+PostgreSQL  {running.postgres.tcp_url(DATABASE).render_as_string(hide_password=False)}
+Logs        {running.aws.log}
+
+In another terminal:
+  source {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}
+  nightshift jobs
+  nightshift run cleanup-invitations --dry-run
+  aws lambda list-functions --query 'Functions[].FunctionName'
+  aws lambda invoke --function-name nightshift-cleanup-invitations result.json
+  aws events list-rules --query 'Rules[].[Name,ScheduleExpression,State]' --output table
+  aws logs tail --follow /aws/lambda/nightshift-cleanup-invitations
+
+Ctrl-C stops everything.""",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    for number in STOPPING:
+        signal.signal(number, _stop)
+    application()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Unwind every `with` block once; a second Ctrl-C does not disturb the stopping."""
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The whole of Nightshift on this machine: PostgreSQL, AWS and the deployed app, up inside a `with` block."""
+
+import fcntl
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.aws import ACCOUNT, REGION, LocalAws
+from local.deploy import PROJECT, Deployment
+from local.postgres import PostgresServer
+
+HOME = PROJECT / ".local"
+DATABASE = "postgres"
+SENDER = "nightshift@example.com"
+
+
+class MachineBusyError(Exception):
+    """Another command of the same name is running on this folder."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The running parts, and the outputs of the deployed stacks by stack name."""
+
+    postgres: PostgresServer
+    aws: LocalAws
+    deployment: Deployment
+    outputs: Mapping[str, Mapping[str, str]]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables with which the AWS CLI, boto3 and the command `nightshift` find this machine."""
+        return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(_database(self.postgres))}
+
+    def write_variables(self) -> Path:
+        """Write the variables as a shell script, for `source` in another terminal, and return its path."""
+        script = self.deployment.directory.parent / "environment"
+        script.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items()))
+        return script
+
+
+@contextmanager
+def machine(
+    name: str,
+    *,
+    report: Callable[[str], None] = lambda line: None,
+    settings: Mapping[str, object] | None = None,
+    project: Path = PROJECT,
+    retry_base_seconds: float = 1.0,
+) -> Iterator[Machine]:
+    """Start everything afresh in `.local/<name>`, deploy the app, and stop it all on leaving, also after an error.
+
+    `report` is called with each line worth showing. `settings` go on top of the app's own, under the context key
+    `nightshift`. Raises `MachineBusyError`, `PostgresError`, `LocalAwsError` or `DeploymentError`; logs stay in the
+    folder until the next start.
+    """
+    with _only_one(name) as directory:
+        report("Starting PostgreSQL")
+        with PostgresServer(directory / "postgres") as postgres:
+            report("Starting the local AWS")
+            with LocalAws(directory, retry_base_seconds=retry_base_seconds) as aws:
+                aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)  # unverified senders are refused
+                deployment = Deployment(
+                    directory / "cdk",
+                    environment=aws.environment(),
+                    settings={**_settings(postgres), **(settings or {})},
+                    report=report,
+                    project=project,
+                )
+                report("Starting the deployment: bootstrap")
+                deployment.bootstrap(ACCOUNT, REGION)
+                report("Starting the deployment: synthesis and stacks")
+                outputs = deployment.deploy()
+                yield Machine(postgres, aws, deployment, outputs)
+
+
+def _settings(postgres: PostgresServer) -> dict[str, object]:
+    """What differs from a deployment to real AWS."""
+    return {
+        # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
+        "deploy_with": "cli-credentials",
+        "database": _database(postgres),
+        "sender": SENDER,
+    }
+
+
+def _database(postgres: PostgresServer) -> dict[str, str]:
+    return {"url": postgres.url(DATABASE).render_as_string(hide_password=False)}
+
+
+@contextmanager
+def _only_one(name: str) -> Iterator[Path]:
+    """An empty folder that belongs to this process until it ends."""
+    HOME.mkdir(exist_ok=True)
+    directory = HOME / name
+    with (HOME / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MachineBusyError(f"another one is running in {directory}: stop it first") from None
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        yield directory
