@@ -1,0 +1,246 @@
+-- The ledger: what was due, what ran, where it stands.
+
+create table nightshift.jobs (
+    name text primary key,
+    registered_at timestamptz not null default now(),
+    paused_at timestamptz,
+    paused_by text,
+    pause_reason text
+);
+
+create table nightshift.runs (
+    id uuid primary key default gen_random_uuid(),
+    job text not null references nightshift.jobs,
+    scheduled_for timestamptz not null,
+    trigger text not null check (trigger in ('schedule', 'manual', 'backfill', 'catch_up')),
+    mode text not null default 'apply' check (mode in ('apply', 'plan')),
+    forced boolean not null default false,
+    request_id text,
+    parameters jsonb not null default '{}',
+    override jsonb,
+    state text not null check (state in (
+        'queued', 'running', 'interrupted', 'retrying',
+        'succeeded', 'failed', 'skipped', 'missed', 'paused', 'cancelled', 'planned'
+    )),
+    reason text,
+    epoch int not null default 0,
+    attempts int not null default 0,
+    max_attempts int not null,
+    lease_until timestamptz,
+    step text,
+    position jsonb,
+    fingerprint text,
+    candidates jsonb,
+    counters jsonb not null default '{}',
+    errors jsonb not null default '[]',
+    plan jsonb,
+    created_at timestamptz not null default now(),
+    started_at timestamptz,
+    finished_at timestamptz
+);
+create unique index runs_occurrence_key on nightshift.runs (job, scheduled_for) where mode = 'apply' and not forced;
+create unique index runs_request_id_key on nightshift.runs (request_id) where request_id is not null;
+create index runs_open on nightshift.runs (job, state)
+    where state in ('queued', 'running', 'interrupted', 'retrying');
+create index runs_history on nightshift.runs (job, scheduled_for desc);
+
+create table nightshift.attempts (
+    run_id uuid not null references nightshift.runs on delete cascade,
+    epoch int not null,
+    request_id text,
+    started_at timestamptz not null,
+    ended_at timestamptz,
+    ending text check (ending in ('finished', 'interrupted', 'failed', 'lost')),
+    error text,
+    primary key (run_id, epoch)
+);
+
+create table nightshift.quarantine (
+    id bigint generated always as identity primary key,
+    run_id uuid not null references nightshift.runs on delete cascade,
+    step text not null,
+    item text not null,
+    error text not null,
+    at timestamptz not null default now()
+);
+create unique index quarantine_run_id_step_item_key on nightshift.quarantine (run_id, step, item);
+
+create view nightshift.job_runs as
+select job, scheduled_for, state as outcome, started_at, finished_at, counters
+from nightshift.runs
+where mode = 'apply' and state in ('succeeded', 'failed', 'skipped', 'missed', 'paused', 'cancelled');
+
+
+-- What the jobs write for themselves and their operators.
+
+create table nightshift.notifications (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid, -- the application's branch makes it a reference; Nightshift alone knows no table of users
+    channel text not null check (channel in ('in_app', 'email', 'push', 'ops')),
+    kind text not null,
+    title text not null,
+    body text not null,
+    data jsonb not null default '{}',
+    dedupe_key text not null unique,
+    status text not null default 'pending'
+        check (status in ('pending', 'sending', 'sent', 'unknown', 'failed', 'suppressed')),
+    scheduled_for timestamptz not null,
+    created_at timestamptz not null default now(),
+    sent_at timestamptz,
+    read_at timestamptz,
+    attempts int not null default 0,
+    claimed_at timestamptz
+);
+create index notif_outbox on nightshift.notifications (scheduled_for) where status = 'pending';
+create index notif_user on nightshift.notifications (user_id, created_at desc);
+
+create table nightshift.alerts (
+    id uuid primary key default gen_random_uuid(),
+    rule text not null,
+    fingerprint text not null,
+    severity text not null check (severity in ('low', 'medium', 'high', 'critical')),
+    status text not null default 'open' check (status in ('open', 'acknowledged', 'resolved')),
+    occurrences int not null default 1,
+    details jsonb not null,
+    first_seen_at timestamptz not null,
+    last_seen_at timestamptz not null,
+    notified_at timestamptz,
+    acknowledged_at timestamptz,
+    resolved_at timestamptz
+);
+create unique index alerts_open on nightshift.alerts (fingerprint) where status <> 'resolved';
+
+create table nightshift.reports (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null check (kind in ('daily', 'weekly', 'monthly')),
+    period_start timestamptz not null,
+    period_end timestamptz not null,
+    data jsonb not null,
+    s3_key text,
+    created_at timestamptz not null default now(),
+    unique (kind, period_start)
+);
+
+create table nightshift.metric_rollups (
+    scope text not null,
+    period_start timestamptz not null,
+    period_end timestamptz not null,
+    data jsonb not null,
+    computed_at timestamptz not null default now(),
+    primary key (scope, period_start)
+);
+
+create table nightshift.metric_findings (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null check (kind in ('trend', 'anomaly')),
+    scope text not null,
+    period_start timestamptz not null,
+    metric text not null,
+    value double precision,
+    baseline double precision,
+    change_pct numeric,
+    significant boolean not null default false,
+    created_at timestamptz not null default now(),
+    unique (kind, scope, period_start, metric)
+);
+
+create table nightshift.health_checks (
+    id bigint generated always as identity primary key,
+    checked_at timestamptz not null,
+    overall text not null check (overall in ('healthy', 'degraded', 'unhealthy')),
+    components jsonb not null,
+    duration_ms int not null
+);
+create index hc_at on nightshift.health_checks (checked_at desc);
+
+create table nightshift.backups (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null check (kind in ('snapshot', 'logical')),
+    tier text not null check (tier in ('daily', 'weekly', 'monthly')),
+    scheduled_for timestamptz not null,
+    status text not null check (status in ('running', 'succeeded', 'failed', 'expired')),
+    location text,
+    bytes bigint,
+    sha256 text,
+    manifest jsonb not null default '{}',
+    expires_at timestamptz not null,
+    verified_at timestamptz,
+    restore_tested_at timestamptz,
+    error text,
+    started_at timestamptz not null,
+    finished_at timestamptz,
+    unique (kind, scheduled_for)
+);
+
+create table nightshift.audit_archives (
+    id uuid primary key default gen_random_uuid(),
+    month date not null,
+    part int not null default 1,
+    s3_key text not null unique,
+    row_count int not null,
+    sha256 text not null,
+    bytes bigint not null,
+    verified_at timestamptz,
+    created_at timestamptz not null default now(),
+    unique (month, part)
+);
+
+create table nightshift.erasure_ledger (
+    subject_ref text primary key,
+    mode text not null check (mode in ('anonymized', 'deleted')),
+    executed_at timestamptz not null
+);
+
+
+-- Removing personal data from text and JSON.
+
+-- The collation "C" makes the result the same in every database, as an IMMUTABLE function must: letters beyond ASCII
+-- are then neither space nor punctuation, so addresses with them are found too. After its first character the local
+-- part may hold everything that mail allows unquoted: next to an address rather too much is masked than a piece of it
+-- left over. The domain's last label begins with no digit, so that package@1.2.3 stays.
+create function nightshift.mask_emails(value text) returns text
+    language sql immutable strict parallel safe
+return regexp_replace(
+    value collate "C",
+    '("[^"@]+"|[^][:space:][!-/:-@\\^`{-~][^][:space:][()<>@,;:"\\]*)'
+    '@([^][:space:][!-,./:-@\\^`{-~]+\.)+[^][:space:][!-@\\^`{-~][^][:space:][!-,./:-@\\^`{-~]*',
+    '[email]',
+    'g'
+);
+comment on function nightshift.mask_emails(text) is 'Every e-mail address in the text becomes [email].';
+
+create function nightshift.redact(value jsonb) returns jsonb
+    language plpgsql immutable strict parallel safe
+as $$
+declare
+    personal constant text := '(email|emailaddress|name|firstname|lastname|fullname|username|phone|phonenumber'
+        '|mobile|address|street|ip|ipaddress|useragent)';
+begin
+    -- Most values hold nothing to remove, and most parts of the others: a look at the text of the whole is a fraction
+    -- of the work of taking it apart.
+    if strpos(value::text, '@') = 0
+        and translate(lower(value::text collate "C"), '_- ', '') !~ ('"' || personal || '":') then
+        return value;
+    end if;
+    case jsonb_typeof(value)
+        when 'object' then
+            return (
+                select coalesce(jsonb_object_agg(key, nightshift.redact(item)), '{}')
+                from jsonb_each(value) as entry (key, item)
+                where translate(lower(key collate "C"), '_- ', '') !~ ('^' || personal || '$')
+                    and nightshift.mask_emails(key) = key
+            );
+        when 'array' then
+            return (
+                select jsonb_agg(nightshift.redact(item) order by position)
+                from jsonb_array_elements(value) with ordinality as entry (item, position)
+            );
+        when 'string' then
+            return to_jsonb(nightshift.mask_emails(value #>> '{}'));
+        else
+            return value;
+    end case;
+end
+$$;
+comment on function nightshift.redact(jsonb) is
+    'Drops personal keys and keys that hold an e-mail address at any depth, and masks addresses inside strings.';
