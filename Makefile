@@ -56,13 +56,12 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 
 .venv/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Nightshift needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Nightshift needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "'$(PYTHON)' cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
-	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "Making .venv and installing the Python packages (about a minute)"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv >/dev/null || { \
+	  echo "'$(PYTHON)' could not make .venv. Made by another Python before: make clean." >&2; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
 	@touch $@
