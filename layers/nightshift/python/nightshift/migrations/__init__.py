@@ -72,7 +72,9 @@ def state(connection: Connection, *, application: bool) -> State:
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": NIGHTSHIFT_SCHEMA}
     )
     heads = context.get_current_heads()
-    current = {step.revision for step in script.iterate_revisions(heads, "base", implicit_base=True)} if heads else set()
+    current = (
+        {step.revision for step in script.iterate_revisions(heads, "base", implicit_base=True)} if heads else set()
+    )
     wanted = script.iterate_revisions("heads" if application else "nightshift@head", "base", implicit_base=True)
     return State(sorted(current), sorted({step.revision for step in wanted} - current))
 

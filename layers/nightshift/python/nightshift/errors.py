@@ -1,0 +1,33 @@
+"""What can go wrong, by what a caller does about it."""
+
+
+class DeclarationError(ValueError):
+    """A job is declared in a way that cannot work. Raised when its module is imported; the message holds the remedy."""
+
+
+class SettingError(ValueError):
+    """A setting has a value that cannot be meant. Raised at synth and again at run time, before anything is changed."""
+
+
+class EventError(ValueError):
+    """An invocation's payload is none of the forms a job understands. Nothing was changed."""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the run goes on in the next attempt
+    """The attempt is about to run out of time and stops at a batch boundary."""
+
+
+class Fenced(Exception):  # noqa: N818 - not an error: another attempt has taken over
+    """The run has a newer epoch: this attempt is a zombie and its transaction is rolled back."""
+
+
+class CapExceededError(RuntimeError):
+    """A destructive run has more candidates than its cap allows and has not begun."""
+
+
+class ErrorBudgetExceededError(RuntimeError):
+    """More rows were quarantined than a run may lose and still be called a success."""
+
+
+class RunFailedError(RuntimeError):
+    """An attempt failed. Raised to Lambda in place of the cause, whose own text may hold a row's content."""

@@ -1,0 +1,197 @@
+"""One attempt at a run: batches that commit effects, cursor and counters together, and stop before the deadline."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift import ledger
+from nightshift.errors import ErrorBudgetExceededError, Interrupted
+from nightshift.ledger import Claim
+from nightshift.resources import Resources
+from nightshift.run import Run
+
+ERROR_BUDGET_ITEMS = 20
+ERROR_BUDGET_SHARE = 0.01
+
+BATCHES = "batches"
+QUARANTINED = "quarantined"
+UNIVERSAL_COUNTERS = (BATCHES, QUARANTINED)
+
+
+class EventLog(Protocol):
+    """Where events go: a stable key such as `batch.committed`, then fields. No personal data."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None: ...
+
+
+class Deadline:
+    """The end of the invocation, and the reserve that an attempt keeps to stop in order.
+
+    The reserve is a tenth of the time at the start, at least one second and at most ten.
+    """
+
+    def __init__(self, remaining_seconds: Callable[[], float]) -> None:
+        self._remaining = remaining_seconds
+        self.reserve = min(10.0, max(1.0, remaining_seconds() / 10))
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the invocation is killed."""
+        return self._remaining()
+
+    @property
+    def near(self) -> bool:
+        return self.remaining < self.reserve
+
+
+@dataclass
+class Batch:
+    """One transaction of a run. What is noted here is committed with the effects, or not at all."""
+
+    session: Session
+    position: Mapping[str, Any] | None
+    counts: Counter[str] = field(default_factory=Counter)
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, **counts: int) -> None:
+        self.counts.update(counts)
+
+    def quarantine(self, item: str, error: str) -> None:
+        """Leave an item as it is and go on. `item` names it by table and key; neither text holds its content."""
+        self.quarantined.append((item, error))
+        self.counts[QUARANTINED] += 1
+
+
+class Execution:
+    """What a step works with: the run's frozen facts, its own place in the cursor, and batches."""
+
+    def __init__(self, session: Session, claim: Claim, deadline: Deadline, log: EventLog, resources: Resources) -> None:
+        self.session = session
+        self.claim = claim
+        self.deadline = deadline
+        self.log = log
+        self.resources = resources
+        self.counters: Counter[str] = Counter(claim.counters)
+        self.errors = list(claim.errors)
+        self.candidates = claim.candidates
+        self.position: Mapping[str, Any] | None = None
+        self.last_batch_seconds = 0.0
+        self.longest_batch_seconds = 0.0
+        self._step = ""
+        self._fingerprint = ""
+        self._first_batch = True
+
+    @property
+    def run(self) -> Run:
+        return self.claim.run
+
+    def candidates_of(self, step: str) -> int | None:
+        """How many rows a destructive step has stated that it will touch."""
+        return (self.candidates or {}).get(step)
+
+    def enter(self, step: str, fingerprint: str) -> None:
+        """Begin a step, at the run's cursor if the cursor was earned by this very step and query."""
+        self._step, self._fingerprint, self.position = step, fingerprint, None
+        if self.claim.step == step and self.claim.position is not None:
+            if self.claim.fingerprint == fingerprint:
+                self.position = self.claim.position
+            else:
+                self.log("cursor.refused", step=step, remedy="the step's query has changed; it starts over")
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """One transaction, with the run's cursor and counters written at its end.
+
+        Raises:
+            Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
+                makes progress.
+            Fenced: another attempt has taken the run over; the transaction is rolled back.
+            ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
+        """
+        if self.deadline.near and not self._first_batch:
+            raise Interrupted
+        self._first_batch = False
+        started = time.perf_counter()
+        batch = Batch(self.session, self.position)
+        with self.session.begin():
+            self._prepare_transaction()
+            yield batch
+            counters = self.counters + batch.counts + Counter({BATCHES: 1})
+            errors = [*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]
+            ledger.commit_batch(
+                self.session,
+                self.claim,
+                step=self._step,
+                fingerprint=self._fingerprint,
+                position=batch.position,
+                counters=counters,
+                errors=errors,
+                quarantined=batch.quarantined,
+            )
+        seconds = time.perf_counter() - started
+        self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
+        self.last_batch_seconds = seconds
+        self.longest_batch_seconds = max(self.longest_batch_seconds, seconds)
+        self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), **batch.counts)
+        self._check_error_budget()
+
+    def _prepare_transaction(self) -> None:
+        """Bound the transaction by the time that is left, and let append-only guards see that a run is at work."""
+        limit = max(1, int(self.deadline.remaining * 1000))
+        self.session.execute(
+            select(
+                func.set_config("statement_timeout", str(limit), True),
+                func.set_config("nightshift.run_id", str(self.run.id), True),
+            )
+        )
+
+    def _check_error_budget(self) -> None:
+        quarantined = self.counters[QUARANTINED]
+        seen = sum(count for name, count in self.counters.items() if name != BATCHES)
+        if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
+            raise ErrorBudgetExceededError(
+                f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "
+                "see nightshift.quarantine for the items"
+            )
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five-character code of a database error, or None for anything else, a lost connection included."""
+    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
+        fields = error.orig.args[0]
+        if isinstance(fields, dict):
+            code = fields.get("C")
+            return code if isinstance(code, str) else None
+    return None
+
+
+def is_row_error(error: DBAPIError) -> bool:
+    """Whether the error comes from the data of some row: bad value, broken constraint, refusal by a trigger or view."""
+    code = sqlstate(error)
+    return code is not None and (code[:2] in {"22", "23", "44"} or code == "P0001")
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same statement may succeed when tried again: deadlock, lock or statement timeout, serialization."""
+    return sqlstate(error) in {"40001", "40P01", "55P03", "57014"}
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line without any row's content: messages and details of the database may quote values."""
+    if not isinstance(error, DBAPIError):
+        return f"{type(error).__name__}: {error}"
+    fields = error.orig.args[0] if error.orig is not None and error.orig.args else {}
+    if not isinstance(fields, dict):
+        return f"{type(error.orig).__name__} from the database connection"
+    parts = [f"{type(error).__name__}: SQLSTATE {fields.get('C')}"]
+    parts += [f"{label} {fields[key]}" for key, label in (("t", "table"), ("n", "constraint")) if key in fields]
+    if "W" in fields:
+        parts.append(str(fields["W"]).splitlines()[0])
+    return ", ".join(parts)

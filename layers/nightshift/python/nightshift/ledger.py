@@ -1,0 +1,467 @@
+"""The ledger decides: which occurrence runs, which attempt may write, where a run goes on, how it ended.
+
+Every function here is one short transaction or a part of the batch's own. The lease is set by the database's clock.
+The epoch is checked inside every transaction that changes anything, so that an attempt which has lost its run
+(a zombie) changes nothing.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from nightshift.errors import Fenced
+from nightshift.models.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.run import Mode, Run, Trigger
+
+LEASE_MARGIN_SECONDS = 10
+"""A lease outlives the invocation's deadline by this much, so that a dying attempt cannot overlap its successor."""
+
+MAX_ATTEMPTS = 3
+"""The first delivery and Lambda's two retries of an asynchronous invocation."""
+
+ERRORS_KEPT = 10
+
+Ending = Literal["finished", "interrupted", "failed", "lost"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a job does when occurrences overlap, were missed or come late.
+
+    overlap: a new occurrence that meets an open run is skipped, or waits its turn.
+    missed: which missed occurrences are caught up: the latest one, every one (oldest first, up to 31 days), or none.
+    late_limit: a scheduled occurrence that comes later than this is settled as missed. None means no limit.
+    """
+
+    overlap: Literal["skip", "wait"] = "skip"
+    missed: Literal["latest", "every", "none"] = "latest"
+    late_limit: dt.timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an invocation asks for. `run_id` alone continues a run that the ledger already holds."""
+
+    trigger: Trigger = "manual"
+    mode: Mode = "apply"
+    scheduled_for: dt.datetime | None = None
+    run_id: uuid.UUID | None = None
+    request_id: str | None = None
+    forced: bool = False
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    override: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a run until `lease_until`, under one epoch."""
+
+    run: Run
+    epoch: int
+    attempt: int
+    max_attempts: int
+    step: str | None
+    position: dict[str, Any] | None
+    fingerprint: str | None
+    candidates: dict[str, Any] | None
+    counters: dict[str, int]
+    errors: list[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands, whoever asks: the answer to a claim that was not granted, and the result of one that was."""
+
+    run: Run
+    state: str
+    reason: str | None
+    duration_ms: int | None
+    counters: dict[str, int]
+    errors: list[str]
+    plan: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "Standing":
+        took = (record.finished_at - record.started_at) if record.finished_at and record.started_at else None
+        return cls(
+            _frozen(record),
+            record.state,
+            record.reason,
+            round(took.total_seconds() * 1000) if took is not None else None,
+            record.counters,
+            record.errors,
+            record.plan,
+        )
+
+
+def claim(session: Session, job: str, policy: Policy, request: Request, *, seconds: float) -> Claim | Standing:
+    """Take the requested run for this attempt, or say how it stands and why it was not granted.
+
+    `seconds` is the time left until the invocation's deadline. A doubled delivery, a late retry and an overlapping
+    occurrence are answered with a `Standing`: they are not errors.
+
+    Raises:
+        LookupError: `run_id` names no run of this job.
+    """
+    with session.begin():
+        registered = _lock_job(session, job)
+        clock = _clock(session)
+        record = _find(session, job, request)
+        if record is None:
+            record = _open(session, registered, policy, request, clock)
+        if _may_start(session, record, clock):
+            return _grant(session, record, request, clock, seconds)
+        return Standing.of(record)
+
+
+def _lock_job(session: Session, job: str) -> RegisteredJob:
+    """The job's own row, locked: claims of one job happen one after the other."""
+    session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
+    return session.execute(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()).scalar_one()
+
+
+def _clock(session: Session) -> dt.datetime:
+    clock: dt.datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return clock
+
+
+def _find(session: Session, job: str, request: Request) -> RunRecord | None:
+    """The run that the request means, locked, so that a batch which is about to commit is waited for."""
+    if request.run_id is not None:
+        same = RunRecord.id == request.run_id
+    elif request.scheduled_for is not None and not request.forced and request.mode == "apply":
+        same = and_(
+            RunRecord.scheduled_for == request.scheduled_for, RunRecord.mode == "apply", RunRecord.forced.is_(False)
+        )
+    elif request.request_id is not None:
+        same = RunRecord.request_id == request.request_id
+    else:
+        return None
+    found = select(RunRecord).where(RunRecord.job == job, same).with_for_update()
+    record = session.execute(found.execution_options(populate_existing=True)).scalar_one_or_none()
+    if record is None and request.run_id is not None:
+        raise LookupError(f"job {job} has no run {request.run_id}")
+    return record
+
+
+def _open(
+    session: Session, registered: RegisteredJob, policy: Policy, request: Request, clock: dt.datetime
+) -> RunRecord:
+    """A new run: ready to start, waiting its turn, or settled at once."""
+    record = RunRecord(
+        id=uuid.uuid4(),
+        job=registered.name,
+        scheduled_for=request.scheduled_for or clock,
+        trigger=request.trigger,
+        mode=request.mode,
+        forced=request.forced,
+        request_id=request.request_id,
+        parameters=dict(request.parameters),
+        override=dict(request.override) if request.override else None,
+        state="queued",
+        epoch=0,
+        attempts=0,
+        max_attempts=MAX_ATTEMPTS,
+        counters={},
+        errors=[],
+        created_at=clock,
+    )
+    if settled := _settled_at_once(session, record, registered, policy, clock):
+        record.state, record.reason = settled
+        record.finished_at = clock
+    session.add(record)
+    session.flush()
+    return record
+
+
+def _settled_at_once(
+    session: Session, record: RunRecord, registered: RegisteredJob, policy: Policy, clock: dt.datetime
+) -> tuple[str, str] | None:
+    """The outcome of an occurrence that must not run, with its reason. What a person asks for is never late."""
+    if record.trigger == "schedule" and registered.paused_at is not None:
+        return "paused", f"paused by {registered.paused_by}: {registered.pause_reason}"
+    late = clock - record.scheduled_for
+    if record.trigger == "schedule" and policy.late_limit is not None and late > policy.late_limit:
+        return "missed", f"delivered {late} after its time; the limit is {policy.late_limit}"
+    if record.mode == "apply" and policy.overlap == "skip":
+        other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
+        if other is not None:
+            return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
+    return None
+
+
+def _others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
+    return (
+        RunRecord.job == record.job,
+        RunRecord.mode == "apply",
+        RunRecord.state.in_(OPEN_STATES),
+        RunRecord.id != record.id,
+    )
+
+
+def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
+    """Whether an attempt may begin now. Runs that wait for each other go in the order of their occurrences."""
+    if record.state not in OPEN_STATES:
+        return False
+    if record.state == "running" and record.lease_until is not None and record.lease_until > clock:
+        return False
+    if record.attempts >= record.max_attempts:
+        _fail(record, clock, f"attempt {record.attempts} of {record.max_attempts} ended without a word")
+        return False
+    if record.mode == "plan":
+        return True
+    ahead = or_(
+        and_(RunRecord.state == "running", RunRecord.lease_until > clock),
+        tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id),
+    )
+    return session.scalar(select(RunRecord.id).where(*_others_open(record), ahead).limit(1)) is None
+
+
+def _grant(session: Session, record: RunRecord, request: Request, clock: dt.datetime, seconds: float) -> Claim:
+    _end_attempt(session, record, clock, "lost")
+    record.epoch += 1
+    record.attempts += 1
+    record.state = "running"
+    record.reason = None
+    record.started_at = record.started_at or clock
+    record.lease_until = clock + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
+    session.add(Attempt(run_id=record.id, epoch=record.epoch, request_id=request.request_id, started_at=clock))
+    return Claim(
+        _frozen(record),
+        record.epoch,
+        record.attempts,
+        record.max_attempts,
+        record.step,
+        record.position,
+        record.fingerprint,
+        record.candidates,
+        dict(record.counters),
+        list(record.errors),
+    )
+
+
+def _frozen(record: RunRecord) -> Run:
+    """The run's facts that never change."""
+    return Run(
+        id=record.id,
+        job=record.job,
+        scheduled_for=record.scheduled_for.astimezone(dt.UTC),
+        trigger=record.trigger,  # type: ignore[arg-type]
+        mode=record.mode,  # type: ignore[arg-type]
+        forced=record.forced,
+        parameters=record.parameters,
+        override=record.override,
+    )
+
+
+def _end_attempt(
+    session: Session, record: RunRecord, clock: dt.datetime, ending: Ending, error: str | None = None
+) -> None:
+    """Close the run's current attempt, unless it has been closed before."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == record.id, Attempt.epoch == record.epoch, Attempt.ended_at.is_(None))
+        .values(ended_at=clock, ending=ending, error=error)
+    )
+
+
+def _fail(record: RunRecord, clock: dt.datetime, reason: str) -> None:
+    record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
+
+
+def commit_batch(
+    session: Session,
+    claim: Claim,
+    *,
+    step: str,
+    fingerprint: str,
+    position: Mapping[str, Any] | None,
+    counters: Mapping[str, int],
+    errors: Sequence[str],
+    quarantined: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
+
+    Raises:
+        Fenced: the run has been taken over; the caller's transaction must roll back.
+    """
+    _update_own(
+        session,
+        claim,
+        step=step,
+        fingerprint=fingerprint,
+        position=dict(position) if position is not None else None,
+        counters=dict(counters),
+        errors=list(errors)[:ERRORS_KEPT],
+    )
+    rows = [{"run_id": claim.run.id, "step": step, "item": item, "error": error} for item, error in quarantined]
+    if rows:
+        session.execute(insert(QuarantinedItem).values(rows).on_conflict_do_nothing())
+
+
+def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any]) -> None:
+    """Write down what a destructive run is going to touch, before it touches anything.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        _update_own(session, claim, candidates=dict(candidates))
+
+
+def renew(session: Session, claim: Claim, *, seconds: float) -> None:
+    """Prolong the lease to `seconds` from now, for work between batches that the database does not see.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        lease = func.clock_timestamp() + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
+        _update_own(session, claim, lease_until=lease)
+
+
+def _update_own(session: Session, claim: Claim, **values: Any) -> None:
+    """Change the run if this attempt still owns it. The epoch and the change are one statement: no gap to fall into."""
+    own = update(RunRecord).where(
+        RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running"
+    )
+    if session.execute(own.values(**values).execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
+        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+
+
+def finish(
+    session: Session,
+    claim: Claim,
+    *,
+    counters: Mapping[str, int],
+    errors: Sequence[str] = (),
+    plan: Mapping[str, Any] | None = None,
+) -> Standing:
+    """Settle the run as succeeded (or planned), inside the caller's transaction.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    record = _own(session, claim)
+    clock = _clock(session)
+    record.state = "planned" if claim.run.mode == "plan" else "succeeded"
+    record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
+    record.plan = dict(plan) if plan is not None else None
+    record.finished_at, record.lease_until, record.position = clock, None, None
+    _end_attempt(session, record, clock, "finished")
+    session.flush()
+    return Standing.of(record)
+
+
+def interrupt(session: Session, claim: Claim) -> Standing:
+    """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        record = _own(session, claim)
+        clock = _clock(session)
+        record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
+        record.attempts -= 1
+        record.lease_until = None
+        _end_attempt(session, record, clock, "interrupted")
+        return Standing.of(record)
+
+
+def fail_attempt(session: Session, claim: Claim, error: str) -> Standing:
+    """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        record = _own(session, claim)
+        clock = _clock(session)
+        record.errors = [*record.errors, error][-ERRORS_KEPT:]
+        if record.attempts >= record.max_attempts:
+            _fail(record, clock, error)
+        else:
+            record.state = "retrying"
+            record.reason = f"attempt {record.attempts} of {record.max_attempts} failed: {error}"
+            record.lease_until = None
+        _end_attempt(session, record, clock, "failed", error)
+        return Standing.of(record)
+
+
+def _own(session: Session, claim: Claim) -> RunRecord:
+    found = (
+        select(RunRecord)
+        .where(RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    record = session.execute(found).scalar_one_or_none()
+    if record is None:
+        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+    return record
+
+
+def standing(session: Session, run_id: uuid.UUID) -> Standing:
+    """How a run stands now.
+
+    Raises:
+        NoResultFound: there is no such run.
+    """
+    with session.begin():
+        return Standing.of(session.execute(select(RunRecord).where(RunRecord.id == run_id)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """An open run that nobody works on."""
+
+    run_id: uuid.UUID
+    job: str
+    state: str
+
+
+RETRY_PATIENCE = dt.timedelta(minutes=4)
+"""Lambda retries after one and two minutes. A failed attempt without one by then is the supervisor's to continue."""
+
+
+def stalled(session: Session) -> list[Stalled]:
+    """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt."""
+    last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
+    needs_attempt = or_(
+        RunRecord.state.in_(("interrupted", "queued")),
+        and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
+        and_(RunRecord.state == "retrying", last_end < func.clock_timestamp() - RETRY_PATIENCE),
+    )
+    found = select(RunRecord.id, RunRecord.job, RunRecord.state).where(
+        RunRecord.attempts < RunRecord.max_attempts, needs_attempt
+    )
+    with session.begin():
+        return [Stalled(*row) for row in session.execute(found.order_by(RunRecord.scheduled_for, RunRecord.id))]
+
+
+def fail_exhausted(session: Session) -> list[Standing]:
+    """Settle as failed every run whose lease expired on its last attempt. Returns them, to be reported."""
+    with session.begin():
+        clock = _clock(session)
+        dead = (
+            select(RunRecord)
+            .where(
+                RunRecord.state == "running",
+                RunRecord.lease_until < clock,
+                RunRecord.attempts >= RunRecord.max_attempts,
+            )
+            .with_for_update(skip_locked=True)
+        )
+        records = list(session.scalars(dead))
+        for record in records:
+            _end_attempt(session, record, clock, "lost")
+            _fail(record, clock, f"attempt {record.attempts} of {record.max_attempts} ended without a word")
+        session.flush()
+        return [Standing.of(record) for record in records]

@@ -1,0 +1,34 @@
+"""What a step can reach besides the database. Each is made when it is first asked for."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal
+
+from nightshift.errors import SettingError
+from nightshift.files import FILES_VARIABLE, FileStore
+
+Need = Literal["files"]
+"""What a job may declare that it needs. The deployment grants exactly that, and no more."""
+
+
+class Resources:
+    """The outside world of one function, from its environment."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+
+    @cached_property
+    def files(self) -> FileStore:
+        """The file store.
+
+        Raises:
+            SettingError: the function was deployed without one, because its job does not declare `needs={"files"}`.
+        """
+        return FileStore(self._required(FILES_VARIABLE))
+
+    def _required(self, variable: str) -> str:
+        value = self._environment.get(variable)
+        if not value:
+            raise SettingError(f"{variable} is not set: the job must declare what it needs, or the setting is missing")
+        return value

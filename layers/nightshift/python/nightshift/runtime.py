@@ -1,0 +1,137 @@
+"""The Lambda side of a job: event → claim → run → settle → result. One wrapper for every job."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift import ledger, telemetry
+from nightshift.database import DatabaseSettings, session_for
+from nightshift.engine import carry_out
+from nightshift.errors import EventError, Fenced, Interrupted, RunFailedError, SettingError
+from nightshift.events import read_event
+from nightshift.execution import Deadline, Execution, describe
+from nightshift.job import Job
+from nightshift.ledger import Claim, Standing
+from nightshift.parameters import from_environment
+from nightshift.resources import Resources
+from nightshift.steps.base import iso
+
+SECONDS_TO_RECORD_A_FAILURE = 5.0
+
+
+class LambdaContext(Protocol):
+    """The part of Lambda's context object that a job uses."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+Handler = Callable[[Any, LambdaContext], dict[str, Any]]
+
+
+def lambda_handler(job: Job) -> Handler:
+    """The function that Lambda calls for a job."""
+
+    def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+        telemetry.logger().clear_state()
+        telemetry.logger().append_keys(job=job.name, request_id=context.aws_request_id)
+        try:
+            return invoke(job, event, context)
+        finally:
+            telemetry.flush()
+
+    return handler
+
+
+def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
+    """One invocation. Returns the run's result, also for a doubled delivery or a run that somebody else works on.
+
+    Raises:
+        EventError, SettingError: the payload or a setting is refused; nothing was changed.
+        RunFailedError: the attempt failed. Lambda tries an asynchronous invocation again, and sends the last failure
+            to the dead-letter queue.
+    """
+    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+    try:
+        request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
+        settings = DatabaseSettings.from_environment()
+    except (EventError, SettingError) as refusal:
+        telemetry.error("event.refused", reason=str(refusal))
+        raise
+    with session_for(settings, seconds=deadline.remaining, application_name=f"nightshift/{job.name}") as session:
+        try:
+            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=deadline.remaining)
+        except (DBAPIError, OSError) as cause:
+            telemetry.error("run.unclaimed", cause, reason=describe(cause))
+            raise RunFailedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
+        if isinstance(granted, Standing):
+            telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
+            return result(job, granted)
+        telemetry.logger().append_keys(run_id=str(granted.run.id), epoch=granted.epoch)
+        telemetry.log("run.claimed", scheduled_for=iso(granted.run.now), attempt=granted.attempt, mode=granted.run.mode)
+        standing = _work(job, granted, session, deadline, settings)
+    telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
+    return result(job, standing)
+
+
+def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings: DatabaseSettings) -> Standing:
+    execution = Execution(session, claim, deadline, telemetry.log, Resources())
+    try:
+        try:
+            standing = carry_out(job, execution)
+        except Interrupted:
+            telemetry.measure(RunsInterrupted=1)
+            return ledger.interrupt(session, claim)
+        except Fenced:
+            raise
+        except Exception as cause:  # noqa: BLE001 - every failure is recorded, and raised again without its text
+            _record_failure(claim, session, settings, cause)
+            raise RunFailedError(f"{job.name}, run {claim.run.id}: {describe(cause)}") from None
+    except Fenced as superseded:
+        telemetry.warn("run.superseded", reason=str(superseded))
+        session.close()
+        with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
+            return ledger.standing(fresh, claim.run.id)
+    telemetry.measure(
+        RunsSucceeded=1,
+        RowsChanged=job.changed(standing.counters),
+        RowsQuarantined=standing.counters.get("quarantined", 0),
+        RunSeconds=(standing.duration_ms or 0) / 1000,
+    )
+    return standing
+
+
+def _record_failure(claim: Claim, session: Session, settings: DatabaseSettings, cause: Exception) -> Standing:
+    """Tell the ledger, on a connection of its own: the attempt's may be the very thing that failed."""
+    reason = describe(cause)
+    telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
+    session.close()
+    with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
+        standing = ledger.fail_attempt(fresh, claim, reason)
+    telemetry.measure(**{"RunsFailed" if standing.state == "failed" else "AttemptsFailed": 1})
+    return standing
+
+
+def result(job: Job, standing: Standing) -> dict[str, Any]:
+    """What the function returns and an operator reads. Times are ISO 8601 in UTC with Z, durations milliseconds."""
+    counters: dict[str, Any] = {name: standing.counters.get(name, 0) for name in job.counters}
+    answer = {
+        "job": job.name,
+        "run_id": str(standing.run.id),
+        "scheduled_for": iso(standing.run.now),
+        "outcome": standing.state,
+        "duration_ms": standing.duration_ms,
+        "counters": counters,
+        "errors": standing.errors,
+    }
+    cutoff = job.cutoff(standing.run)
+    if cutoff is not None:
+        counters["cutoff"] = cutoff
+    if standing.reason is not None:
+        answer["reason"] = standing.reason
+    if standing.plan is not None:
+        answer["plan"] = standing.plan
+    return answer

@@ -1,0 +1,218 @@
+"""Steps that go over the rows of one table: delete them, update them, or only count them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from nightshift.errors import DeclarationError
+from nightshift.execution import Execution
+from nightshift.models.base import Base
+from nightshift.parameters import Parameter
+from nightshift.run import Run
+from nightshift.steps.base import SAMPLE_SIZE, StepPlan, fingerprint_of, iso
+from nightshift.sweep import Sweep, sweep
+
+Condition = ColumnElement[bool]
+FromRun = Callable[[Run], Condition]
+
+SHARE_APPLIES_ABOVE = 10_000
+"""Up to this many candidates the share of the table does not matter, so small databases are not stopped by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowStep:
+    """What Delete, Update and Count have in common: which rows of one table, told by a condition and an age.
+
+    model: the table.
+    where: a condition, or a function of the run that gives one (it may use `run.now`, `run.ago(…)`).
+    older_than: how old a row must be, measured by `measured_by`: strictly older than this before the run's now.
+    measured_by: the column (or expression) that tells a row's age. It must have an index.
+    through: the index that serves the condition, where it is not one on `measured_by`.
+    counter: what the rows are counted as.
+    """
+
+    model: type[Base]
+    counter: str
+    measured_by: InstrumentedAttribute[Any] | ColumnElement[Any]
+    where: Condition | FromRun | None = None
+    older_than: Parameter | relativedelta | None = None
+    through: str | None = None
+    name: str = ""
+    counting: Mapping[str, Condition] = field(default_factory=dict)
+
+    action: ClassVar[str] = "count"
+    destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.action}-{self.table.name.replace('_', '-')}")
+        if self.where is None and self.older_than is None:
+            raise DeclarationError(f"step {self.name} would touch every row of {self.table}: give where or older_than")
+        self._check_index()
+
+    @property
+    def table(self) -> Table:
+        return cast(Table, self.model.__table__)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (self.table.fullname,)
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return (self.counter, *self.counting)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return (self.counter,)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (self.older_than,) if isinstance(self.older_than, Parameter) else ()
+
+    @property
+    def age(self) -> ColumnElement[Any]:
+        measure = self.measured_by
+        return measure.expression if isinstance(measure, InstrumentedAttribute) else measure
+
+    def predicate(self, run: Run) -> Condition:
+        """Which rows, for this run: the same for its plan, its candidates and its batches."""
+        conditions = []
+        if self.where is not None:
+            conditions.append(self.where(run) if callable(self.where) else self.where)
+        if self.older_than is not None:
+            conditions.append(self.age < run.ago(self.older_than))
+        return and_(true(), *conditions)
+
+    def fingerprint(self, run: Run) -> str:
+        return fingerprint_of(select(self.age).where(self.predicate(run)))
+
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        predicate = self.predicate(run)
+        key = self.table.primary_key.columns
+        first = select(*key).where(predicate).order_by(self.age).limit(SAMPLE_SIZE)
+        sample = tuple(",".join(map(str, row)) for row in session.execute(first))
+        rows, of = self.candidates(session, run)
+        cutoff = iso(run.ago(self.older_than)) if self.older_than is not None else None
+        return [StepPlan(self.name, self.table.fullname, self.action, rows, of, cutoff, sample)]
+
+    def candidates(self, session: Session, run: Run) -> tuple[int, int | None]:
+        """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
+        predicate = self.predicate(run)
+        few = select(self.age).where(predicate).limit(SHARE_APPLIES_ABOVE + 1).subquery()
+        rows = session.scalar(select(func.count()).select_from(few)) or 0
+        if rows <= SHARE_APPLIES_ABOVE:
+            return rows, None
+        both = select(func.count().filter(predicate), func.count()).select_from(self.table)
+        rows, of = session.execute(both).one()
+        return rows, of
+
+    def apply(self, execution: Execution) -> None:
+        raise NotImplementedError
+
+    def _check_index(self) -> None:
+        """An age without an index would read the whole table for a handful of rows, every time."""
+        names = {index.name for index in self.table.indexes}
+        if self.through is not None:
+            if self.through not in names:
+                raise DeclarationError(
+                    f"step {self.name}: {self.table} has no index {self.through}; it has {sorted(map(str, names))}"
+                )
+            return
+        age = _sql(self.age)
+        for index in self.table.indexes:
+            if age in {_sql(expression) for expression in index.expressions}:
+                return
+            partial = index.dialect_options["postgresql"]["where"]
+            if partial is not None and age in _sql(partial):
+                return
+        if [column.name for column in self.table.primary_key.columns][:1] == [age]:
+            return
+        raise DeclarationError(
+            f"step {self.name}: {self.table}.{age} has no index, so every run would read the whole table. "
+            "Add one to the model, or name the index that serves the condition with through="
+        )
+
+
+def _sql(expression: Any) -> str:
+    """The expression as an index definition writes it: without its table's name or needless parentheses."""
+    options = {"include_table": False, "literal_binds": True}
+    clause = expression.compile(dialect=postgresql.dialect(), compile_kwargs=options)  # type: ignore[no-untyped-call]
+    return str(clause).lower().replace(" ", "").strip("()")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete(RowStep):
+    """Delete the rows. They are counted, and the cap checked, before the first one goes."""
+
+    counter: str = "deleted"
+
+    action: ClassVar[str] = "delete"
+    destructive: ClassVar[bool] = True
+
+    def apply(self, execution: Execution) -> None:
+        task = Sweep(self.table, self.predicate(execution.run), self.age, delete, self.counter, self.counting)
+        sweep(execution, task, at_most=execution.candidates_of(self.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update(RowStep):
+    """Update the rows. The condition must exclude rows that already have the new values, so that a resumed run ends.
+
+    set: the new values by column, or a function of the run that gives them.
+    irreversible: the old values are lost for good (anonymisation), so the step is counted and capped first.
+    """
+
+    set: Mapping[Any, Any] | Callable[[Run], Mapping[Any, Any]]
+    irreversible: bool = False
+
+    action: ClassVar[str] = "update"
+
+    @property
+    def destructive(self) -> bool:  # type: ignore[override]
+        return self.irreversible
+
+    def fingerprint(self, run: Run) -> str:
+        return fingerprint_of(select(self.age).where(self.predicate(run)), self._statement(run)(self.table))
+
+    def apply(self, execution: Execution) -> None:
+        task = Sweep(
+            self.table,
+            self.predicate(execution.run),
+            self.age,
+            self._statement(execution.run),
+            self.counter,
+            self.counting,
+        )
+        sweep(execution, task, at_most=execution.candidates_of(self.name))
+
+    def _statement(self, run: Run) -> Callable[[Table], Any]:
+        given = self.set(run) if callable(self.set) else self.set
+        values = {column.expression.key: value for column, value in given.items()}
+        return lambda table: update(table).values(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(RowStep):
+    """Count rows that the job leaves alone, so that an operator sees them."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return ()
+
+    def apply(self, execution: Execution) -> None:
+        if execution.position is not None:
+            return
+        with execution.batch() as batch:
+            found = select(func.count()).select_from(self.table).where(self.predicate(execution.run))
+            batch.count(**{self.counter: batch.session.scalar(found) or 0})
+            batch.position = {"done": True}
