@@ -1,0 +1,83 @@
+"""Running jobs as Lambda would: the same wrapper, on a real database, with a context of the test's own."""
+
+import datetime as dt
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from nightshift import Job
+from nightshift.database import DATABASE_VARIABLE
+from nightshift.runtime import invoke
+
+
+class Context:
+    """Lambda's context object: a request id and the time that is left."""
+
+    def __init__(self, seconds: float, request_id: str | None = None) -> None:
+        self.aws_request_id = request_id or str(uuid.uuid4())
+        self._end = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._end - time.monotonic()) * 1000)
+
+
+class Invoke(Protocol):
+    def __call__(
+        self,
+        job: Job,
+        event: Any = ...,
+        *,
+        at: str | dt.datetime | None = ...,
+        seconds: float = ...,
+        request_id: str | None = ...,
+    ) -> dict[str, Any]: ...
+
+
+def scheduled(at: str | dt.datetime) -> dict[str, Any]:
+    """The event that an EventBridge rule sends."""
+    time = at if isinstance(at, str) else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "123456789012",
+        "time": time,
+        "region": "eu-central-1",
+        "resources": ["arn:aws:events:eu-central-1:123456789012:rule/nightshift-test"],
+        "detail": {},
+    }
+
+
+@pytest.fixture
+def invoke_job(database: Engine, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Invoke a job's function: `invoke_job(job, event)`, or `invoke_job(job, at="2026-03-01T02:00:00Z")` for a past time."""
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+
+    def call(
+        job: Job,
+        event: Any = None,
+        *,
+        at: str | dt.datetime | None = None,
+        seconds: float = 60,
+        request_id: str | None = None,
+    ) -> dict[str, Any]:
+        payload: Any = {} if event is None else event
+        if at is not None:
+            payload = {**payload, "scheduled_for": at if isinstance(at, str) else at.isoformat()}
+        return invoke(job, payload, Context(seconds, request_id))
+
+    return call
+
+
+@pytest.fixture
+def session(database: Engine) -> Iterator[Session]:
+    """A session for arranging and looking, with expired objects read again after a commit."""
+    with Session(database) as session:
+        yield session
