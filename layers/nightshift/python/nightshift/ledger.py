@@ -7,7 +7,7 @@ The epoch is checked inside every transaction that changes anything, so that an 
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from nightshift import alerts
 from nightshift.errors import Fenced
 from nightshift.models.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.run import Mode, Run, Trigger
@@ -212,8 +213,7 @@ def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
     if record.state == "running" and record.lease_until is not None and record.lease_until > clock:
         return False
     if record.attempts >= record.max_attempts:
-        _fail(record, clock, f"attempt {record.attempts} of {record.max_attempts} ended without a word")
-        return False
+        return False  # its last attempt ended without a word; the supervisor settles it and reports it
     if record.mode == "plan":
         return True
     ahead = or_(
@@ -271,8 +271,11 @@ def _end_attempt(
     )
 
 
-def _fail(record: RunRecord, clock: dt.datetime, reason: str) -> None:
+def _fail(session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool) -> None:
     record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
+    if critical:
+        details = {"job": record.job, "run_id": str(record.id)}
+        alerts.sight(session, rule="job_failure", subject=record.job, severity="critical", details=details, at=clock)
 
 
 def commit_batch(
@@ -375,8 +378,10 @@ def interrupt(session: Session, claim: Claim) -> Standing:
         return Standing.of(record)
 
 
-def fail_attempt(session: Session, claim: Claim, error: str) -> Standing:
+def fail_attempt(session: Session, claim: Claim, error: str, *, critical: bool) -> Standing:
     """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left.
+
+    The final failure of a critical job also raises an alert.
 
     Raises:
         Fenced: the run has been taken over.
@@ -386,7 +391,7 @@ def fail_attempt(session: Session, claim: Claim, error: str) -> Standing:
         clock = _clock(session)
         record.errors = [*record.errors, error][-ERRORS_KEPT:]
         if record.attempts >= record.max_attempts:
-            _fail(record, clock, error)
+            _fail(session, record, clock, error, critical=critical)
         else:
             record.state = "retrying"
             record.reason = f"attempt {record.attempts} of {record.max_attempts} failed: {error}"
@@ -446,8 +451,20 @@ def stalled(session: Session) -> list[Stalled]:
         return [Stalled(*row) for row in session.execute(found.order_by(RunRecord.scheduled_for, RunRecord.id))]
 
 
-def fail_exhausted(session: Session) -> list[Standing]:
-    """Settle as failed every run whose lease expired on its last attempt. Returns them, to be reported."""
+def oldest_open_seconds(session: Session) -> float:
+    """The age, in seconds since its occurrence was due, of the oldest run that is still open; 0 when there is none."""
+    oldest = func.min(RunRecord.scheduled_for)
+    age = func.extract("epoch", func.clock_timestamp() - oldest)
+    with session.begin():
+        found = session.execute(select(age).where(RunRecord.state.in_(OPEN_STATES))).scalar_one()
+    return max(0.0, float(found or 0))
+
+
+def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
+    """Settle as failed every run whose lease expired on its last attempt. Returns them, to be reported.
+
+    `critical` are the names of the jobs whose failure raises an alert.
+    """
     with session.begin():
         clock = _clock(session)
         dead = (
@@ -462,6 +479,7 @@ def fail_exhausted(session: Session) -> list[Standing]:
         records = list(session.scalars(dead))
         for record in records:
             _end_attempt(session, record, clock, "lost")
-            _fail(record, clock, f"attempt {record.attempts} of {record.max_attempts} ended without a word")
+            reason = f"attempt {record.attempts} of {record.max_attempts} ended without a word"
+            _fail(session, record, clock, reason, critical=record.job in critical)
         session.flush()
         return [Standing.of(record) for record in records]

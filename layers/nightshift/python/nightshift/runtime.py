@@ -1,5 +1,6 @@
 """The Lambda side of a job: event → claim → run → settle → result. One wrapper for every job."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from nightshift.ledger import Claim, Standing
 from nightshift.parameters import from_environment
 from nightshift.resources import Resources
 from nightshift.steps.base import iso
+
+ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
+"""Environment variable: `false` for a job that the settings disable. It then runs for nobody, by hand neither."""
 
 SECONDS_TO_RECORD_A_FAILURE = 5.0
 
@@ -54,6 +58,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         RunFailedError: the attempt failed. Lambda tries an asynchronous invocation again, and sends the last failure
             to the dead-letter queue.
     """
+    if os.environ.get(ENABLED_VARIABLE) == "false":
+        raise SettingError(f"job {job.name} is disabled by the deployment's settings; enable it there and deploy again")
     deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
@@ -88,7 +94,7 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings
         except Fenced:
             raise
         except Exception as cause:  # noqa: BLE001 - every failure is recorded, and raised again without its text
-            _record_failure(claim, session, settings, cause)
+            _record_failure(job, claim, session, settings, cause)
             raise RunFailedError(f"{job.name}, run {claim.run.id}: {describe(cause)}") from None
     except Fenced as superseded:
         telemetry.warn("run.superseded", reason=str(superseded))
@@ -104,13 +110,13 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings
     return standing
 
 
-def _record_failure(claim: Claim, session: Session, settings: DatabaseSettings, cause: Exception) -> Standing:
+def _record_failure(job: Job, claim: Claim, session: Session, settings: DatabaseSettings, cause: Exception) -> Standing:
     """Tell the ledger, on a connection of its own: the attempt's may be the very thing that failed."""
     reason = describe(cause)
     telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
     session.close()
     with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
-        standing = ledger.fail_attempt(fresh, claim, reason)
+        standing = ledger.fail_attempt(fresh, claim, reason, critical=job.critical)
     telemetry.measure(**{"RunsFailed" if standing.state == "failed" else "AttemptsFailed": 1})
     return standing
 

@@ -1,0 +1,39 @@
+"""Every minute: continue interrupted runs and those whose attempt died; settle and report those out of attempts."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from nightshift import telemetry
+from nightshift.database import DatabaseSettings, session_for
+from nightshift.deployment import Deployment
+from nightshift.runtime import LambdaContext
+from nightshift.supervisor import look_over
+
+QUEUE_VARIABLE = "NIGHTSHIFT_DLQ_URL"
+
+
+def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
+    # Without a route to the API a call from a VPC would hang until the function's own timeout.
+    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
+    functions, queue = boto3.client("lambda", config=config), boto3.client("sqs", config=config)
+
+    def invoke_later(name: str, payload: Mapping[str, Any]) -> None:
+        functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(payload))
+
+    def report(record: Mapping[str, Any]) -> None:
+        queue.send_message(QueueUrl=os.environ[QUEUE_VARIABLE], MessageBody=json.dumps(record))
+
+    seconds = context.get_remaining_time_in_millis() / 1000
+    try:
+        with session_for(
+            DatabaseSettings.from_environment(), seconds=seconds, application_name="nightshift/supervisor"
+        ) as session:
+            done = look_over(session, Deployment.from_environment(), invoke_later, report)
+    finally:
+        telemetry.flush()
+    return vars(done)

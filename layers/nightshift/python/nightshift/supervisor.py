@@ -1,0 +1,64 @@
+"""The supervisor looks over the ledger every minute and moves what nobody moves.
+
+A job never invokes itself: AWS cuts such chains after 16 hops. An interrupted run, a run whose attempt died and a
+retry that Lambda lost are invoked again from here; a run that died on its last attempt is settled and reported.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from nightshift import ledger, telemetry
+from nightshift.deployment import Deployment, function_name
+from nightshift.ledger import Standing
+from nightshift.steps.base import iso
+
+InvokeLater = Callable[[str, Mapping[str, Any]], None]
+"""Invoke a function by name with a payload, asynchronously."""
+
+Report = Callable[[Mapping[str, Any]], None]
+"""Put a record of a final failure into the dead-letter queue."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one look over the ledger did."""
+
+    continued: int
+    failed: int
+    oldest_open_seconds: float
+
+
+def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
+    """One round. Both ways out are parameters, so that a test can stand in for AWS.
+
+    A report is sent after the ledger has settled the run: should the supervisor die between the two, the run's own
+    alarm on Lambda errors has already gone off.
+    """
+    jobs = deployment.jobs()
+    critical = {name for name, deployed in jobs.items() if deployed.job.critical}
+    failed = ledger.fail_exhausted(session, critical)
+    for standing in failed:
+        telemetry.error("run.given_up", job=standing.run.job, run_id=str(standing.run.id), reason=standing.reason)
+        report(failure_record(standing))
+    stalled = [run for run in ledger.stalled(session) if run.job in jobs]
+    for run in stalled:
+        telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
+        invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
+    oldest = ledger.oldest_open_seconds(session)
+    telemetry.measure(RunsContinued=len(stalled), RunsFailed=len(failed), OldestOpenRunSeconds=oldest)
+    return Round(len(stalled), len(failed), oldest)
+
+
+def failure_record(standing: Standing) -> dict[str, Any]:
+    """A final failure in the form of Lambda's own on-failure record, so that the queue's readers need one form less."""
+    return {
+        "version": "1.0",
+        "timestamp": iso(dt.datetime.now(dt.UTC)),
+        "requestContext": {"functionName": function_name(standing.run.job), "condition": "LeaseExpired"},
+        "requestPayload": {"run_id": str(standing.run.id)},
+        "responsePayload": {"errorType": "LeaseExpired", "errorMessage": standing.reason},
+    }
