@@ -30,9 +30,8 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
 
     seconds = context.get_remaining_time_in_millis() / 1000
     try:
-        with session_for(
-            DatabaseSettings.from_environment(), seconds=seconds, application_name="nightshift/supervisor"
-        ) as session:
+        settings = DatabaseSettings.from_environment()
+        with session_for(settings, seconds=seconds, application_name="nightshift/supervisor") as session:
             done = look_over(session, Deployment.from_environment(), invoke_later, report)
     finally:
         telemetry.flush()

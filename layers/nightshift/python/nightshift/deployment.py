@@ -16,7 +16,7 @@ from nightshift.registry import PACKS, Registration, registry
 from nightshift.schedule import Schedule
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": [...], "jobs": {name: {"enabled": false, "schedule": "cron(…)"}}}`, departures only."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": "cron(…)"}}}`."""
 
 
 def function_name(job: str) -> str:

@@ -461,25 +461,25 @@ def oldest_open_seconds(session: Session) -> float:
 
 
 def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
-    """Settle as failed every run whose lease expired on its last attempt. Returns them, to be reported.
+    """Settle as failed every run whose lease expired on its last attempt. Returns them.
 
+    In the caller's transaction, so that the caller can report them before it is settled for good.
     `critical` are the names of the jobs whose failure raises an alert.
     """
-    with session.begin():
-        clock = _clock(session)
-        dead = (
-            select(RunRecord)
-            .where(
-                RunRecord.state == "running",
-                RunRecord.lease_until < clock,
-                RunRecord.attempts >= RunRecord.max_attempts,
-            )
-            .with_for_update(skip_locked=True)
+    clock = _clock(session)
+    dead = (
+        select(RunRecord)
+        .where(
+            RunRecord.state == "running",
+            RunRecord.lease_until < clock,
+            RunRecord.attempts >= RunRecord.max_attempts,
         )
-        records = list(session.scalars(dead))
-        for record in records:
-            _end_attempt(session, record, clock, "lost")
-            reason = f"attempt {record.attempts} of {record.max_attempts} ended without a word"
-            _fail(session, record, clock, reason, critical=record.job in critical)
-        session.flush()
-        return [Standing.of(record) for record in records]
+        .with_for_update(skip_locked=True)
+    )
+    records = list(session.scalars(dead))
+    for record in records:
+        _end_attempt(session, record, clock, "lost")
+        reason = f"attempt {record.attempts} of {record.max_attempts} ended without a word"
+        _fail(session, record, clock, reason, critical=record.job in critical)
+    session.flush()
+    return [Standing.of(record) for record in records]

@@ -35,15 +35,15 @@ class Round:
 def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
     """One round. Both ways out are parameters, so that a test can stand in for AWS.
 
-    A report is sent after the ledger has settled the run: should the supervisor die between the two, the run's own
-    alarm on Lambda errors has already gone off.
+    A failure is reported before the ledger settles it: should the supervisor die between the two, it is reported twice
+    and not never.
     """
     jobs = deployment.jobs()
-    critical = {name for name, deployed in jobs.items() if deployed.job.critical}
-    failed = ledger.fail_exhausted(session, critical)
-    for standing in failed:
-        telemetry.error("run.given_up", job=standing.run.job, run_id=str(standing.run.id), reason=standing.reason)
-        report(failure_record(standing))
+    with session.begin():
+        failed = ledger.fail_exhausted(session, {name for name, deployed in jobs.items() if deployed.job.critical})
+        for standing in failed:
+            telemetry.error("run.given_up", job=standing.run.job, run_id=str(standing.run.id), reason=standing.reason)
+            report(failure_record(standing))
     stalled = [run for run in ledger.stalled(session) if run.job in jobs]
     for run in stalled:
         telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
