@@ -1,7 +1,8 @@
-"""`python -m local up`: the local AWS with the app deployed, until Ctrl-C."""
+"""`python -m local demo` and `python -m local up`: the app on one machine, once through or until Ctrl-C."""
 
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -9,35 +10,49 @@ import typer
 from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
+from local.demo import fail_on_purpose, invoke_all, results_table
 from local.deploy import DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
 from local.terminal import deployment_display
 
-application = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+application = typer.Typer(help="Nightshift on one machine.", add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 
 FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@application.callback()
-def _commands() -> None:
-    """Nightshift on one machine."""
-
-
 @application.command()
 def up() -> None:
     """Start PostgreSQL and AWS, deploy the app, and stay up until Ctrl-C."""
+    with _running("up") as running:
+        _show(running)
+        signal.pause()
+
+
+@application.command()
+def demo() -> None:
+    """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
+    with _running("demo") as running:
+        invocations = invoke_all(running.aws, console)
+        console.print(results_table(invocations))
+        error = fail_on_purpose(running.aws, invocations[0].job) if invocations else None
+        console.print(f"On purpose: {error}" if error else "The failure on purpose did not reach the dead-letter queue")
+        if error is None or not all(invocation.as_it_should for invocation in invocations):
+            raise typer.Exit(1)
+
+
+@contextmanager
+def _running(name: str) -> Iterator[Machine]:
     with ExitStack() as stack:
         try:
             with deployment_display(console) as report:
-                running = stack.enter_context(machine("up", report=report))
+                running = stack.enter_context(machine(name, report=report))
         except FAILURES as error:
-            console.print(str(error), style="red", markup=False, highlight=False)
+            console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
-        _show(running)
-        signal.pause()
+        yield running
 
 
 def _show(running: Machine) -> None:

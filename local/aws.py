@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import boto3
+from botocore.config import Config
 
 from local.node import search_path
 from local.process import child_process
@@ -109,6 +110,8 @@ class LocalAws:
             endpoint_url=self.endpoint,
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the root user's well-known key of the local AWS
+            # A job may run for a quarter of an hour, and an invocation sent again would be a second run.
+            config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
         )
 
     def _server_environment(self, scratch: Path) -> dict[str, str]:

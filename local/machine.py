@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import NullPool, create_engine, text
+
 from local.aws import ACCOUNT, REGION, LocalAws
 from local.deploy import PROJECT, Deployment
 from local.postgres import PostgresServer
+from nightshift import migrations
 
 HOME = PROJECT / ".local"
-DATABASE = "postgres"
+DATABASE = "application"
 SENDER = "nightshift@example.com"
 
 
@@ -56,11 +59,12 @@ def machine(
 
     `report` is called with each line worth showing. `settings` go on top of the app's own, under the context key
     `nightshift`. Raises `MachineBusyError`, `PostgresError`, `LocalAwsError` or `DeploymentError`; logs stay in the
-    folder until the next start.
+    folder until the next start. The database is the example application's, migrated and empty.
     """
     with _only_one(name) as directory:
         report("Starting PostgreSQL")
         with PostgresServer(directory / "postgres") as postgres:
+            _make_application_database(postgres)
             report("Starting the local AWS")
             with LocalAws(directory, retry_base_seconds=retry_base_seconds) as aws:
                 aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)  # unverified senders are refused
@@ -90,6 +94,14 @@ def _settings(postgres: PostgresServer) -> dict[str, object]:
 
 def _database(postgres: PostgresServer) -> dict[str, str]:
     return {"url": postgres.url(DATABASE).render_as_string(hide_password=False)}
+
+
+def _make_application_database(postgres: PostgresServer) -> None:
+    """The database that a real application would have made itself."""
+    server = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with server.connect() as connection:
+        connection.execute(text(f"create database {DATABASE}"))
+    migrations.upgrade(create_engine(postgres.url(DATABASE), poolclass=NullPool), application=True)
 
 
 @contextmanager

@@ -26,6 +26,6 @@ def deployment_display(console: Console) -> Iterator[Callable[[str], None]]:
                     bars[stack] = progress.add_task(stack)
                 progress.update(bars[stack], completed=int(event["done"]), total=int(event["total"]))
             if _WORTH_SHOWING.search(line):
-                console.print(line.strip(), markup=False, highlight=False)
+                console.print(line.strip(), markup=False, highlight=False, soft_wrap=True)
 
         yield show

@@ -1,0 +1,108 @@
+"""Every deployed job run once through Lambda, one of them failing on purpose, and a table of what each did."""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from local.aws import LocalAws
+from nightshift.registry import registry
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+
+FAILURE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What one job answered: its result, or the error that Lambda reports."""
+
+    job: str
+    failed: bool
+    answer: Mapping[str, Any]
+
+    @property
+    def outcome(self) -> str:
+        return "error" if self.failed else str(self.answer["outcome"])
+
+    @property
+    def as_it_should(self) -> bool:
+        """Whether the job did its work, or had none."""
+        return self.outcome in ("succeeded", "skipped", "planned")
+
+
+def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
+    """Invoke every deployed job once, one after the other, as a person would from the console: with `{}`."""
+    functions: LambdaClient = aws.client("lambda")
+    pages = functions.get_paginator("list_functions").paginate()
+    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
+    jobs = [job for job in registry() if function_name(job) in deployed]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    invocations = []
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=len(jobs))
+        for job in jobs:
+            progress.update(bar, description=job)
+            answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
+            invocations.append(Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read())))
+            progress.advance(bar)
+    return invocations
+
+
+def fail_on_purpose(aws: LocalAws, job: str) -> str | None:
+    """Invoke a job asynchronously with a payload that it refuses; return the error that its dead-letter queue holds.
+
+    None when nothing arrived within a minute. The message is taken off the queue.
+    """
+    functions: LambdaClient = aws.client("lambda")
+    queues: SQSClient = aws.client("sqs")
+    name = function_name(job)
+    asynchronous = functions.get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
+    destinations = asynchronous["DestinationConfig"]
+    queue = queues.get_queue_url(QueueName=destinations["OnFailure"]["Destination"].rpartition(":")[2])["QueueUrl"]
+    payload = {"parameters": {"no-such-parameter": 1}}
+    functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(payload).encode())
+    deadline = time.monotonic() + FAILURE_SECONDS
+    while time.monotonic() < deadline:
+        for message in queues.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []):
+            queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            record = json.loads(message["Body"])
+            if record.get("requestPayload") == payload:
+                return str(record["responsePayload"]["errorMessage"])
+    return None
+
+
+def results_table(invocations: list[Invocation]) -> Table:
+    """Job, outcome, counters, duration and next run in UTC, a line each."""
+    table = Table("Job", "Outcome", "Counters", "Duration", "Next run (UTC)", title="What each job did")
+    for invocation in invocations:
+        next_run = registry()[invocation.job].job.timetable.next_after(dt.datetime.now(dt.UTC))
+        answer = invocation.answer
+        duration = answer.get("duration_ms")
+        table.add_row(
+            invocation.job,
+            f"[{'green' if invocation.as_it_should else 'red'}]{invocation.outcome}",
+            str(answer.get("errorMessage", "")) or _counters(answer.get("counters", {})),
+            "" if duration is None else f"{duration:,} ms",
+            "never" if next_run is None else f"{next_run:%a %d %b %H:%M}",
+        )
+    return table
+
+
+def function_name(job: str) -> str:
+    """A job's Lambda function and its rule have the same name."""
+    return f"nightshift-{job}"
+
+
+def _counters(counters: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in counters.items()
+    )
