@@ -2,14 +2,16 @@
 
 import datetime as dt
 import json
+import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from local.aws import LocalAws
 from nightshift.registry import registry
@@ -40,21 +42,21 @@ class Invocation:
 
 
 def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
-    """Invoke every deployed job once, one after the other, as a person would from the console: with `{}`."""
+    """Invoke every deployed job once, as a person would from the console: with `{}`. As many at a time as processors:
+    a first call unpacks the layers, which takes longer than most jobs.
+    """
     functions: LambdaClient = aws.client("lambda")
     pages = functions.get_paginator("list_functions").paginate()
     deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
     jobs = [job for job in registry() if function_name(job) in deployed]
+
+    def invoke(job: str) -> Invocation:
+        answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
+        return Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read()))
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    invocations = []
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=len(jobs))
-        for job in jobs:
-            progress.update(bar, description=job)
-            answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
-            invocations.append(Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read())))
-            progress.advance(bar)
-    return invocations
+    with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
 
 
 def fail_on_purpose(aws: LocalAws, job: str) -> str | None:
@@ -82,7 +84,8 @@ def fail_on_purpose(aws: LocalAws, job: str) -> str | None:
 
 def results_table(invocations: list[Invocation]) -> Table:
     """Job, outcome, counters, duration and next run in UTC, a line each."""
-    table = Table("Job", "Outcome", "Counters", "Duration", "Next run (UTC)", title="What each job did")
+    job_column, next_column = Column("Job", no_wrap=True), Column("Next run (UTC)", no_wrap=True)
+    table = Table(job_column, "Outcome", "Counters", "Duration", next_column, title="What each job did")
     for invocation in invocations:
         next_run = registry()[invocation.job].job.timetable.next_after(dt.datetime.now(dt.UTC))
         answer = invocation.answer
