@@ -21,11 +21,15 @@ class Fenced(Exception):  # noqa: N818 - not an error: another attempt has taken
     """The run has a newer epoch: this attempt is a zombie and its transaction is rolled back."""
 
 
-class CapExceededError(RuntimeError):
+class PermanentError(RuntimeError):
+    """A failure that another attempt would only repeat: the run is failed at once."""
+
+
+class CapExceededError(PermanentError):
     """A destructive run has more candidates than its cap allows and has not begun."""
 
 
-class ErrorBudgetExceededError(RuntimeError):
+class ErrorBudgetExceededError(PermanentError):
     """More rows were quarantined than a run may lose and still be called a success."""
 
 

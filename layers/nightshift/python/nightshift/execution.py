@@ -115,7 +115,7 @@ class Execution:
             Fenced: another attempt has taken the run over; the transaction is rolled back.
             ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
         """
-        if self.deadline.near and not self._first_batch:
+        if not self._first_batch and self.deadline.near:
             raise Interrupted
         self._first_batch = False
         started = time.perf_counter()

@@ -86,9 +86,11 @@ class Standing:
     counters: dict[str, int]
     errors: list[str]
     plan: dict[str, Any] | None
+    last_request_id: str | None = None
+    """Lambda's id of the invocation that made the last attempt. Its retries carry the same one."""
 
     @classmethod
-    def of(cls, record: RunRecord) -> "Standing":
+    def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
         took = (record.finished_at - record.started_at) if record.finished_at and record.started_at else None
         return cls(
             _frozen(record),
@@ -98,6 +100,7 @@ class Standing:
             record.counters,
             record.errors,
             record.plan,
+            last_request_id,
         )
 
 
@@ -118,7 +121,8 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
             record = _open(session, registered, policy, request, clock)
         if _may_start(session, record, clock):
             return _grant(session, record, request, clock, seconds)
-        return Standing.of(record)
+        last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
+        return Standing.of(record, session.scalar(last))
 
 
 def _lock_job(session: Session, job: str) -> RegisteredJob:
@@ -378,8 +382,8 @@ def interrupt(session: Session, claim: Claim) -> Standing:
         return Standing.of(record)
 
 
-def fail_attempt(session: Session, claim: Claim, error: str, *, critical: bool) -> Standing:
-    """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left.
+def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool, critical: bool) -> Standing:
+    """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left or would help.
 
     The final failure of a critical job also raises an alert.
 
@@ -390,7 +394,7 @@ def fail_attempt(session: Session, claim: Claim, error: str, *, critical: bool) 
         record = _own(session, claim)
         clock = _clock(session)
         record.errors = [*record.errors, error][-ERRORS_KEPT:]
-        if record.attempts >= record.max_attempts:
+        if permanent or record.attempts >= record.max_attempts:
             _fail(session, record, clock, error, critical=critical)
         else:
             record.state = "retrying"

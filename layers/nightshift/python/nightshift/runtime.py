@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from nightshift import ledger, telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.engine import carry_out
-from nightshift.errors import EventError, Fenced, Interrupted, RunFailedError, SettingError
+from nightshift.errors import EventError, Fenced, Interrupted, PermanentError, RunFailedError, SettingError
 from nightshift.events import read_event
 from nightshift.execution import Deadline, Execution, describe
 from nightshift.job import Job
@@ -75,6 +75,9 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
             raise RunFailedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
+            if granted.state == "failed" and granted.last_request_id == context.aws_request_id:
+                # Lambda's retry of the very invocation that failed for good: it must fail too, to reach the queue.
+                raise RunFailedError(f"{job.name}, run {granted.run.id}: {granted.reason}")
             return result(job, granted)
         telemetry.logger().append_keys(run_id=str(granted.run.id), epoch=granted.epoch)
         telemetry.log("run.claimed", scheduled_for=iso(granted.run.now), attempt=granted.attempt, mode=granted.run.mode)
@@ -116,7 +119,9 @@ def _record_failure(job: Job, claim: Claim, session: Session, settings: Database
     telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
     session.close()
     with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
-        standing = ledger.fail_attempt(fresh, claim, reason, critical=job.critical)
+        standing = ledger.fail_attempt(
+            fresh, claim, reason, permanent=isinstance(cause, PermanentError), critical=job.critical
+        )
     telemetry.measure(**{"RunsFailed" if standing.state == "failed" else "AttemptsFailed": 1})
     return standing
 

@@ -1,0 +1,370 @@
+"""The batch engine on a real PostgreSQL: what it deletes, in which transactions, and what stops it."""
+
+import datetime as dt
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
+
+from nightshift import Delete, Job, Parameter, Update
+from nightshift import sweep as sweeping
+from nightshift.errors import RunFailedError
+from nightshift.models import AuthToken, LoginAttempt
+from tests.integration.conftest import Invoke
+
+NOW = "2026-03-01T02:00:00Z"
+
+RETENTION = Parameter("retention_days", 7, "days")
+
+job = Job(
+    name="forget-logins",
+    kind="retention",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Delete(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    audited=False,
+)
+
+
+def attempts(session: Session, old: int, young: int, *, analyze: bool = True) -> None:
+    """Login attempts, some past the 7 days and some not, mixed on the heap's blocks."""
+    session.execute(
+        text(
+            """
+            insert into login_attempts (email, success, attempted_at)
+            select 'somebody@example.com', false,
+                   timestamptz '2026-03-01 02:00Z'
+                   - case when mod(i * 7919, :all) < :old then interval '8 days' + i * interval '1 s'
+                          else interval '6 days' - i * interval '1 ms' end
+              from generate_series(0, :all - 1) i
+            """
+        ),
+        {"old": old, "all": old + young},
+    )
+    session.commit()
+    if analyze:
+        session.execute(text("analyze login_attempts"))
+        session.commit()
+
+
+def left(session: Session) -> tuple[int, int]:
+    """How many old and young attempts are left."""
+    session.rollback()
+    counted = session.execute(
+        text("select count(*) filter (where attempted_at < '2026-02-22 02:00Z'), count(*) from login_attempts")
+    ).one()
+    return counted[0], counted[1] - counted[0]
+
+
+def last_run(session: Session) -> Any:
+    session.rollback()
+    return session.execute(text("select * from nightshift.runs order by created_at desc limit 1")).one()
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The way of every window that a run goes through."""
+    taken: list[str] = []
+    for walk in (sweeping.HeapWalk, sweeping.RangeWalk):
+
+        def window(self: Any, *args: Any, _original: Any = walk.window) -> Any:
+            taken.append(self.way)
+            return _original(self, *args)
+
+        monkeypatch.setattr(walk, "window", window)
+    return taken
+
+
+def test_many_expired_rows_go_block_by_block(invoke_job: Invoke, session: Session, ways: list[str]) -> None:
+    attempts(session, old=9_000, young=11_000)
+    result = invoke_job(job, at=NOW)
+    assert result["outcome"] == "succeeded"
+    assert result["counters"]["deleted"] == 9_000
+    assert left(session) == (0, 11_000)
+    assert set(ways) == {"heap"}
+
+
+def test_few_expired_rows_go_through_the_age_index(invoke_job: Invoke, session: Session, ways: list[str]) -> None:
+    attempts(session, old=50, young=20_000)
+    result = invoke_job(job, at=NOW)
+    assert result["counters"]["deleted"] == 50
+    assert left(session) == (0, 20_000)
+    assert set(ways) == {"range"}
+
+
+def test_rows_of_one_instant_that_exceed_a_batch_are_divided_by_the_heap(
+    invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping.RangeWalk, "first", 64)
+    attempts(session, old=0, young=30_000)
+    same = "insert into login_attempts (success, attempted_at) select true, '2026-01-01Z' from generate_series(1, 1000)"
+    session.execute(text(same))
+    session.commit()
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 1000
+    assert ways[0] == "range"
+    assert ways[-1] == "heap"
+    assert left(session) == (0, 30_000)
+
+
+def test_ranges_follow_each_other_without_a_gap(
+    invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping.RangeWalk, "first", 64)
+    monkeypatch.setattr(sweeping.RangeWalk, "largest", 64)
+    attempts(session, old=700, young=30_000)
+    result = invoke_job(job, at=NOW)
+    assert result["counters"]["deleted"] == 700
+    assert result["counters"]["batches"] >= 10
+    assert set(ways) == {"range"}
+
+
+def test_every_leaf_of_a_partitioned_table_is_swept(invoke_job: Invoke, session: Session, ways: list[str]) -> None:
+    session.execute(
+        text(
+            """
+            drop table login_attempts;
+            create table login_attempts (
+                id bigint generated always as identity, user_id uuid, email text, success boolean not null,
+                failure_reason text, ip inet, country char(2), user_agent text,
+                attempted_at timestamptz not null default now(), primary key (id, attempted_at)
+            ) partition by range (attempted_at);
+            create index login_attempts_at on login_attempts (attempted_at);
+            create table la_january partition of login_attempts for values from ('2026-01-01Z') to ('2026-02-01Z');
+            create table la_february partition of login_attempts for values from ('2026-02-01Z') to ('2026-03-01Z');
+            create table la_rest partition of login_attempts default;
+            insert into login_attempts (success, attempted_at)
+            select true, timestamptz '2026-01-15Z' + i * interval '1 minute' from generate_series(1, 60000) i;
+            analyze login_attempts;
+            """
+        )
+    )
+    session.commit()
+    expected = left(session)
+    result = invoke_job(job, {"parameters": {"max_share": 100}}, at=NOW)
+    assert result["counters"]["deleted"] == expected[0] > 50_000
+    assert left(session) == (0, expected[1])
+
+
+def test_a_row_that_refuses_is_quarantined_and_the_others_go(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=5_000, young=5_000)
+    refuse(session, "old.id % 997 = 3")
+    refused = session.scalars(
+        text("select id from login_attempts where id % 997 = 3 and attempted_at < '2026-02-22'")
+    ).all()
+    result = invoke_job(job, at=NOW)
+    assert result["outcome"] == "succeeded"
+    assert result["counters"]["quarantined"] == len(refused) > 2
+    assert result["counters"]["deleted"] == 5_000 - len(refused)
+    assert left(session) == (len(refused), 5_000)
+    items = session.scalars(text("select item from nightshift.quarantine order by id")).all()
+    assert sorted(items) == sorted(f"public.login_attempts:{key}" for key in refused)
+    assert "somebody@example.com" not in str(result["errors"])
+
+
+def test_more_bad_rows_than_the_error_budget_fail_the_run(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=1_000, young=1_000)
+    refuse(session, "old.id % 10 = 0")
+    with pytest.raises(RunFailedError, match="quarantined, more than 20 and 1 %"):
+        invoke_job(job, at=NOW)
+    run = last_run(session)
+    assert run.state == "failed"
+    assert run.counters["deleted"] + left(session)[0] == 1_000
+
+
+def refuse(session: Session, condition: str) -> None:
+    """Make the database refuse to delete some rows, with a message that quotes one."""
+    session.execute(
+        text(
+            f"""
+            create function refuse() returns trigger language plpgsql as $$ begin
+              if {condition} then raise exception 'no: %', old.email; end if; return old; end $$;
+            create trigger refuse before delete on login_attempts for each row execute function refuse();
+            """
+        )
+    )
+    session.commit()
+
+
+def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks move when a table is rewritten: a block number from before would leave rows out."""
+    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
+    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    attempts(session, old=10_000, young=10_000)
+    stop_after(monkeypatch, batches=10)
+    first = invoke_job(job, at=NOW)
+    assert first["outcome"] == "interrupted"
+    assert 0 < first["counters"]["deleted"] < 10_000
+    go_on(monkeypatch)
+    session.execute(text("create table copy as select * from login_attempts order by id desc"))
+    session.execute(text("truncate login_attempts"))  # a new file, and the rows in another order
+    session.execute(text("insert into login_attempts overriding system value select * from copy"))
+    session.commit()
+    second = invoke_job(job, {"run_id": first["run_id"]})
+    assert second["outcome"] == "succeeded"
+    assert second["counters"]["deleted"] == 10_000
+    assert left(session) == (0, 10_000)
+
+
+def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
+    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    attempts(session, old=9_000, young=11_000)
+    stop_after(monkeypatch, batches=5)
+    first = invoke_job(job, at=NOW)
+    assert first["outcome"] == "interrupted"
+    run = last_run(session)
+    assert (run.attempts, run.epoch, run.position["block"]) == (0, 1, 20)
+    go_on(monkeypatch)
+    second = invoke_job(job, {"run_id": first["run_id"]})
+    assert second["outcome"] == "succeeded"
+    assert second["counters"]["deleted"] == 9_000
+    assert left(session) == (0, 11_000)
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, *, batches: int) -> None:
+    """Let the deadline come near when a number of batches have been started."""
+    asked = iter(range(1_000_000))
+    monkeypatch.setattr("nightshift.execution.Deadline.near", property(lambda _: next(asked) >= batches - 1))
+
+
+def go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightshift.execution.Deadline.near", property(lambda _: False))
+
+
+def test_a_cursor_of_another_query_is_refused(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
+    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    attempts(session, old=4_000, young=16_000)
+    stop_after(monkeypatch, batches=20)
+    first = invoke_job(job, at=NOW)
+    assert first["outcome"] == "interrupted"
+    go_on(monkeypatch)
+    condition = LoginAttempt.success.is_(False)
+    step = Delete(model=LoginAttempt, where=condition, older_than=RETENTION, measured_by=LoginAttempt.attempted_at)
+    changed = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
+    starts: list[int] = []
+    walked = sweeping.HeapWalk.window
+
+    def window(self: Any, session: Session, cursor: dict[str, Any], size: int) -> Any:
+        starts.append(cursor.get("block", 0))
+        return walked(self, session, cursor, size)
+
+    monkeypatch.setattr(sweeping.HeapWalk, "window", window)
+    assert invoke_job(changed, {"run_id": first["run_id"]})["outcome"] == "succeeded"
+    assert starts[0] == 0
+
+
+def test_no_row_at_the_cut_off_or_younger_is_touched(invoke_job: Invoke, session: Session) -> None:
+    cutoff = dt.datetime(2026, 2, 22, 2, tzinfo=dt.UTC)
+    for microseconds in (-1, 0, 1):
+        at = cutoff + dt.timedelta(microseconds=microseconds)
+        session.add(LoginAttempt(success=True, attempted_at=at))
+    session.commit()
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 1
+    assert session.scalar(text("select count(*) from login_attempts")) == 2
+
+
+def test_the_time_zone_of_the_database_does_not_move_the_cut_off(
+    invoke_job: Invoke, session: Session, database: Engine
+) -> None:
+    session.execute(text(f"alter database {database.url.database} set timezone to 'Pacific/Auckland'"))
+    session.add(LoginAttempt(success=True, attempted_at=dt.datetime(2026, 2, 22, 2, tzinfo=dt.UTC)))
+    session.commit()
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 0
+
+
+def test_a_plan_counts_what_the_run_then_deletes_and_changes_nothing(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=300, young=500)
+    planned = invoke_job(job, {"dry_run": True}, at=NOW)
+    assert planned["outcome"] == "planned"
+    (step,) = planned["plan"]["steps"]
+    assert (step["rows"], step["cutoff"], len(step["sample"])) == (300, "2026-02-22T02:00:00Z", 5)
+    assert left(session) == (300, 500)
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 300
+
+
+def test_more_candidates_than_the_cap_stop_the_run_before_it_begins(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="would delete 12000 of 15000 rows of login_attempts; max_share is 50 %"):
+        invoke_job(job, at=NOW)
+    with pytest.raises(RunFailedError, match="max_rows is 100"):
+        invoke_job(
+            job,
+            {"parameters": {"max_rows": 100, "max_share": 100}},
+            at="2026-03-01T03:00:00Z",
+        )
+    assert left(session) == (12_000, 3_000)
+
+
+def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=12_000, young=3_000)
+    override = {"by": "Ada", "reason": "the table was never cleaned before"}
+    result = invoke_job(job, {"override": override}, at=NOW)
+    assert result["counters"]["deleted"] == 12_000
+    assert last_run(session).override == override
+
+
+def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightshift.database.LOCK_TIMEOUT_SECONDS", 0.2)
+    attempts(session, old=100, young=100)
+    with Session(database) as other:
+        other.execute(text("select * from login_attempts where id = 1 for update"))
+        refused = Counter[str]()
+
+        @event.listens_for(Engine, "handle_error")
+        def free(context: Any) -> None:
+            refused[context.original_exception.args[0]["C"]] += 1
+            other.rollback()
+
+        try:
+            result = invoke_job(job, at=NOW)
+        finally:
+            event.remove(Engine, "handle_error", free)
+    assert refused == {"55P03": 1}
+    assert result["counters"]["deleted"] == 100
+
+
+def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Session) -> None:
+    revoke = Job(
+        name="revoke-tokens",
+        kind="recalculation",
+        schedule="cron(0 2 * * ? *)",
+        steps=(
+            Update(
+                model=AuthToken,
+                counter="revoked",
+                where=lambda run: AuthToken.revoked_at.is_(None) & (AuthToken.expires_at < run.now),
+                measured_by=AuthToken.expires_at,
+                set=lambda run: {AuthToken.revoked_at: run.now},
+            ),
+        ),
+        audited=False,
+    )
+    session.execute(
+        text(
+            """
+            insert into auth_tokens (kind, token_hash, expires_at)
+            select 'refresh', decode(lpad(to_hex(i), 8, '0'), 'hex'),
+                   timestamptz '2026-03-01Z' + (i % 2000 - 1000) * interval '1 h'
+              from generate_series(1, 20000) i
+            """
+        )
+    )
+    session.commit()
+    due = session.scalar(text("select count(*) from auth_tokens where expires_at < '2026-03-01T02:00Z'"))
+    assert invoke_job(revoke, at=NOW)["counters"]["revoked"] == due
+    session.rollback()
+    found = session.execute(
+        text("select count(*), min(revoked_at) from auth_tokens where revoked_at is not null")
+    ).one()
+    assert tuple(found) == (due, dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
+    assert invoke_job(revoke, at="2026-03-01T01:00:00Z")["counters"]["revoked"] == 0
