@@ -70,12 +70,37 @@ def test_importing_the_models_reads_nothing_and_brings_no_driver() -> None:
     """Every Lambda imports them before it knows whether it has work: no driver, no AWS, no migrations."""
     code = "import sys, nightshift.models; print(*sorted({'pg8000', 'boto3', 'alembic'} & set(sys.modules)))"
 
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": "layers/nightshift/python"},
-        capture_output=True,
-        text=True,
-        check=True,
+    assert run(code) == []
+
+
+def test_a_model_is_imported_without_the_others_and_the_base_with_all() -> None:
+    code = (
+        "import sys; from nightshift.models import Goal; print('nightshift.models.tracking' in sys.modules);"
+        "from nightshift.models import Base; print(len(Base.metadata.tables))"
     )
 
-    assert done.stdout.split() == []
+    assert run(code) == ["False", str(len(Base.metadata.tables))]
+
+
+@pytest.mark.parametrize("module", sorted({model.__module__ for model in MAPPED}))
+def test_a_module_brings_the_tables_it_refers_to(module: str) -> None:
+    """SQLAlchemy follows every foreign key when it writes an object, and fails on a table that was never imported."""
+    code = (
+        f"import {module}; from nightshift.models.base import Base;"
+        "print(*[key.column.table.name for table in Base.metadata.tables.values() for key in table.foreign_keys])"
+    )
+
+    run(code)
+
+
+def test_every_exported_name_can_be_had_and_no_other() -> None:
+    assert [name for name in models.__all__ if getattr(models, name) is None] == []
+    with pytest.raises(AttributeError, match="has no model 'Nothing'"):
+        _ = models.Nothing
+
+
+def run(code: str) -> list[str]:
+    """Run a few statements in a fresh interpreter and return the words they print."""
+    environment = {"PYTHONPATH": "layers/nightshift/python"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()

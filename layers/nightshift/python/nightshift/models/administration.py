@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nightshift.models.base import Base, CreatedNow, Json, Off, On, OrganizationId, Timestamp, UuidKey, one_of
+from nightshift.models.base import Base, CreatedNow, Json, Off, On, Timestamp, UuidKey, one_of
+from nightshift.models.identity import OrganizationId
 
 
 class Subscription(Base):

@@ -14,7 +14,6 @@ from nightshift.models.base import (
     Base,
     Country,
     CreatedNow,
-    FormerUserId,
     IpAddress,
     Json,
     Off,
@@ -22,6 +21,7 @@ from nightshift.models.base import (
     UuidKey,
     one_of,
 )
+from nightshift.models.identity import FormerUserId
 
 
 class AuditLog(Base):

@@ -5,7 +5,7 @@ import uuid
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 
-from sqlalchemy import CHAR, CheckConstraint, DateTime, Double, ForeignKey, MetaData, Text, Uuid, func, text
+from sqlalchemy import CHAR, CheckConstraint, DateTime, Double, MetaData, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -42,14 +42,6 @@ Currency = Annotated[str, mapped_column(CHAR(3))]
 """ISO 4217."""
 
 IpAddress = Annotated[IPv4Address | IPv6Address, mapped_column(INET)]
-
-OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
-"""The user whom the row belongs to: it goes when the user goes."""
-
-FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
-"""A user whom the row outlives: it forgets the user when the user goes."""
-
-OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

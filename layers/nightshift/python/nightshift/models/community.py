@@ -1,4 +1,4 @@
-"""What people build together: projects, who takes part, who likes them, and the files they upload."""
+"""What people build together: projects, who takes part, who likes them, who is invited, and the files they upload."""
 
 import uuid
 from typing import Annotated
@@ -6,7 +6,8 @@ from typing import Annotated
 from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nightshift.models.base import Base, CreatedNow, FormerUserId, Off, OwnerId, Timestamp, UuidKey, one_of
+from nightshift.models.base import Base, CreatedNow, Off, Timestamp, UuidKey, one_of
+from nightshift.models.identity import FormerUserId, OwnerId
 
 ProjectId = Annotated[uuid.UUID, mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))]
 
@@ -59,6 +60,31 @@ class Idea(Base):
     title: Mapped[str]
     description: Mapped[str | None]
     created_at: Mapped[CreatedNow]
+
+
+class Invitation(Base):
+    """An invitation by mail, to a project or to the administration."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        one_of("kind", "project", "admin"),
+        one_of("status", "pending", "accepted", "declined", "expired", "revoked"),
+        Index("invitations_pending", "kind", "created_at", postgresql_where=text("status = 'pending'")),
+        Index("invitations_pending_exp", "expires_at", postgresql_where=text("status = 'pending'")),
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[str]
+    email: Mapped[str]
+    role: Mapped[str | None]
+    project_id: Mapped[ProjectId | None]
+    invited_by: Mapped[FormerUserId | None]
+    token_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    status: Mapped[str] = mapped_column(server_default="pending")
+    created_at: Mapped[CreatedNow]
+    expires_at: Mapped[Timestamp | None]
+    accepted_at: Mapped[Timestamp | None]
+    declined_at: Mapped[Timestamp | None]
 
 
 class Upload(Base):

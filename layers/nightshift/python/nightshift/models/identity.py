@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from typing import Annotated
 
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -10,17 +11,22 @@ from nightshift.models.base import (
     Base,
     Country,
     CreatedNow,
-    FormerUserId,
     IpAddress,
     Json,
     Off,
     On,
-    OrganizationId,
-    OwnerId,
     Timestamp,
     UuidKey,
     one_of,
 )
+
+OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
+"""The user whom the row belongs to: it goes when the user goes."""
+
+FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
+"""A user whom the row outlives: it forgets the user when the user goes."""
+
+OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
 
 
 class Organization(Base):
@@ -211,31 +217,6 @@ class Certificate(Base):
     owner_user_id: Mapped[FormerUserId | None]
     expires_at: Mapped[Timestamp]
     rotated_at: Mapped[Timestamp | None]
-
-
-class Invitation(Base):
-    """An invitation by mail, to a project or to the administration."""
-
-    __tablename__ = "invitations"
-    __table_args__ = (
-        one_of("kind", "project", "admin"),
-        one_of("status", "pending", "accepted", "declined", "expired", "revoked"),
-        Index("invitations_pending", "kind", "created_at", postgresql_where=text("status = 'pending'")),
-        Index("invitations_pending_exp", "expires_at", postgresql_where=text("status = 'pending'")),
-    )
-
-    id: Mapped[UuidKey]
-    kind: Mapped[str]
-    email: Mapped[str]
-    role: Mapped[str | None]
-    project_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    invited_by: Mapped[FormerUserId | None]
-    token_hash: Mapped[bytes | None] = mapped_column(unique=True)
-    status: Mapped[str] = mapped_column(server_default="pending")
-    created_at: Mapped[CreatedNow]
-    expires_at: Mapped[Timestamp | None]
-    accepted_at: Mapped[Timestamp | None]
-    declined_at: Mapped[Timestamp | None]
 
 
 class PushToken(Base):

@@ -5,7 +5,8 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nightshift.models.base import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, OwnerId, Timestamp, UuidKey, one_of
+from nightshift.models.base import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
+from nightshift.models.identity import OwnerId
 
 
 class Notification(Base):

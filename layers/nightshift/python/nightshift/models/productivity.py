@@ -7,7 +7,8 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Integer, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nightshift.models.base import Base, CreatedNow, FormerUserId, Off, OwnerId, Timestamp, UuidKey, one_of
+from nightshift.models.base import Base, CreatedNow, Off, Timestamp, UuidKey, one_of
+from nightshift.models.identity import FormerUserId, OwnerId
 
 
 class Goal(Base):

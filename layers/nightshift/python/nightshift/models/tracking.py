@@ -7,7 +7,8 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from nightshift.models.base import Base, CreatedNow, Currency, Json, Off, OwnerId, Timestamp, UuidKey, one_of
+from nightshift.models.base import Base, CreatedNow, Currency, Json, Off, Timestamp, UuidKey, one_of
+from nightshift.models.identity import OwnerId
 
 
 class YearlySnapshot(Base):
