@@ -14,7 +14,6 @@ from sqlalchemy import NullPool, create_engine, text
 from local.aws import ACCOUNT, REGION, LocalAws
 from local.deploy import PROJECT, Deployment
 from local.postgres import PostgresServer
-from nightshift import migrations
 
 HOME = PROJECT / ".local"
 DATABASE = "application"
@@ -59,12 +58,12 @@ def machine(
 
     `report` is called with each line worth showing. `settings` go on top of the app's own, under the context key
     `nightshift`. Raises `MachineBusyError`, `PostgresError`, `LocalAwsError` or `DeploymentError`; logs stay in the
-    folder until the next start. The database is the example application's, migrated and empty.
+    folder until the next start. The database has the example application's tables, empty.
     """
     with _only_one(name) as directory:
         report("Starting PostgreSQL")
         with PostgresServer(directory / "postgres") as postgres:
-            _make_application_database(postgres)
+            _create_database(postgres)
             report("Starting the local AWS")
             with LocalAws(directory, retry_base_seconds=retry_base_seconds) as aws:
                 aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)  # unverified senders are refused
@@ -87,7 +86,9 @@ def _settings(postgres: PostgresServer) -> dict[str, object]:
     return {
         # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
         "deploy_with": "cli-credentials",
+        "architecture": "local",  # functions are run by this Python on this processor
         "database": _database(postgres),
+        "application_tables": "create",
         "sender": SENDER,
     }
 
@@ -96,12 +97,11 @@ def _database(postgres: PostgresServer) -> dict[str, str]:
     return {"url": postgres.url(DATABASE).render_as_string(hide_password=False)}
 
 
-def _make_application_database(postgres: PostgresServer) -> None:
-    """The database that a real application would have made itself."""
+def _create_database(postgres: PostgresServer) -> None:
+    """An empty one: the deployment's own migrations make what is in it."""
     server = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with server.connect() as connection:
         connection.execute(text(f"create database {DATABASE}"))
-    migrations.upgrade(create_engine(postgres.url(DATABASE), poolclass=NullPool), application=True)
 
 
 @contextmanager
