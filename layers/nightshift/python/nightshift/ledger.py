@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift import alerts
-from nightshift.errors import Fenced
+from nightshift.errors import EventError, Fenced
 from nightshift.models.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.run import Mode, Run, Trigger
 
@@ -111,7 +111,7 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
     occurrence are answered with a `Standing`: they are not errors.
 
     Raises:
-        LookupError: `run_id` names no run of this job.
+        EventError: `run_id` names no run of this job.
     """
     with session.begin():
         registered = _lock_job(session, job)
@@ -151,7 +151,7 @@ def _find(session: Session, job: str, request: Request) -> RunRecord | None:
     found = select(RunRecord).where(RunRecord.job == job, same).with_for_update()
     record = session.execute(found.execution_options(populate_existing=True)).scalar_one_or_none()
     if record is None and request.run_id is not None:
-        raise LookupError(f"job {job} has no run {request.run_id}")
+        raise EventError(f"job {job} has no run {request.run_id}")
     return record
 
 
