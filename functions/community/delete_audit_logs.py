@@ -1,0 +1,81 @@
+"""Delete audit rows older than three years, and the archives of months that ended before; legal holds stay.
+
+Three years is the hard limit: a row that was never archived goes as well, but is counted. An archive's object goes
+before its row, so that no object is ever forgotten; an archive with a row on hold stays until the hold ends.
+"""
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from nightshift import Count, Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
+from nightshift.execution import Execution
+from nightshift.models import AuditArchive, AuditLog
+
+ARCHIVES = "nightshift.audit_archives"
+
+# Rows are archived, month by month, once they are a year old: nothing may go before that had its chance.
+RETENTION = Parameter("retention_years", 3, "years", minimum=2)
+
+
+def due_archives(run: Run) -> Select[AuditArchive]:
+    """Archives past the cut-off, the oldest first. A month ends when the next one begins, in UTC."""
+    month_end = func.timezone("UTC", AuditArchive.month + func.make_interval(0, 1))
+    # The archive's rows are as old as itself. Saying so lets the check use the index on the age.
+    on_hold = (
+        (AuditLog.archive_id == AuditArchive.id) & AuditLog.legal_hold & (AuditLog.occurred_at < run.ago(RETENTION))
+    )
+    return (
+        select(AuditArchive)
+        .where(month_end < run.ago(RETENTION), ~select(AuditLog.id).where(on_hold).exists())
+        .order_by(AuditArchive.month, AuditArchive.part)
+    )
+
+
+def plan_archives(session: Session, run: Run) -> list[StepPlan]:
+    keys = [archive.s3_key for archive in session.scalars(due_archives(run))]
+    return [StepPlan("delete-archives", ARCHIVES, "delete", len(keys), sample=tuple(keys[:5]))]
+
+
+def delete_archives(execution: Execution) -> None:
+    found = True
+    while found:
+        with execution.batch() as batch:
+            archive = batch.session.scalar(due_archives(execution.run).limit(1).with_for_update(of=AuditArchive))
+            if found := archive is not None:
+                execution.resources.files.delete(archive.s3_key)
+                batch.session.delete(archive)
+                batch.count(archives_deleted=1)
+
+
+job = Job(
+    name="delete-audit-logs",
+    kind="retention",
+    schedule="cron(30 3 ? * SUN *)",
+    needs=frozenset({"files"}),
+    critical=True,
+    steps=(
+        Delete(
+            model=AuditLog,
+            where=AuditLog.legal_hold.is_(False),
+            older_than=RETENTION,
+            measured_by=AuditLog.occurred_at,
+            counting={"deleted_unarchived": AuditLog.archive_id.is_(None)},
+        ),
+        Function(
+            name="delete-archives",
+            apply=delete_archives,
+            plan=plan_archives,
+            counters=("archives_deleted",),
+            changes=("archives_deleted",),
+            tables=(ARCHIVES,),
+        ),
+        Count(
+            model=AuditLog,
+            where=AuditLog.legal_hold.is_(True),
+            older_than=RETENTION,
+            measured_by=AuditLog.occurred_at,
+            counter="held",
+        ),
+    ),
+)
+handler = lambda_handler(job)

@@ -1,0 +1,17 @@
+"""Delete login attempts older than 7 days, failed and successful alike.
+
+They hold addresses and serve lockouts that look back minutes. What looks back further reads the audit log.
+"""
+
+from nightshift import Delete, Job, Parameter, lambda_handler
+from nightshift.models import LoginAttempt
+
+RETENTION = Parameter("retention_days", 7, "days", minimum=1)
+
+job = Job(
+    name="login-attempt-cleanup",
+    kind="retention",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Delete(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+)
+handler = lambda_handler(job)

@@ -1,0 +1,31 @@
+"""Delete cached metrics that have expired, and those computed more than 24 hours ago even if they have not.
+
+Readers pass over expired entries by themselves, so deleting one never changes an answer.
+"""
+
+from nightshift import Delete, Job, Parameter, lambda_handler
+from nightshift.models import CachedMetric
+
+MAX_AGE = Parameter("max_age_hours", 24, "hours", minimum=1)
+
+job = Job(
+    name="cache-cleanup",
+    kind="retention",
+    schedule="cron(0 2 * * ? *)",
+    steps=(
+        Delete(
+            name="delete-expired",
+            model=CachedMetric,
+            where=lambda run: CachedMetric.expires_at <= run.now,
+            measured_by=CachedMetric.expires_at,
+        ),
+        Delete(
+            name="delete-too-old",
+            model=CachedMetric,
+            where=lambda run: CachedMetric.expires_at > run.now,
+            older_than=MAX_AGE,
+            measured_by=CachedMetric.calculated_at,
+        ),
+    ),
+)
+handler = lambda_handler(job)
