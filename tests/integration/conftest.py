@@ -7,12 +7,15 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import boto3
 import pytest
+from moto import mock_aws
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from nightshift import Job
 from nightshift.database import DATABASE_VARIABLE
+from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.runtime import invoke
 
 
@@ -57,7 +60,7 @@ def scheduled(at: str | dt.datetime) -> dict[str, Any]:
 
 @pytest.fixture
 def invoke_job(database: Engine, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Invoke a job's function: `invoke_job(job, event)`, or `invoke_job(job, at="2026-03-01T02:00:00Z")` for a past time."""
+    """Invoke a job's function: `invoke_job(job, event)`. With `at="2026-03-01T02:00:00Z"` it is run for that time."""
     monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
 
     def call(
@@ -81,3 +84,15 @@ def session(database: Engine) -> Iterator[Session]:
     """A session for arranging and looking, with expired objects read again after a commit."""
     with Session(database) as session:
         yield session
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileStore]:
+    """The file store that a job finds in its environment: an empty bucket of moto's."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv(FILES_VARIABLE, "nightshift-files")
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="nightshift-files")
+        yield FileStore("nightshift-files")
