@@ -1,0 +1,12 @@
+"""Nightshift on AWS: what `cdk synth` and `cdk deploy` run. Settings stand in cdk.json under `nightshift`."""
+
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "layers/nightshift/python")]
+
+from infra.app import main  # noqa: E402 - only now can the runtime library be found
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Alarms: each says what happened, what to do first and where to read on, and what missing data means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from nightshift.telemetry import NAMESPACE, SERVICE
+
+Severity = Literal["critical", "ordinary"]
+
+NOT_BREACHING = cloudwatch.TreatMissingData.NOT_BREACHING
+BREACHING = cloudwatch.TreatMissingData.BREACHING
+
+
+@dataclass(frozen=True)
+class AlarmTopics:
+    """Where alarms go, by severity, and where the operations guide stands."""
+
+    topics: Mapping[Severity, sns.ITopic]
+    operations_url: str
+
+    def alarm(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        severity: Severity,
+        metric: cloudwatch.IMetric,
+        over: float,
+        missing: cloudwatch.TreatMissingData = NOT_BREACHING,
+        below: bool = False,
+        periods: int = 1,
+        happened: str,
+        first: str,
+        read_on: str,
+    ) -> cloudwatch.Alarm:
+        """An alarm named `nightshift-<name>` that fires when the metric is over a number, or with `below` under it.
+
+        `read_on` is the anchor of a section of the operations guide.
+        """
+        comparison = cloudwatch.ComparisonOperator
+        alarm = cloudwatch.Alarm(
+            scope,
+            "".join(part.capitalize() for part in name.split("-")) + "Alarm",
+            alarm_name=f"nightshift-{name}",
+            alarm_description=f"{happened} First: {first} {self.operations_url}#{read_on}",
+            metric=metric,
+            threshold=over,
+            comparison_operator=comparison.LESS_THAN_THRESHOLD if below else comparison.GREATER_THAN_THRESHOLD,
+            evaluation_periods=periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topics[severity]))
+        return alarm
+
+
+def own_metric(name: str, statistic: str, period: Duration | None = None) -> cloudwatch.Metric:
+    """A metric that the functions write themselves, see `nightshift.telemetry`."""
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=name,
+        dimensions_map={"service": SERVICE},
+        statistic=statistic,
+        period=period or Duration.minutes(5),
+    )

@@ -1,0 +1,56 @@
+"""The whole app: settings in, stacks out."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import App, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, StackSynthesizer, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.pack_stack import PackStack
+from infra.packages import BuildError, Packages
+from infra.platform_stack import PlatformStack
+from infra.settings import CONTEXT_KEY, Settings, read_settings
+from nightshift.errors import DeclarationError, SettingError
+from nightshift.registry import Registration, registry
+
+REFUSED = 2
+BROKEN = 1
+
+
+def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) -> int:
+    """Synthesize, and return the exit code. The CDK CLI hands over context and folder by the environment.
+
+    A bad setting or declaration is one line on stderr and exit code 2, and nothing is written.
+    """
+    app = App(context=context, outdir=outdir)
+    try:
+        jobs = registry()
+        settings = read_settings(app.node.try_get_context(CONTEXT_KEY), jobs)
+        build(app, settings, jobs)
+    except (SettingError, DeclarationError) as error:
+        sys.stderr.write(f"nightshift: {error}\n")
+        return REFUSED
+    except BuildError as error:
+        sys.stderr.write(f"nightshift: {error}\n")
+        return BROKEN
+    app.synth()
+    return 0
+
+
+def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
+    """The stacks: the platform, and one for each pack that has jobs."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    deployed = settings.deployed(jobs)
+    packages = Packages(settings.python, settings.architecture)
+    platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
+    for pack in settings.packs:
+        members = [registration for registration in deployed if registration.pack == pack]
+        if members:
+            PackStack(app, pack, members, platform, _synthesizer(settings))
+
+
+def _synthesizer(settings: Settings) -> StackSynthesizer:
+    if settings.deploy_with == "cli-credentials":
+        return CliCredentialsStackSynthesizer()
+    return DefaultStackSynthesizer()

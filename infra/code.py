@@ -1,0 +1,34 @@
+"""The code and layers as one stack uses them."""
+
+import platform
+
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.packages import Packages
+
+
+class Code(Construct):
+    """Layers belong to the stack that uses them: a layer shared through another stack's export could never change."""
+
+    def __init__(self, scope: Construct, identity: str, packages: Packages) -> None:
+        super().__init__(scope, identity)
+        machine = platform.machine() if packages.architecture == "local" else packages.architecture
+        arm = machine in ("arm64", "aarch64")
+        self.architecture = lambda_.Architecture.ARM_64 if arm else lambda_.Architecture.X86_64
+        self.runtime = lambda_.Runtime(f"python{packages.python}", lambda_.RuntimeFamily.PYTHON)
+        self.functions = packages.functions.code()
+        self.layers = [
+            lambda_.LayerVersion(
+                self,
+                name,
+                code=package.code(),
+                description=about,
+                compatible_runtimes=[self.runtime],
+                compatible_architectures=[self.architecture],
+            )
+            for name, package, about in (
+                ("Dependencies", packages.dependencies, "Libraries of Nightshift"),
+                ("Nightshift", packages.nightshift, "The runtime library of Nightshift"),
+            )
+        ]

@@ -1,0 +1,66 @@
+"""A CloudWatch dashboard of the deployed jobs, built from their declarations."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.alarms import own_metric
+from nightshift.registry import Registration
+
+WIDTH, HALF, HEIGHT = 24, 12, 6
+
+
+def dashboard(
+    scope: Construct, jobs: Sequence[Registration], dead_letters: sqs.Queue, supervisor: lambda_.Function
+) -> cloudwatch.Dashboard:
+    """The dashboard `Nightshift`: how the runs go, then errors and durations pack by pack, then what is what."""
+    hour = Duration.hours(1)
+    board = cloudwatch.Dashboard(scope, "Dashboard", dashboard_name="Nightshift", default_interval=Duration.days(3))
+    board.add_widgets(
+        _graph("Runs", [own_metric(f"Runs{ending}", "Sum", hour) for ending in ("Succeeded", "Failed", "Interrupted")]),
+        _graph("Rows", [own_metric(f"Rows{what}", "Sum", hour) for what in ("Changed", "Quarantined")]),
+    )
+    board.add_widgets(
+        _graph(
+            "Waiting for somebody",
+            [dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum")],
+        ),
+        _graph(
+            "Supervisor",
+            [
+                supervisor.metric_invocations(),
+                supervisor.metric_errors(),
+                own_metric("OldestOpenRunSeconds", "Maximum"),
+            ],
+        ),
+    )
+    for pack, members in groupby(jobs, key=lambda registration: registration.pack):
+        names = [registration.job.name for registration in members]
+        board.add_widgets(
+            _graph(f"{pack}: failed attempts", [_of_function("Errors", name, "Sum", hour) for name in names]),
+            _graph(f"{pack}: duration", [_of_function("Duration", name, "Maximum", hour) for name in names]),
+        )
+    rows = [f"| {job.job.name} | {job.pack} | {job.job.schedule} | {job.rule.splitlines()[0]} |" for job in jobs]
+    table = "\n".join(["| job | pack | schedule (UTC) | rule |", "|---|---|---|---|", *rows])
+    board.add_widgets(cloudwatch.TextWidget(markdown=table, width=WIDTH, height=max(HEIGHT, len(jobs))))
+    return board
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=HALF, height=HEIGHT)
+
+
+def _of_function(metric: str, job: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Lambda",
+        metric_name=metric,
+        dimensions_map={"FunctionName": f"nightshift-{job}"},
+        statistic=statistic,
+        period=period,
+        label=job,
+    )

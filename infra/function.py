@@ -1,0 +1,123 @@
+"""One Lambda function of Nightshift: its own role, its own log group, the layers, and access to the database."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.code import Code
+from infra.database import DatabaseAccess
+from infra.nag import acknowledge
+from infra.settings import LOG_RETENTION
+from nightshift.database import DATABASE_VARIABLE
+
+LAMBDA_RETRIES = 2
+"""After the first delivery. Lambda waits one minute before the first retry and two before the second."""
+
+LAMBDA_EVENT_AGE = Duration.hours(2)
+"""Three attempts of up to 15 minutes, three minutes of waiting, and an hour for throttling. What is older goes to the
+dead-letter queue; the supervisor has found the occurrence long before."""
+
+
+class Function(Construct):
+    """A function named `nightshift-<name>`. It may write its own logs and connect to the database, and nothing else."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        identity: str,
+        *,
+        name: str,
+        handler: str,
+        about: str,
+        code: Code,
+        database: DatabaseAccess,
+        timeout: Duration,
+        memory_mb: int,
+        log_retention_days: int,
+        environment: Mapping[str, str],
+        dead_letters: sqs.IQueue | None = None,
+    ) -> None:
+        """`dead_letters` gets what failed for good; without it a failed event is tried once and dropped."""
+        super().__init__(scope, identity)
+        self.name = f"nightshift-{name}"
+        stack = Stack.of(self)
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/lambda/{self.name}",
+            retention=logs.RetentionDays[LOG_RETENTION[log_retention_days]],
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(self.role)
+        if database.grant is not None:
+            self.role.add_to_principal_policy(database.grant)
+        placement = database.placement
+        if placement is not None:
+            self._allow_network_interfaces()
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=self.name,
+            description=about,
+            runtime=code.runtime,
+            architecture=code.architecture,
+            code=code.functions,
+            handler=handler,
+            layers=code.layers,
+            role=self.role,
+            timeout=timeout,
+            memory_size=memory_mb,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment={DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **environment},
+            vpc=placement.vpc if placement else None,
+            vpc_subnets=placement.subnets if placement else None,
+            security_groups=list(placement.security_groups) if placement else None,
+            retry_attempts=LAMBDA_RETRIES if dead_letters else 0,
+            max_event_age=LAMBDA_EVENT_AGE if dead_letters else Duration.minutes(1),
+            on_failure=destinations.SqsDestination(dead_letters) if dead_letters else None,
+        )
+        acknowledge(
+            self.function,
+            "L1",
+            "the runtime is the Python that synthesizes, because byte-code helps only its own version; "
+            "the setting `python` chooses another",
+        )
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Grant something beyond logs and database."""
+        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+    def _allow_network_interfaces(self) -> None:
+        """What Lambda itself needs to stand in a VPC. The function's own code is denied it."""
+        actions = [
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            "ec2:UnassignPrivateIpAddresses",
+        ]
+        own_arn = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:{self.name}"
+        self.role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=["*"]))
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=actions,
+                resources=["*"],
+                conditions={"ArnEquals": {"lambda:SourceFunctionArn": own_arn}},
+            )
+        )
+        acknowledge(
+            self.role,
+            "IAM5[Resource::*]",
+            "Lambda checks these actions on all resources before it places a function in a VPC; the function's own "
+            "code is denied them",
+        )

@@ -1,0 +1,151 @@
+"""What functions are made of: two layers and their own code, built without Docker and byte-compiled.
+
+Each is a folder under .build/, named after a hash of what goes into it and made only when it is not there yet. So a
+synth needs the package index once for the dependencies, and nothing at all after that.
+"""
+
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import cached_property
+from pathlib import Path
+
+from aws_cdk import AssetHashType
+from aws_cdk import aws_lambda as lambda_
+
+from infra.settings import Architecture
+
+PROJECT = Path(__file__).parent.parent
+BUILD = PROJECT / ".build"
+REQUIREMENTS = PROJECT / "layers/dependencies/requirements.txt"
+CONSTRAINTS = PROJECT / "constraints.txt"
+NIGHTSHIFT = PROJECT / "layers/nightshift/python"
+FUNCTIONS = PROJECT / "functions"
+
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+NOT_SOURCE = ("__pycache__", "*.pyc", ".*")
+_NOT_SOURCE = re.compile("|".join(map(translate, NOT_SOURCE)))
+NOT_NEEDED = ("__pycache__", "tests", "bin")
+"""Folders of installed packages that a function never imports. The *.dist-info stay: importlib.metadata reads them."""
+
+
+class BuildError(Exception):
+    """A package could not be built. The message is one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A folder that is ready to be uploaded, and the hash of what it was made from."""
+
+    folder: Path
+    digest: str
+
+    def code(self) -> lambda_.Code:
+        """For one stack: the CDK binds each such object to the first stack that uses it."""
+        return lambda_.Code.from_asset(str(self.folder), asset_hash=self.digest, asset_hash_type=AssetHashType.CUSTOM)
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The layers and code for one version of Python on one architecture."""
+
+    python: str
+    architecture: Architecture
+
+    @cached_property
+    def dependencies(self) -> Package:
+        """The layer with the libraries: changes rarely."""
+        return self._build("dependencies", [REQUIREMENTS, CONSTRAINTS], self._install, seen_as="/opt")
+
+    @cached_property
+    def nightshift(self) -> Package:
+        """The layer with the runtime library: changes often."""
+        return self._build("nightshift", _sources(NIGHTSHIFT), _copier(NIGHTSHIFT, "python"), seen_as="/opt")
+
+    @cached_property
+    def functions(self) -> Package:
+        """The code of every function: the package `functions` and nothing else of the project."""
+        return self._build("functions", _sources(FUNCTIONS), _copier(FUNCTIONS, "functions"), seen_as="/var/task")
+
+    @cached_property
+    def compiler(self) -> str | None:
+        """A Python of the functions' own version, or None: byte-code of another version is never read."""
+        if self.architecture == "local" or self.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+            return sys.executable
+        return shutil.which(f"python{self.python}")
+
+    def _build(self, name: str, sources: list[Path], fill: Callable[[Path], None], *, seen_as: str) -> Package:
+        version = platform.python_version() if self.architecture == "local" else self.python
+        digest = hashlib.sha256(f"{version} {self.architecture} {self.compiler is not None}".encode())
+        for source in sources:
+            digest.update(f"\0{source.relative_to(PROJECT)}\0".encode() + source.read_bytes())
+        package = Package(BUILD / f"{name}-{digest.hexdigest()[:16]}", digest.hexdigest())
+        if not package.folder.exists():
+            BUILD.mkdir(exist_ok=True)
+            # Made beside its place and moved there whole, so that a build that was broken off leaves nothing behind.
+            with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=BUILD, ignore_cleanup_errors=True) as scratch:
+                folder = Path(scratch, "content")
+                folder.mkdir()
+                fill(folder)
+                self._compile(folder, seen_as)
+                _publish(folder, package.folder)
+        return package
+
+    def _install(self, folder: Path) -> None:
+        sys.stderr.write(f"nightshift: building the dependencies layer for Python {self.python}, once\n")
+        target = folder / "python"
+        arguments = ["--target", str(target), "--no-compile", "--quiet", "--disable-pip-version-check"]
+        if self.architecture != "local":
+            machine = MACHINES[self.architecture]
+            arguments += ["--platform", f"manylinux_2_28_{machine}", "--platform", f"manylinux2014_{machine}"]
+            arguments += ["--python-version", self.python, "--implementation", "cp", "--only-binary=:all:"]
+        command = [sys.executable, "-m", "pip", "install", *arguments, "-r", str(REQUIREMENTS), "-c", str(CONSTRAINTS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise BuildError(f"the dependencies layer could not be built; is the package index reachable? pip: {last}")
+        for pattern in NOT_NEEDED:
+            for unneeded in list(target.rglob(pattern)):
+                shutil.rmtree(unneeded)
+
+    def _compile(self, folder: Path, seen_as: str) -> None:
+        """Byte-code beside the sources. Unchecked: the zip's time stamps are not the sources'."""
+        if self.compiler is None:
+            sys.stderr.write(
+                f"nightshift: no python{self.python} here, so functions go without byte-code and start slower\n"
+            )
+            return
+        options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", seen_as]
+        # -I: this project's own modules must not be found in place of the compiler's. A file that does not compile is
+        # left as it is: some packages carry templates.
+        subprocess.run(
+            [self.compiler, "-I", "-m", "compileall", *options, str(folder)], check=False, stdout=subprocess.DEVNULL
+        )
+
+
+def _publish(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():  # otherwise another synth was faster, and made the same
+            raise
+
+
+def _copier(source: Path, name: str) -> Callable[[Path], None]:
+    def fill(folder: Path) -> None:
+        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+
+    return fill
+
+
+def _sources(folder: Path) -> list[Path]:
+    """The files of a folder that are somebody's work, in a fixed order."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not any(map(_NOT_SOURCE.fullmatch, path.relative_to(folder).parts)))

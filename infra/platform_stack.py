@@ -1,0 +1,272 @@
+"""What all packs share: database access and migration, dead-letter queue, alarm topics, file store, supervisor."""
+
+import json
+from collections.abc import Sequence
+
+from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack, StackSynthesizer, Tags, triggers
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.alarms import BREACHING, AlarmTopics, Severity, own_metric
+from infra.code import Code
+from infra.dashboard import dashboard
+from infra.database import NewCluster, existing_database
+from infra.function import Function
+from infra.nag import acknowledge
+from infra.packages import Packages
+from infra.settings import NewDatabase, Settings
+from nightshift.registry import Registration
+
+MIGRATION_TIMEOUT = Duration.minutes(14)
+FILES_EXPORT = "nightshift-files-bucket-arn"
+BACKLOG_SECONDS = 2 * 60 * 60
+
+
+class PlatformStack(Stack):
+    """`Nightshift-Platform`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        settings: Settings,
+        jobs: Sequence[Registration],
+        packages: Packages,
+        synthesizer: StackSynthesizer,
+    ) -> None:
+        super().__init__(
+            scope,
+            "Nightshift-Platform",
+            synthesizer=synthesizer,
+            description="Nightshift: what the packs of jobs share",
+        )
+        Tags.of(self).add("nightshift:pack", "platform")
+        self.settings = settings
+        self.packages = packages
+        self._code = Code(self, "Code", packages)
+        self._jobs = json.dumps([registration.job.name for registration in jobs])
+        self.dead_letters = self._dead_letters()
+        self.alarms = AlarmTopics(
+            {
+                "critical": self._topic("critical", settings.alarms.critical),
+                "ordinary": self._topic("ordinary", settings.alarms.ordinary),
+            },
+            settings.operations_url,
+        )
+        self.files = self._files()
+        owner = None
+        if isinstance(settings.database, NewDatabase):
+            cluster = NewCluster(self, "Database", settings.database)
+            self.database, owner = cluster.access, cluster
+        else:
+            self.database = existing_database(self, settings.database, settings.network)
+        migration = self._migration(owner)
+        self.supervisor = self._supervisor(migration)
+        self._alarm_on_the_whole()
+        dashboard(self, jobs, self.dead_letters, self.supervisor.function)
+        CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)
+        CfnOutput(self, "FilesBucketArn", value=self.files.bucket_arn, export_name=FILES_EXPORT)
+
+    def _dead_letters(self) -> sqs.Queue:
+        """Occurrences that could not be delivered, and runs that failed for good, until somebody redrives them."""
+        queue = sqs.Queue(
+            self,
+            "DeadLetters",
+            queue_name="nightshift-dead-letters",
+            retention_period=Duration.days(14),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
+        acknowledge(queue, "SQS3", "this is the dead-letter queue")
+        queue.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="RulesOfNightshift",
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[queue.queue_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnLike": {
+                        "aws:SourceArn": f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/nightshift-*"
+                    },
+                },
+            )
+        )
+        return queue
+
+    def _topic(self, severity: Severity, addresses: Sequence[str]) -> sns.Topic:
+        topic = sns.Topic(self, f"{severity.capitalize()}Alarms", topic_name=f"nightshift-{severity}", enforce_ssl=True)
+        # Any policy of our own replaces the one under which the account's alarms may publish.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisAccount",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        for address in addresses:
+            topic.add_subscription(subscriptions.EmailSubscription(address))
+        return topic
+
+    def _files(self) -> s3.Bucket:
+        """Archives, exports and reports. It outlives the stack."""
+        bucket = s3.Bucket(
+            self,
+            "Files",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            versioned=True,
+            removal_policy=RemovalPolicy.RETAIN,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    noncurrent_version_expiration=Duration.days(30),
+                    abort_incomplete_multipart_upload_after=Duration.days(7),
+                )
+            ],
+        )
+        acknowledge(bucket, "S1", "private to the functions; who wrote and deleted what stands in the ledger")
+        return bucket
+
+    def _migration(self, new: NewCluster | None) -> triggers.Trigger:
+        """The database schema, brought up to date in every deployment before any rule can fire."""
+        environment = {
+            "NIGHTSHIFT_APPLICATION_TABLES": self.settings.application_tables,
+            "NIGHTSHIFT_JOBS": self._jobs,
+        }
+        if new is not None:
+            environment["NIGHTSHIFT_DATABASE_OWNER"] = self.to_json_string(dict(new.owner.connection))
+        migrate = Function(
+            self,
+            "Migrate",
+            name="migrate",
+            handler="functions.platform.migrate.handler",
+            about="Brings the database schema up to date and registers the jobs",
+            code=self._code,
+            database=self.database,
+            timeout=MIGRATION_TIMEOUT,
+            memory_mb=512,
+            log_retention_days=self.settings.log_retention_days,
+            environment=environment,
+        )
+        if new is not None:
+            assert new.owner.grant is not None
+            migrate.role.add_to_principal_policy(new.owner.grant)
+        return triggers.Trigger(
+            self,
+            "Migration",
+            handler=migrate.function,
+            timeout=MIGRATION_TIMEOUT,
+            invocation_type=triggers.InvocationType.REQUEST_RESPONSE,
+            execute_after=[new] if new is not None else [],
+        )
+
+    def _supervisor(self, migration: triggers.Trigger) -> Function:
+        """Looks over the ledger every minute."""
+        supervisor = Function(
+            self,
+            "Supervisor",
+            name="supervisor",
+            handler="functions.platform.supervisor.handler",
+            about="Looks over the ledger every minute: goes on with what was interrupted, settles what was lost",
+            code=self._code,
+            database=self.database,
+            timeout=Duration.seconds(50),
+            memory_mb=512,
+            log_retention_days=self.settings.log_retention_days,
+            environment={"NIGHTSHIFT_DLQ_URL": self.dead_letters.queue_url, "NIGHTSHIFT_JOBS": self._jobs},
+        )
+        functions = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:nightshift-*"
+        supervisor.allow(["lambda:InvokeFunction"], [functions])
+        supervisor.allow(["sqs:SendMessage"], [self.dead_letters.queue_arn])
+        acknowledge(
+            supervisor.role,
+            "IAM5[Resource::arn:<AWS::Partition>:lambda:<AWS::Region>:<AWS::AccountId>:function:nightshift-*]",
+            "it goes on with the runs of every job, whose functions are all named nightshift-*",
+        )
+        rule = events.Rule(
+            self,
+            "SupervisorRule",
+            rule_name="nightshift-supervisor",
+            description="Starts the supervisor",
+            schedule=events.Schedule.expression("cron(* * * * ? *)"),
+            # Not tried again: the next minute brings the next one.
+            targets=[targets.LambdaFunction(supervisor.function, retry_attempts=0, max_event_age=Duration.minutes(1))],
+        )
+        rule.node.add_dependency(migration)
+        return supervisor
+
+    def _alarm_on_the_whole(self) -> None:
+        minute, minutes = Duration.minutes(1), Duration.minutes(5)
+        self.alarms.alarm(
+            self,
+            "dead-letters",
+            severity="critical",
+            metric=self.dead_letters.metric_approximate_number_of_messages_visible(period=minute, statistic="Maximum"),
+            over=0,
+            happened="A run failed for good, or an occurrence could not be delivered.",
+            first="run `nightshift runs` to see which, and read its reason.",
+            read_on="a-job-failed",
+        )
+        self.alarms.alarm(
+            self,
+            "supervisor-silent",
+            severity="critical",
+            metric=self.supervisor.function.metric_invocations(period=minute, statistic="Sum"),
+            over=1,
+            below=True,
+            periods=5,
+            missing=BREACHING,
+            happened="The supervisor has not run for five minutes: lost and interrupted runs are not noticed.",
+            first="check that the rule nightshift-supervisor is enabled and that Lambda is not throttled.",
+            read_on="the-supervisor-is-silent",
+        )
+        self.alarms.alarm(
+            self,
+            "supervisor-failing",
+            severity="critical",
+            metric=self.supervisor.function.metric_errors(period=minute, statistic="Sum"),
+            over=0,
+            periods=3,
+            happened="The supervisor has failed three minutes in a row: lost and interrupted runs are not settled.",
+            first="read the log group /aws/lambda/nightshift-supervisor; most often the database cannot be reached.",
+            read_on="the-supervisor-fails",
+        )
+        self.alarms.alarm(
+            self,
+            "backlog",
+            severity="ordinary",
+            metric=own_metric("OldestOpenRunSeconds", "Maximum", minutes),
+            over=BACKLOG_SECONDS,
+            periods=3,
+            happened="A run has been open for more than two hours.",
+            first="run `nightshift status` to see which, and whether it moves.",
+            read_on="a-run-does-not-end",
+        )
+        self.alarms.alarm(
+            self,
+            "missed-occurrences",
+            severity="ordinary",
+            metric=own_metric("OccurrencesMissed", "Sum", minutes),
+            over=0,
+            happened="An occurrence came too late and was given up, as its job's policy has it.",
+            first="run `nightshift runs` to see which, and run it by hand if it still matters.",
+            read_on="a-job-did-not-run",
+        )
+        self.alarms.alarm(
+            self,
+            "rows-quarantined",
+            severity="ordinary",
+            metric=own_metric("RowsQuarantined", "Sum", minutes),
+            over=0,
+            happened="A run put rows aside that it could not process, and went on without them.",
+            first="run `nightshift show` on that run: it names the rows and their errors.",
+            read_on="rows-in-quarantine",
+        )

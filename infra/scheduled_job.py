@@ -1,0 +1,107 @@
+"""One job on AWS: its function, its rule, its grants and, when it is critical, its alarm."""
+
+import json
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.alarms import AlarmTopics
+from infra.code import Code
+from infra.database import DatabaseAccess
+from infra.function import Function
+from infra.nag import acknowledge
+from infra.platform_stack import FILES_EXPORT
+from infra.settings import Settings
+from nightshift.files import FILES_VARIABLE
+from nightshift.parameters import PARAMETERS_VARIABLE
+from nightshift.registry import Registration
+
+ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
+
+DELIVERY_AGE = Duration.hours(1)
+DELIVERY_RETRIES = 30
+"""EventBridge tries this long to hand an occurrence to Lambda, and then tells the dead-letter queue. Short on purpose:
+the supervisor finds a lost occurrence within minutes, and somebody should know that a rule does not reach its function."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the jobs of one stack share."""
+
+    settings: Settings
+    code: Code
+    database: DatabaseAccess
+    dead_letters: sqs.IQueue
+    files: s3.IBucket
+    alarms: AlarmTopics
+
+
+class ScheduledJob(Construct):
+    """Everything that a declaration asks for. Function and rule are both named `nightshift-<job>`."""
+
+    def __init__(self, scope: Construct, identity: str, registration: Registration, around: Surroundings) -> None:
+        super().__init__(scope, identity)
+        job = registration.job
+        settings = around.settings.job(job.name)
+        environment = {PARAMETERS_VARIABLE: json.dumps(dict(settings.parameters))}
+        if not settings.enabled:
+            environment[ENABLED_VARIABLE] = "false"
+        if "files" in job.needs:
+            environment[FILES_VARIABLE] = around.files.bucket_name
+        self.function = Function(
+            self,
+            "Job",
+            name=job.name,
+            handler=registration.handler,
+            about=registration.rule.splitlines()[0][:256],
+            code=around.code,
+            database=around.database,
+            timeout=Duration.seconds(int(job.timeout.total_seconds())),
+            memory_mb=job.memory_mb,
+            log_retention_days=settings.log_retention_days or around.settings.log_retention_days,
+            environment=environment,
+            dead_letters=around.dead_letters,
+        )
+        if "files" in job.needs:
+            self._allow_files(around.files)
+        self.rule = events.Rule(
+            self,
+            "Rule",
+            rule_name=f"nightshift-{job.name}",
+            description=f"Starts the job {job.name}",
+            schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
+            enabled=settings.enabled,
+            targets=[
+                targets.LambdaFunction(
+                    self.function.function,
+                    dead_letter_queue=around.dead_letters,
+                    max_event_age=DELIVERY_AGE,
+                    retry_attempts=DELIVERY_RETRIES,
+                )
+            ],
+        )
+        if job.critical:
+            around.alarms.alarm(
+                self,
+                f"{job.name}-failing",
+                severity="critical",
+                metric=self.function.function.metric_errors(period=Duration.minutes(5)),
+                over=0,
+                happened=f"An attempt of the critical job {job.name} failed. Lambda tries it twice more.",
+                first=f"run `nightshift runs {job.name}` and read the reason of the latest run.",
+                read_on="a-job-failed",
+            )
+
+    def _allow_files(self, files: s3.IBucket) -> None:
+        self.function.allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [files.arn_for_objects("*")])
+        self.function.allow(["s3:ListBucket"], [files.bucket_arn])  # so that an absent object answers 404 and not 403
+        acknowledge(
+            self.function.role,
+            f"IAM5[Resource::{FILES_EXPORT}/*]",
+            "the job declares that it needs the file store: all objects of its bucket, and no other bucket",
+        )
