@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo local test check lint types synth bench constraints clean
+.PHONY: help demo local test check lint types docs synth bench constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: .venv/installed ## Check style and format
 
 types: .venv/installed ## Check types
 	@$(RUN) mypy --no-error-summary $(CODE)
+
+docs: .venv/installed ## Write the generated pages of docs/ anew
+	@$(RUN) python -m cli.docs
 
 synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation templates into cdk.out
 	@$(RUN) node_modules/.bin/cdk synth --quiet --no-notices
@@ -64,6 +67,7 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
+	@ln -sf ../../cli/nightshift $(BIN)/nightshift
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .npmrc | .venv/installed

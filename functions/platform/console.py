@@ -1,0 +1,20 @@
+"""Answer an operator's question from the ledger. Read-only: the command `nightshift` asks, from outside the network."""
+
+import datetime as dt
+from typing import Any
+
+from nightshift import telemetry
+from nightshift.console import answer
+from nightshift.database import DatabaseSettings, session_for
+from nightshift.deployment import Deployment
+from nightshift.runtime import LambdaContext
+
+
+def handler(question: Any, context: LambdaContext) -> dict[str, Any]:
+    seconds = context.get_remaining_time_in_millis() / 1000
+    deployment = Deployment.from_environment()
+    settings = DatabaseSettings.from_environment()
+    with session_for(settings, seconds=seconds, application_name="nightshift/console") as session:
+        given = answer(session, deployment, question, now=dt.datetime.now(dt.UTC))
+    telemetry.log("question.answered", refused=given.get("error"))
+    return given
