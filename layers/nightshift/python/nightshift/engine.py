@@ -46,9 +46,7 @@ def _apply(job: Job, execution: Execution) -> Standing:
     counters = {name: execution.counters[name] for name in job.counters}
     with execution.session.begin():
         if job.audited and job.changed(counters):
-            execution.session.execute(
-                insert(cast(Table, AuditLog.__table__)).values(_audit_row(job, execution, counters))
-            )
+            _write_audit_row(job, execution, counters)
         return ledger.finish(execution.session, execution.claim, counters=counters, errors=execution.errors)
 
 
