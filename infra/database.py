@@ -78,7 +78,7 @@ class NewCluster(Construct):
         self.cluster = rds.DatabaseCluster(
             self,
             "Cluster",
-            engine=rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_18_6),
+            engine=rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_18_4),
             writer=rds.ClusterInstance.serverless_v2("writer"),
             serverless_v2_min_capacity=database.min_capacity,
             serverless_v2_max_capacity=database.max_capacity,

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Fn, Stack, StackSynthesizer, Tags
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import Fn, Stack, StackSynthesizer, Tags
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -12,9 +11,6 @@ from infra.code import Code
 from infra.platform_stack import FILES_EXPORT, PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
 from nightshift.registry import Registration
-
-METRICS_IN_AN_ALARM = 10
-"""CloudWatch adds up this many metrics in one alarm, and no more."""
 
 
 class PackStack(Stack):
@@ -48,33 +44,3 @@ class PackStack(Stack):
         for registration in jobs:
             construct = "".join(part.capitalize() for part in registration.job.name.split("-"))
             ScheduledJob(self, construct, registration, around)
-        for start in range(0, len(jobs), METRICS_IN_AN_ALARM):
-            self._alarm_on_delivery(
-                pack, start // METRICS_IN_AN_ALARM, jobs[start : start + METRICS_IN_AN_ALARM], platform
-            )
-
-    def _alarm_on_delivery(self, pack: str, number: int, jobs: Sequence[Registration], platform: PlatformStack) -> None:
-        failed = {
-            f"m{index}": cloudwatch.Metric(
-                namespace="AWS/Events",
-                metric_name="FailedInvocations",
-                dimensions_map={"RuleName": f"nightshift-{registration.job.name}"},
-                statistic="Sum",
-            )
-            for index, registration in enumerate(jobs)
-        }
-        platform.alarms.alarm(
-            self,
-            f"{pack}-rules-failing" + (f"-{number + 1}" if number else ""),
-            severity="critical",
-            metric=cloudwatch.MathExpression(
-                expression="SUM(METRICS())",
-                using_metrics=failed,
-                label=f"Undelivered occurrences of {pack}",
-                period=Duration.minutes(5),
-            ),
-            over=0,
-            happened=f"EventBridge could not start a job of the pack {pack}.",
-            first="look at the newest message of the dead-letter queue; its attribute ERROR_CODE says why.",
-            read_on="a-job-did-not-run",
-        )

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
@@ -18,6 +19,7 @@ from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
 from infra.settings import Settings
 from nightshift.files import FILES_VARIABLE
+from nightshift.job import Job
 from nightshift.parameters import PARAMETERS_VARIABLE
 from nightshift.registry import Registration
 
@@ -26,7 +28,7 @@ ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
 DELIVERY_AGE = Duration.hours(1)
 DELIVERY_RETRIES = 30
 """EventBridge tries this long to hand an occurrence to Lambda, and then tells the dead-letter queue. Short on purpose:
-the supervisor finds a lost occurrence within minutes, and somebody should know that a rule does not reach its function."""
+the supervisor finds a lost occurrence within minutes, and somebody should know of a rule that reaches nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,32 @@ class ScheduledJob(Construct):
                 )
             ],
         )
+        self._alarms(around.alarms, job)
+
+    def _alarms(self, alarms: AlarmTopics, job: Job) -> None:
+        minutes = Duration.minutes(5)
+        alarms.alarm(
+            self,
+            f"{job.name}-undelivered",
+            severity="critical",
+            metric=cloudwatch.Metric(
+                namespace="AWS/Events",
+                metric_name="FailedInvocations",
+                dimensions_map={"RuleName": self.rule.rule_name},
+                statistic="Sum",
+                period=minutes,
+            ),
+            over=0,
+            happened=f"EventBridge could not start the job {job.name}.",
+            first="look at the newest message of the dead-letter queue: its attribute ERROR_CODE says why.",
+            read_on="a-job-did-not-run",
+        )
         if job.critical:
-            around.alarms.alarm(
+            alarms.alarm(
                 self,
                 f"{job.name}-failing",
                 severity="critical",
-                metric=self.function.function.metric_errors(period=Duration.minutes(5)),
+                metric=self.function.function.metric_errors(period=minutes, statistic="Sum"),
                 over=0,
                 happened=f"An attempt of the critical job {job.name} failed. Lambda tries it twice more.",
                 first=f"run `nightshift runs {job.name}` and read the reason of the latest run.",
