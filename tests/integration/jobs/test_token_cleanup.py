@@ -35,7 +35,7 @@ def test_pending_invitations_of_admins_expire(invoke_job: Invoke, session: Sessi
     counters = invoke_job(job, at=NOW)["counters"]
 
     assert (counters["invitations_expired"], counters["invitations_deleted"]) == (1, 0)
-    assert dict(session.execute(select(Invitation.email, Invitation.status))) == {
+    assert dict(session.execute(select(Invitation.email, Invitation.status)).all()) == {
         "past": "expired",
         "now": "pending",
         "never": "pending",

@@ -1,0 +1,86 @@
+-- Rows young and old for every job, as of 2026-03-01 02:00 UTC. No age lies within an hour of a limit, so that an
+-- occurrence a second later has nothing new to do.
+
+create function pg_temp.ago(age interval) returns timestamptz return timestamptz '2026-03-01 02:00Z' - age;
+
+create temporary table ages as
+select n, age, pg_temp.ago(age) as at
+from unnest(array[
+    '2 hours', '30 hours', '3 days', '6 days 12 hours', '8 days', '20 days', '29 days', '31 days', '60 days', '89 days',
+    '91 days', '179 days', '181 days', '300 days', '364 days', '367 days', '500 days', '1000 days', '1090 days',
+    '1100 days', '1500 days'
+]::interval[]) with ordinality as given (age, n);
+
+insert into users (email, name, last_login_at, email_verified_at, created_at, updated_at)
+select 'user' || n || '@example.org', 'User ' || n, at, at, at, at from ages;
+
+create temporary table people as
+select ages.*, users.id as user_id from ages join users on users.name = 'User ' || n;
+
+insert into analytics_cache
+    (user_id, metric_type, start_date, end_date, value_enc, calculated_at, expires_at)
+select user_id, 'trends', at, at, '', at, at + lifetime
+from people, unnest(array['1 hour', '26 hours', '10 years']::interval[]) as lifetime;
+
+insert into sessions (user_id, token_hash, status, created_at, expires_at, last_activity_at, terminated_at)
+select user_id, convert_to(concat(n, status, lifetime), 'UTF8'), status, at, at + lifetime, at, at + ending
+from
+    people,
+    (values
+        ('active', interval '1 hour', null::interval),
+        ('active', '10 years', null),
+        ('revoked', '1 hour', '10 minutes'),
+        ('expired', '1 hour', null)
+    ) as given (status, lifetime, ending);
+
+insert into auth_tokens (kind, user_id, token_hash, issued_at, expires_at, used_at)
+select kind, user_id, convert_to(concat(n, lifetime, used), 'UTF8'), at, at + lifetime, at + used
+from
+    people,
+    unnest(array['refresh', 'email_verification', 'password_reset', 'access_denylist', 'mfa_challenge']) as kind,
+    unnest(array['1 hour', '24 hours', '10 years']::interval[]) as lifetime,
+    unnest(array[null, '5 minutes']::interval[]) as used;
+
+insert into login_attempts (user_id, email, success, ip, attempted_at)
+select user_id, 'user' || n || '@example.org', success, '192.0.2.1', at from people, unnest(array[true, false]) success;
+
+insert into api_keys (user_id, name, key_prefix, key_hash, is_active, expires_at, revoked_at, created_at)
+select user_id, 'key', 'ns_1', convert_to(concat(n, given), 'UTF8'), is_active, at + lifetime, at + revoked, at
+from
+    people,
+    (values
+        (true, null::interval, null::interval),
+        (true, '1 hour', null),
+        (true, '10 years', null),
+        (false, null, '1 minute'),
+        (false, '1 hour', null)
+    ) as given (is_active, lifetime, revoked);
+
+-- A pending one of an administrator is younger than 30 days: otherwise it expires in one run and goes in the next.
+insert into invitations (kind, email, token_hash, status, created_at, expires_at, accepted_at, declined_at)
+select
+    kind, 'guest' || n || '@example.org', convert_to(concat(n, kind, status), 'UTF8'), status, at, at + interval '7 days',
+    case status when 'accepted' then at end, case status when 'declined' then at end
+from
+    ages,
+    unnest(array['project', 'admin']) as kind,
+    unnest(array['pending', 'accepted', 'declined', 'expired', 'revoked']) as status
+where not (kind = 'admin' and status = 'pending' and age > '30 days');
+
+insert into push_tokens (user_id, token, platform, created_at, last_used_at)
+select user_id, concat(n, used), 'ios', at, at + used
+from people, unnest(array[null, '1 minute']::interval[]) as used;
+
+insert into nightshift.audit_archives (month, s3_key, row_count, sha256, bytes)
+select month, concat('audit/', month), 1, '', 1
+from (select distinct date_trunc('month', at at time zone 'UTC')::date as month from ages where age > '1 year') months;
+
+insert into audit_logs (occurred_at, actor_id, action, ip, user_agent, metadata, changes, legal_hold)
+select
+    at, user_id, 'auth.login', '192.0.2.1', 'Mozilla/5.0', '{"email": "user@example.org", "n": 1}', '{"a": [1]}', legal_hold
+from people, unnest(array[false, true]) as legal_hold;
+
+insert into audit_logs (occurred_at, action, metadata, anonymized_at, archive_id)
+select at, 'auth.login', '{"n": 1}', at + interval '1 year', archive.id
+from ages
+join nightshift.audit_archives archive on archive.month = date_trunc('month', at at time zone 'UTC')::date;

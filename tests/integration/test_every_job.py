@@ -1,0 +1,140 @@
+"""What holds for every job, whatever it does. A new job is covered as soon as its file exists.
+
+A job that finds nothing in `every_job.sql` needs rows there.
+"""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.orm import Session
+
+from nightshift import Job
+from nightshift.models import AuditLog
+from nightshift.registry import registry
+from nightshift.steps.rows import RowStep
+from tests.integration.conftest import Invoke
+
+NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+
+LEDGER = {f"nightshift.{table}" for table in ("jobs", "runs", "attempts", "quarantine")}
+
+REPORTING = {"rollup", "report", "check"}
+"""Kinds of job that write down how things stand, also when nothing has happened."""
+
+RESULT_KEYS = {"job", "run_id", "scheduled_for", "outcome", "duration_ms", "counters", "errors"}
+
+
+@pytest.fixture(params=sorted(registry()))
+def job(request: pytest.FixtureRequest) -> Job:
+    """Each job in turn, with what it needs: the fixture that has the need's name."""
+    job = registry()[request.param].job
+    for need in sorted(job.needs):
+        request.getfixturevalue(need)
+    return job
+
+
+@pytest.fixture
+def populated(database: Engine) -> Engine:
+    """The test's database with rows for every job."""
+    with database.begin() as connection:
+        connection.exec_driver_sql(Path(__file__).with_name("every_job.sql").read_text())
+    return database
+
+
+def digests(engine: Engine) -> dict[str, str]:
+    """One digest of each table's rows, the order of the rows aside."""
+    with engine.connect() as connection:
+        tables = connection.scalars(
+            text(
+                "select format('%I.%I', nspname, relname) from pg_class join pg_namespace n on n.oid = relnamespace"
+                " where nspname in ('public', 'nightshift') and relkind in ('r', 'p') and not relispartition"
+            )
+        )
+        each = " union all ".join(
+            f"select '{table}', md5(string_agg(row::text, '|' order by row::text)) from {table} as row"  # noqa: S608
+            for table in tables
+        )
+        return dict(connection.execute(text(each)).all())
+
+
+def application(engine: Engine) -> dict[str, str]:
+    """The digests of all tables but the ledger's."""
+    return {table: digest for table, digest in digests(engine).items() if table not in LEDGER}
+
+
+def test_a_doubled_delivery_changes_nothing(job: Job, populated: Engine, invoke_job: Invoke) -> None:
+    first = invoke_job(job, at=NOW)
+    before = digests(populated)
+
+    second = invoke_job(job, at=NOW)
+
+    assert second == first
+    assert digests(populated) == before
+
+
+def test_a_repetition_changes_nothing_but_its_own_record(job: Job, populated: Engine, invoke_job: Invoke) -> None:
+    if job.kind == "check":
+        pytest.skip("a check writes down what it found each time")
+    invoke_job(job, at=NOW)
+    before = application(populated)
+
+    forced = invoke_job(job, {"force": True}, at=NOW)
+
+    assert (forced["outcome"], job.changed(forced["counters"])) == ("succeeded", 0)
+    assert application(populated) == before
+
+    if job.kind not in REPORTING:
+        later = invoke_job(job, at=NOW + SECOND)
+
+        assert (later["outcome"], job.changed(later["counters"])) == ("succeeded", 0)
+        assert application(populated) == before
+
+
+def test_a_plan_changes_nothing_and_counts_what_the_run_then_changes(
+    job: Job, populated: Engine, invoke_job: Invoke, session: Session
+) -> None:
+    before = application(populated)
+
+    planned = invoke_job(job, {"dry_run": True}, at=NOW)
+
+    assert planned["outcome"] == "planned"
+    assert application(populated) == before
+
+    done = invoke_job(job, at=NOW)
+
+    assert _counted(job, planned["plan"]["steps"]) == {
+        counters: sum(done["counters"][name] for name in counters) for counters in _counted(job, [])
+    }
+    changed = job.changed(done["counters"])
+    assert changed > 0 or not job.destructive, "add rows to every_job.sql that this job changes"
+    own = select(func.count()).select_from(AuditLog).where(AuditLog.action == f"job.{job.name}")
+    assert session.scalar(own) == (1 if job.audited and changed else 0)
+
+
+def _counted(job: Job, plans: list[dict[str, Any]]) -> dict[tuple[str, ...], int]:
+    """The planned rows by the counters they will be counted in; several steps may share one."""
+    rows: dict[tuple[str, ...], int] = {}
+    for step in job.steps:
+        counters = (step.counter,) if isinstance(step, RowStep) else step.changes
+        rows[counters] = rows.get(counters, 0) + sum(plan["rows"] for plan in plans if plan["step"] == step.name)
+    return rows
+
+
+def test_empty_tables_give_zeros(job: Job, database: Engine, invoke_job: Invoke) -> None:
+    before = application(database)
+
+    result = invoke_job(job, at=NOW)
+
+    assert set(result) == RESULT_KEYS
+    assert (result["job"], result["scheduled_for"]) == (job.name, "2026-03-01T02:00:00Z")
+    assert (result["outcome"], result["errors"]) == ("succeeded", [])
+    counters = result["counters"]
+    assert set(counters) - {"cutoff"} == set(job.counters)
+    assert counters["quarantined"] == 0
+    if job.kind not in REPORTING:
+        assert {name for name, value in counters.items() if value != 0} <= {"batches", "cutoff"}
+        assert application(database) == before
