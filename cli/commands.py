@@ -147,8 +147,6 @@ def run(
         payload["override"] = {"by": by, "reason": reason}
     if force:
         payload["force"] = True
-    if not dry_run:
-        _refuse_disabled(ctx, job)
     _invoke(ctx, job, payload, as_json)
 
 
@@ -211,9 +209,9 @@ def _job(name: str) -> Registration:
     known = registry()
     if name in known:
         return known[name]
-    from rapidfuzz import process
+    from rapidfuzz import process, utils
 
-    nearest = process.extractOne(name, list(known), score_cutoff=SIMILARITY)
+    nearest = process.extractOne(name, list(known), processor=utils.default_process, score_cutoff=SIMILARITY)
     raise RefusedError(
         f"no job is named {name!r}: " + (f"did you mean {nearest[0]}?" if nearest else "see nightshift jobs --declared")
     )
@@ -247,12 +245,6 @@ def _parameter(text: str) -> tuple[str, str]:
     if not equals:
         raise RefusedError(f"--param {text!r} has no value: write it like retention_days=60")
     return name.strip(), value.strip()
-
-
-def _refuse_disabled(ctx: typer.Context, job: str) -> None:
-    [found] = _ask(ctx, "jobs", job=job)["jobs"]
-    if not found["enabled"]:
-        raise RefusedError(f"{job} is disabled by the deployment's settings: enable it there and deploy, or plan it")
 
 
 def _invoke(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:

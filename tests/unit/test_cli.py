@@ -1,0 +1,571 @@
+"""The command `nightshift`, with a deployment of the test's own in place of AWS."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from botocore import exceptions
+from botocore.stub import ANY, Stubber
+from typer.testing import CliRunner, Result
+
+from cli import times
+from cli.aws import AwsError, FunctionError, LambdaFunctions
+from cli.commands import CONSOLE, application
+from cli.docs import PAGE, page
+from nightshift.registry import registry
+
+COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
+JOB = "cleanup-invitations"
+RUN = "0123abcd-0000-4000-8000-000000000001"
+NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
+
+RESULT = {
+    "job": JOB,
+    "run_id": RUN,
+    "scheduled_for": "2026-03-11T02:00:00Z",
+    "outcome": "succeeded",
+    "duration_ms": 1234,
+    "counters": {"deleted": 1200, "batches": 2, "quarantined": 0, "cutoff": "2026-02-09T02:00:00Z"},
+    "errors": [],
+}
+PLAN = {
+    **RESULT,
+    "outcome": "planned",
+    "plan": {
+        "steps": [
+            {
+                "step": "delete-invitations",
+                "table": "public.invitations",
+                "action": "delete",
+                "rows": 1200,
+                "of": 2000,
+                "cutoff": "2026-02-09T02:00:00Z",
+                "sample": ["[bold]not markup[/bold]"],
+            }
+        ],
+        "over_cap": ["step delete-invitations would delete 1200 of 2000 rows; max_share is 50 %"],
+    },
+}
+SUMMARY = {
+    "run_id": RUN,
+    "job": JOB,
+    "scheduled_for": "2026-03-11T02:00:00Z",
+    "trigger": "schedule",
+    "mode": "apply",
+    "forced": False,
+    "outcome": "failed",
+    "reason": "ValueError: out of luck",
+    "started_at": "2026-03-11T02:00:01.500000Z",
+    "finished_at": "2026-03-11T02:00:03Z",
+    "duration_ms": 1500,
+    "attempt": 3,
+    "max_attempts": 3,
+    "counters": {"deleted": 1200},
+    "errors": ["ValueError: out of luck"],
+}
+FULL = {
+    **SUMMARY,
+    "request_id": "r-1",
+    "parameters": {"retention_days": 30},
+    "override": {"by": "Ada", "reason": "first clean-up"},
+    "lease_until": None,
+    "step": "delete-invitations",
+    "candidates": {"delete-invitations": 1200},
+    "plan": None,
+    "attempts": [
+        {
+            "epoch": 1,
+            "request_id": "r-1",
+            "started_at": "2026-03-11T02:00:01Z",
+            "ended_at": "2026-03-11T02:00:03Z",
+            "ending": "failed",
+            "error": "ValueError: out of luck",
+        }
+    ],
+    "quarantined": [{"step": "delete-invitations", "item": "public.invitations/7", "error": "held"}],
+}
+JOBS = {
+    "jobs": [
+        {
+            "job": JOB,
+            "pack": "community",
+            "kind": "retention",
+            "critical": False,
+            "rule": "Delete project invitations.",
+            "schedule": "cron(0 2 * * ? *)",
+            "enabled": True,
+            "next_run": "2026-03-12T02:00:00Z",
+            "paused": None,
+            "running": True,
+            "open_runs": [],
+            "last_run": SUMMARY,
+            "last_success": None,
+            "totals": {"failed": 1},
+        }
+    ]
+}
+STATUS = {
+    "jobs": {"total": 38, "enabled": 37, "paused": 1, "running": 1},
+    "open_runs": [{**SUMMARY, "outcome": "running", "finished_at": None, "duration_ms": None}],
+    "last_24_hours": {"failed": 1, "succeeded": 412},
+    "quarantined_last_24_hours": 3,
+    "failures": [SUMMARY],
+}
+NEXT = {
+    "next": [
+        {"job": JOB, "scheduled_for": "2026-03-12T02:00:00Z", "schedule": "cron(0 2 * * ? *)", "paused": True},
+    ]
+}
+
+
+def health(scheduler: str = "healthy", **job: Any) -> dict[str, Any]:
+    facts = {
+        "job": JOB,
+        "status": scheduler,
+        "reason": None,
+        "last_success": None,
+        "hours_since_success": None,
+        "limit_hours": 48.0,
+    }
+    return {"status": "ready", "scheduler": scheduler, "jobs": [{**facts, **job}]}
+
+
+@dataclass
+class Deployed:
+    """A deployment that gives one answer, or one error, to everything, and remembers what it was asked."""
+
+    answer: Mapping[str, Any] | Exception
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append((function, dict(payload)))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return json.loads(json.dumps(self.answer))  # type: ignore[no-any-return]
+
+
+class Unreachable:
+    """AWS where there must be no need of it."""
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        raise AssertionError(f"{function} was invoked with {payload}")
+
+
+def nightshift(*arguments: str, on: Deployed | Unreachable | None = None) -> Result:
+    return CliRunner().invoke(application, arguments, obj=on or Unreachable())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function", "payload"),
+    [
+        (["run", JOB], f"nightshift-{JOB}", {}),
+        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True}),
+        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True}),
+        (
+            ["run", JOB, "--at", "2026-03-02T10:00:00+01:00", "--force"],
+            f"nightshift-{JOB}",
+            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True},
+        ),
+        (
+            ["plan", JOB, "--param", "retention_days=60", "--param", "max_rows=5"],
+            f"nightshift-{JOB}",
+            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}},
+        ),
+        (
+            ["run", JOB, "--override-cap", "--by", "Ada", "--reason", "first clean-up"],
+            f"nightshift-{JOB}",
+            {"override": {"by": "Ada", "reason": "first clean-up"}},
+        ),
+        (["jobs"], CONSOLE, {"query": "jobs"}),
+        (["jobs", JOB], CONSOLE, {"query": "jobs", "job": JOB}),
+        (["next"], CONSOLE, {"query": "next", "count": 10}),
+        (["next", JOB, "--count", "3"], CONSOLE, {"query": "next", "job": JOB, "count": 3}),
+        (["runs"], CONSOLE, {"query": "runs", "limit": 20}),
+        (["runs", JOB, "--limit", "5"], CONSOLE, {"query": "runs", "job": JOB, "limit": 5}),
+        (["show", "0123abcd"], CONSOLE, {"query": "run", "run_id": "0123abcd"}),
+        (["status"], CONSOLE, {"query": "status"}),
+        (["health"], CONSOLE, {"query": "health"}),
+    ],
+)
+def test_a_command_asks_the_right_function(arguments: list[str], function: str, payload: dict[str, Any]) -> None:
+    deployed = Deployed(AwsError("enough"))
+
+    assert nightshift(*arguments, on=deployed).exit_code == 2
+    assert deployed.asked == [(function, payload)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "words"),
+    [
+        (["jobs"], JOBS, [JOB, "community", "every day at 02:00 UTC", "running", "failed", "2026-03-12 02:00"]),
+        (["next"], NEXT, ["2026-03-12 02:00", JOB, "every day at 02:00 UTC", "paused"]),
+        (["runs"], {"runs": [SUMMARY]}, ["0123abcd", JOB, "schedule", "failed", "1.5 s", "deleted 1,200"]),
+        (
+            ["show", RUN],
+            {"run": FULL},
+            [RUN, "failed", "out of luck", "3 of 3", "by Ada: first clean-up", "r-1", "public.invitations/7", "held"],
+        ),
+        (["status"], STATUS, ["total 38", "succeeded 412", "3 items", "Open runs", "Failed in the last 24 hours"]),
+        (["health"], health(), ["ready", "healthy", JOB, "never", "48 h"]),
+        (["run", JOB], RESULT, [JOB, "succeeded in 1.2 s", "deleted 1,200", "nightshift show 0123abcd"]),
+        (
+            ["plan", JOB],
+            PLAN,
+            [
+                "planned",
+                "delete",
+                "1,200 of 2,000",
+                "public.invitations",
+                "[bold]not markup[/bold]",
+                "max_share is 50 %",
+            ],
+        ),
+    ],
+)
+def test_a_person_reads_a_table_and_a_program_the_answer(
+    arguments: list[str], answer: dict[str, Any], words: list[str]
+) -> None:
+    shown = nightshift(*arguments, on=Deployed(answer))
+    as_json = nightshift(*arguments, "--json", on=Deployed(answer))
+
+    assert (shown.exit_code, as_json.exit_code) == (0, 0)
+    assert [word for word in words if word not in shown.stdout] == []
+    told = json.loads(as_json.stdout)
+    for job in told.get("jobs", []) if arguments == ["jobs"] else []:
+        assert job.pop("schedule_in_words") == "every day at 02:00 UTC"
+    assert told == answer
+    assert as_json.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["jobs", "next"])
+@pytest.mark.parametrize("only", [None, JOB])
+def test_the_declarations_are_shown_without_aws(command: str, only: str | None) -> None:
+    arguments = [command, "--declared", *([only] if only else [])]
+
+    shown, as_json = nightshift(*arguments), nightshift(*arguments, "--json")
+
+    assert (shown.exit_code, as_json.exit_code) == (0, 0)
+    found = json.loads(as_json.stdout)[command]
+    assert [each for each in found if each["job"] not in shown.stdout] == []
+    assert {each["job"] for each in found} <= ({only} if only else set(registry()))
+    assert len(found) == (10 if command == "next" else 1 if only else len(registry()))
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "runs", "jobs", "next"])
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("cleanup-invitation", "no job is named 'cleanup-invitation': did you mean cleanup-invitations?"),
+        ("clenup-invitatoins", "no job is named 'clenup-invitatoins': did you mean cleanup-invitations?"),
+        ("CLEANUP_INVITATIONS", "no job is named 'CLEANUP_INVITATIONS': did you mean cleanup-invitations?"),
+        ("invitations", "no job is named 'invitations': did you mean cleanup-invitations?"),
+        ("qqqq", "no job is named 'qqqq': see nightshift jobs --declared"),
+    ],
+)
+def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: str, answer: str) -> None:
+    refused = nightshift(command, given)
+
+    assert (refused.exit_code, refused.stdout, refused.stderr) == (2, "", answer + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--at", "2026-03-02T09:00:00"], "has no time zone: add Z for UTC or an offset"),
+        (["--at", "2026-03-02"], "has no time zone"),
+        (["--at", "yesterday"], "'yesterday' is not a time: write it like 2026-03-02T09:00:00Z"),
+        (["--param", "retention_days"], "--param 'retention_days' has no value: write it like retention_days=60"),
+        (["--param", "retention_days=0"], "retention_days must be a whole number of days, at least 7; got 0"),
+        (["--param", "retention_days=soon"], "retention_days must be a whole number of days, at least 7; got 'soon'"),
+        (
+            ["--param", "retention=30"],
+            "unknown parameter 'retention'; this job has: max_rows, max_share",
+        ),
+        (["--override-cap"], "say who and why: --override-cap --by NAME --reason TEXT"),
+        (["--override-cap", "--by", "Ada"], "say who and why"),
+        (["--by", "Ada", "--reason", "no flag"], "say who and why"),
+        (["--reason", "no flag"], "say who and why"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: list[str], answer: str) -> None:
+    refused = nightshift("run", JOB, *arguments)
+
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert answer in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_an_endpoint_that_is_no_url_is_refused() -> None:
+    refused = nightshift("--endpoint-url", "localhost", "jobs")
+
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("succeeded", 0), ("skipped", 0), ("interrupted", 0), ("running", 0), ("paused", 0), ("failed", 1)],
+)
+def test_the_exit_code_of_a_run_is_its_outcome(outcome: str, code: int) -> None:
+    answer = {**RESULT, "outcome": outcome, "reason": "because", "duration_ms": None, "errors": ["held"]}
+
+    done = nightshift("run", JOB, on=Deployed(answer))
+
+    assert done.exit_code == code
+    assert [word for word in (outcome, "because", "held") if word not in done.stdout] == []
+
+
+def test_a_failed_attempt_is_exit_code_1_and_says_where_to_look() -> None:
+    failed = Deployed(FunctionError("RunFailedError", f"{JOB}, run {RUN}: ValueError: out of luck"))
+
+    shown, as_json = nightshift("run", JOB, on=failed), nightshift("run", JOB, "--json", on=failed)
+
+    assert (shown.exit_code, as_json.exit_code) == (1, 1)
+    assert "out of luck" in shown.stderr
+    assert f"nightshift runs {JOB}" in shown.stderr
+    assert "out of luck" in json.loads(as_json.stdout)["error"]
+
+
+@pytest.mark.parametrize("kind", ["EventError", "SettingError"])
+def test_what_the_function_refuses_is_exit_code_2(kind: str) -> None:
+    refused = nightshift("run", JOB, on=Deployed(FunctionError(kind, "the job is disabled")))
+
+    assert (refused.exit_code, refused.stderr) == (2, f"{JOB} refused: the job is disabled\n")
+
+
+def test_the_health_of_the_jobs_is_the_exit_code() -> None:
+    late = health("degraded", last_success="2026-03-01T02:00:00Z", reason="no success within 48 h")
+
+    degraded = nightshift("health", on=Deployed(late))
+    not_ready = nightshift("health", on=Deployed({"status": "not_ready", "reason": "the database does not answer"}))
+
+    assert (nightshift("health", on=Deployed(health())).exit_code, degraded.exit_code, not_ready.exit_code) == (0, 1, 2)
+    assert "no success within 48 h" in degraded.stdout
+    assert "not ready: the database does not answer" in not_ready.stdout
+    assert nightshift("health", "--json", on=Deployed(late)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ({"error": "no run has the id 0123abcd"}, "no run has the id 0123abcd\n"),
+        (AwsError("no AWS region: give --region"), "no AWS region: give --region\n"),
+        (FunctionError("ClientError", "no secret"), "the function ended with ClientError: no secret\n"),
+    ],
+)
+def test_a_deployment_that_cannot_answer_is_one_line_and_exit_code_2(
+    answer: dict[str, Any] | Exception, line: str
+) -> None:
+    for command in (["show", "0123abcd"], ["health"], ["jobs", "--json"]):
+        failed = nightshift(*command, on=Deployed(answer))
+        assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", line)
+
+
+# The way to AWS
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No AWS settings of the machine's own, and no metadata service to wait for."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def credentials(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+
+
+@pytest.fixture
+def stubbed(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[LambdaFunctions, Stubber]]:
+    """The gateway on a client that answers what the test has put into its stub."""
+
+    def make() -> tuple[LambdaFunctions, Stubber]:
+        gateway = LambdaFunctions(region="eu-central-1")
+        client = gateway._client()
+        monkeypatch.setattr(LambdaFunctions, "_client", lambda _: client)
+        stub = Stubber(client)
+        stub.activate()
+        return gateway, stub
+
+    return make
+
+
+Stubbed = Callable[[], tuple[LambdaFunctions, Stubber]]
+
+
+class Body:
+    """The stream of a response."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def read(self) -> bytes:
+        return json.dumps(self.value).encode()
+
+
+def test_an_invocation_returns_what_the_function_returned(stubbed: Stubbed) -> None:
+    gateway, stub = stubbed()
+    expected = {"FunctionName": CONSOLE, "Payload": '{"query": "jobs"}'}
+    stub.add_response("invoke", {"StatusCode": 200, "Payload": Body(JOBS)}, expected)
+
+    assert gateway.invoke(CONSOLE, {"query": "jobs"}) == JOBS
+
+
+def test_a_function_that_ended_with_an_error_raises_it(stubbed: Stubbed) -> None:
+    gateway, stub = stubbed()
+    payload = Body({"errorType": "RunFailedError", "errorMessage": "out of luck", "stackTrace": []})
+    stub.add_response("invoke", {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": payload})
+
+    with pytest.raises(FunctionError, match="out of luck") as caught:
+        gateway.invoke(CONSOLE, {})
+    assert caught.value.kind == "RunFailedError"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ResourceNotFoundException", "nightshift-console is not deployed in region eu-central-1: run cdk deploy"),
+        ("AccessDeniedException", "you need lambda:InvokeFunction on it"),
+        ("ExpiredTokenException", "sign in"),
+        ("UnrecognizedClientException", "sign in"),
+        ("TooManyRequestsException", "try again in a minute"),
+        ("ServiceException", "ServiceException: in detail"),
+    ],
+)
+def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, code: str, words: str) -> None:
+    gateway, stub = stubbed()
+    stub.add_client_error("invoke", code, "in detail", expected_params={"FunctionName": ANY, "Payload": ANY})
+
+    with pytest.raises(AwsError) as caught:
+        gateway.invoke(CONSOLE, {})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("clean_environment")
+@pytest.mark.parametrize(
+    ("options", "environment", "words"),
+    [
+        ({"region": "eu-central-1"}, {}, "no AWS credentials found: sign in"),
+        ({"profile": "nobody"}, {}, "profile (nobody) could not be found: see aws configure list-profiles"),
+        ({}, {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}, "no AWS region: give --region"),
+    ],
+)
+def test_missing_settings_are_one_line_that_says_what_to_do(
+    options: dict[str, str], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(AwsError) as caught:
+        LambdaFunctions(**options).invoke(CONSOLE, {})
+    assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("credentials")
+def test_an_endpoint_where_nobody_listens_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+    with pytest.raises(AwsError, match="AWS does not answer"):
+        LambdaFunctions(region="eu-central-1").invoke(CONSOLE, {})
+
+
+def test_a_broken_connection_is_not_tried_again_and_does_not_mean_that_the_job_stopped(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = LambdaFunctions(region="eu-central-1")
+    client = gateway._client()
+    sent = []
+
+    def break_off(request: Any, **_: Any) -> None:
+        sent.append(request.url)
+        raise exceptions.ReadTimeoutError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send.lambda.Invoke", break_off)
+    monkeypatch.setattr(LambdaFunctions, "_client", lambda _: client)
+
+    with pytest.raises(AwsError, match="may still run: see nightshift status"):
+        gateway.invoke(CONSOLE, {})
+    assert len(sent) == 1
+
+
+@pytest.mark.usefixtures("credentials")
+def test_the_wait_is_longer_than_any_function_may_run() -> None:
+    config: Any = LambdaFunctions(region="eu-central-1")._client().meta.config
+
+    assert config.read_timeout > 15 * 60
+    assert config.tcp_keepalive
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "now"),
+        (-1, "1 s ago"),
+        (59, "in 59 s"),
+        (60, "in 1 min"),
+        (-3_599, "59 min ago"),
+        (3_600, "in 1 h"),
+        (86_399, "in 23 h"),
+        (-86_400, "1 d ago"),
+        (86_400 * 40, "in 40 d"),
+    ],
+)
+def test_distances_from_now(seconds: int, words: str) -> None:
+    assert times.relative(NOW + dt.timedelta(seconds=seconds), NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(None, ""), (0, "0 ms"), (999, "999 ms"), (1_000, "1.0 s"), (12_340, "12.3 s"), (200_000, "3 min 20 s")],
+)
+def test_durations(milliseconds: int | None, words: str) -> None:
+    assert times.took(milliseconds) == words
+
+
+def test_an_instant_is_shown_in_utc_whatever_its_zone() -> None:
+    assert times.shown("2026-03-11T11:00:00+02:00", NOW) == "2026-03-11 09:00 (3 h ago)"
+
+
+# Documentation and entry
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_explained(command: str) -> None:
+    found = nightshift(command, "--help")
+    parameters = typer.main.get_command(application).commands[command].params  # type: ignore[attr-defined]
+
+    assert found.exit_code == 0
+    assert [parameter.name for parameter in parameters if not parameter.help] == []
+    assert f"### `nightshift {command}`" in PAGE.read_text()
+
+
+def test_the_page_of_the_command_is_what_the_commands_say() -> None:
+    assert PAGE.read_text() == page(), "docs/cli.md is stale: make docs"
+
+
+def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "functions").mkdir()  # a name of ours, in the way
+    (tmp_path / "functions" / "__init__.py").write_text("raise ImportError('the wrong one')")
+    link = tmp_path / "nightshift"
+    link.symlink_to(Path(__file__).parents[2] / "cli" / "nightshift")
+
+    done = subprocess.run(
+        [link, "jobs", "--declared", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert [job["job"] for job in json.loads(done.stdout)["jobs"]] == list(registry())
