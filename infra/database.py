@@ -40,8 +40,8 @@ def existing_database(scope: Construct, database: ExistingDatabase, network: Net
     placement = _existing_network(scope, network) if network is not None else None
     if "secret_arn" in connection:
         return DatabaseAccess(connection, _read_secret(connection["secret_arn"]), placement)
-    if database.resource_id is not None:
-        grant = _connect_as(connection["iam_region"], database.resource_id, connection["user"])
+    if database.resource_id is not None and database.user is not None:
+        grant = _connect_as(connection["iam_region"], database.resource_id, database.user)
         return DatabaseAccess(connection, grant, placement)
     return DatabaseAccess(connection, None, placement)
 

@@ -83,6 +83,7 @@ class ExistingDatabase:
     """A database that is there already. `connection` is what functions get, see `DatabaseSettings.from_mapping`."""
 
     connection: Mapping[str, Any]
+    user: str | None = None
     resource_id: str | None = None
     """Of the cluster, instance or proxy (`cluster-…`, `db-…`, `prx-…`), when functions prove who they are by IAM."""
 
@@ -228,15 +229,19 @@ def _database(reader: "_Reader") -> NewDatabase | ExistingDatabase:
     if "create" in given.names():
         return _new_database(given)
     connection = given.whole()
-    resource_id = given.text("resource_id")
-    connection.pop("resource_id", None)
+    for key in connection:
+        if key != "port":
+            given.text(key)
+    given.optional("port", int, "a number")
+    resource_id = connection.pop("resource_id", None)
     try:
         database = DatabaseSettings.from_mapping(connection)
     except SettingError as error:
         raise SettingError(
             f'nightshift.database: {error}; or {{"create": "{AURORA}"}} for a new one (docs/settings.md)'
         ) from None
-    if database.url.password is not None:
+    user = database.url.username
+    if database.url.password is not None or "password" in database.url.query:
         raise SettingError(
             "nightshift.database: the url holds a password, which would stand in the template for all to read: "
             "put it into Secrets Manager and give secret_arn, or use IAM with host, name, user and iam_region"
@@ -250,7 +255,9 @@ def _database(reader: "_Reader") -> NewDatabase | ExistingDatabase:
             "nightshift.database needs resource_id (cluster-…, db-… or prx-…) beside iam_region: "
             "the functions may connect to that database and to no other"
         )
-    return ExistingDatabase(connection, resource_id)
+    if database.iam_region is not None and not user:
+        raise SettingError("nightshift.database needs the user who connects with IAM tokens: give user")
+    return ExistingDatabase(connection, user, resource_id)
 
 
 def _new_database(reader: "_Reader") -> NewDatabase:
