@@ -109,7 +109,7 @@ def _unreachable(function: str, error: Exception) -> NoReturn:
         case exceptions.NoRegionError():
             text = "no AWS region: give --region, or set AWS_REGION"
         case exceptions.ConnectionError():
-            text = f"AWS does not answer: {error} Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
+            text = f"AWS does not answer: {error}. Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
         case exceptions.HTTPClientError():
             text = f"the connection broke while {function} was at work; it may still run: see nightshift status"
         case _:

@@ -56,7 +56,7 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name, as 
 OneJob = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.")]
 At = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Run as of this time: ISO 8601 with a zone, like 2026-03-02T09:00:00Z."),
+    typer.Option(metavar="TIME", help="Run as of this past time: ISO 8601 with a zone, like 2026-03-02T09:00:00Z."),
 ]
 Parameters = Annotated[
     list[str] | None,
@@ -230,7 +230,7 @@ def _payload(
         payload["dry_run"] = True
     try:
         if at is not None:
-            payload["scheduled_for"] = parse(at).isoformat()
+            payload["scheduled_for"] = _past(at).isoformat()
         if given:
             parameters = dict(_parameter(text) for text in given)
             resolved = registration.job.resolve(parameters)
@@ -238,6 +238,14 @@ def _payload(
     except ValueError as error:  # SettingError is one
         raise RefusedError(str(error)) from None
     return payload
+
+
+def _past(at: str) -> dt.datetime:
+    """The occurrence's time. A run as of a time to come would count as old what is still young, and delete it."""
+    instant = parse(at)
+    if instant > _now():
+        raise RefusedError(f"--at {at} is still to come: name a time that has been; nightshift next shows the others")
+    return instant
 
 
 def _parameter(text: str) -> tuple[str, str]:

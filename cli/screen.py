@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -61,21 +63,16 @@ def words(schedule: str) -> str:
 
 
 def jobs(answer: Answer, now: dt.datetime) -> Table:
-    """Every job in a line, pack by pack. Without a ledger (`--declared`) nothing is known of its runs."""
+    """Every job in a line, under the name of its pack. Without a ledger (`--declared`) nothing is known of its runs."""
     live = any("last_run" in job for job in answer["jobs"])
-    table = _table("Job", "Pack", "Schedule", *(("State", "Last run") if live else ()), "Next run (UTC)")
-    packs = [job["pack"] for job in answer["jobs"]]
-    for job, following in zip(answer["jobs"], [*packs[1:], None], strict=True):
-        last = job.get("last_run")
-        runs = (_styled(_state(job)), _last(last, now)) if live else ()
-        table.add_row(
-            job["job"],
-            job["pack"],
-            words(job["schedule"]),
-            *runs,
-            shown(job["next_run"], now) or "disabled",
-            end_section=following != job["pack"],
-        )
+    table = _table("Job", "Schedule", *(("State", "Last run (UTC)") if live else ()), "Next run (UTC)")
+    table.columns[0].no_wrap = True
+    for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
+        table.add_row(Text(pack, "bold"))
+        for job in members:
+            runs = (_styled(_state(job)), _last(job["last_run"], now)) if live else ()
+            table.add_row(job["job"], words(job["schedule"]), *runs, shown(job["next_run"], now) or "disabled")
+        table.add_section()
     return table
 
 
@@ -112,7 +109,7 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
     if answer.get("reason"):
         facts.add_row("why", answer["reason"])
     if answer["outcome"] != "planned":
-        facts.add_row("counters", counters(answer["counters"]) or "all zero")
+        facts.add_row("counters", counters(answer["counters"], zeros=True))
     for error in answer["errors"]:
         facts.add_row("error", Text(error, "red"))
     yield facts
@@ -123,7 +120,8 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
 
 def plan(found: Answer) -> Iterator[Table | Text]:
     """What each step would do, and what stands in the way."""
-    table = _table("Step", "Would", "Rows", "Table", "Older than (UTC)", "Among them")
+    table = _table("Step", "Would", "Rows", "Table", "Older than", "Among them")
+    table.columns[4].no_wrap = True
     for step in found["steps"]:
         rows = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
         table.add_row(
@@ -146,7 +144,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
         ("finished", shown(found["finished_at"], now)),
         ("took", took(found["duration_ms"])),
         ("lease until", shown(found["lease_until"], now)),
-        ("attempts", f"{found['attempt']} of {found['max_attempts']}, {len(found['attempts'])} invocations"),
+        ("attempts", f"{found['attempt']} of {found['max_attempts']}; invocations: {len(found['attempts'])}"),
         ("step", found["step"]),
         ("parameters", counters(found["parameters"])),
         ("candidates", counters(found["candidates"] or {})),
@@ -177,7 +175,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
 def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
     totals = answer["jobs"]
     facts = _facts()
-    facts.add_row("jobs", counters(totals))
+    facts.add_row("jobs", counters(totals, zeros=True))
     facts.add_row("last 24 hours", counters(answer["last_24_hours"]) or "no run ended")
     facts.add_row("quarantined", f"{answer['quarantined_last_24_hours']:,} items in the last 24 hours")
     yield facts
@@ -206,10 +204,12 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
     yield table
 
 
-def counters(found: Mapping[str, Any]) -> str:
-    """`deleted 1,200, batches 3`: those that are not zero."""
+def counters(found: Mapping[str, Any], *, zeros: bool = False) -> str:
+    """`deleted 1,200, batches 3`; those that are zero only when asked for."""
     return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in found.items() if value
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in found.items()
+        if value or zeros
     )
 
 

@@ -281,6 +281,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--at", "2026-03-02T09:00:00"], "has no time zone: add Z for UTC or an offset"),
         (["--at", "2026-03-02"], "has no time zone"),
         (["--at", "yesterday"], "'yesterday' is not a time: write it like 2026-03-02T09:00:00Z"),
+        (["--at", "2199-01-01T00:00:00Z"], "--at 2199-01-01T00:00:00Z is still to come"),
         (["--param", "retention_days"], "--param 'retention_days' has no value: write it like retention_days=60"),
         (["--param", "retention_days=0"], "retention_days must be a whole number of days, at least 7; got 0"),
         (["--param", "retention_days=soon"], "retention_days must be a whole number of days, at least 7; got 'soon'"),

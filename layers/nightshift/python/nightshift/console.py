@@ -335,4 +335,4 @@ def _iso(instant: dt.datetime | None) -> str | None:
 
 
 def _hours(span: dt.timedelta) -> float:
-    return round(span / dt.timedelta(hours=1), 1)
+    return round(span / dt.timedelta(hours=1), 2)
