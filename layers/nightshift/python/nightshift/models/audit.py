@@ -37,6 +37,8 @@ class AuditLog(Base):
         Index("audit_actor_at", "actor_id", text("occurred_at desc")),
         Index("audit_todo_anon", "occurred_at", postgresql_where=text("anonymized_at is null")),
         Index("audit_todo_arch", "occurred_at", postgresql_where=text("archive_id is null")),
+        Index("audit_archive", "archive_id", postgresql_where=text("archive_id is not null")),
+        Index("audit_api_key", "api_key_id", postgresql_where=text("api_key_id is not null")),
     )
 
     id: Mapped[UuidKey]

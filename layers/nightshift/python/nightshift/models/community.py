@@ -71,6 +71,7 @@ class Invitation(Base):
         one_of("status", "pending", "accepted", "declined", "expired", "revoked"),
         Index("invitations_pending", "kind", "created_at", postgresql_where=text("status = 'pending'")),
         Index("invitations_pending_exp", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index("invitations_closed", "kind", "created_at", postgresql_where=text("status <> 'pending'")),
     )
 
     id: Mapped[UuidKey]

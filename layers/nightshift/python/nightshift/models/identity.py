@@ -148,6 +148,7 @@ class AuthToken(Base):
         Index("auth_tokens_used", "kind", postgresql_where=text("used_at is not null")),
         Index("auth_tokens_user", "user_id"),
         Index("auth_tokens_repl", "replaced_by", postgresql_where=text("replaced_by is not null")),
+        Index("auth_tokens_session", "session_id", postgresql_where=text("session_id is not null")),
     )
 
     id: Mapped[UuidKey]

@@ -103,6 +103,7 @@ create index auth_tokens_exp on auth_tokens (kind, expires_at);
 create index auth_tokens_used on auth_tokens (kind) where used_at is not null;
 create index auth_tokens_user on auth_tokens (user_id);
 create index auth_tokens_repl on auth_tokens (replaced_by) where replaced_by is not null;
+create index auth_tokens_session on auth_tokens (session_id) where session_id is not null;
 
 create table login_attempts (
     id bigint generated always as identity primary key,
@@ -203,6 +204,7 @@ create table invitations (
 );
 create index invitations_pending on invitations (kind, created_at) where status = 'pending';
 create index invitations_pending_exp on invitations (expires_at) where status = 'pending';
+create index invitations_closed on invitations (kind, created_at) where status <> 'pending';
 
 create table push_tokens (
     id uuid primary key default gen_random_uuid(),
@@ -288,6 +290,8 @@ create index audit_action_at on audit_logs (action, occurred_at);
 create index audit_actor_at on audit_logs (actor_id, occurred_at desc);
 create index audit_todo_anon on audit_logs (occurred_at) where anonymized_at is null;
 create index audit_todo_arch on audit_logs (occurred_at) where archive_id is null;
+create index audit_archive on audit_logs (archive_id) where archive_id is not null;
+create index audit_api_key on audit_logs (api_key_id) where api_key_id is not null;
 
 
 -- Yearly wealth snapshots, payments on them, and what is derived from both.
