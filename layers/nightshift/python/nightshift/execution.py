@@ -139,7 +139,7 @@ class Execution:
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
         self.longest_batch_seconds = max(self.longest_batch_seconds, seconds)
-        self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), **batch.counts)
+        self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
     def _prepare_transaction(self) -> None:

@@ -1,0 +1,76 @@
+"""Remind users, up to 30 days ahead, that their last finalized snapshot has its anniversary in the Hijri calendar.
+
+One reminder for each snapshot and Hijri year, and none within seven days of another. Days are counted on the user's
+own calendar. It is a window and not one day, so a night without a run costs nobody the reminder.
+"""
+
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from functions.tracking._anniversaries import INSERT_REMINDERS, LEAD, NEW_REMINDERS, local_days, read_window, told
+from nightshift import Function, Job, Policy, Run, StepPlan, lambda_handler
+from nightshift.execution import Batch, Execution, describe, is_row_error
+
+
+def plan(session: Session, run: Run) -> list[StepPlan]:
+    today = local_days(session, run)
+    keys: list[str] = []
+    after = None
+    while window := read_window(session, run, today, after):
+        keys += told(session, run, NEW_REMINDERS, window.due)
+        after = str(window.last)
+    return [StepPlan("remind", "reminder_events", "insert", len(keys), sample=tuple(keys[:5]))]
+
+
+def apply(execution: Execution) -> None:
+    with execution.session.begin():
+        today = local_days(execution.session, execution.run)
+    more = True
+    while more:
+        with execution.batch() as batch:
+            after = (execution.position or {}).get("after")
+            window = read_window(batch.session, execution.run, today, after)
+            if more := window is not None:
+                remind(batch, execution.run, window.due)
+                batch.count(**window.counts)
+                batch.position = {"after": str(window.last)}
+
+
+def remind(batch: Batch, run: Run, due: list[dict[str, Any]]) -> None:
+    """Write the reminders. When one is refused they are halved down to it, and it alone is put aside."""
+    try:
+        with batch.session.begin_nested():
+            created = len(told(batch.session, run, INSERT_REMINDERS, due))
+    except DBAPIError as error:
+        if not is_row_error(error):
+            raise
+        if len(due) == 1:
+            batch.quarantine(f"yearly_snapshots {due[0]['snapshot_id']}", describe(error))
+        else:
+            remind(batch, run, due[: len(due) // 2])
+            remind(batch, run, due[len(due) // 2 :])
+    else:
+        batch.count(created=created, skipped_duplicate=len(due) - created)
+
+
+job = Job(
+    name="reminder-generation",
+    kind="notification",
+    schedule="cron(0 3 * * ? *)",
+    policy=Policy(overlap="skip", missed="latest"),  # not too late for a reminder that is a month ahead
+    audited=False,
+    steps=(
+        Function(
+            name="remind",
+            apply=apply,
+            plan=plan,
+            parameters=(LEAD,),
+            counters=("created", "skipped_no_snapshot", "skipped_not_due", "skipped_duplicate", "errors"),
+            changes=("created",),
+            tables=("reminder_events",),
+        ),
+    ),
+)
+handler = lambda_handler(job)
