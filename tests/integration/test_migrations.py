@@ -61,6 +61,10 @@ def from_models(empty_database: Engine) -> Engine:
     """A database made from the models instead of the migrations."""
     with empty_database.begin() as connection:
         connection.execute(CreateSchema(NIGHTSHIFT_SCHEMA))
+        # Two indexes call this function; what it does is the migrations' alone.
+        connection.exec_driver_sql(
+            "create function nightshift.storage_key(url text) returns text immutable language sql return url"
+        )
         Base.metadata.create_all(connection, tables=TABLES)
     return empty_database
 
@@ -120,7 +124,11 @@ def test_models_and_migrations_make_the_same_tables_to_the_letter(database: Engi
         if kind not in made_by_hand and not name.startswith(views)
     }
 
-    modelled = catalogue(from_models, "public", NIGHTSHIFT_SCHEMA)
+    modelled = {
+        (kind, name): definition
+        for (kind, name), definition in catalogue(from_models, "public", NIGHTSHIFT_SCHEMA).items()
+        if kind not in made_by_hand
+    }
 
     assert len(modelled) > 900
     assert migrated == modelled

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nightshift.models.administration import License, Subscription, SubscriptionEvent, expiring_credentials
     from nightshift.models.audit import AuditArchive, AuditLog
     from nightshift.models.base import NIGHTSHIFT_SCHEMA, Base
-    from nightshift.models.community import Collaborator, Idea, Invitation, Project, Upload, Upvote
+    from nightshift.models.community import Collaborator, Idea, Invitation, Project, Upload, Upvote, file_references
     from nightshift.models.identity import (
         ApiKey,
         AuthToken,
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from nightshift.models.operations import (
         Alert,
         Backup,
+        Difference,
         ErasureRecord,
         HealthCheck,
         MetricFinding,
         MetricRollup,
         Notification,
         Report,
+        UnclaimedObject,
     )
     from nightshift.models.productivity import FeatureEvent, Goal, RequestStats, TimerSession, UserActivityDay
     from nightshift.models.tracking import AnnualSummary, CachedMetric, PaymentRecord, ReminderEvent, YearlySnapshot
@@ -52,11 +54,12 @@ _MODULES = {
     "administration": "License Subscription SubscriptionEvent expiring_credentials",
     "audit": "AuditArchive AuditLog",
     "base": "NIGHTSHIFT_SCHEMA Base",
-    "community": "Collaborator Idea Invitation Project Upload Upvote",
+    "community": "Collaborator Idea Invitation Project Upload Upvote file_references",
     "identity": "ApiKey AuthToken Certificate ConsentRecord DataRequest "
     "LoginAttempt Organization PushToken User UserPreferences UserSession",
     "ledger": "OPEN_STATES OUTCOMES Attempt QuarantinedItem RegisteredJob RunRecord job_runs",
-    "operations": "Alert Backup ErasureRecord HealthCheck MetricFinding MetricRollup Notification Report",
+    "operations": "Alert Backup Difference ErasureRecord HealthCheck MetricFinding MetricRollup Notification Report "
+    "UnclaimedObject",
     "productivity": "FeatureEvent Goal RequestStats TimerSession UserActivityDay",
     "tracking": "AnnualSummary CachedMetric PaymentRecord ReminderEvent YearlySnapshot",
 }
@@ -80,6 +83,7 @@ __all__ = [
     "Collaborator",
     "ConsentRecord",
     "DataRequest",
+    "Difference",
     "ErasureRecord",
     "FeatureEvent",
     "Goal",
@@ -104,6 +108,7 @@ __all__ = [
     "Subscription",
     "SubscriptionEvent",
     "TimerSession",
+    "UnclaimedObject",
     "Upload",
     "Upvote",
     "User",
@@ -112,6 +117,7 @@ __all__ = [
     "UserSession",
     "YearlySnapshot",
     "expiring_credentials",
+    "file_references",
     "job_runs",
 ]
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated
 
-from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nightshift.models.base import Base, CreatedNow, Off, Timestamp, UuidKey, one_of
@@ -16,7 +16,13 @@ class Project(Base):
     """A project. Its people are its collaborators."""
 
     __tablename__ = "projects"
-    __table_args__ = (Index("projects_image", "image_url", postgresql_where=text("image_url is not null")),)
+    __table_args__ = (
+        Index(
+            "projects_image",
+            text("nightshift.storage_key(image_url)"),
+            postgresql_where=text("image_url is not null"),
+        ),
+    )
 
     id: Mapped[UuidKey]
     title: Mapped[str]
@@ -92,7 +98,10 @@ class Upload(Base):
     """A file in the object store. The row names the object until the store has confirmed that it is gone."""
 
     __tablename__ = "uploads"
-    __table_args__ = (Index("uploads_created", "created_at"),)
+    __table_args__ = (
+        Index("uploads_created", "created_at"),
+        Index("uploads_deleting", "deleting_at", "id", postgresql_where=text("deleting_at is not null")),
+    )
 
     id: Mapped[UuidKey]
     storage_key: Mapped[str] = mapped_column(unique=True)
@@ -101,3 +110,15 @@ class Upload(Base):
     uploader_id: Mapped[FormerUserId | None]
     created_at: Mapped[CreatedNow]
     deleting_at: Mapped[Timestamp | None]
+    """Set when nothing refers to the file any more and its deletion has begun. Nothing new may refer to it then."""
+
+
+file_references = Table(
+    "v_file_references",
+    Base.metadata,
+    Column("kind", Text),
+    Column("subject_id", Uuid),
+    Column("storage_key", Text),
+    info={"is_view": True},
+)
+"""A view: every way in which the application refers to a file. The key is null where a URL names no upload."""

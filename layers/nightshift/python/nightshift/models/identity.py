@@ -55,7 +55,12 @@ class User(Base):
         Index("users_email_uq", text("lower(email)"), unique=True),
         Index("users_last_login", "last_login_at", postgresql_where=text("deleted_at is null")),
         Index("users_created", "created_at"),
-        Index("users_avatar", "avatar_url", postgresql_where=text("avatar_url is not null")),
+        Index("users_timezone", "timezone", "id"),
+        Index(
+            "users_avatar",
+            text("nightshift.storage_key(avatar_url)"),
+            postgresql_where=text("avatar_url is not null"),
+        ),
     )
 
     id: Mapped[UuidKey]

@@ -1,5 +1,6 @@
 """What the jobs write for themselves and their operators, in the schema `nightshift`."""
 
+import uuid
 from decimal import Decimal
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
@@ -20,7 +21,8 @@ class Notification(Base):
     __table_args__ = (
         one_of("channel", "in_app", "email", "push", "ops"),
         one_of("status", "pending", "sending", "sent", "unknown", "failed", "suppressed"),
-        Index("notif_outbox", "scheduled_for", postgresql_where=text("status = 'pending'")),
+        Index("notif_outbox", "channel", "scheduled_for", postgresql_where=text("status = 'pending'")),
+        Index("notif_sending", "claimed_at", postgresql_where=text("status = 'sending'")),
         Index("notif_user", "user_id", text("created_at desc")),
         IN_NIGHTSHIFT,
     )
@@ -40,6 +42,8 @@ class Notification(Base):
     read_at: Mapped[Timestamp | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     claimed_at: Mapped[Timestamp | None]
+    error: Mapped[str | None]
+    """Why it was not sent, or was not sent at once. It quotes neither address nor text."""
 
 
 class Alert(Base):
@@ -177,3 +181,29 @@ class ErasureRecord(Base):
     """The keyed hash of the user's id that the request carried."""
     mode: Mapped[str]
     executed_at: Mapped[Timestamp]
+
+
+class UnclaimedObject(Base):
+    """An object under `uploads/` in the file store that no row of `uploads` names."""
+
+    __tablename__ = "unclaimed_objects"
+    __table_args__ = IN_NIGHTSHIFT
+
+    storage_key: Mapped[str] = mapped_column(primary_key=True)
+    first_seen_at: Mapped[Timestamp]
+    last_seen_at: Mapped[Timestamp]
+
+
+class Difference(Base):
+    """A row whose stored figure is not the computed one: the list that a recomputation works off."""
+
+    __tablename__ = "differences"
+    __table_args__ = IN_NIGHTSHIFT
+
+    step: Mapped[str] = mapped_column(primary_key=True)
+    """The job's name and the step's, with a slash between."""
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """From 1 on without a gap, in the order in which the rows lie in their table."""
+    key: Mapped[uuid.UUID]
+    found: Mapped[int] = mapped_column(BigInteger)
+    computed: Mapped[int] = mapped_column(BigInteger)

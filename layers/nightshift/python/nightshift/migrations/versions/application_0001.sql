@@ -47,7 +47,8 @@ create table users (
 create unique index users_email_uq on users (lower(email));
 create index users_last_login on users (last_login_at) where deleted_at is null;
 create index users_created on users (created_at);
-create index users_avatar on users (avatar_url) where avatar_url is not null;
+create index users_timezone on users (timezone, id);
+create index users_avatar on users (nightshift.storage_key(avatar_url)) where avatar_url is not null;
 
 create table user_preferences (
     user_id uuid primary key references users on delete cascade,
@@ -157,7 +158,7 @@ create table projects (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
 );
-create index projects_image on projects (image_url) where image_url is not null;
+create index projects_image on projects (nightshift.storage_key(image_url)) where image_url is not null;
 
 create table collaborators (
     project_id uuid not null references projects on delete cascade,
@@ -258,6 +259,18 @@ create table uploads (
     deleting_at timestamptz
 );
 create index uploads_created on uploads (created_at);
+create index uploads_deleting on uploads (deleting_at, id) where deleting_at is not null;
+
+-- Every way in which the application refers to a file. A file that is not named here is an orphan and is deleted after
+-- 30 days, so a new kind of reference must be added to this view, and only to it.
+create view v_file_references as
+select 'avatar' as kind, id as subject_id, nightshift.storage_key(avatar_url) as storage_key
+from users
+where avatar_url is not null
+union all
+select 'project_image', id, nightshift.storage_key(image_url)
+from projects
+where image_url is not null;
 
 
 -- The audit log.

@@ -89,9 +89,11 @@ create table nightshift.notifications (
     sent_at timestamptz,
     read_at timestamptz,
     attempts int not null default 0,
-    claimed_at timestamptz
+    claimed_at timestamptz,
+    error text
 );
-create index notif_outbox on nightshift.notifications (scheduled_for) where status = 'pending';
+create index notif_outbox on nightshift.notifications (channel, scheduled_for) where status = 'pending';
+create index notif_sending on nightshift.notifications (claimed_at) where status = 'sending';
 create index notif_user on nightshift.notifications (user_id, created_at desc);
 
 create table nightshift.alerts (
@@ -191,6 +193,21 @@ create table nightshift.erasure_ledger (
     executed_at timestamptz not null
 );
 
+create table nightshift.unclaimed_objects (
+    storage_key text primary key,
+    first_seen_at timestamptz not null,
+    last_seen_at timestamptz not null
+);
+
+create table nightshift.differences (
+    step text not null,
+    position bigint not null,
+    key uuid not null,
+    found bigint not null,
+    computed bigint not null,
+    primary key (step, position)
+);
+
 
 -- Removing personal data from text and JSON.
 
@@ -250,3 +267,78 @@ end
 $$;
 comment on function nightshift.redact(jsonb) is
     'Drops personal keys and keys that hold an e-mail address at any depth, and masks addresses inside strings.';
+
+create function nightshift.mask_address(value text, address text) returns text
+    language sql immutable strict parallel safe
+return regexp_replace(
+    value,
+    '(?<![[:alnum:]._%+-])' || regexp_replace(address, '([^[:alnum:]])', '\\\1', 'g') || '(?![[:alnum:]_-]|\.[[:alnum:]])',
+    '[email]',
+    'gi'
+);
+comment on function nightshift.mask_address(text, text) is
+    'One e-mail address becomes [email] where it stands as a whole: any case, never as a part of a longer address.';
+
+create function nightshift.mask_address(value jsonb, address text) returns jsonb
+    language plpgsql immutable strict parallel safe
+as $$
+begin
+    case jsonb_typeof(value)
+        when 'object' then
+            return (
+                select coalesce(jsonb_object_agg(key, nightshift.mask_address(item, address)), '{}')
+                from jsonb_each(value) as entry (key, item)
+                where nightshift.mask_address(key, address) = key
+            );
+        when 'array' then
+            return (
+                select coalesce(jsonb_agg(nightshift.mask_address(item, address) order by position), '[]')
+                from jsonb_array_elements(value) with ordinality as entry (item, position)
+            );
+        when 'string' then
+            return to_jsonb(nightshift.mask_address(value #>> '{}', address));
+        else
+            return value;
+    end case;
+end
+$$;
+comment on function nightshift.mask_address(jsonb, text) is
+    'Masks one e-mail address inside the strings of a value; a key that holds it is dropped with what it names.';
+
+
+-- Which file an address on the web means.
+
+-- What cannot be decoded stays as it is: the application must be able to store any text.
+create function nightshift.percent_decode(value text) returns text
+    language plpgsql immutable strict parallel safe
+as $$
+begin
+    return (
+        select convert_from(
+            string_agg(
+                case
+                    when piece[1] ~ '^%[[:xdigit:]]{2}$' then decode(substr(piece[1], 2), 'hex')
+                    else convert_to(piece[1], 'UTF8')
+                end,
+                '' order by position
+            ),
+            'UTF8'
+        )
+        from regexp_matches(value, '%[[:xdigit:]]{2}|[^%]+|%', 'g') with ordinality as part (piece, position)
+    );
+exception
+    when character_not_in_repertoire or untranslatable_character then
+        return value;
+end
+$$;
+
+create function nightshift.storage_key(url text) returns text
+    language sql immutable parallel safe
+return case
+    when url ~ '%[[:xdigit:]]{2}' then
+        nightshift.percent_decode(substring('/' || split_part(split_part(url, '#', 1), '?', 1) from '.*/uploads/(.+)$'))
+    else substring('/' || split_part(split_part(url, '#', 1), '?', 1) from '.*/uploads/(.+)$')
+end;
+comment on function nightshift.storage_key(text) is
+    'The key of the upload that a URL or path names: what follows its last /uploads/, decoded once, without query and '
+    'fragment; null where it names none.';
