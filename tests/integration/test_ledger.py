@@ -338,12 +338,30 @@ def test_the_database_being_away_is_one_clear_error(invoke_job: Invoke, monkeypa
         invoke_job(retention())
 
 
+def test_a_connection_cut_in_the_middle_leaves_the_run_open_for_its_retry(invoke_job: Invoke, session: Session) -> None:
+    def work(execution: Execution) -> None:
+        with execution.batch() as batch:
+            batch.session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(RunFailedError, match="database connection|SQLSTATE 57P01"):
+        invoke_job(with_work(work), scheduled(AT))
+    (run,) = runs(session)
+    assert (run.state, run.attempts) == ("retrying", 1)
+
+
 def test_a_run_id_of_another_job_is_refused(invoke_job: Invoke, session: Session) -> None:
     other = invoke_job(retention("another-job"))
     with pytest.raises(EventError, match="job forget-logins has no run"):
         invoke_job(retention(), {"run_id": other["run_id"]})
     with pytest.raises(EventError, match="job forget-logins has no run"):
         invoke_job(retention(), {"run_id": str(uuid.uuid4())})
+
+
+def test_a_time_to_come_is_refused_and_leaves_no_trace(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=5, young=5)
+    with pytest.raises(EventError, match="lies in the future"):
+        invoke_job(retention(), at="2199-01-01T00:00:00Z")
+    assert runs(session) == []
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -103,33 +105,58 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(bundle))
 
 
-def connect(settings: DatabaseSettings, *, seconds: float, application_name: str = "nightshift") -> Engine:
-    """An engine whose every statement and every read from the network ends within `seconds`.
+@cache
+def _engine(settings: DatabaseSettings) -> Engine:
+    """One engine a process, for its compiled statements. It keeps no connection."""
+    engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
 
-    Times are UTC in the session whatever the server's own zone is.
+    @event.listens_for(engine, "do_connect")
+    def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
+        # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
+        keywords["ssl_context"] = False if settings.socket else tls_context(settings.ca_file)
+        if settings.secret_arn or settings.iam_region:
+            keywords.update(_credentials(settings))
+        keywords.update(_bounds.get())
+
+    return engine
+
+
+_bounds: ContextVar[dict[str, Any]] = ContextVar("bounds", default={})  # noqa: B039 - never changed in place
+"""What bounds the connections that are being made: pg8000's arguments for them."""
+
+
+@contextmanager
+def session_for(
+    settings: DatabaseSettings, *, seconds: float, application_name: str = "nightshift"
+) -> Iterator[Session]:
+    """A session on one connection of its own, whose every statement and every read ends within `seconds`.
+
+    Times are UTC in it, whatever the server's own zone is. The connection is closed at the end whatever happened.
+
+    Raises:
+        DBAPIError, OSError: the database cannot be reached or refuses.
     """
     limit = max(1, int(seconds))
     startup = {
         "TimeZone": "UTC",
         "statement_timeout": f"{limit * 1000}",
-        "lock_timeout": f"{min(limit, LOCK_TIMEOUT_SECONDS) * 1000}",
+        "lock_timeout": f"{int(min(limit, LOCK_TIMEOUT_SECONDS) * 1000)}",
         "idle_in_transaction_session_timeout": f"{(limit + CONNECTION_GRACE_SECONDS) * 1000}",
     }
-    arguments: dict[str, Any] = {
-        "application_name": application_name[:63],
-        "timeout": limit + CONNECTION_GRACE_SECONDS,
-        "startup_params": startup,
-    }
-    # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
-    arguments["ssl_context"] = False if settings.socket else tls_context(settings.ca_file)
-    engine = create_engine(settings.url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
-    if settings.secret_arn or settings.iam_region:
-
-        @event.listens_for(engine, "do_connect")
-        def prove_identity(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
-            keywords.update(_credentials(settings))
-
-    return engine
+    bounds = _bounds.set(
+        {
+            "application_name": application_name[:63],
+            "timeout": limit + CONNECTION_GRACE_SECONDS,
+            "startup_params": startup,
+        }
+    )
+    try:
+        connection = _engine(settings).connect()
+    finally:
+        _bounds.reset(bounds)
+    # Bound to the connection: on an engine without a pool the session would connect anew for every transaction.
+    with connection, Session(connection, expire_on_commit=False) as session:
+        yield session
 
 
 def _credentials(settings: DatabaseSettings) -> dict[str, Any]:
@@ -155,16 +182,3 @@ def _credentials(settings: DatabaseSettings) -> dict[str, Any]:
         DBHostname=str(url.host), Port=url.port or 5432, DBUsername=str(url.username)
     )
     return {"password": token}
-
-
-@contextmanager
-def session_for(
-    settings: DatabaseSettings, *, seconds: float, application_name: str = "nightshift"
-) -> Iterator[Session]:
-    """One session on one connection, closed at the end whatever happened."""
-    engine = connect(settings, seconds=seconds, application_name=application_name)
-    try:
-        with Session(engine, expire_on_commit=False) as session:
-            yield session
-    finally:
-        engine.dispose()

@@ -26,6 +26,9 @@ LEASE_MARGIN_SECONDS = 10
 MAX_ATTEMPTS = 3
 """The first delivery and Lambda's two retries of an asynchronous invocation."""
 
+CLOCK_TOLERANCE = dt.timedelta(minutes=1)
+"""How far EventBridge's clock may be ahead of the database's."""
+
 ERRORS_KEPT = 10
 
 Ending = Literal["finished", "interrupted", "failed", "lost"]
@@ -111,7 +114,7 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
     occurrence are answered with a `Standing`: they are not errors.
 
     Raises:
-        EventError: `run_id` names no run of this job.
+        EventError: `run_id` names no run of this job, or the run would be as of a time to come.
     """
     with session.begin():
         registered = _lock_job(session, job)
@@ -158,7 +161,13 @@ def _find(session: Session, job: str, request: Request) -> RunRecord | None:
 def _open(
     session: Session, registered: RegisteredJob, policy: Policy, request: Request, clock: dt.datetime
 ) -> RunRecord:
-    """A new run: ready to start, waiting its turn, or settled at once."""
+    """A new run: ready to start, waiting its turn, or settled at once.
+
+    Raises:
+        EventError: it would run as of a time to come, at which rows that are young now would count as old.
+    """
+    if request.scheduled_for is not None and request.scheduled_for > clock + CLOCK_TOLERANCE:
+        raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} lies in the future; name a past time")
     record = RunRecord(
         id=uuid.uuid4(),
         job=registered.name,

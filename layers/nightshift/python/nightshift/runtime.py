@@ -1,7 +1,8 @@
 """The Lambda side of a job: event → claim → run → settle → result. One wrapper for every job."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +15,7 @@ from nightshift.errors import EventError, Fenced, Interrupted, PermanentError, R
 from nightshift.events import read_event
 from nightshift.execution import Deadline, Execution, describe
 from nightshift.job import Job
-from nightshift.ledger import Claim, Standing
+from nightshift.ledger import Claim, Request, Standing
 from nightshift.parameters import from_environment
 from nightshift.resources import Resources
 from nightshift.steps.base import iso
@@ -67,12 +68,7 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
     except (EventError, SettingError) as refusal:
         telemetry.error("event.refused", reason=str(refusal))
         raise
-    with session_for(settings, seconds=deadline.remaining, application_name=f"nightshift/{job.name}") as session:
-        try:
-            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=deadline.remaining)
-        except (DBAPIError, OSError) as cause:
-            telemetry.error("run.unclaimed", cause, reason=describe(cause))
-            raise RunFailedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
+    with _claimed(job, request, deadline, settings) as (session, granted):
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
             if granted.state == "failed" and granted.last_request_id == context.aws_request_id:
@@ -84,6 +80,27 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         standing = _work(job, granted, session, deadline, settings)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
+
+
+@contextmanager
+def _claimed(
+    job: Job, request: Request, deadline: Deadline, settings: DatabaseSettings
+) -> Iterator[tuple[Session, Claim | Standing]]:
+    """A session, and what the ledger says to the request.
+
+    Raises:
+        RunFailedError: the database cannot be reached, or the ledger is locked.
+        EventError: the request names a run that does not exist.
+    """
+    with ExitStack() as stack:
+        try:
+            opened = session_for(settings, seconds=deadline.remaining, application_name=f"nightshift/{job.name}")
+            session = stack.enter_context(opened)
+            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=deadline.remaining)
+        except (DBAPIError, OSError) as cause:
+            telemetry.error("run.unclaimed", cause, reason=describe(cause))
+            raise RunFailedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
+        yield session, granted
 
 
 def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings: DatabaseSettings) -> Standing:

@@ -1,0 +1,1 @@
+"""Measurements, as ratios against a named reference in the same run. `make bench` prints them; no test reads them."""
