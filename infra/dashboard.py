@@ -10,6 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarms import own_metric
+from nightshift.deployment import function_name
 from nightshift.registry import Registration
 
 WIDTH, HALF, HEIGHT = 24, 12, 6
@@ -59,7 +60,7 @@ def _of_function(metric: str, job: str, statistic: str, period: Duration) -> clo
     return cloudwatch.Metric(
         namespace="AWS/Lambda",
         metric_name=metric,
-        dimensions_map={"FunctionName": f"nightshift-{job}"},
+        dimensions_map={"FunctionName": function_name(job)},
         statistic=statistic,
         period=period,
         label=job,

@@ -15,6 +15,7 @@ from infra.database import DatabaseAccess
 from infra.nag import acknowledge
 from infra.settings import LOG_RETENTION
 from nightshift.database import DATABASE_VARIABLE
+from nightshift.deployment import function_name
 
 LAMBDA_RETRIES = 2
 """After the first delivery. Lambda waits one minute before the first retry and two before the second."""
@@ -45,7 +46,7 @@ class Function(Construct):
     ) -> None:
         """`dead_letters` gets what failed for good; without it a failed event is tried once and dropped."""
         super().__init__(scope, identity)
-        self.name = f"nightshift-{name}"
+        self.name = function_name(name)
         stack = Stack.of(self)
         log_group = logs.LogGroup(
             self,

@@ -1,6 +1,5 @@
 """What all packs share: database access and migration, dead-letter queue, alarm topics, file store, supervisor."""
 
-import json
 from collections.abc import Sequence
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack, StackSynthesizer, Tags, triggers
@@ -21,6 +20,7 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.packages import Packages
 from infra.settings import NewDatabase, Settings
+from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
 from nightshift.registry import Registration
 
 MIGRATION_TIMEOUT = Duration.minutes(14)
@@ -49,7 +49,7 @@ class PlatformStack(Stack):
         self.settings = settings
         self.packages = packages
         self._code = Code(self, "Code", packages)
-        self._jobs = json.dumps([registration.job.name for registration in jobs])
+        self._deployment = {DEPLOYMENT_VARIABLE: settings.deployment().as_json()}
         self.dead_letters = self._dead_letters()
         self.alarms = AlarmTopics(
             {
@@ -67,6 +67,7 @@ class PlatformStack(Stack):
             self.database = existing_database(self, settings.database, settings.network)
         migration = self._migration(owner)
         self.supervisor = self._supervisor(migration)
+        self._console()
         self._alarm_on_the_whole()
         dashboard(self, jobs, self.dead_letters, self.supervisor.function)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)
@@ -139,7 +140,7 @@ class PlatformStack(Stack):
         """The database schema, brought up to date in every deployment before any rule can fire."""
         environment = {
             "NIGHTSHIFT_APPLICATION_TABLES": self.settings.application_tables,
-            "NIGHTSHIFT_JOBS": self._jobs,
+            **self._deployment,
         }
         if new is not None:
             environment["NIGHTSHIFT_DATABASE_OWNER"] = self.to_json_string(dict(new.owner.connection))
@@ -181,7 +182,7 @@ class PlatformStack(Stack):
             timeout=Duration.seconds(50),
             memory_mb=512,
             log_retention_days=self.settings.log_retention_days,
-            environment={"NIGHTSHIFT_DLQ_URL": self.dead_letters.queue_url, "NIGHTSHIFT_JOBS": self._jobs},
+            environment={"NIGHTSHIFT_DLQ_URL": self.dead_letters.queue_url, **self._deployment},
         )
         functions = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:nightshift-*"
         supervisor.allow(["lambda:InvokeFunction"], [functions])
@@ -194,7 +195,7 @@ class PlatformStack(Stack):
         rule = events.Rule(
             self,
             "SupervisorRule",
-            rule_name="nightshift-supervisor",
+            rule_name=function_name("supervisor"),
             description="Starts the supervisor",
             schedule=events.Schedule.expression("cron(* * * * ? *)"),
             # Not tried again: the next minute brings the next one.
@@ -202,6 +203,22 @@ class PlatformStack(Stack):
         )
         rule.node.add_dependency(migration)
         return supervisor
+
+    def _console(self) -> None:
+        """Answers the command `nightshift` from the ledger, which operators cannot reach from outside its network."""
+        Function(
+            self,
+            "Console",
+            name="console",
+            handler="functions.platform.console.handler",
+            about="Answers an operator's question from the ledger",
+            code=self._code,
+            database=self.database,
+            timeout=Duration.seconds(30),
+            memory_mb=512,
+            log_retention_days=self.settings.log_retention_days,
+            environment=self._deployment,
+        )
 
     def _alarm_on_the_whole(self) -> None:
         minute, minutes = Duration.minutes(1), Duration.minutes(5)

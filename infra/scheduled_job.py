@@ -18,12 +18,12 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
 from infra.settings import Settings
+from nightshift.deployment import function_name
 from nightshift.files import FILES_VARIABLE
 from nightshift.job import Job
 from nightshift.parameters import PARAMETERS_VARIABLE
 from nightshift.registry import Registration
-
-ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
+from nightshift.runtime import ENABLED_VARIABLE
 
 DELIVERY_AGE = Duration.hours(1)
 DELIVERY_RETRIES = 30
@@ -74,7 +74,7 @@ class ScheduledJob(Construct):
         self.rule = events.Rule(
             self,
             "Rule",
-            rule_name=f"nightshift-{job.name}",
+            rule_name=function_name(job.name),
             description=f"Starts the job {job.name}",
             schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
             enabled=settings.enabled,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from nightshift.database import DatabaseSettings
+from nightshift.deployment import Deployment
 from nightshift.errors import SettingError
 from nightshift.registry import PACKS, Registration
 from nightshift.schedule import Schedule, ScheduleError
@@ -118,6 +119,17 @@ class Settings:
         """The settings of one job: those given, or the defaults."""
         return self.jobs.get(name, JobSettings())
 
+    def deployment(self) -> Deployment:
+        """What the platform's functions must know beyond the declarations."""
+        changes: dict[str, dict[str, Any]] = {}
+        for name, settings in self.jobs.items():
+            change: dict[str, Any] = {} if settings.enabled else {"enabled": False}
+            if settings.schedule is not None:
+                change["schedule"] = settings.schedule
+            if change:
+                changes[name] = change
+        return Deployment(self.packs, changes)
+
     def deployed(self, registry: Mapping[str, Registration]) -> list[Registration]:
         """The jobs of the packs that this deployment has."""
         return [registration for registration in registry.values() if registration.pack in self.packs]
@@ -217,9 +229,21 @@ def _network(reader: "_Reader") -> Network | None:
     given = reader.mapping("network")
     if not given.names():
         return None
-    network = Network(given.required_text("vpc_id"), given.texts("subnet_ids"), given.texts("security_group_ids"))
-    if not network.subnet_ids or not network.security_group_ids:
-        raise SettingError("nightshift.network needs subnet_ids and security_group_ids, each a list with at least one")
+    network = Network(
+        vpc_id=given.required_text("vpc_id"),
+        subnet_ids=given.texts("subnet_ids"),
+        security_group_ids=given.texts("security_group_ids"),
+    )
+    for key, prefix, identities in (
+        ("vpc_id", "vpc", (network.vpc_id,)),
+        ("subnet_ids", "subnet", network.subnet_ids),
+        ("security_group_ids", "sg", network.security_group_ids),
+    ):
+        if not identities:
+            raise SettingError(f"{given.path}.{key} needs at least one, like {prefix}-0123456789abcdef0")
+        for identity in identities:
+            if not re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", identity):
+                raise SettingError(f"{given.path}.{key} must be like {prefix}-0123456789abcdef0; got {identity!r}")
     given.finish()
     return network
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
+from nightshift.deployment import Deployment
 from nightshift.migrations import upgrade
 from nightshift.models.ledger import RegisteredJob
 from nightshift.runtime import LambdaContext
@@ -26,7 +27,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     owner = os.environ.get("NIGHTSHIFT_DATABASE_OWNER")
     if owner:
         _make_user(DatabaseSettings.from_mapping(json.loads(owner)), settings, _remaining(context))
-    jobs = json.loads(os.environ["NIGHTSHIFT_JOBS"])
+    jobs = Deployment.from_environment().jobs()
     application = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         applied = upgrade(session.connection(), application=application)

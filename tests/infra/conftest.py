@@ -1,0 +1,114 @@
+"""The app synthesized once a session for each of two deployments, without AWS, network credentials or git."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.node import search_path
+from nightshift.registry import registry
+
+PROJECT = Path(__file__).parents[2]
+SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application-AbCdEf"
+VPC = "vpc-0123456789abcdef0"
+SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+SECURITY_GROUP = "sg-0123456789abcdef0"
+JOBS = registry()
+CHANGED = "cleanup-invitations"
+
+EXISTING = {
+    "database": {"secret_arn": SECRET, "host": "db.example.internal", "name": "application"},
+    "network": {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [SECURITY_GROUP]},
+    "alarms": {"critical": ["oncall@example.com"], "ordinary": ["team@example.com"]},
+    "jobs": {
+        CHANGED: {
+            "enabled": False,
+            "schedule": "cron(0 5 ? * MON *)",
+            "parameters": {"retention_days": 40},
+            "log_retention_days": 90,
+        }
+    },
+}
+NEW = {"database": {"create": "aurora-serverless-v2"}}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a synth has written."""
+
+    folder: Path
+
+    def stacks(self) -> dict[str, dict[str, Any]]:
+        """The templates by stack name."""
+        templates = sorted(self.folder.glob("*.template.json"))
+        return {path.name.removesuffix(".template.json"): json.loads(path.read_text()) for path in templates}
+
+    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of all resources of a kind, in all stacks, by stack and logical id."""
+        return {
+            f"{name}/{identity}": resource.get("Properties", {})
+            for name, template in self.stacks().items()
+            for identity, resource in template["Resources"].items()
+            if resource["Type"] == kind
+        }
+
+    def one(self, kind: str, **wanted: Any) -> dict[str, Any]:
+        """The properties of the only resource of a kind that has these properties."""
+        found = [
+            properties
+            for properties in self.resources(kind).values()
+            if all(properties.get(name) == value for name, value in wanted.items())
+        ]
+        assert len(found) == 1, f"{len(found)} of {kind} with {wanted}"
+        return found[0]
+
+
+def context(settings: Mapping[str, Any] | str) -> dict[str, Any]:
+    """The context as the CDK CLI gives it, with these settings."""
+    given: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
+    return {**given, "nightshift": settings}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bare_environment() -> Iterator[None]:
+    """Node for jsii, and nothing of AWS."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("AWS_", "CDK_")):
+                patch.delenv(name)
+        patch.setenv("PATH", search_path(os.environ))
+        yield
+
+
+@pytest.fixture(scope="session")
+def existing(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """An existing database in somebody's VPC, one job changed by settings."""
+    return synthesize(EXISTING, tmp_path_factory.mktemp("existing"))
+
+
+@pytest.fixture(scope="session")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """A new Aurora cluster and everything else by default."""
+    return synthesize(NEW, tmp_path_factory.mktemp("new"))
+
+
+def synthesize(settings: Mapping[str, Any], folder: Path) -> Assembly:
+    from infra.app import main
+
+    assert main(context(settings), str(folder)) == 0
+    return Assembly(folder)
+
+
+def text(value: Any) -> str:
+    """A resource's value in one line, to look for something in it wherever CloudFormation's functions have put it."""
+    return json.dumps(value)
+
+
+def actions(statement: dict[str, Any]) -> set[str]:
+    """What a policy statement is about, written as one action or as a list."""
+    given = statement["Action"]
+    return {given} if isinstance(given, str) else set(given)

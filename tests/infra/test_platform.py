@@ -1,0 +1,201 @@
+"""What the jobs share, and the deployment as a whole."""
+
+import json
+
+import pytest
+
+from nightshift.deployment import Deployment
+from tests.infra.conftest import CHANGED, JOBS, Assembly, actions, text
+
+RESOURCES_OF_A_STACK = 500  # CloudFormation's limit
+BYTES_OF_A_QUEUE_POLICY = 8192  # SQS's limit
+STATEMENTS_OF_A_QUEUE_POLICY = 20
+JOBS_OF_THE_BIGGEST_PACK = 20
+BYTES_OF_AN_ENVIRONMENT = 4096
+
+
+def test_one_statement_lets_all_rules_send_to_the_queue(existing: Assembly) -> None:
+    ((_, policy),) = existing.resources("AWS::SQS::QueuePolicy").items()
+    statements = policy["PolicyDocument"]["Statement"]
+
+    (allowed,) = (statement for statement in statements if statement["Effect"] == "Allow")
+
+    assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
+    assert allowed["Action"] == "sqs:SendMessage"
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert ":rule/nightshift-*" in text(allowed["Condition"]["ArnLike"]["aws:SourceArn"])
+    assert len(statements) <= STATEMENTS_OF_A_QUEUE_POLICY
+    assert len(text(policy)) < BYTES_OF_A_QUEUE_POLICY
+
+
+def test_queue_keeps_encrypted_messages_for_14_days(existing: Assembly) -> None:
+    queue = existing.one("AWS::SQS::Queue", QueueName="nightshift-dead-letters")
+
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_every_alarm_says_what_to_do_and_reaches_somebody(existing: Assembly) -> None:
+    alarms = existing.resources("AWS::CloudWatch::Alarm")
+
+    assert alarms
+    for alarm in alarms.values():
+        assert alarm["AlarmName"].startswith("nightshift-")
+        assert " First: " in alarm["AlarmDescription"]
+        assert "docs/operations.md#" in alarm["AlarmDescription"]
+        assert alarm["TreatMissingData"] in ("breaching", "notBreaching")
+        (action,) = alarm["AlarmActions"]
+        assert "CriticalAlarms" in text(action) or "OrdinaryAlarms" in text(action)
+        assert "Metrics" not in alarm  # metric math: the local AWS refuses it
+
+
+def test_silence_of_the_supervisor_is_an_alarm(existing: Assembly) -> None:
+    alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName="nightshift-supervisor-silent")
+
+    assert alarm["MetricName"] == "Invocations"
+    assert alarm["TreatMissingData"] == "breaching"
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 5)
+
+
+def test_any_dead_letter_is_an_alarm(existing: Assembly) -> None:
+    alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName="nightshift-dead-letters")
+
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert "CriticalAlarms" in text(alarm["AlarmActions"])
+
+
+def test_topics_take_alarms_and_write_to_the_addresses(existing: Assembly) -> None:
+    subscriptions = existing.resources("AWS::SNS::Subscription").values()
+    policies = existing.resources("AWS::SNS::TopicPolicy").values()
+
+    assert {(one["Endpoint"], one["Protocol"]) for one in subscriptions} == {
+        ("oncall@example.com", "email"),
+        ("team@example.com", "email"),
+    }
+    assert len(policies) == 2
+    for policy in policies:
+        allowed = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+        assert [one["Principal"] for one in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+
+
+def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -> None:
+    function = existing.one("AWS::Lambda::Function", FunctionName="nightshift-supervisor")
+    rule = existing.one("AWS::Events::Rule", Name="nightshift-supervisor")
+    statements = [
+        statement
+        for where, policy in existing.resources("AWS::IAM::Policy").items()
+        if "Supervisor" in where
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+    (invoke,) = (statement for statement in statements if statement["Action"] == "lambda:InvokeFunction")
+
+    assert text(invoke["Resource"]).endswith(':function:nightshift-*"]]}')
+    assert rule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert rule["State"] == "ENABLED"
+    assert function["Handler"] == "functions.platform.supervisor.handler"
+    assert set(function["Environment"]["Variables"]) == {
+        "NIGHTSHIFT_DATABASE",
+        "NIGHTSHIFT_DLQ_URL",
+        "NIGHTSHIFT_DEPLOYMENT",
+    }
+
+
+def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None:
+    platform = existing.stacks()["Nightshift-Platform"]
+    (trigger,) = (key for key, one in platform["Resources"].items() if one["Type"] == "Custom::Trigger")
+    (rule,) = (one for one in platform["Resources"].values() if one["Type"] == "AWS::Events::Rule")
+    manifest = json.loads((existing.folder / "manifest.json").read_text())["artifacts"]
+
+    assert trigger in rule["DependsOn"]
+    for name in set(existing.stacks()) - {"Nightshift-Platform"}:
+        assert "Nightshift-Platform" in manifest[name]["dependencies"]
+
+
+def test_migration_leaves_an_existing_application_alone_and_makes_a_new_one(existing: Assembly, new: Assembly) -> None:
+    def environment(assembly: Assembly) -> dict[str, str]:
+        function = assembly.one("AWS::Lambda::Function", FunctionName="nightshift-migrate")
+        variables: dict[str, str] = function["Environment"]["Variables"]
+        return variables
+
+    assert environment(existing)["NIGHTSHIFT_APPLICATION_TABLES"] == "existing"
+    assert environment(new)["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
+    assert "NIGHTSHIFT_DATABASE_OWNER" not in environment(existing)
+    assert "MasterUserSecret" in text(environment(new)["NIGHTSHIFT_DATABASE_OWNER"])
+
+
+@pytest.mark.parametrize("name", ["supervisor", "console", "migrate"])
+def test_platform_functions_know_what_was_deployed(existing: Assembly, name: str) -> None:
+    function = existing.one("AWS::Lambda::Function", FunctionName=f"nightshift-{name}")
+
+    deployment = Deployment.from_environment(function["Environment"]["Variables"])
+
+    assert list(deployment.jobs()) == list(JOBS)
+    assert not deployment.jobs()[CHANGED].enabled
+    assert deployment.jobs()[CHANGED].schedule.expression == "cron(0 5 ? * MON *)"
+
+
+def test_console_may_do_nothing_but_ask_the_database(existing: Assembly) -> None:
+    statements = [
+        statement
+        for where, policy in existing.resources("AWS::IAM::Policy").items()
+        if "Console" in where
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+    services = {action.split(":")[0] for statement in statements for action in actions(statement)}
+
+    assert services == {"logs", "secretsmanager", "ec2"}
+
+
+def test_new_database_is_private_encrypted_and_protected(new: Assembly) -> None:
+    ((_, cluster),) = new.resources("AWS::RDS::DBCluster").items()
+    ((_, instance),) = new.resources("AWS::RDS::DBInstance").items()
+    services = {text(one["ServiceName"]).rsplit(".", 1)[1] for one in new.resources("AWS::EC2::VPCEndpoint").values()}
+
+    assert cluster["StorageEncrypted"] is True
+    assert cluster["DeletionProtection"] is True
+    assert cluster["EnableIAMDatabaseAuthentication"] is True
+    assert cluster["ManageMasterUserPassword"] is True
+    assert cluster["ServerlessV2ScalingConfiguration"] == {"MinCapacity": 0.5, "MaxCapacity": 4}
+    assert instance.get("PubliclyAccessible") is not True
+    assert not new.resources("AWS::EC2::NatGateway")
+    assert not new.resources("AWS::EC2::InternetGateway")
+    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3"}
+
+
+def test_file_store_is_private(existing: Assembly) -> None:
+    ((_, bucket),) = existing.resources("AWS::S3::Bucket").items()
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["BucketEncryption"]
+
+
+def test_stacks_stay_far_from_the_limits(existing: Assembly, new: Assembly) -> None:
+    for assembly in (existing, new):
+        for name, template in assembly.stacks().items():
+            jobs = [one for one in JOBS.values() if name == f"Nightshift-{one.pack.capitalize()}"]
+            resources = len(template["Resources"])
+            # Also with as many jobs as the biggest pack will ever have.
+            each = resources / len(jobs) if jobs else 0
+            assert max(resources, each * JOBS_OF_THE_BIGGEST_PACK) < RESOURCES_OF_A_STACK / 2
+        for function in assembly.resources("AWS::Lambda::Function").values():
+            assert len(text(function.get("Environment", {}))) < BYTES_OF_AN_ENVIRONMENT
+
+
+def test_dashboard_shows_every_job(existing: Assembly) -> None:
+    ((_, dashboard),) = existing.resources("AWS::CloudWatch::Dashboard").items()
+
+    body = text(dashboard["DashboardBody"])
+
+    assert not [name for name in JOBS if f"nightshift-{name}" not in body]
+
+
+def test_layers_belong_to_the_stack_that_uses_them(existing: Assembly) -> None:
+    # Through another stack's export a layer could never be replaced while it is in use.
+    for name, template in existing.stacks().items():
+        own = [one for one in template["Resources"].values() if one["Type"] == "AWS::Lambda::LayerVersion"]
+        assert len(own) == 2, name

@@ -1,0 +1,63 @@
+"""The synthesized app before the judges, and on a machine without anything of AWS."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_sqs as sqs
+
+from infra.app import build
+from infra.settings import read_settings
+from tests.infra.conftest import EXISTING, JOBS, PROJECT, Assembly, context
+
+ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
+
+
+@ASSEMBLIES
+def test_cfn_lint_has_nothing_to_say(name: str, request: pytest.FixtureRequest) -> None:
+    assembly: Assembly = request.getfixturevalue(name)
+
+    templates = [str(path) for path in assembly.folder.glob("*.template.json")]
+    program = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([program, *templates], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_cdk_nag_is_listening(tmp_path: Path) -> None:
+    # GIVEN the app, and in it one queue that anybody may read without TLS
+    app = App(context=context(EXISTING), outdir=str(tmp_path))
+    build(app, read_settings(EXISTING, JOBS), JOBS)
+    sqs.Queue(Stack(app, "Elsewhere"), "Careless")
+
+    # WHEN it is synthesized THEN it is refused. Both fixtures show that the app itself is not.
+    with pytest.raises(RuntimeError, match="AwsSolutions-SQS4"):
+        app.synth()
+
+
+def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path) -> None:
+    # GIVEN a machine with nothing but Python and Node, whose layers are built (by the fixture)
+    for program in ("node", "python"):
+        (tmp_path / program).symlink_to(subprocess.check_output(["which", program], text=True).strip())
+    environment = {
+        "PATH": str(tmp_path),
+        "HOME": os.environ["HOME"],  # jsii keeps its unpacked libraries there
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "HTTPS_PROXY": "http://127.0.0.1:9",  # nobody listens there
+        "CDK_OUTDIR": str(tmp_path / "out"),
+        "CDK_CONTEXT_JSON": json.dumps(context(EXISTING)),
+    }
+
+    # WHEN the app is synthesized there
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    # THEN it comes out the same
+    assert done.returncode == 0, done.stderr
+    assert Assembly(tmp_path / "out").stacks() == existing.stacks()
