@@ -199,8 +199,13 @@ def _sweep_leaf(execution: Execution, task: Sweep, leaf: Leaf, at_most: int | No
                 raise
         else:
             cursor, alone, passing = dict(execution.position or {}), False, 0
-            pace = min(4.0, max(0.25, TARGET_SECONDS / max(execution.last_batch_seconds, 0.001)))
-            size = int(min(walk.largest, max(walk.smallest, size * pace)))
+            size = paced(size, execution.last_batch_seconds, walk.smallest, walk.largest)
+
+
+def paced(size: int, seconds: float, smallest: int, largest: int) -> int:
+    """The size of the next batch, after one of `size` that took so many seconds."""
+    pace = min(4.0, max(0.25, TARGET_SECONDS / max(seconds, 0.001)))
+    return int(min(largest, max(smallest, size * pace)))
 
 
 def _cursor(execution: Execution, leaf: Leaf) -> dict[str, Any] | None:

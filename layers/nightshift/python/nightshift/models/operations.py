@@ -201,7 +201,7 @@ class Difference(Base):
     __table_args__ = IN_NIGHTSHIFT
 
     step: Mapped[str] = mapped_column(primary_key=True)
-    """The job's name and the step's, with a slash between."""
+    """The name of the step that recomputes."""
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """From 1 on without a gap, in the order in which the rows lie in their table."""
     key: Mapped[uuid.UUID]
