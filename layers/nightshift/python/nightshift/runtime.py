@@ -71,6 +71,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
     with _claimed(job, request, deadline, settings) as (session, granted):
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
+            if granted.state == "missed":
+                telemetry.measure(OccurrencesMissed=1)
             if granted.state == "failed" and granted.last_request_id == context.aws_request_id:
                 # Lambda's retry of the very invocation that failed for good: it must fail too, to reach the queue.
                 raise RunFailedError(f"{job.name}, run {granted.run.id}: {granted.reason}")
