@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -106,8 +106,11 @@ class Execution:
                 self.log("cursor.refused", step=step, remedy="the step's query has changed; it starts over")
 
     @contextmanager
-    def batch(self) -> Iterator[Batch]:
+    def batch(self, *, snapshot: bool = False) -> Iterator[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
+
+        snapshot: every statement sees the database as the first one did (REPEATABLE READ), for work whose statements
+            must fit together. A row that somebody else changes meanwhile then makes the attempt fail.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
@@ -121,6 +124,8 @@ class Execution:
         started = time.perf_counter()
         batch = Batch(self.session, self.position)
         with self.session.begin():
+            if snapshot:
+                self.session.execute(text("set transaction isolation level repeatable read"))
             self._prepare_transaction()
             yield batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
