@@ -1,6 +1,7 @@
 """`python -m local demo` and `python -m local up`: the app on one machine, once through or until Ctrl-C."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,14 +11,18 @@ import typer
 from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
-from local.demo import fail_on_purpose, invoke_all, results_table
+from local.demo import fail_on_purpose, invoke_all, load_data, results_table
 from local.deploy import DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
 from local.terminal import deployment_display
 
+NARROWEST_TABLE = 150
+
 application = typer.Typer(help="Nightshift on one machine.", add_completion=False, pretty_exceptions_enable=False)
 console = Console()
+if not console.is_terminal:
+    console = Console(width=NARROWEST_TABLE)  # into a file or a log, where nobody knows the width
 
 FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,12 +39,23 @@ def up() -> None:
 @application.command()
 def demo() -> None:
     """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
+    started = time.monotonic()
     with _running("demo") as running:
+        rows = load_data(running, console)
+        console.print(f"Loaded {rows:,} rows")
         invocations = invoke_all(running.aws, console)
         console.print(results_table(invocations))
-        error = fail_on_purpose(running.aws, invocations[0].job) if invocations else None
-        console.print(f"On purpose: {error}" if error else "The failure on purpose did not reach the dead-letter queue")
-        if error is None or not all(invocation.as_it_should for invocation in invocations):
+        error = fail_on_purpose(running, invocations[0].job)
+        well = sum(invocation.as_it_should for invocation in invocations)
+        console.print(f"{well} of {len(invocations)} jobs did what they should.")
+        if error:
+            console.print(
+                f"One invocation was made to fail. After three attempts it reached the dead-letter queue: {error}"
+            )
+        else:
+            console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
+        console.print(f"Took {time.monotonic() - started:.0f} s from start to end.")
+        if error is None or well < len(invocations):
             raise typer.Exit(1)
 
 

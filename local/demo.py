@@ -1,4 +1,4 @@
-"""Every deployed job run once through Lambda, one of them failing on purpose, and a table of what each did."""
+"""The demonstration: a data set, every deployed job run through Lambda, one failing on purpose, and what each did."""
 
 import datetime as dt
 import json
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from sqlalchemy import NullPool, create_engine
 
+from local import dataset
 from local.aws import LocalAws
+from local.machine import DATABASE, Machine
+from nightshift.deployment import function_name
 from nightshift.registry import registry
 
 if TYPE_CHECKING:
@@ -41,6 +45,20 @@ class Invocation:
         return self.outcome in ("succeeded", "skipped", "planned")
 
 
+def load_data(running: Machine, console: Console) -> int:
+    """Fill the database with 20,000 users and what belongs to them. Returns the number of rows."""
+    engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Making 20,000 users and what belongs to them", total=len(dataset.TABLES))
+
+        def filled(table: str, rows: int) -> None:
+            progress.advance(task)
+
+        rows = dataset.load(engine, now=dt.datetime.now(dt.UTC), progress=filled)
+    return sum(rows.values())
+
+
 def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
     """Invoke every deployed job once, as a person would from the console: with `{}`. As many at a time as processors:
     a first call unpacks the layers, which takes longer than most jobs.
@@ -59,17 +77,15 @@ def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
         return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
 
 
-def fail_on_purpose(aws: LocalAws, job: str) -> str | None:
+def fail_on_purpose(running: Machine, job: str) -> str | None:
     """Invoke a job asynchronously with a payload that it refuses; return the error that its dead-letter queue holds.
 
     None when nothing arrived within a minute. The message is taken off the queue.
     """
-    functions: LambdaClient = aws.client("lambda")
-    queues: SQSClient = aws.client("sqs")
+    functions: LambdaClient = running.aws.client("lambda")
+    queues: SQSClient = running.aws.client("sqs")
     name = function_name(job)
-    asynchronous = functions.get_function_event_invoke_config(FunctionName=name, Qualifier="$LATEST")
-    destinations = asynchronous["DestinationConfig"]
-    queue = queues.get_queue_url(QueueName=destinations["OnFailure"]["Destination"].rpartition(":")[2])["QueueUrl"]
+    queue = running.outputs["Nightshift-Platform"]["DeadLetterQueueUrl"]
     payload = {"parameters": {"no-such-parameter": 1}}
     functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(payload).encode())
     deadline = time.monotonic() + FAILURE_SECONDS
@@ -83,29 +99,29 @@ def fail_on_purpose(aws: LocalAws, job: str) -> str | None:
 
 
 def results_table(invocations: list[Invocation]) -> Table:
-    """Job, outcome, counters, duration and next run in UTC, a line each."""
-    job_column, next_column = Column("Job", no_wrap=True), Column("Next run (UTC)", no_wrap=True)
-    table = Table(job_column, "Outcome", "Counters", "Duration", next_column, title="What each job did")
+    """Job, outcome, counters, duration and next run in UTC, a line each. Counters that are zero are left out."""
+    table = Table(
+        Column("Job", no_wrap=True),
+        Column("Outcome", no_wrap=True),
+        Column("What it did"),
+        Column("Took", no_wrap=True, justify="right"),
+        Column("Next run (UTC)", no_wrap=True),
+        title="What each job did",
+        title_justify="left",
+    )
     for invocation in invocations:
         next_run = registry()[invocation.job].job.timetable.next_after(dt.datetime.now(dt.UTC))
-        answer = invocation.answer
-        duration = answer.get("duration_ms")
+        duration = invocation.answer.get("duration_ms")
         table.add_row(
             invocation.job,
             f"[{'green' if invocation.as_it_should else 'red'}]{invocation.outcome}",
-            str(answer.get("errorMessage", "")) or _counters(answer.get("counters", {})),
+            str(invocation.answer.get("errorMessage", "")) or _done(invocation.answer.get("counters", {})),
             "" if duration is None else f"{duration:,} ms",
             "never" if next_run is None else f"{next_run:%a %d %b %H:%M}",
         )
     return table
 
 
-def function_name(job: str) -> str:
-    """A job's Lambda function and its rule have the same name."""
-    return f"nightshift-{job}"
-
-
-def _counters(counters: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in counters.items()
-    )
+def _done(counters: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in counters.items() if isinstance(value, int) and value and name != "batches"}
+    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told.items()) or "nothing to do"
