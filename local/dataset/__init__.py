@@ -16,7 +16,7 @@ from operator import attrgetter
 from sqlalchemy import Engine
 
 from local.dataset import administration, audit, community, identity, operations, people, productivity, tracking
-from local.dataset.fill import Fill, close_workshop, open_workshop
+from local.dataset.fill import Fill, close_workshop, open_workshop, without_indexes
 from local.dataset.tracking import Encrypt
 
 FEWEST_USERS = 400
@@ -76,8 +76,10 @@ def load(
         for fill in _LOOKUPS:
             connection.execute(fill.statement)
         for table, fills in groupby(_FILLS, attrgetter("table")):
-            for fill in fills:
-                rows[table] = rows.get(table, 0) + connection.execute(fill.statement, given).rowcount
+            indexes = without_indexes(connection, table)
+            rows[table] = sum(connection.execute(fill.statement, given).rowcount for fill in fills)
+            for index in indexes:
+                connection.exec_driver_sql(index)
             if progress:
                 progress(table, rows[table])
         if encrypt:

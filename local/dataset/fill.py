@@ -45,8 +45,9 @@ _FUNCTIONS = (
     "create function per_user(ratio float8) returns int immutable language sql as $$select ceil(ratio * :users)::int$$",
     """create function draw(topic text, i bigint) returns float8 immutable language sql as
     $$select (hashint8extended(i, hashtextextended(topic, :seed)) & 9007199254740991) / 9007199254740992::float8$$""",
+    # Ascending, like ids that begin with a time: an index takes them at its end, several times faster than anywhere.
     """create function key(topic text, i bigint) returns uuid immutable language sql as
-    $$select md5(topic || ' :seed ' || i)::uuid$$""",
+    $$select (lpad(to_hex(i), 8, '0') || right(md5(topic || ' :seed ' || i), 24))::uuid$$""",
     """create function digest(topic text, i bigint) returns bytea immutable language sql as
     $$select sha256(decode(md5(topic || ' :seed ' || i), 'hex'))$$""",
     """create function ago(days float8) returns timestamptz stable language sql as
@@ -85,3 +86,21 @@ def open_workshop(connection: Connection, *, now: dt.datetime, users: int, livin
 def close_workshop(connection: Connection) -> None:
     """Remove what only the statements needed."""
     connection.exec_driver_sql(f"drop schema {WORKSHOP} cascade")
+
+
+def without_indexes(connection: Connection, table: str) -> list[str]:
+    """Drop a table's indexes but those of its constraints, and return the statements that make them again.
+
+    An index built over all rows costs a fraction of one that grows row by row.
+    """
+    found = connection.execute(_INDEXES, {"table": table}).all()
+    for name, _ in found:
+        connection.exec_driver_sql(f"drop index {name}")
+    return [definition for _, definition in found]
+
+
+_INDEXES = text("""
+    select cast(indexrelid::regclass as text), pg_get_indexdef(indexrelid) from pg_index
+    where indrelid = cast(:table as regclass) and indexrelid not in (select conindid from pg_constraint)
+    order by 1
+""")
