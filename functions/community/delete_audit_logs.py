@@ -37,11 +37,13 @@ def plan_archives(session: Session, run: Run) -> list[StepPlan]:
 
 
 def delete_archives(execution: Execution) -> None:
-    found = True
-    while found:
+    """One archive a batch, so that at most one object is gone while its row is still there."""
+    while execution.position is None:
         with execution.batch() as batch:
             archive = batch.session.scalar(due_archives(execution.run).limit(1).with_for_update(of=AuditArchive))
-            if found := archive is not None:
+            if archive is None:
+                batch.position = {"done": True}
+            else:
                 execution.resources.files.delete(archive.s3_key)
                 batch.session.delete(archive)
                 batch.count(archives_deleted=1)

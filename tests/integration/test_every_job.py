@@ -12,9 +12,12 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
 from nightshift import Job
+from nightshift import sweep as sweeping
+from nightshift.execution import Deadline
 from nightshift.models import AuditLog
 from nightshift.registry import registry
 from nightshift.steps.rows import RowStep
+from nightshift.sweep import HeapWalk, RangeWalk
 from tests.integration.conftest import Invoke
 
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
@@ -24,6 +27,9 @@ LEDGER = {f"nightshift.{table}" for table in ("jobs", "runs", "attempts", "quara
 
 REPORTING = {"rollup", "report", "check"}
 """Kinds of job that write down how things stand, also when nothing has happened."""
+
+MOST_BATCHES = 50
+"""More than any job needs for the rows of `every_job.sql`: a run with more does not move on when it is interrupted."""
 
 RESULT_KEYS = {"job", "run_id", "scheduled_for", "outcome", "duration_ms", "counters", "errors"}
 
@@ -94,6 +100,18 @@ def test_a_repetition_changes_nothing_but_its_own_record(job: Job, populated: En
         assert application(populated) == before
 
 
+@pytest.fixture(params=["heap", "range"])
+def in_small_batches(request: pytest.FixtureRequest, populated: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two ways through a table, forced, in batches so small that every step needs several."""
+    with populated.begin() as connection:
+        connection.execute(text("analyze"))
+    monkeypatch.setattr(sweeping, "DENSE_SHARE", -1 if request.param == "heap" else 2)
+    for limit in ("smallest", "first", "largest"):
+        monkeypatch.setattr(HeapWalk, limit, 1)
+        monkeypatch.setattr(RangeWalk, limit, 3)
+
+
+@pytest.mark.usefixtures("in_small_batches")
 def test_a_plan_changes_nothing_and_counts_what_the_run_then_changes(
     job: Job, populated: Engine, invoke_job: Invoke, session: Session
 ) -> None:
@@ -113,6 +131,25 @@ def test_a_plan_changes_nothing_and_counts_what_the_run_then_changes(
     assert changed > 0 or not job.destructive, "add rows to every_job.sql that this job changes"
     own = select(func.count()).select_from(AuditLog).where(AuditLog.action == f"job.{job.name}")
     assert session.scalar(own) == (1 if job.audited and changed else 0)
+
+
+def test_a_run_interrupted_after_every_batch_ends_like_an_undisturbed_one(
+    job: Job, populated: Engine, invoke_job: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = invoke_job(job, {"dry_run": True}, at=NOW)
+    monkeypatch.setattr(Deadline, "near", True)
+
+    result = invoke_job(job, at=NOW)
+    attempts = 1
+    while result["outcome"] == "interrupted" and attempts < MOST_BATCHES:
+        result = invoke_job(job, {"run_id": result["run_id"]})
+        attempts += 1
+
+    assert result["outcome"] == "succeeded"
+    assert attempts >= len(job.steps)
+    assert _counted(job, planned["plan"]["steps"]) == {
+        counters: sum(result["counters"][name] for name in counters) for counters in _counted(job, [])
+    }
 
 
 def _counted(job: Job, plans: list[dict[str, Any]]) -> dict[tuple[str, ...], int]:
