@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from local.dataset.calendar import months
 from local.dataset.fill import fill
+from local.dataset.people import DEACTIVATED_SHARE
 from nightshift.models import PaymentRecord, YearlySnapshot
 
 Encrypt = Callable[[str, str, str, str], str]
@@ -65,10 +66,11 @@ LOOKUPS = (
             cross join generate_series(1, :most) as back
             join months as past using (month)
             cross join lateral (select least(anniversary - coming.first + 1, past.days) as day) as days
-        where draw('tracking', i) < :share and not gone and draw('deactivated', i) >= 0.03
+        where draw('tracking', i) < :share and not gone and draw('deactivated', i) >= :deactivated
             and past.year = coming.year - back and (back = 1 or draw('years', i) > back / (:most + 1.0))
         """,
         share=TRACKING_SHARE,
+        deactivated=DEACTIVATED_SHARE,
         soon=DUE_SOON_SHARE,
         most=MOST_YEARS,
     ),
