@@ -1,0 +1,161 @@
+"""A step that tells people something: chooses them by a SELECT and writes what they are told into the outbox."""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from nightshift.errors import DeclarationError
+from nightshift.execution import Execution
+from nightshift.local_time import DueZone, LocalMoment, People, due_zones, everybody, part_of, people_of
+from nightshift.models.operations import Notification
+from nightshift.notifications import Via, Written, check_kind, pending, write
+from nightshift.parameters import Parameter
+from nightshift.run import Run
+from nightshift.steps.base import SAMPLE_SIZE, StepPlan, fingerprint_of
+
+FromPeople = Callable[[Run, People], Select[Any]]
+"""A SELECT over the people of a batch; see `nightshift.local_time.People` for their columns."""
+
+ERRORS = "errors"
+"""The counter of people whose time zone is none: they count as being in UTC."""
+
+FIRST_PART = 1000
+SMALLEST_PART = 200
+LARGEST_PART = 20_000
+TARGET_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What some people are told.
+
+    kind: one of `nightshift.notifications.KINDS`.
+    to: who, with which key, title, body and data: a function of the run and the people, made with `message(…)`.
+    via: the channels, each with its preference and counter.
+    matched: the counter of messages that there were reasons for, whatever the recipients' preferences.
+    suppressed: the counter of those that a preference kept from a channel.
+    """
+
+    kind: str
+    to: FromPeople
+    via: Sequence[Via]
+    matched: str | None = None
+    suppressed: str | None = None
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+        if any(via.channel == "ops" for via in self.via):
+            raise DeclarationError("the channel ops belongs to no user: use tell_operators in a Function step")
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        return tuple(via.counter for via in self.via if via.counter)
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.matched, *self.written, self.suppressed) if name)
+
+    def counts(self, written: Written) -> Counter[str]:
+        found = Counter({name: written.by_channel[via.channel] for via in self.via if (name := via.counter)})
+        found.update({self.matched or "": written.matched, self.suppressed or "": written.suppressed})
+        del found[""]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Tell people something, each message at most once.
+
+    at: the moment on the users' own clocks. The job then runs on `local_time.TICK`, and each run takes the people for
+        whom the moment has come since the last one, zone by zone. Without it every run takes everybody at once: their
+        messages must be few.
+    messages: what is told, in order, for the same people in the same transaction.
+    counting: counters of the rows of other SELECTs over the same people.
+    """
+
+    messages: Sequence[Message]
+    at: LocalMoment | None = None
+    counting: Mapping[str, FromPeople] = field(default_factory=dict)
+    name: str = "notify"
+    parameters: tuple[Parameter, ...] = ()
+
+    tables: ClassVar[tuple[str, ...]] = (Notification.__table__.fullname,)  # type: ignore[attr-defined]
+    destructive: ClassVar[bool] = False
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.counting, *(name for one in self.messages for name in one.counters), ERRORS)))
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for one in self.messages for name in one.written))
+
+    def fingerprint(self, run: Run) -> str:
+        people = everybody(run)
+        return fingerprint_of(*(one.to(run, people) for one in self.messages))
+
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        parts = [everybody(run)]
+        if self.at is not None:
+            parts = [people_of(zone, run) for zone in due_zones(session, run, self.at)]
+        plans = []
+        for one in self.messages:
+            found = [pending(session, run, one.to(run, part), one.via, part, SAMPLE_SIZE) for part in parts]
+            sample = [key for _, keys in found for key in keys][:SAMPLE_SIZE]
+            rows = sum(rows for rows, _ in found)
+            plans.append(StepPlan(self.name, self.tables[0], f"notify {one.kind}", rows, sample=tuple(sample)))
+        return plans
+
+    def apply(self, execution: Execution) -> None:
+        if self.at is None:
+            self._tell_everybody(execution)
+        else:
+            with execution.session.begin():
+                zones = due_zones(execution.session, execution.run, self.at)
+            for zone in zones:
+                self._tell_zone(execution, zone)
+
+    def _tell_everybody(self, execution: Execution) -> None:
+        if execution.position is not None:
+            return
+        with execution.batch() as batch:
+            counts = self._tell(batch.session, execution.run, everybody(execution.run))
+            batch.count(**counts)
+            batch.position = {"done": True}
+
+    def _tell_zone(self, execution: Execution, zone: DueZone) -> None:
+        """A zone's people in parts by id. The position names the zone and the last id, or no id when it is done."""
+        after = None
+        if execution.position is not None:
+            reached, last_told = execution.position["zone"], execution.position["after"]
+            if reached > zone.timezone or (reached == zone.timezone and last_told is None):
+                return
+            after = uuid.UUID(last_told) if reached == zone.timezone else None
+        size, whole = FIRST_PART, False
+        while not whole:
+            with execution.batch() as batch:
+                last, people = part_of(batch.session, zone, after, size)
+                whole = people < size
+                if people:
+                    batch.count(**self._tell(batch.session, execution.run, people_of(zone, execution.run, after, last)))
+                    batch.count(**{ERRORS: 0 if zone.valid else people})
+                batch.position = {"zone": zone.timezone, "after": None if whole else str(last)}
+            after = last
+            faster = TARGET_SECONDS / max(execution.last_batch_seconds, 0.001)
+            size = round(min(LARGEST_PART, max(SMALLEST_PART, size * min(2.0, faster))))
+
+    def _tell(self, session: Session, run: Run, people: People) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for name, rows in self.counting.items():
+            counts[name] += session.scalar(select(func.count()).select_from(rows(run, people).subquery())) or 0
+        for one in self.messages:
+            written = write(session, run, one.kind, one.to(run, people), one.via, people=people)
+            counts.update(one.counts(written))
+            if self.at is None:
+                counts[ERRORS] += written.zone_errors
+        return counts
