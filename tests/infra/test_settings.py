@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import functions.community
 from infra.app import main
 from infra.settings import (
     Alarms,
@@ -21,6 +22,7 @@ from infra.settings import (
     read_settings,
 )
 from nightshift.errors import SettingError
+from nightshift.registry import registry
 from tests.infra.conftest import EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
 
 
@@ -87,6 +89,28 @@ def test_bad_settings_are_refused_with_one_line(
     assert error.startswith("nightshift: ")
     assert remedy in error
     assert not list(tmp_path.iterdir())
+
+
+def test_bad_declaration_is_refused_with_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a second file that declares a job of the same name
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    copy = (PROJECT / "functions/community/cleanup_invitations.py").read_text()
+    (pack / "again.py").write_text(copy.replace('"cleanup-invitations"', '"session-cleanup"'))
+    monkeypatch.setattr(functions.community, "__path__", [*functions.community.__path__, str(pack)])
+    registry.cache_clear()
+
+    # WHEN the app is synthesized
+    code = main(context(NEW), str(tmp_path / "out"))
+    registry.cache_clear()
+
+    # THEN it says where
+    error = capfd.readouterr().err
+    assert (code, error.count("\n")) == (2, 1)
+    assert "functions.community.again declares the job 'session-cleanup'" in error
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_the_app_as_a_program_refuses_with_exit_code_2(tmp_path: Path) -> None:
