@@ -1,0 +1,156 @@
+"""One part of the archive: rows of the audit log as a compressed file in the file store, proven to have arrived.
+
+A part is the object `audit/2024/11/part-1.jsonl.gz`, one row a line, and the manifest beside it, which says what must
+be in it. Nothing is held in memory: rows come through a cursor of the database and go to a temporary file.
+"""
+
+import datetime as dt
+import gzip
+import hashlib
+import json
+import tempfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import ColumnElement, Text, and_, cast, func, select
+from sqlalchemy.orm import Session
+
+from nightshift import Parameter, Run
+from nightshift.files import CHUNK_BYTES, FileStore, manifest_key
+from nightshift.models import AuditLog
+
+ARCHIVE_AFTER = Parameter(
+    "audit_archive_after_days", 365, "days", minimum=365, about="archive anonymised audit rows older than this"
+)
+ROWS_A_PART = 100_000
+ROWS_A_FETCH = 2_000
+
+# What tells who it was is left out rather than trusted to be empty: actor, session, address and user agent. Texts go
+# through the redaction once more, which may have become stricter since the row was anonymised.
+COLUMNS = (
+    AuditLog.id,
+    AuditLog.occurred_at,
+    AuditLog.actor_type,
+    AuditLog.api_key_id,
+    AuditLog.action,
+    AuditLog.category,
+    AuditLog.severity,
+    AuditLog.status,
+    AuditLog.resource_type,
+    func.nightshift.mask_emails(AuditLog.resource_id).label("resource_id"),
+    AuditLog.country,
+    func.nightshift.redact(AuditLog.metadata_).label("metadata"),
+    func.nightshift.redact(AuditLog.changes).label("changes"),
+    AuditLog.compliance_tags,
+    AuditLog.anonymized_at,
+)
+
+
+class ArchiveMismatchError(RuntimeError):
+    """What the file store gives back is not what was written to it. No row may be marked as archived."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a part of a month's rows goes."""
+
+    month: dt.date
+    """The first day of the month, in UTC."""
+    number: int
+
+    @property
+    def start(self) -> dt.datetime:
+        return dt.datetime.combine(self.month, dt.time(), dt.UTC)
+
+    @property
+    def end(self) -> dt.datetime:
+        return self.start + relativedelta(months=1)
+
+    @property
+    def key(self) -> str:
+        return f"audit/{self.month:%Y/%m}/part-{self.number}.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    """Of the compressed file, as hexadecimal digits."""
+
+
+def due(run: Run) -> ColumnElement[bool]:
+    """The rows to archive: anonymised, old enough, in no archive yet, and not on legal hold."""
+    return and_(
+        AuditLog.archive_id.is_(None),
+        AuditLog.anonymized_at.is_not(None),
+        AuditLog.legal_hold.is_(False),
+        AuditLog.occurred_at < run.ago(ARCHIVE_AFTER),
+    )
+
+
+def store(session: Session, files: FileStore, part: Part, rows: ColumnElement[bool]) -> Contents:
+    """Write the rows of a condition, one JSON object each, to a part and its manifest, and read both back.
+
+    Raises:
+        ArchiveMismatchError: what came back differs.
+        FileStoreError: the store refused.
+    """
+    row = select(*COLUMNS).where(rows).subquery("row")
+    line = select(cast(func.row_to_json(row.table_valued()), Text)).order_by(row.c.occurred_at, row.c.id)
+    lines = session.scalars(line, execution_options={"yield_per": ROWS_A_FETCH})
+    with tempfile.TemporaryFile() as file:
+        written = _write(file, lines)
+        files.upload(part.key, file, content_type="application/gzip")
+    found = _read(files.chunks(part.key))
+    if found != written:
+        raise ArchiveMismatchError(
+            f"{part.key} came back with {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; written were"
+            f" {written.rows} rows in {written.bytes} bytes, SHA-256 {written.sha256}. No row was marked as archived"
+        )
+    manifest = {"key": part.key, "month": f"{part.month:%Y-%m}", "part": part.number, **vars(written)}
+    content = json.dumps(manifest, indent=2).encode()
+    files.write(manifest_key(part.key), content, content_type="application/json")
+    if files.read(manifest_key(part.key)) != content:
+        raise ArchiveMismatchError(f"the manifest of {part.key} came back different. No row was marked as archived")
+    return written
+
+
+def _write(file: BinaryIO, lines: Iterable[str]) -> Contents:
+    rows = 0
+    # Without a name and a time in it, the same rows make the same bytes.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as compressed:
+        for line in lines:
+            compressed.write(line.encode() + b"\n")
+            rows += 1
+    size = file.tell()
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return Contents(rows, size, digest.hexdigest())
+
+
+def _read(chunks: Iterable[bytes]) -> Contents:
+    """What a stored file holds, by taking it apart again.
+
+    Raises:
+        ArchiveMismatchError: it is not a whole gzip file.
+    """
+    digest, gunzip = hashlib.sha256(), zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    rows = size = 0
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            rows += gunzip.decompress(chunk).count(b"\n")
+    except zlib.error as error:
+        raise ArchiveMismatchError(f"an archive came back damaged ({error}). No row was marked as archived") from None
+    if not gunzip.eof:
+        raise ArchiveMismatchError("an archive came back cut off. No row was marked as archived")
+    return Contents(rows, size, digest.hexdigest())
