@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import Count, Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.execution import Execution
+from nightshift.files import manifest_key
 from nightshift.models import AuditArchive, AuditLog
 
 ARCHIVES = "nightshift.audit_archives"
@@ -44,7 +45,8 @@ def delete_archives(execution: Execution) -> None:
             if archive is None:
                 batch.position = {"done": True}
             else:
-                execution.resources.files.delete(archive.s3_key)
+                for key in (archive.s3_key, manifest_key(archive.s3_key)):
+                    execution.resources.files.delete(key)
                 batch.session.delete(archive)
                 batch.count(archives_deleted=1)
 
