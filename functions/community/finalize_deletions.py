@@ -1,0 +1,108 @@
+"""Erase people who asked for it 30 days ago: anonymised by default, deleted with all their work if they chose that.
+
+One transaction a request; what becomes of each table is in `nightshift.erasure`. Files made for the person's export
+requests, everything under `exports/<request id>/`, go first. The last super-admin and people under a legal hold are
+blocked, and somebody is alerted; an operator sets the request back to PENDING when the obstacle is gone.
+"""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from functions.community._deletion_requests import delete_exports, mode_of, put_off, settle
+from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
+from nightshift.erasure import TABLES
+from nightshift.execution import Execution, describe, sqlstate
+from nightshift.files import FileStoreError
+from nightshift.models import DataRequest
+from nightshift.steps.base import SAMPLE_SIZE, iso
+
+GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
+
+OUT_OF_TIME = "57014"
+"""The state of a statement that was cancelled, because the invocation is about to end."""
+
+
+def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, dict[str, Any]]:
+    """Requests past the days of grace, the oldest first."""
+    return (
+        select(DataRequest.id, DataRequest.requested_at, DataRequest.user_id, DataRequest.options)
+        .where(DataRequest.request_type == "DELETION", DataRequest.status == "PENDING")
+        .where(DataRequest.requested_at < run.ago(GRACE))
+        .order_by(DataRequest.requested_at, DataRequest.id)
+    )
+
+
+def plan(session: Session, run: Run) -> list[StepPlan]:
+    requests = session.execute(due(run)).all()
+    planned = []
+    for mode, action in (("anonymized", "anonymize"), ("deleted", "delete")):
+        ids = [str(request.id) for request in requests if mode_of(request.options) == mode]
+        cutoff = iso(run.ago(GRACE))
+        planned.append(StepPlan("finalize", "users", action, len(ids), None, cutoff, tuple(ids[:SAMPLE_SIZE])))
+    return planned
+
+
+def next_request(execution: Execution) -> Row[Any] | None:
+    requests = due(execution.run)
+    if (place := execution.position) is not None:
+        # A request that was put off is still due, but not in this run.
+        after = (dt.datetime.fromisoformat(place["requested_at"]), uuid.UUID(place["id"]))
+        requests = requests.where(tuple_(DataRequest.requested_at, DataRequest.id) > tuple_(*after))
+    with execution.session.begin():
+        return execution.session.execute(requests.limit(1)).first()
+
+
+def finalize(execution: Execution) -> None:
+    while (request := next_request(execution)) is not None:
+        failure = None
+        try:
+            delete_exports(execution.session, execution.resources.files, request.user_id)
+        except FileStoreError as error:
+            failure = describe(error)
+        with execution.batch() as batch:
+            batch.position = {"requested_at": request.requested_at.isoformat(), "id": str(request.id)}
+            pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
+            if batch.session.scalar(pending.with_for_update()) is None:
+                continue  # taken back a moment ago
+            batch.count(requests=1)
+            if failure is None:
+                try:
+                    with batch.session.begin_nested():
+                        outcome = settle(batch.session, execution.run, request.id)
+                    batch.count(**{outcome: 1})
+                except DBAPIError as error:
+                    if sqlstate(error) in (None, OUT_OF_TIME):
+                        raise
+                    failure = describe(error)
+            if failure is not None:
+                put_off(batch.session, execution.run, request.id, failure)
+                batch.count(errors=1)
+                batch.quarantine(f"data_requests:{request.id}", failure)
+
+
+OUTCOMES = ("anonymized", "deleted", "already_gone", "blocked")
+
+job = Job(
+    name="finalize-deletions",
+    kind="retention",
+    schedule="cron(30 4 * * ? *)",
+    needs=frozenset({"files"}),
+    critical=True,
+    steps=(
+        Function(
+            name="finalize",
+            apply=finalize,
+            plan=plan,
+            counters=("requests", *OUTCOMES, "errors"),
+            changes=OUTCOMES,
+            parameters=(GRACE,),
+            tables=TABLES,
+        ),
+    ),
+)
+handler = lambda_handler(job)

@@ -1,0 +1,739 @@
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Text, cast, func, select, text, update
+from sqlalchemy.orm import Session
+
+from functions.community import finalize_deletions
+from functions.community._deletion_requests import delete_exports
+from functions.community.finalize_deletions import job
+from nightshift.erasure import RULES, RULES_OF_THEIR_OWN
+from nightshift.files import FILES_VARIABLE, FileStore
+from nightshift.models import (
+    Alert,
+    AnnualSummary,
+    ApiKey,
+    AuditLog,
+    AuthToken,
+    Base,
+    CachedMetric,
+    Certificate,
+    Collaborator,
+    ConsentRecord,
+    DataRequest,
+    ErasureRecord,
+    FeatureEvent,
+    Goal,
+    Idea,
+    Invitation,
+    LoginAttempt,
+    Notification,
+    PaymentRecord,
+    Project,
+    PushToken,
+    ReminderEvent,
+    TimerSession,
+    Upload,
+    Upvote,
+    User,
+    UserActivityDay,
+    UserPreferences,
+    UserSession,
+    YearlySnapshot,
+)
+from tests.integration.conftest import Invoke
+from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
+
+pytestmark = pytest.mark.usefixtures("files")
+
+DUE = NOW - 31 * DAY
+FULLY = {"anonymizeContributions": False}
+NAMED_LIKE_A_PERSON = {
+    *("user_id", "actor_id", "creator_id", "uploader_id", "owner_user_id", "invited_by", "invited_user_id"),
+    *("email", "subject_id", "recipient_id", "author_id", "owner_id"),
+}
+MODES = pytest.mark.parametrize("options", [{}, FULLY], ids=["anonymised", "deleted"])
+
+
+def person(session: Session, email: str = "ann@example.org", **given: Any) -> User:
+    new = User(email=email, created_at=NOW - 400 * DAY, **given)
+    session.add(new)
+    session.flush()
+    return new
+
+
+def request(session: Session, user: User | None, at: dt.datetime = DUE, **given: Any) -> DataRequest:
+    new = DataRequest(
+        **{
+            "user_id": user.id if user else None,
+            "subject_ref": f"ref-{user.id if user else uuid.uuid4()}",
+            "request_type": "DELETION",
+            "requested_at": at,
+            **given,
+        }
+    )
+    session.add(new)
+    session.flush()
+    return new
+
+
+def counters(result: dict[str, Any]) -> dict[str, int]:
+    names = ("requests", "anonymized", "deleted", "already_gone", "blocked", "errors")
+    return {name: result["counters"][name] for name in names if result["counters"][name]}
+
+
+def again(session: Session, *rows: Any) -> None:
+    session.rollback()
+    for row in rows:
+        session.refresh(row)
+
+
+# What each table becomes.
+
+
+def test_every_column_that_tells_who_somebody_is_has_a_rule() -> None:
+    """A new table with a reference to a user fails here until `nightshift.erasure` says what becomes of it."""
+    users = Base.metadata.tables["users"]
+    telling = {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.tables.values()
+        if not table.info.get("is_view")
+        for column in table.columns
+        if column.name in NAMED_LIKE_A_PERSON or any(key.column.table is users for key in column.foreign_keys)
+    }
+    ruled = {f"{rule.table.name}.{rule.column.expression.name}" for rule in RULES} | {
+        f"{column.class_.__table__.name}.{column.expression.name}" for column in RULES_OF_THEIR_OWN
+    }
+
+    assert telling - ruled == set()
+    assert ruled - telling == set()
+
+
+def everything_of(session: Session, ann: User, bob: User) -> None:
+    """A row of Ann's in every table that can hold one, with her address and her IP wherever they fit."""
+    mail, ip, agent = "Ann@Example.org", "198.51.100.7", "AnnBrowser"
+    own, snapshot = (
+        Project(title="Hers"),
+        YearlySnapshot(
+            user_id=ann.id,
+            status="FINALIZED",
+            calculation_date=NOW,
+            gregorian_year=2025,
+            hijri_year=1446,
+            hijri_month=9,
+            hijri_day=1,
+            total_wealth_enc="x",
+            zakat_amount_enc="x",
+            nisab_threshold_enc="x",
+            nisab_type="gold",
+            asset_breakdown_enc="x",
+            methodology="standard",
+        ),
+    )
+    login = UserSession(user_id=ann.id, token_hash=b"s", expires_at=NOW, ip=ip, user_agent=agent)
+    key = ApiKey(user_id=ann.id, name=mail, key_prefix="k", key_hash=b"k")
+    goal = Goal(user_id=ann.id, title=f"Mail {mail}")
+    session.add_all([own, snapshot, login, key, goal])
+    session.flush()
+    at = dict.fromkeys(("scheduled_for", "created_at"), NOW)
+    session.add_all(
+        [
+            UserPreferences(user_id=ann.id),
+            AuthToken(kind="refresh", user_id=ann.id, session_id=login.id, token_hash=b"t", expires_at=NOW),
+            LoginAttempt(user_id=ann.id, email=mail, success=True, ip=ip, user_agent=agent),
+            LoginAttempt(email=mail, success=False, ip=ip),
+            Certificate(kind="tls", label=f"signing key of {mail}", owner_user_id=ann.id, expires_at=NOW),
+            Collaborator(project_id=own.id, user_id=ann.id, role="CREATOR"),
+            Collaborator(project_id=own.id, user_id=bob.id, role="CONTRIBUTOR"),
+            Upvote(user_id=ann.id, project_id=own.id),
+            Idea(creator_id=ann.id, title=f"Write to {mail}", description=f"<{mail}>, please"),
+            Invitation(kind="project", email=mail, invited_by=bob.id),
+            Invitation(kind="project", email="eve@example.org", invited_by=ann.id),
+            PushToken(user_id=ann.id, token="p", platform="ios"),
+            ConsentRecord(user_id=ann.id, consent_type="mail", granted=True, ip=ip, user_agent=agent),
+            request(session, ann, request_type="EXPORT", options={"email": mail, "deliver": f"to {mail}"}),
+            Upload(storage_key="a.png", filename=f"{mail}.png", uploader_id=ann.id),
+            PaymentRecord(
+                user_id=ann.id,
+                snapshot_id=snapshot.id,
+                amount_enc="x",
+                recipient_name_enc="x",
+                recipient_type="person",
+                recipient_category="fakir",
+                payment_date=NOW,
+                payment_method="cash",
+                currency="USD",
+            ),
+            CachedMetric(user_id=ann.id, metric_type="m", start_date=NOW, end_date=NOW, value_enc="x", expires_at=NOW),
+            ReminderEvent(
+                user_id=ann.id,
+                event_type="calculation_overdue",
+                trigger_at=NOW,
+                title=mail,
+                message=mail,
+                priority="low",
+                dedupe_key="r",
+            ),
+            AnnualSummary(
+                user_id=ann.id,
+                snapshot_id=snapshot.id,
+                gregorian_year=2025,
+                hijri_year=1446,
+                number_of_payments=0,
+                counts_by_type={},
+                counts_by_category={},
+                payment_status="paid",
+                methodology="standard",
+                source_activity_at=NOW,
+                content_hash="x",
+            ),
+            TimerSession(user_id=ann.id, goal_id=goal.id, status="completed", started_at=NOW),
+            UserActivityDay(user_id=ann.id, day=NOW.date()),
+            FeatureEvent(user_id=ann.id, feature="search"),
+            Notification(
+                user_id=ann.id,
+                channel="email",
+                kind="k",
+                title=mail,
+                body=mail,
+                data={"to": mail},
+                dedupe_key="1",
+                **at,
+            ),
+            Notification(
+                user_id=bob.id,
+                channel="email",
+                kind="k",
+                title=f"{mail} joined",
+                body=f"hello {mail}.",
+                data={"who": [mail]},
+                dedupe_key="2",
+                **at,
+            ),
+            AuditLog(
+                occurred_at=NOW,
+                actor_id=ann.id,
+                session_id=login.id,
+                action="auth.login",
+                ip=ip,
+                country="DE",
+                user_agent=agent,
+                resource_id=f"user {mail}",
+                metadata_={"ip_address": ip, "list": [{"email": mail, "n": 1}], mail: 1, "text": f"by {mail}"},
+                changes={"old": {"name": "Ann"}, "n": 2},
+            ),
+            AuditLog(
+                occurred_at=NOW, actor_type="api_key", api_key_id=key.id, action="api.request", ip=ip, user_agent=agent
+            ),
+            AuditLog(
+                occurred_at=NOW,
+                actor_id=bob.id,
+                action="user.invite",
+                ip="203.0.113.9",
+                resource_id="ann@example.org",
+                metadata_={"to": [mail, f"ann@example.org.uk, jo-{mail}"], "who": f"a\n{mail}.", mail: 1},
+            ),
+        ]
+    )
+    session.flush()
+
+
+def occurrences(engine: Engine, needle: str) -> dict[str, int]:
+    """In how many rows of which column of any table a text stands, in any case."""
+    found = {}
+    with engine.connect() as connection:
+        for table in Base.metadata.tables.values():
+            for column in () if table.info.get("is_view") else table.columns:
+                rows = select(func.count()).where(func.strpos(func.lower(cast(column, Text)), needle) > 0)
+                if number := connection.scalar(rows):
+                    found[f"{table.name}.{column.name}"] = number
+    return found
+
+
+@MODES
+def test_neither_address_nor_ip_is_left_in_any_column(
+    invoke_job: Invoke, session: Session, database: Engine, options: dict[str, Any]
+) -> None:
+    ann = person(session, avatar_url="https://cdn.example.net/uploads/a.png", bio="ann@example.org")
+    bob = person(session, "bob@b.org")
+    everything_of(session, ann, bob)
+    request(session, ann, options=options | {"email": "ann@example.org"})
+    session.commit()
+    assert len(occurrences(database, "ann@example.org")) > 15
+    assert len(occurrences(database, "198.51.100.7")) >= 5
+
+    result = invoke_job(job, at=NOW)
+
+    assert counters(result) == {"requests": 1, "deleted" if options else "anonymized": 1}
+    # What is left are longer addresses of other people, in a row of Bob's.
+    assert occurrences(database, "ann@example.org") == {"audit_logs.metadata": 1}
+    assert occurrences(database, "198.51.100.7") == {}
+    assert occurrences(database, "annbrowser") == {}
+
+
+LEFT = {
+    "anonymised": {
+        *("users", "projects", "collaborators", "upvotes", "ideas", "uploads", "certificates", "feature_events"),
+        *("invitations", "data_requests", "audit_logs", "notifications", "erasure_ledger"),
+    },
+    "deleted": {
+        *("users", "projects", "collaborators", "uploads", "certificates", "feature_events"),
+        *("invitations", "data_requests", "audit_logs", "notifications", "erasure_ledger"),
+    },
+}
+
+
+@pytest.mark.parametrize(("options", "mode"), [({}, "anonymised"), (FULLY, "deleted")], ids=["anonymised", "deleted"])
+def test_what_is_left_in_which_table(
+    invoke_job: Invoke, session: Session, database: Engine, options: dict[str, Any], mode: str
+) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    everything_of(session, ann, bob)
+    request(session, ann, options=options)
+    session.commit()
+    ann_id = str(ann.id)
+
+    invoke_job(job, at=NOW)
+
+    ledger = {"jobs", "runs", "attempts", "quarantine"}
+    tables = [t for t in Base.metadata.tables.values() if not t.info.get("is_view") and t.name not in ledger]
+    assert {t.name for t in tables if session.scalar(select(func.count()).select_from(t))} == LEFT[mode]
+    left = {name for name in occurrences(database, ann_id) if name != "erasure_ledger.subject_ref"}
+    assert left == (
+        {"data_requests.subject_ref"}
+        if options
+        else {
+            *("users.id", "users.email", "data_requests.user_id", "data_requests.subject_ref"),
+            *("collaborators.user_id", "upvotes.user_id", "ideas.creator_id", "uploads.uploader_id"),
+            *("certificates.owner_user_id", "invitations.invited_by"),
+        }
+    )
+
+
+def test_an_anonymised_account_keeps_nothing_personal(invoke_job: Invoke, session: Session) -> None:
+    ann = person(
+        session,
+        name="Ann",
+        bio="b",
+        avatar_url="/uploads/a",
+        password_hash="h",
+        locked_reason="r",
+        last_login_at=NOW,
+        last_activity_at=NOW,
+        last_known_country="DE",
+        show_email_on_profile=True,
+        karma=5,
+    )
+    request(session, ann)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    again(session, ann)
+    assert (ann.email, ann.name) == (f"deleted-{ann.id}@deleted.invalid", "[Deleted User]")
+    assert (ann.anonymized_at, ann.deleted_at, ann.is_active, ann.karma) == (NOW, NOW, False, 5)
+    assert (ann.show_email_on_profile, ann.include_in_search, ann.show_activity_publicly) == (False,) * 3
+    empty = ("bio", "avatar_url", "password_hash", "locked_reason", "last_login_at", "last_activity_at")
+    assert [getattr(ann, name) for name in (*empty, "last_known_country")] == [None] * 7
+
+
+@MODES
+def test_audit_rows_say_what_happened_and_not_who(
+    invoke_job: Invoke, session: Session, options: dict[str, Any]
+) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    everything_of(session, ann, bob)
+    request(session, ann, options=options)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    rows = {row.action: row for row in session.scalars(select(AuditLog))}
+    own, by_key, others = rows["auth.login"], rows["api.request"], rows["user.invite"]
+    assert (own.actor_id, own.session_id, own.ip, own.user_agent, own.anonymized_at) == (None,) * 5
+    assert (own.country, own.resource_id) == ("DE", "user [email]")
+    assert (own.metadata_, own.changes) == ({"list": [{"n": 1}], "text": "by [email]"}, {"old": {}, "n": 2})
+    assert (by_key.ip, by_key.user_agent) == (None, None)
+    assert (others.actor_id, str(others.ip), others.resource_id) == (bob.id, "203.0.113.9", "[email]")
+    assert others.metadata_ == {"to": ["[email]", "ann@example.org.uk, jo-Ann@Example.org"], "who": "a\n[email]."}
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("ann@example.org", "[email]"),
+        ("ANN@EXAMPLE.ORG, <Ann@example.org>; mailto:ann@example.org?x", "[email], <[email]>; mailto:[email]?x"),
+        ("Ask ann@example.org. Or x=ann@example.org&y", "Ask [email]. Or x=[email]&y"),
+        ("joann@example.org jo.ann@example.org jo+ann@example.org", None),
+        ("ann@example.org.uk ann@example.organic ann@example.org-x", None),
+        ("ann@exampleXorg", None),
+    ],
+)
+def test_one_address_is_masked_as_a_whole(session: Session, value: str, masked: str | None) -> None:
+    assert session.scalar(select(func.nightshift.mask_address(value, "ann@example.org"))) == (masked or value)
+
+
+# Which requests are taken up.
+
+
+def test_the_days_of_grace(invoke_job: Invoke, session: Session) -> None:
+    just, over = person(session, "just@b.org"), person(session, "over@b.org")
+    waits, due = request(session, just, NOW - 30 * DAY), request(session, over, NOW - 30 * DAY - MICROSECOND)
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    again(session, waits, due, just, over)
+    assert (waits.status, due.status, due.completed_at) == ("PENDING", "COMPLETED", NOW)
+    assert (just.anonymized_at, over.anonymized_at) == (None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({}, "anonymized"),
+        ({"anonymizeContributions": True}, "anonymized"),
+        ({"anonymizeContributions": None}, "anonymized"),
+        ({"anonymizeContributions": "false"}, "anonymized"),
+        ({"anonymizeContributions": 0}, "anonymized"),
+        ({"anonymizeContributions": False}, "deleted"),
+    ],
+)
+def test_only_an_explicit_false_deletes_contributions(
+    invoke_job: Invoke, session: Session, options: dict[str, Any], outcome: str
+) -> None:
+    request(session, person(session), options=options)
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, outcome: 1}
+    assert session.execute(select(ErasureRecord.mode, ErasureRecord.executed_at)).all() == [(outcome, NOW)]
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "FAILED", "BLOCKED", "COMPLETED"])
+def test_only_pending_requests_count(invoke_job: Invoke, session: Session, status: str) -> None:
+    old = request(session, person(session), status=status)
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {}
+    again(session, old)
+    assert old.status == status
+
+
+def test_a_login_during_the_days_of_grace_cancels_nothing(invoke_job: Invoke, session: Session) -> None:
+    request(session, person(session, last_login_at=NOW - DAY))
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+
+
+def test_somebody_who_is_gone_already_completes_and_is_recorded(invoke_job: Invoke, session: Session) -> None:
+    gone = request(session, None, attempts=2, last_error="earlier")
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "already_gone": 1}
+    again(session, gone)
+    assert (gone.status, gone.completed_at, gone.last_error) == ("COMPLETED", NOW, None)
+    record = session.execute(select(ErasureRecord.subject_ref, ErasureRecord.mode)).one()
+    assert record == (gone.subject_ref, "deleted")
+
+
+def test_a_deletion_after_an_anonymisation_is_recorded_as_one(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session)
+    request(session, ann)
+    session.commit()
+    invoke_job(job, at=NOW)
+    request(session, ann, options=FULLY)
+    session.commit()
+
+    invoke_job(job, at=NOW + DAY)
+
+    assert session.execute(select(ErasureRecord.mode, ErasureRecord.executed_at)).all() == [("deleted", NOW + DAY)]
+
+
+def test_the_request_outlives_the_person(invoke_job: Invoke, session: Session) -> None:
+    asked = request(session, person(session), options=FULLY, last_error="earlier", attempts=1)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    again(session, asked)
+    assert (asked.status, asked.user_id, asked.last_error, asked.attempts) == ("COMPLETED", None, None, 1)
+    assert session.scalar(select(func.count()).select_from(User)) == 0
+
+
+@MODES
+def test_the_address_is_free_to_register_again(invoke_job: Invoke, session: Session, options: dict[str, Any]) -> None:
+    request(session, person(session), options=options)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    person(session, "ANN@example.org")
+    session.commit()
+
+
+def test_a_second_run_does_nothing(invoke_job: Invoke, session: Session) -> None:
+    request(session, person(session))
+    session.commit()
+    invoke_job(job, at=NOW)
+
+    assert counters(invoke_job(job, at=NOW + DAY)) == {}
+    assert session.scalar(select(func.count()).where(AuditLog.action == "job.finalize-deletions")) == 1
+
+
+# What stands in the way.
+
+
+def test_a_legal_hold_blocks_and_alerts(invoke_job: Invoke, session: Session, files: FileStore) -> None:
+    ann = person(session)
+    session.add(AuditLog(actor_id=ann.id, action="auth.login", legal_hold=True, metadata_={"email": ann.email}))
+    asked, export = request(session, ann), request(session, ann, request_type="EXPORT")
+    session.commit()
+    files.write(f"exports/{export.id}/data.zip", b"x", content_type="application/zip")
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "blocked": 1}
+
+    again(session, ann, asked, export)
+    assert (asked.status, asked.completed_at, ann.anonymized_at) == ("BLOCKED", None, None)
+    assert asked.last_error is not None
+    alert = session.scalars(select(Alert)).one()
+    assert (alert.rule, alert.severity) == ("erasure-blocked", "high")
+    assert alert.details["request_id"] == str(asked.id)
+    assert "ann@" not in str(alert.details)
+    assert export.status == "PENDING"
+    assert files.exists(f"exports/{export.id}/data.zip")
+    assert counters(invoke_job(job, at=NOW + DAY)) == {}
+
+
+def test_a_hold_on_another_persons_row_blocks_nobody_and_is_left_as_it_is(invoke_job: Invoke, session: Session) -> None:
+    bob = person(session, "bob@b.org")
+    held = AuditLog(actor_id=bob.id, action="held", legal_hold=True, metadata_={"to": "ann@example.org"})
+    session.add(held)
+    request(session, person(session))
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    again(session, held)
+    assert held.metadata_ == {"to": "ann@example.org"}
+
+
+def test_of_two_super_admins_the_second_to_ask_is_blocked(invoke_job: Invoke, session: Session) -> None:
+    first, second = (person(session, f"{name}@b.org", role="super_admin") for name in ("a", "b"))
+    person(session, "idle@b.org", role="super_admin", is_active=False)
+    person(session, "gone@b.org", role="super_admin", deleted_at=NOW)
+    later, earlier = request(session, first, DUE + SECOND), request(session, second, DUE)
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 2, "anonymized": 1, "blocked": 1}
+    again(session, later, earlier)
+    assert (earlier.status, later.status) == ("COMPLETED", "BLOCKED")
+
+
+# Projects.
+
+
+def collaborators(session: Session, project: Project) -> dict[uuid.UUID, str]:
+    rows = select(Collaborator.user_id, Collaborator.role).where(Collaborator.project_id == project.id)
+    return dict(session.execute(rows).all())
+
+
+def project_with(session: Session, *people: tuple[User, str, dt.datetime]) -> Project:
+    new = Project(title="P")
+    session.add(new)
+    session.flush()
+    session.add_all([Collaborator(project_id=new.id, user_id=u.id, role=role, created_at=at) for u, role, at in people])
+    session.flush()
+    return new
+
+
+def test_the_oldest_contributor_inherits_before_any_adviser(invoke_job: Invoke, session: Session) -> None:
+    ann, bob, cat, dan, off = (person(session, f"{name}@b.org") for name in ("ann", "bob", "cat", "dan", "off"))
+    off.is_active = False
+    gone = person(session, "gone@b.org", anonymized_at=NOW)
+    project = project_with(
+        session,
+        (ann, "CREATOR", NOW - 9 * DAY),
+        (dan, "ADVISOR", NOW - 8 * DAY),
+        (off, "CONTRIBUTOR", NOW - 8 * DAY),
+        (gone, "CONTRIBUTOR", NOW - 8 * DAY),
+        (bob, "CONTRIBUTOR", NOW - 6 * DAY),
+        (cat, "CONTRIBUTOR", NOW - 7 * DAY),
+    )
+    request(session, ann, options=FULLY)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    roles = {dan.id: "ADVISOR", off.id: "CONTRIBUTOR", gone.id: "CONTRIBUTOR", bob.id: "CONTRIBUTOR", cat.id: "CREATOR"}
+    assert collaborators(session, project) == roles
+
+
+def test_ties_go_by_user_and_an_adviser_inherits_where_nobody_contributed(invoke_job: Invoke, session: Session) -> None:
+    ann, bob, cat = (person(session, f"{name}@b.org") for name in ("ann", "bob", "cat"))
+    project = project_with(session, (ann, "CREATOR", NOW), (bob, "ADVISOR", NOW), (cat, "ADVISOR", NOW))
+    request(session, ann, options=FULLY)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    heir, other = sorted((bob.id, cat.id), key=str)
+    assert collaborators(session, project) == {heir: "CREATOR", other: "ADVISOR"}
+
+
+def test_projects_with_another_creator_stay_and_those_with_nobody_go(invoke_job: Invoke, session: Session) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    shared = project_with(session, (ann, "CREATOR", NOW), (bob, "CREATOR", NOW))
+    helped = project_with(session, (bob, "CREATOR", NOW), (ann, "CONTRIBUTOR", NOW))
+    project_with(session, (ann, "CREATOR", NOW))
+    request(session, ann, options=FULLY)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    assert collaborators(session, shared) == collaborators(session, helped) == {bob.id: "CREATOR"}
+    assert set(session.scalars(select(Project.id))) == {shared.id, helped.id}
+
+
+def test_an_anonymised_creator_keeps_the_project(invoke_job: Invoke, session: Session) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    project = project_with(session, (ann, "CREATOR", NOW), (bob, "CONTRIBUTOR", NOW))
+    session.add(Upvote(user_id=ann.id, project_id=project.id))
+    request(session, ann)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    assert collaborators(session, project) == {ann.id: "CREATOR", bob.id: "CONTRIBUTOR"}
+    assert session.scalar(select(func.count()).select_from(Upvote)) == 1
+
+
+# Exports.
+
+
+@MODES
+def test_pending_exports_are_cancelled_and_the_files_of_all_exports_go(
+    invoke_job: Invoke, session: Session, files: FileStore, options: dict[str, Any]
+) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    pending, ready, others = (
+        request(session, user, request_type="EXPORT", status=status)
+        for user, status in ((ann, "PENDING"), (ann, "COMPLETED"), (bob, "PENDING"))
+    )
+    request(session, ann, options=options)
+    session.commit()
+    for export in (pending, ready, others):
+        for part in ("1.zip", "2.zip"):
+            files.write(f"exports/{export.id}/{part}", b"x", content_type="application/zip")
+
+    invoke_job(job, at=NOW)
+
+    again(session, pending, ready, others)
+    assert [export.status for export in (pending, ready, others)] == ["CANCELLED", "COMPLETED", "PENDING"]
+    left = [found.key for page in files.pages("exports/") for found in page]
+    assert left == [f"exports/{others.id}/1.zip", f"exports/{others.id}/2.zip"]
+
+
+def test_a_person_whose_files_cannot_be_deleted_is_tried_again(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    request(session, ann, request_type="EXPORT")
+    asked, without_files = request(session, ann), request(session, bob)
+    session.commit()
+
+    with monkeypatch.context() as store:
+        store.setenv(FILES_VARIABLE, "no-such-bucket")
+        result = invoke_job(job, at=NOW)
+
+    assert counters(result) == {"requests": 2, "anonymized": 1, "errors": 1}
+    assert (result["outcome"], result["counters"]["quarantined"]) == ("succeeded", 1)
+    again(session, ann, asked, without_files)
+    assert (asked.status, asked.attempts, ann.anonymized_at) == ("PENDING", 1, None)
+    assert "NoSuchBucket" in str(asked.last_error)
+    assert without_files.status == "COMPLETED"
+
+    assert counters(invoke_job(job, at=NOW + DAY)) == {"requests": 1, "anonymized": 1}
+
+
+# Failures.
+
+
+def break_erasure_of(session: Session, user: User) -> None:
+    """Make the last statement of the erasure fail, with a message that names the person."""
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as"
+            f" $$ begin if old.id = '{user.id}' then raise 'no: %', old.email; end if; return new; end $$"
+        )
+    )
+    session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
+
+
+def test_a_failure_rolls_back_that_person_only(invoke_job: Invoke, session: Session) -> None:
+    ann, bob, eve = person(session), person(session, "bob@b.org"), person(session, "eve@b.org")
+    for number, user in enumerate((ann, bob, eve)):
+        session.add(PushToken(user_id=user.id, token=user.email, platform="ios"))
+        request(session, user, DUE + number * SECOND)
+    break_erasure_of(session, bob)
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert counters(result) == {"requests": 3, "anonymized": 2, "errors": 1}
+    assert session.scalars(select(PushToken.user_id)).all() == [bob.id]
+    again(session, ann, bob, eve)
+    assert [user.anonymized_at for user in (ann, bob, eve)] == [NOW, None, NOW]
+    failed = session.scalars(select(DataRequest).where(DataRequest.user_id == bob.id)).one()
+    assert (failed.status, failed.attempts, failed.completed_at) == ("PENDING", 1, None)
+    assert "P0001" in str(failed.last_error)
+    assert "bob@" not in f"{failed.last_error} {result['errors']}"
+    assert session.scalar(select(func.count()).select_from(ErasureRecord)) == 2
+
+
+def test_the_fifth_failure_is_final_and_alerts(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session)
+    asked = request(session, ann)
+    break_erasure_of(session, ann)
+    session.commit()
+
+    statuses = []
+    for night in range(6):
+        invoke_job(job, at=NOW + night * DAY)
+        again(session, asked)
+        statuses.append((asked.status, asked.attempts))
+
+    assert statuses == [*(("PENDING", tries) for tries in range(1, 5)), ("FAILED", 5), ("FAILED", 5)]
+    assert session.scalars(select(Alert.rule)).all() == ["erasure-failed"]
+
+
+def test_a_request_taken_back_while_the_run_is_at_it_is_left_alone(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = person(session)
+    asked = request(session, ann)
+    session.commit()
+
+    def take_back(*arguments: Any) -> None:
+        with database.begin() as application:
+            application.execute(update(DataRequest).values(status="CANCELLED"))
+        delete_exports(*arguments)
+
+    monkeypatch.setattr(finalize_deletions, "delete_exports", take_back)
+
+    assert counters(invoke_job(job, at=NOW)) == {}
+    again(session, ann, asked)
+    assert (asked.status, ann.anonymized_at) == ("CANCELLED", None)
+
+
+def test_a_plan_says_how_many_in_which_mode(invoke_job: Invoke, session: Session) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    asked, _ = request(session, ann, options=FULLY), request(session, bob)
+    session.commit()
+
+    steps = invoke_job(job, {"dry_run": True}, at=NOW)["plan"]["steps"]
+
+    assert {step["action"]: step["rows"] for step in steps} == {"anonymize": 1, "delete": 1}
+    assert next(step for step in steps if step["action"] == "delete")["sample"] == [str(asked.id)]
+    again(session, ann)
+    assert ann.anonymized_at is None
