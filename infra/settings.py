@@ -279,6 +279,8 @@ def _database(reader: "_Reader") -> NewDatabase | ExistingDatabase:
             "nightshift.database needs resource_id (cluster-…, db-… or prx-…) beside iam_region: "
             "the functions may connect to that database and to no other"
         )
+    if database.iam_region is None and resource_id is not None:
+        raise SettingError("nightshift.database.resource_id goes with iam_region: give that too, or remove it")
     if database.iam_region is not None and not user:
         raise SettingError("nightshift.database needs the user who connects with IAM tokens: give user")
     return ExistingDatabase(connection, user, resource_id)

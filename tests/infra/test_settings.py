@@ -38,6 +38,10 @@ BAD = {
         {"database": {"host": "h", "name": "n", "user": "u", "iam_region": "eu-west-1"}},
         "resource_id",
     ),
+    "resource without iam": (
+        {"database": {"url": "postgresql://u@h/d", "resource_id": "cluster-A1"}},
+        "goes with iam_region",
+    ),
     "password in url": ({"database": {"url": "postgresql://u:secret@h/d"}}, "Secrets Manager"),
     "password in query": ({"database": {"url": "postgresql://u@h/d?password=secret"}}, "Secrets Manager"),
     "malformed url": ({"database": {"url": "h:d"}}, "must look like"),
