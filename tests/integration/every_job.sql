@@ -84,3 +84,35 @@ insert into audit_logs (occurred_at, action, metadata, anonymized_at, archive_id
 select at, 'auth.login', '{"n": 1}', at + interval '1 year', archive.id
 from ages
 join nightshift.audit_archives archive on archive.month = date_trunc('month', at at time zone 'UTC')::date;
+
+insert into goals (user_id, title, status, completed_at, cancelled_at, created_at, updated_at)
+select user_id, 'Read', status, case status when 'completed' then at end, case status when 'cancelled' then at end, at, at
+from people, unnest(array['active', 'completed', 'cancelled']) as status;
+
+insert into timer_sessions (user_id, status, planned_seconds, break_taken, started_at, created_at)
+select user_id, status, 1500, break_taken, at, at
+from
+    people,
+    unnest(array['running', 'paused', 'completed', 'abandoned']) as status,
+    unnest(array[true, false]) as break_taken;
+
+insert into feature_events (user_id, feature, occurred_at) select user_id, 'export', at from people;
+
+insert into user_activity_days (user_id, day) select user_id, (at at time zone 'UTC')::date from people;
+
+-- The last hour was a bad one.
+insert into request_stats (minute, route, n, errors, sum_ms, hist)
+select date_trunc('minute', at), '/v1/items', 10, 1, 4000, array_fill(0, array[130]) || 10 || array_fill(0, array[150])
+from (select at from ages union all select pg_temp.ago('30 minutes')) as minutes;
+
+insert into nightshift.metric_rollups (scope, period_start, period_end, data)
+select 'day', date_trunc('day', at, 'UTC'), date_trunc('day', at, 'UTC') + interval '1 day', '{"goals_created": 1}'
+from ages where age > '30 hours' and n % 2 = 0;
+
+insert into nightshift.metric_findings (kind, scope, period_start, metric, value)
+select 'trend', 'day', date_trunc('day', at, 'UTC'), 'goals_created', 1 from ages where age > '30 hours';
+
+insert into nightshift.notifications (user_id, channel, kind, title, body, dedupe_key, status, scheduled_for, sent_at)
+select user_id, 'in_app', 'goal_deadline', 'A goal is due', 'Read', 'every job|' || n || '|' || status, status, at,
+    case status when 'sent' then at end
+from people, unnest(array['sent', 'failed']) as status;

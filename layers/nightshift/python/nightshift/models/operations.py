@@ -23,6 +23,7 @@ class Notification(Base):
         one_of("status", "pending", "sending", "sent", "unknown", "failed", "suppressed"),
         Index("notif_outbox", "channel", "scheduled_for", postgresql_where=text("status = 'pending'")),
         Index("notif_sending", "claimed_at", postgresql_where=text("status = 'sending'")),
+        Index("notif_sent", "sent_at", postgresql_where=text("status = 'sent'")),
         Index("notif_user", "user_id", text("created_at desc")),
         IN_NIGHTSHIFT,
     )

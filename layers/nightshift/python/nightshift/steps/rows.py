@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    and_,
+    delete,
+    func,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -32,7 +43,7 @@ class RowStep:
     where: a condition, or a function of the run that gives one (it may use `run.now`, `run.ago(…)`).
     older_than: how old a row must be, measured by `measured_by`: strictly older than this before the run's now.
     measured_by: the column (or expression) that tells a row's age. It must have an index.
-    through: the index that serves the condition, where it is not one on `measured_by`.
+    through: the index, or key, that serves the condition, where it is not one on `measured_by`.
     counter: what the rows are counted as.
     """
 
@@ -117,7 +128,8 @@ class RowStep:
 
     def _check_index(self) -> None:
         """An age without an index would read the whole table for a handful of rows, every time."""
-        names = {index.name for index in self.table.indexes}
+        keys = (found for found in self.table.constraints if isinstance(found, PrimaryKeyConstraint | UniqueConstraint))
+        names = {index.name for index in (*self.table.indexes, *keys)}
         if self.through is not None:
             if self.through not in names:
                 raise DeclarationError(

@@ -94,6 +94,7 @@ create table nightshift.notifications (
 );
 create index notif_outbox on nightshift.notifications (channel, scheduled_for) where status = 'pending';
 create index notif_sending on nightshift.notifications (claimed_at) where status = 'sending';
+create index notif_sent on nightshift.notifications (sent_at) where status = 'sent';
 create index notif_user on nightshift.notifications (user_id, created_at desc);
 
 create table nightshift.alerts (

@@ -1,0 +1,108 @@
+"""Delete finished timer sessions after 180 days, figures after a year, and traces of use; archive closed goals.
+
+A session goes only when the figures of its day, in UTC, have been made: what was never counted stays, and is counted
+here as kept. Running and paused sessions stay whatever their age. A goal's age is counted from when it was closed.
+"""
+
+from sqlalchemy import func, select
+
+from nightshift import Count, Delete, Job, Parameter, Update, lambda_handler
+from nightshift.models import (
+    FeatureEvent,
+    Goal,
+    MetricFinding,
+    MetricRollup,
+    Notification,
+    RequestStats,
+    TimerSession,
+    UserActivityDay,
+)
+
+# Two months are what streaks and monthly figures look back on. Figures must outlive the sessions that wait for them.
+CLEANUP = Parameter("cleanup_interval_days", 180, "days", minimum=62, maximum=365, about="sessions, and closed goals")
+ANALYTICS = Parameter("analytics_retention_days", 365, "days", minimum=365, about="figures and findings")
+USE = Parameter("use_retention_days", 400, "days", minimum=62, about="feature events and days of activity")
+REQUESTS = Parameter("request_retention_days", 14, "days", minimum=2, about="requests by minute")
+NOTICES = Parameter("notification_retention_days", 90, "days", minimum=31, about="notifications, once sent")
+
+finished = TimerSession.status.in_(("completed", "abandoned"))
+counted = (
+    select(MetricRollup.scope)
+    .where(
+        MetricRollup.scope == "day",
+        MetricRollup.period_start == func.date_trunc("day", TimerSession.created_at, "UTC"),
+    )
+    .exists()
+)
+
+job = Job(
+    name="data-cleanup",
+    kind="retention",
+    schedule="cron(0 4 * * ? *)",
+    parameters=(USE,),
+    steps=(
+        Delete(
+            model=TimerSession,
+            where=finished & counted,
+            older_than=CLEANUP,
+            measured_by=TimerSession.created_at,
+            counter="sessions_deleted",
+        ),
+        Count(
+            model=TimerSession,
+            where=finished & ~counted,
+            older_than=CLEANUP,
+            measured_by=TimerSession.created_at,
+            counter="kept_without_rollup",
+        ),
+        Update(
+            model=Goal,
+            where=(Goal.status != "active") & Goal.archived_at.is_(None),
+            older_than=CLEANUP,
+            measured_by=func.coalesce(Goal.completed_at, Goal.cancelled_at, Goal.updated_at),
+            set=lambda run: {Goal.archived_at: run.now},
+            counter="goals_archived",
+        ),
+        Delete(
+            model=MetricRollup,
+            where=MetricRollup.scope.not_like("perf\\_%"),  # performance-monitor clears its own
+            older_than=ANALYTICS,
+            measured_by=MetricRollup.period_start,
+            through="metric_rollups_pkey",
+            counter="metrics_deleted",
+        ),
+        Delete(
+            model=MetricFinding,
+            older_than=ANALYTICS,
+            measured_by=MetricFinding.period_start,
+            through="metric_findings_kind_scope_period_start_metric_key",
+            counter="metrics_deleted",
+        ),
+        Delete(
+            model=FeatureEvent,
+            older_than=USE,
+            measured_by=FeatureEvent.occurred_at,
+            counter="events_deleted",
+        ),
+        Delete(
+            model=UserActivityDay,
+            where=lambda run: UserActivityDay.day < run.ago(USE).date(),
+            measured_by=UserActivityDay.day,
+            counter="activity_days_deleted",
+        ),
+        Delete(
+            model=RequestStats,
+            older_than=REQUESTS,
+            measured_by=RequestStats.minute,
+            counter="request_minutes_deleted",
+        ),
+        Delete(
+            model=Notification,
+            where=Notification.status == "sent",
+            older_than=NOTICES,
+            measured_by=Notification.sent_at,
+            counter="notifications_deleted",
+        ),
+    ),
+)
+handler = lambda_handler(job)

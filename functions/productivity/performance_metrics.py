@@ -1,0 +1,127 @@
+"""Roll the requests of the last full hour up, and at midnight those of the day; more than 3 % errors or 250 ms alerts.
+
+Everything is measured: requests by the application, connections, memory and processor by performance-monitor, which
+takes a sample every ten minutes, at the end of them. An hour without requests has no rates and no alert.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Numeric, cast, func, select
+from sqlalchemy.orm import Session
+
+from functions.productivity._periods import last_day, last_hour
+from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler
+from nightshift.alerts import Severity, resolve, sight
+from nightshift.execution import Execution
+from nightshift.histogram import requests_between
+from nightshift.models import Alert, MetricRollup
+from nightshift.rounding import one_decimal
+from nightshift.steps.rollup import Figures, Period, RollUp
+
+ERRORS, SLOW = "hourly_error_rate", "hourly_mean_duration"
+RULES: dict[str, Severity] = {ERRORS: "high", SLOW: "medium"}
+MOST_ERRORS = 3  # percent
+SLOWEST_MEAN = 250  # milliseconds
+QUIET = hours(24)
+SECOND, SAMPLE_EVERY = dt.timedelta(seconds=1), dt.timedelta(minutes=10)
+
+
+def last_day_at_midnight(run: Run) -> Period | None:
+    return last_day(run) if run.now.hour == 0 else None
+
+
+def figures(session: Session, run: Run, period: Period) -> Figures:
+    requests = requests_between(session, period.start, period.end)
+    samples, most = server(session, period)
+    length = period.end - period.start
+    mean, share = requests.mean_ms, requests.error_share
+    data = {
+        "n": requests.n,
+        "errors": requests.errors,
+        "error_rate": None if share is None else one_decimal(100 * share),
+        "mean_ms": None if mean is None else one_decimal(mean),
+        "p95_ms": requests.percentile(95),
+        "requests_per_minute": one_decimal(Fraction(60 * requests.n, length // SECOND)) if requests.n else None,
+        "n_samples": samples,
+        "partial": samples < length // SAMPLE_EVERY,
+        **most,
+    }
+    return Figures(data, {"samples": samples})
+
+
+def server(session: Session, period: Period) -> tuple[int, dict[str, float | None]]:
+    """How often the server was measured in the period, and the most of each measurement."""
+
+    def measured(key: str) -> Any:
+        return cast(MetricRollup.data[key].astext, Numeric)
+
+    connections = measured("connections_active") + measured("connections_idle")
+    most = {
+        "connections_max": connections,
+        "memory_percent_max": measured("memory_percent"),
+        "cpu_percent_max": measured("cpu_percent"),
+    }
+    taken = (MetricRollup.period_end >= period.start) & (MetricRollup.period_end < period.end)
+    found = select(func.count(), *map(func.max, most.values())).where(MetricRollup.scope == "perf_10m", taken)
+    samples, *values = session.execute(found).one()
+    return samples, {
+        key: None if value is None else one_decimal(value) for key, value in zip(most, values, strict=True)
+    }
+
+
+def sightings(session: Session, run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rules that the last hour breaks, with the figures, unless this hour has been noted already."""
+    hour = last_hour(run)
+    requests = requests_between(session, hour.start, hour.end)
+    share, mean = requests.error_share, requests.mean_ms
+    if share is None or mean is None:
+        return
+    details = {"n": requests.n, "error_rate": one_decimal(100 * share), "mean_ms": one_decimal(mean)}
+    noted = select(Alert.rule).where(Alert.status != "resolved", Alert.last_seen_at >= run.now, Alert.rule.in_(RULES))
+    known = set(session.scalars(noted))
+    for rule, broken in ((ERRORS, 100 * share > MOST_ERRORS), (SLOW, mean > SLOWEST_MEAN)):
+        if broken and rule not in known:
+            yield rule, details
+
+
+def plan_alerts(session: Session, run: Run) -> list[StepPlan]:
+    rules = tuple(rule for rule, _ in sightings(session, run))
+    return [StepPlan("alert", "nightshift.alerts", "alert", len(rules), sample=rules)]
+
+
+def alert(execution: Execution) -> None:
+    """Note what the hour broke, and resolve what has been quiet for a day."""
+    if execution.position is not None:
+        return
+    run = execution.run
+    with execution.batch() as batch:
+        for rule, details in sightings(batch.session, run):
+            sight(batch.session, rule=rule, subject="all", severity=RULES[rule], details=details, at=run.now)
+            batch.count(alerts=1)
+        for rule in RULES:
+            resolve(batch.session, rule=rule, quiet_since=run.ago(QUIET), at=run.now)
+        batch.position = {"done": True}
+
+
+job = Job(
+    name="performance-metrics",
+    kind="rollup",
+    schedule="cron(0 * * * ? *)",
+    audited=False,
+    steps=(
+        RollUp(scope="perf_1h", period=last_hour, figures=figures, counting=("samples",)),
+        RollUp(scope="perf_1d", period=last_day_at_midnight, figures=figures),
+        Function(
+            name="alert",
+            apply=alert,
+            plan=plan_alerts,
+            counters=("alerts",),
+            changes=("alerts",),
+            tables=("nightshift.alerts",),
+        ),
+    ),
+)
+handler = lambda_handler(job)

@@ -1,0 +1,181 @@
+"""A step that rolls a stretch of time up into one row of figures, and keeps what stood out in it."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from nightshift.execution import Execution
+from nightshift.models.operations import MetricFinding, MetricRollup
+from nightshift.parameters import Parameter
+from nightshift.run import Run
+from nightshift.steps.base import StepPlan, fingerprint_of, iso
+
+WRITTEN = "written"
+"""The counter of rows, of figures and findings, that the run wrote because they were new or differed."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """From `start` on and before `end`, both in UTC."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A figure that moved much or stands out: its value, what it is compared with, and the change in percent."""
+
+    metric: str
+    value: float | None
+    baseline: float | None = None
+    change_pct: Decimal | None = None
+    significant: bool = True
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is told of a period.
+
+    data: the row's figures, as JSON.
+    counts: the values of the step's counters.
+    findings: what stood out.
+    """
+
+    data: Mapping[str, Any]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollUp:
+    """Replace the figures of one period in one transaction, computed from rows by the database.
+
+    Figures that are what they were are not written again, so a repeated run changes nothing. Findings that a
+    recomputation no longer makes go.
+
+    scope: what the figures are stored under, together with the period's start.
+    period: the period of a run, or None when the run has none to roll up.
+    figures: computes them; set-based, it reads only, and rows never come to Python.
+    counting: the counters that `figures` gives values for.
+    finding: the kind of its findings.
+    """
+
+    scope: str
+    period: Callable[[Run], Period | None]
+    figures: Callable[[Session, Run, Period], Figures]
+    counting: tuple[str, ...] = ()
+    finding: Literal["trend", "anomaly"] = "trend"
+    parameters: tuple[Parameter, ...] = ()
+
+    changes: ClassVar[tuple[str, ...]] = (WRITTEN,)
+    tables: ClassVar[tuple[str, ...]] = ("nightshift.metric_rollups", "nightshift.metric_findings")
+    destructive: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return f"roll-up-{self.scope.replace('_', '-')}"
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        return (*self.counting, WRITTEN)
+
+    def fingerprint(self, run: Run) -> str:
+        """The step is one transaction: there is no position inside it that another query could spoil."""
+        return fingerprint_of(select(MetricRollup))
+
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        period = self.period(run)
+        if period is None:
+            return []
+        change = _Change.of(self, session, period, self.figures(session, run, period))
+        rollups = 1 if change.figures_differ else 0
+        sample = (f"{self.scope},{iso(period.start)}",) if rollups else ()
+        written, dropped = len(change.findings), len(change.dropped)
+        return [
+            StepPlan(self.name, self.tables[0], "upsert", rollups, sample=sample),
+            StepPlan(self.name, self.tables[1], "replace", written + dropped),
+        ]
+
+    def apply(self, execution: Execution) -> None:
+        if execution.position is not None:
+            return
+        period = self.period(execution.run)
+        with execution.batch() as batch:
+            if period is not None:
+                figures = self.figures(batch.session, execution.run, period)
+                change = _Change.of(self, batch.session, period, figures)
+                change.write(batch.session, execution.run.now)
+                batch.count(**figures.counts, **{WRITTEN: change.rows})
+            batch.position = {"done": True}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What must be written so that a period's stored figures and findings are the computed ones."""
+
+    step: RollUp
+    period: Period
+    data: dict[str, Any]
+    figures_differ: bool
+    findings: list[Finding]
+    dropped: list[str]
+
+    @property
+    def rows(self) -> int:
+        return self.figures_differ + len(self.findings) + len(self.dropped)
+
+    @classmethod
+    def of(cls, step: RollUp, session: Session, period: Period, figures: Figures) -> "_Change":
+        stored = session.execute(
+            select(MetricRollup.period_end, MetricRollup.data).where(
+                MetricRollup.scope == step.scope, MetricRollup.period_start == period.start
+            )
+        ).first()
+        known = {
+            row.metric: Finding(*row) for row in session.execute(select(*_FINDING).where(*_same_findings(step, period)))
+        }
+        found = {finding.metric: finding for finding in figures.findings}
+        return cls(
+            step,
+            period,
+            data=dict(figures.data),
+            figures_differ=stored is None or tuple(stored) != (period.end, dict(figures.data)),
+            findings=[finding for finding in found.values() if finding != known.get(finding.metric)],
+            dropped=sorted(known.keys() - found.keys()),
+        )
+
+    def write(self, session: Session, now: dt.datetime) -> None:
+        period, scope = self.period, self.step.scope
+        if self.figures_differ:
+            values = {"period_end": period.end, "data": self.data, "computed_at": now}
+            row = insert(MetricRollup).values(scope=scope, period_start=period.start, **values)
+            session.execute(row.on_conflict_do_update(index_elements=["scope", "period_start"], set_=values))
+        if self.dropped:
+            gone = MetricFinding.metric.in_(self.dropped)
+            session.execute(delete(MetricFinding).where(*_same_findings(self.step, period), gone))
+        for finding in self.findings:
+            values = {**vars(finding), "created_at": now}
+            key = {"kind": self.step.finding, "scope": scope, "period_start": period.start}
+            session.execute(
+                insert(MetricFinding)
+                .values(**key, **values)
+                .on_conflict_do_update(index_elements=[*key, "metric"], set_=values)
+            )
+
+
+_FINDING = tuple(getattr(MetricFinding, one.name) for one in fields(Finding))
+
+
+def _same_findings(step: RollUp, period: Period) -> tuple[Any, ...]:
+    return (
+        MetricFinding.kind == step.finding,
+        MetricFinding.scope == step.scope,
+        MetricFinding.period_start == period.start,
+    )
