@@ -1,16 +1,17 @@
-"""AWS on this machine: ministack on a loopback port, with IAM enforced.
+"""AWS on this machine: ministack on a loopback port by HTTPS, with IAM enforced.
 
 Functions run as subprocesses of the local Python with their own role's credentials, so a missing grant shows here.
 """
 
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from local import certificate
+from local.certificate import ServerCertificate
 from local.node import search_path
 from local.process import child_process
 
@@ -34,7 +37,8 @@ class LocalAwsError(Exception):
 class LocalAws:
     """A context manager: AWS is up inside the `with` block, and gone with all its function workers after it.
 
-    Nothing is kept from one start to the next but the log, `aws.log` in `directory`.
+    Nothing is kept after it but the log, `aws.log` in `directory`, and `authority.pem`, the certificate authority that
+    clients of this one start have to trust.
     `retry_base_seconds` is the wait before the first retry of a failed asynchronous invocation; it doubles each time
     (60 on real AWS).
     """
@@ -42,8 +46,9 @@ class LocalAws:
     def __init__(self, directory: Path, *, retry_base_seconds: float = 1.0) -> None:
         self.directory = directory
         self.log = directory / "aws.log"
+        self.authority = directory / "authority.pem"
         self.port = _free_port()
-        self.endpoint = f"http://{HOST}:{self.port}"
+        self.endpoint = f"https://{HOST}:{self.port}"
         self._retry_base_seconds = retry_base_seconds
         self._resources = ExitStack()
 
@@ -55,17 +60,19 @@ class LocalAws:
                     tempfile.TemporaryDirectory(prefix="aws-", dir=self.directory, ignore_cleanup_errors=True)
                 )
             )
+            presented = certificate.issue(scratch, self.authority)
+            trusted = ssl.create_default_context(cafile=self.authority)
             log = resources.enter_context(self.log.open("w"))
             process = resources.enter_context(
                 child_process(
                     [sys.executable, "-m", "ministack"],
-                    environment=self._server_environment(scratch),
+                    environment=self._server_environment(scratch, presented),
                     directory=scratch,
                     output=log,
                 )
             )
             deadline = time.monotonic() + START_SECONDS
-            while not self._is_healthy():
+            while not self._is_healthy(trusted):
                 if process.poll() is not None:
                     raise LocalAwsError(f"the local AWS ended with exit code {process.returncode}: see {self.log}")
                 if time.monotonic() > deadline:
@@ -87,6 +94,7 @@ class LocalAws:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
+            **self._trust(),
         }
 
     def environment(self) -> dict[str, str]:
@@ -108,15 +116,24 @@ class LocalAws:
             service,
             region_name=REGION,
             endpoint_url=self.endpoint,
+            verify=str(self.authority),
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the root user's well-known key of the local AWS
             # A job may run for a quarter of an hour, and an invocation sent again would be a second run.
             config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
         )
 
-    def _server_environment(self, scratch: Path) -> dict[str, str]:
+    def _trust(self) -> dict[str, str]:
+        """The authority for boto3 and the AWS CLI, and for programs of Node."""
+        return {"AWS_CA_BUNDLE": str(self.authority), "NODE_EXTRA_CA_CERTS": str(self.authority)}
+
+    def _server_environment(self, scratch: Path, presented: ServerCertificate) -> dict[str, str]:
         return {
             **without_aws_settings(os.environ),
+            **self._trust(),  # for the functions: their workers start with the server's environment
+            "USE_SSL": "1",
+            "MINISTACK_SSL_CERT": str(presented.chain),
+            "MINISTACK_SSL_KEY": str(presented.key),
             "PATH": search_path(os.environ),
             "AUTH": "true",
             "BIND_HOST": HOST,
@@ -132,8 +149,8 @@ class LocalAws:
             "SFTP_ENABLED": "0",
         }
 
-    def _is_healthy(self) -> bool:
-        connection = HTTPConnection(HOST, self.port, timeout=2)
+    def _is_healthy(self, trusted: ssl.SSLContext) -> bool:
+        connection = HTTPSConnection(HOST, self.port, timeout=2, context=trusted)
         try:
             connection.request("GET", "/_ministack/health")
             return connection.getresponse().status == 200

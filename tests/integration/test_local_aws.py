@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import SSLError
 
 from local.aws import HOST, LocalAws
 from local.deploy import Deployment, DeploymentError
@@ -36,7 +37,7 @@ def test_two_starts_in_a_row_share_nothing_and_leave_nothing(tmp_path: Path) -> 
             queues.create_queue(QueueName="from-an-earlier-start")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((HOST, aws.port), timeout=1)
-        assert [path.name for path in tmp_path.iterdir()] == ["aws.log"]
+        assert {path.name for path in tmp_path.iterdir()} == {"aws.log", "authority.pem"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
@@ -46,12 +47,21 @@ def test_it_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
         other.bind(("127.0.0.2", aws.port))
 
 
+def test_only_its_own_authority_is_trusted(tmp_path: Path) -> None:
+    with LocalAws(tmp_path / "one") as aws, LocalAws(tmp_path / "other") as other:
+        aws.client("sqs").list_queues()
+        # WHEN a client of one start is sent to the other THEN it refuses to talk
+        aws.endpoint = other.endpoint
+        with pytest.raises(SSLError, match="certificate verify failed"):
+            aws.client("sqs").list_queues()
+
+
 def test_the_callers_own_aws_account_is_never_in_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-real-token")
     environment = LocalAws(tmp_path).environment()
     assert {"AWS_PROFILE", "AWS_SESSION_TOKEN"}.isdisjoint(environment)
-    assert environment["AWS_ENDPOINT_URL"].startswith(f"http://{HOST}:")
+    assert environment["AWS_ENDPOINT_URL"].startswith(f"https://{HOST}:")
     assert environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
 
