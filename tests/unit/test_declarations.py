@@ -1,0 +1,188 @@
+"""A declaration that cannot work is refused when it is made, or when the registry reads it, with the remedy."""
+
+import datetime as dt
+import uuid
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy import func
+
+from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
+from nightshift.models import AuthToken, LoginAttempt, PushToken
+from nightshift.registry import PACKS, Registration, register, registry
+
+RETENTION = Parameter("retention_days", 7, "days")
+
+
+def delete(**changes: Any) -> Delete:
+    declared: dict[str, Any] = {
+        "model": LoginAttempt,
+        "older_than": RETENTION,
+        "measured_by": LoginAttempt.attempted_at,
+    }
+    return Delete(**(declared | changes))
+
+
+def declare(**changes: Any) -> Job:
+    declared: dict[str, Any] = {
+        "name": "forget-logins",
+        "kind": "retention",
+        "schedule": "cron(0 2 * * ? *)",
+        "steps": (delete(),),
+    }
+    return Job(**(declared | changes))
+
+
+def module(job: Any, name: str = "forget_logins", doc: str = "Forget logins.") -> ModuleType:
+    made = ModuleType(f"functions.identity.{name}", doc)
+    made.__dict__.update(job=job, handler=lambda event, context: None)
+    return made
+
+
+@pytest.mark.parametrize("name", ["Forget-Logins", "forget_logins", "", "forget--logins", "-x", "forget logins"])
+def test_a_name_that_is_not_kebab_case_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match="must be kebab-case"):
+        declare(name=name)
+
+
+def test_a_job_without_steps_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="has no steps"):
+        declare(steps=())
+
+
+def test_two_steps_of_one_name_are_refused() -> None:
+    with pytest.raises(DeclarationError, match="two steps named 'delete-login-attempts'; name them apart"):
+        declare(steps=(delete(), delete()))
+
+
+def test_two_parameters_of_one_name_are_refused() -> None:
+    with pytest.raises(DeclarationError, match="two parameters named 'retention_days'"):
+        declare(parameters=(Parameter("retention_days", 9, "days"),))
+
+
+def test_one_parameter_may_serve_several_steps() -> None:
+    job = declare(steps=(delete(), delete(name="again")))
+    assert [parameter.name for parameter in job.all_parameters] == ["retention_days", "max_rows", "max_share"]
+
+
+def test_more_than_a_quarter_of_an_hour_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="AWS Lambda's own limit"):
+        declare(timeout=dt.timedelta(minutes=16))
+
+
+def test_a_late_limit_that_nothing_meets_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="a late limit must be longer than zero"):
+        declare(policy=Policy(late_limit=dt.timedelta(0)))
+
+
+def test_a_step_that_would_touch_every_row_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="would touch every row of login_attempts"):
+        delete(older_than=None)
+
+
+def test_an_age_without_an_index_is_refused() -> None:
+    with pytest.raises(DeclarationError, match=r"auth_tokens\.issued_at has no index.*name the index"):
+        Delete(model=AuthToken, older_than=days(1), measured_by=AuthToken.issued_at)
+
+
+def test_an_index_on_the_expression_or_in_its_condition_serves_an_age() -> None:
+    Delete(
+        model=PushToken,
+        older_than=days(90),
+        measured_by=func.coalesce(PushToken.last_used_at, PushToken.created_at),
+    )
+    Delete(model=AuthToken, where=AuthToken.used_at.is_not(None), measured_by=AuthToken.used_at)
+
+
+def test_an_index_that_the_table_does_not_have_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="has no index sessions_term"):
+        delete(through="sessions_term")
+
+
+@pytest.mark.parametrize(
+    "schedule", ["cron(nonsense)", "rate(1 hour)", "cron(0 0 31 2 ? *)", "cron(0 2 ? * 1 *)", "0 2 * * *"]
+)
+def test_a_schedule_that_cannot_work_stops_the_registry(schedule: str) -> None:
+    with pytest.raises(DeclarationError, match="job forget-logins: schedule"):
+        register(module(declare(schedule=schedule)), "identity", {})
+
+
+def test_two_jobs_of_one_name_stop_the_registry() -> None:
+    found: dict[str, Registration] = {}
+    register(module(declare()), "identity", found)
+    with pytest.raises(DeclarationError, match="both declare a job named 'forget-logins'"):
+        register(module(declare()), "community", found)
+
+
+def test_a_file_named_otherwise_than_its_job_stops_the_registry() -> None:
+    with pytest.raises(DeclarationError, match="give file and job the same name"):
+        register(module(declare(), name="logins"), "identity", {})
+
+
+def test_a_file_without_a_job_stops_the_registry() -> None:
+    with pytest.raises(DeclarationError, match="declares no job"):
+        register(module(None), "identity", {})
+
+
+def test_a_file_without_a_handler_stops_the_registry() -> None:
+    made = module(declare())
+    del made.__dict__["handler"]
+    with pytest.raises(DeclarationError, match=r"write `handler = lambda_handler\(job\)`"):
+        register(made, "identity", {})
+
+
+def test_a_job_without_its_rule_in_words_stops_the_registry() -> None:
+    with pytest.raises(DeclarationError, match="say the job's rule there in plain words"):
+        register(module(declare(), doc=" "), "identity", {})
+
+
+def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:
+    for name, registration in registry().items():
+        assert registration.pack in PACKS
+        assert registration.module.endswith(f".{registration.pack}.{name.replace('-', '_')}")
+
+
+def run(**changes: Any) -> Run:
+    at = dt.datetime(2028, 2, 29, 3, tzinfo=dt.UTC)
+    return Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=at, **({"parameters": {}} | changes))
+
+
+def test_a_year_before_the_leap_day_is_the_last_of_february() -> None:
+    assert run().ago(years(1)) == dt.datetime(2027, 2, 28, 3, tzinfo=dt.UTC)
+
+
+def test_a_parameter_as_age_is_the_runs_own_value() -> None:
+    assert run(parameters={"retention_days": 29}).ago(RETENTION) == dt.datetime(2028, 1, 31, 3, tzinfo=dt.UTC)
+
+
+def test_steps_that_share_an_age_have_one_cut_off_in_the_result() -> None:
+    frozen = run(parameters={"retention_days": 28})
+    assert declare().cutoff(frozen) == "2028-02-01T03:00:00Z"
+    assert declare(steps=(delete(), delete(name="more", older_than=days(1)))).cutoff(frozen) is None
+
+
+def test_only_what_cannot_be_undone_is_counted_and_capped_first() -> None:
+    look = Count(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at, counter="seen")
+    write = Update(
+        model=LoginAttempt,
+        older_than=RETENTION,
+        measured_by=LoginAttempt.attempted_at,
+        counter="closed",
+        set={LoginAttempt.email: None},
+    )
+    own = Function(name="own", apply=lambda execution: None, plan=lambda session, run: [], counters=("own",))
+    assert not declare(steps=(look, write, own)).destructive
+    assert declare().destructive
+
+
+def test_every_counter_is_declared_with_those_of_every_run_last() -> None:
+    assert declare().counters == ("deleted", "batches", "quarantined")
+
+
+def test_the_policies_follow_from_the_kind() -> None:
+    assert declare().effective_policy == Policy("skip", "latest", None)
+    assert declare(kind="report").effective_policy == Policy("wait", "every", None)
+    assert declare(kind="notification").effective_policy == Policy("skip", "latest", dt.timedelta(hours=2))
+    check = declare(kind="check", schedule="cron(0/15 * * * ? *)").effective_policy
+    assert check == Policy("skip", "none", dt.timedelta(minutes=15))
