@@ -1,4 +1,4 @@
-"""`python -m cli.docs` writes docs/cli.md from the commands themselves."""
+"""`python -m cli.docs` writes the generated pages: docs/cli.md, docs/jobs.md and the table of jobs in README.md."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import typer
 from typer.cli import get_docs_for_click
 
 from cli.commands import application
+from cli.job_pages import JOBS, README, jobs_page, readme
 
-PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+CLI = Path(__file__).parent.parent / "docs" / "cli.md"
 
 INTRODUCTION = """<!-- Made by `make docs` from cli/commands.py. -->
 
@@ -18,12 +19,18 @@ the jobs' functions and on `nightshift-console`. For the local AWS, `source` the
 """
 
 
-def page() -> str:
-    """The whole page."""
+def cli_page() -> str:
+    """Every command with its options."""
     command = typer.main.get_command(application)
     commands = get_docs_for_click(obj=command, ctx=typer.Context(command), name="nightshift", indent=1)
     return f"{INTRODUCTION}\n{commands.strip()}\n"
 
 
+def pages() -> dict[Path, str]:
+    """Each generated page and what it should say."""
+    return {CLI: cli_page(), JOBS: jobs_page(), README: readme(README.read_text())}
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for path, content in pages().items():
+        path.write_text(content)

@@ -1,0 +1,84 @@
+"""The tables of jobs in README.md and docs/jobs.md, made from the declarations."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cli.schedule_words import in_words
+from nightshift.registry import PACKS, Registration, registry
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+JOBS = ROOT / "docs" / "jobs.md"
+TESTS = ROOT / "tests" / "integration" / "jobs"
+
+BEGIN, END = "<!-- jobs: made by `make docs` -->", "<!-- end of jobs -->"
+
+
+def summary(registration: Registration) -> str:
+    """The rule in one sentence: the first paragraph of the job's docstring."""
+    return " ".join(registration.rule.split("\n\n")[0].split())
+
+
+def readme(current: str) -> str:
+    """README.md with its table of jobs made anew."""
+    before, _, rest = current.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{_short_table()}\n{END}{after}"
+
+
+def jobs_page() -> str:
+    """docs/jobs.md: every job by pack, with its rule, schedule, tables, counters, settings and tests."""
+    parts = [
+        "<!-- Made by `make docs` from the declarations in functions/. -->\n",
+        "# The jobs\n",
+        "Times are UTC. Counters stand in every result beside `batches` and `quarantined`. Settings are those of "
+        "[settings.md](settings.md#jobs); their numbers have floors in code.\n",
+    ]
+    for pack in PACKS:
+        members = [registration for registration in registry().values() if registration.pack == pack]
+        if members:
+            parts.append(f"## {pack.capitalize()}\n")
+            parts.extend(_entry(registration) for registration in members)
+    return "\n".join(parts)
+
+
+def _short_table() -> str:
+    rows = [
+        f"| [{name}]({found.module.replace('.', '/')}.py) | {summary(found)} | {in_words(found.job.timetable)} |"
+        for name, found in registry().items()
+    ]
+    return "\n".join(["| job | what it does | when |", "|---|---|---|", *rows])
+
+
+def _entry(registration: Registration) -> str:
+    job = registration.job
+    test = TESTS / f"test_{job.name.replace('-', '_')}.py"
+    facts = {
+        "When": f"{in_words(job.timetable)}, `{job.timetable}`",
+        "Writes": _listed(table for step in job.steps for table in step.tables) or "nothing but its own record",
+        "Counts": _listed(name for name in job.counters if name not in ("batches", "quarantined")),
+        "Settings": _listed(
+            f"{parameter.name} ({'no limit' if parameter.default is None else f'{parameter.default} {parameter.unit}'}"
+            f", at least {parameter.minimum})"
+            for parameter in job.all_parameters
+        ),
+        "Needs": _listed(sorted(job.needs)),
+        "When missed": _policy(registration),
+        "If it fails": "pages" if job.critical else "",
+        "Tests": f"[{test.name}](../{test.relative_to(ROOT)})" if test.exists() else "",
+    }
+    lines = [f"### {job.name}\n", f"{registration.rule}\n"]
+    lines += [f"- **{name}:** {fact}" for name, fact in facts.items() if fact]
+    return "\n".join(lines) + "\n"
+
+
+def _policy(registration: Registration) -> str:
+    policy = registration.job.effective_policy
+    missed = {"latest": "the latest is caught up", "every": "every one is caught up", "none": "it is not caught up"}
+    limit = f"; later than {policy.late_limit} it is given up" if policy.late_limit else ""
+    overlap = "an overlapping one is skipped" if policy.overlap == "skip" else "an overlapping one waits"
+    return f"{missed[policy.missed]}{limit}; {overlap}"
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(items))

@@ -1,0 +1,48 @@
+"""Documentation that cannot rot: generated pages are fresh, and every test, section and file that is named exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.docs import pages
+
+ROOT = Path(__file__).parents[2]
+WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_a_generated_page_is_fresh(path: Path) -> None:
+    assert path.read_text() == pages()[path], f"{path.name} is stale: make docs"
+
+
+def test_every_test_that_proves_a_promise_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text())
+    assert len(named) > 10
+    for file, name in named:
+        body = ast.parse((ROOT / file).read_text()).body
+        functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#][^)]*)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = page.parent / path
+        assert found.exists(), f"{page.name} links to {path}, which does not exist"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{page.name} links to {target}, which has no such section"
+
+
+def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
+    sources = "".join(file.read_text() for file in (ROOT / "infra").glob("*.py"))
+    sent = set(re.findall(r'read_on="([^"]+)"', sources))
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    assert sent
+    assert sent <= {heading.lower().replace(" ", "-") for heading in headings}
