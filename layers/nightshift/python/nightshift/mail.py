@@ -1,0 +1,108 @@
+"""A notice as a mail: subject, HTML and plain text, from one base layout and two templates a kind.
+
+What people wrote (names, titles) is escaped in HTML and refused in a header when it holds a line break. A template that
+asks for something that `data` lacks fails; it does not leave a gap.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
+
+from nightshift.notifications import KINDS, check_kind
+
+
+class UnsendableError(ValueError):
+    """A notice that can never be a mail. The message says why without quoting it."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What is sent, without its addresses."""
+
+    subject: str
+    html: str
+    text: str
+
+
+def render(
+    kind: str, *, title: str, body: str, data: Mapping[str, Any], name: str | None, preferences_url: str | None = None
+) -> Mail:
+    """The mail of a notice to somebody called `name`.
+
+    Raises:
+        UnsendableError: a line break or another control character in the subject or the name, or data that the
+            template cannot do with.
+    """
+    check_header("title", title)
+    check_header("recipient's name", name or "")
+    facts = {
+        "title": title,
+        "body": body,
+        "name": name,
+        "data": data,
+        "duty": KINDS[check_kind(kind)].duty,
+        "preferences_url": preferences_url,
+    }
+    try:
+        html, text = (templates().get_template(f"{kind}.{form}").render(facts) for form in ("html", "txt"))
+    except (TemplateError, TypeError, ValueError) as error:
+        cause = type(error).__name__  # its text may quote what people wrote
+        raise UnsendableError(f"the templates of {kind} failed with {cause}: its data lacks a fact") from None
+    return Mail(title, html, text)
+
+
+def check_header(what: str, value: str) -> None:
+    """Refuse what could begin a header of its own.
+
+    Raises:
+        UnsendableError: the value holds a line break or another control character.
+    """
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+        raise UnsendableError(f"the {what} holds a line break or a control character: it may be an attempt at a header")
+
+
+def check_address(address: str) -> str:
+    """The address, if it is one and only one.
+
+    Raises:
+        UnsendableError: it is not.
+    """
+    check_header("recipient's address", address)
+    try:
+        parsed = Address(addr_spec=address)
+    except (ValueError, IndexError, MessageError):
+        raise UnsendableError("the recipient's address is not one address") from None
+    if not parsed.domain:
+        raise UnsendableError("the recipient's address is not one address")
+    return address
+
+
+@cache
+def samples() -> dict[str, dict[str, Any]]:
+    """For every kind: a title, a body and data as a job writes them."""
+    return json.loads((files("nightshift") / "templates" / "samples.json").read_text())  # type: ignore[no-any-return]
+
+
+def render_sample(kind: str) -> Mail:
+    """The mail of a kind with sample data, for a person to look at."""
+    sample = samples()[check_kind(kind)]
+    return render(kind, **sample, name="Ann Example", preferences_url="https://app.example.com/settings/notifications")
+
+
+@cache
+def templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("nightshift"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,476 @@
+import datetime as dt
+import json
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from moto import mock_aws
+from moto.ses.models import ses_backends
+from sqlalchemy import Engine, select, text, update
+from sqlalchemy.orm import Session
+
+from functions.platform import dispatcher
+from nightshift import telemetry
+from nightshift.database import DATABASE_VARIABLE
+from nightshift.dispatch import MOST_TRIES, dispatch
+from nightshift.execution import Deadline
+from nightshift.mail import Mail, samples
+from nightshift.models import Notification, User
+from nightshift.notifications import KINDS
+from nightshift.outlets import SENDER_VARIABLE, Allowance, NotSent, Outlets, Refused, Throttled, Unclear
+from tests.integration.conftest import Context
+
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+SENDER = "nightshift@example.com"
+
+
+class Letterbox(Outlets):
+    """Outlets that keep what they are given, and answer as they are told."""
+
+    def __init__(self, *answers: Exception | None, per_second: float = 1000, left: int | None = None) -> None:
+        super().__init__(sender=SENDER, operators_topic="arn:aws:sns:us-east-1:123456789012:ops")
+        vars(self).update(answers=list(answers), given=[], quota=Allowance(per_second, left))
+
+    def allowance(self) -> Allowance:
+        return self.quota  # type: ignore[attr-defined, no-any-return]
+
+    def mail(self, address: str, mail: Mail, *, unsubscribe: bool) -> None:
+        answer = self.answers.pop(0) if self.answers else None  # type: ignore[attr-defined]
+        if answer is not None:
+            raise answer
+        self.given.append((address, mail.subject, unsubscribe))  # type: ignore[attr-defined]
+
+    def publish(self, mail: Mail) -> None:
+        self.given.append(("ops", mail.subject, False))  # type: ignore[attr-defined]
+
+    @property
+    def subjects(self) -> list[str]:
+        return [subject for _, subject, _ in self.given]  # type: ignore[attr-defined]
+
+
+def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | None = None, **more: Any) -> uuid.UUID:
+    """A pending mail to a user of its own, committed."""
+    if "user_id" not in more and more.get("channel") != "ops":
+        person = User(**{"email": f"{uuid.uuid4()}@example.org", "name": "Ann", **(user or {})})
+        session.add(person)
+        session.flush()
+        more["user_id"] = person.id
+    kind = more.get("kind", "inactive_user")
+    row = Notification(
+        **{
+            "channel": "email",
+            "kind": kind,
+            "title": title,
+            "body": "A body",
+            "data": samples()[kind]["data"],
+            "dedupe_key": str(uuid.uuid4()),
+            "scheduled_for": NOON,
+            **more,
+        }
+    )
+    session.add(row)
+    session.commit()
+    return row.id
+
+
+def send(database: Engine, outlets: Outlets, *, seconds: float = 100, cap: int = 10) -> dict[str, int]:
+    """One round of the dispatcher whose waiting takes no time but uses the invocation's up."""
+    left = [seconds]
+
+    def wait(pause: float) -> None:
+        left[0] -= pause
+
+    with Session(database, expire_on_commit=False) as session:
+        return dict(dispatch(session, outlets, Deadline(lambda: left[0]), daily_cap=cap, wait=wait))
+
+
+def row(session: Session, key: uuid.UUID) -> Notification:
+    session.rollback()
+    return session.scalars(
+        select(Notification).where(Notification.id == key).execution_options(populate_existing=True)
+    ).one()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
+        yield
+
+
+def test_what_is_due_is_sent_and_what_is_not_waits(database: Engine, session: Session) -> None:
+    due = notice(session, "due")
+    later = notice(session, "later", scheduled_for=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+    outlets = Letterbox()
+
+    assert send(database, outlets)["sent"] == 1
+
+    assert outlets.subjects == ["due"]
+    sent = row(session, due)
+    assert (sent.status, sent.attempts) == ("sent", 1)
+    assert sent.sent_at is not None
+    assert row(session, later).status == "pending"
+
+
+def test_a_notice_goes_out_through_ses_as_html_and_text(
+    database: Engine, session: Session, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = notice(session, "Your goals are waiting", user={"email": "ann@example.org"})
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(Outlets, "allowance", lambda self: Allowance(1000, None))  # moto has no GetAccount
+    outlets = Outlets(sender=SENDER, preferences_url="https://app.example.com/settings")
+    outlets._ses.meta.events.register(
+        "before-parameter-build.sesv2.SendEmail", lambda params, **_: calls.append(params)
+    )
+
+    assert send(database, outlets)["sent"] == 1
+
+    assert row(session, key).status == "sent"
+    (sent,) = ses_backends["123456789012"]["us-east-1"].sent_messages
+    assert sent.destinations["ToAddresses"] == ["ann@example.org"]
+    (call,) = calls
+    content = call["Content"]["Simple"]
+    assert call["FromEmailAddress"] == SENDER
+    assert "<h1" in content["Body"]["Html"]["Data"]
+    assert "<h1" not in content["Body"]["Text"]["Data"]
+    assert content["Headers"] == [
+        {
+            "Name": "List-Unsubscribe",
+            "Value": f"<https://app.example.com/settings>, <mailto:{SENDER}?subject=unsubscribe>",
+        }
+    ]
+
+
+def test_operators_are_told_through_their_topic(database: Engine, session: Session, aws: None) -> None:
+    topic = boto3.client("sns").create_topic(Name="ops")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="reader")["QueueUrl"]
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:reader")
+    key = notice(session, "The job backup has failed – für immer " + "x" * 100, channel="ops", kind="job_failure")
+
+    send(database, Outlets(operators_topic=topic))
+
+    assert row(session, key).status == "sent"
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    told = json.loads(message["Body"])
+    assert told["Subject"].startswith("The job backup has failed ? f?r immer")
+    assert len(told["Subject"]) == 100
+    assert "OperationalError" in told["Message"]
+
+
+def test_a_sender_that_dies_after_its_claim_leaves_unknown_and_no_second_mail(
+    database: Engine, session: Session
+) -> None:
+    key = notice(session)
+
+    class Killed(BaseException):
+        """The process ends."""
+
+    with pytest.raises(Killed):
+        send(database, Letterbox(Killed()))  # type: ignore[arg-type]
+    assert row(session, key).status == "sending"
+
+    fresh = Letterbox()
+    assert "unknown" not in send(database, fresh)  # the lease still runs
+    session.execute(update(Notification).values(claimed_at=NOON))
+    session.commit()
+    assert send(database, fresh)["unknown"] == 1
+    assert send(database, fresh) == {}
+
+    assert row(session, key).status == "unknown"
+    assert fresh.subjects == []
+
+
+def test_an_unclear_answer_is_unknown_at_once(database: Engine, session: Session) -> None:
+    key = notice(session)
+    outlets = Letterbox(Unclear("ReadTimeoutError"))
+
+    assert send(database, outlets)["unknown"] == 1
+    assert send(database, outlets) == {}
+
+    assert (row(session, key).status, outlets.subjects) == ("unknown", [])
+
+
+def test_throttling_is_waited_out_with_growing_pauses(database: Engine, session: Session) -> None:
+    keys = [notice(session, f"{n}") for n in range(3)]
+    outlets = Letterbox(None, Throttled("TooManyRequestsException"), Throttled("TooManyRequestsException"))
+
+    counts = send(database, outlets)
+
+    assert (counts["sent"], counts["put_back"]) == (3, 2)
+    assert sorted(outlets.subjects) == ["0", "1", "2"]
+    assert {row(session, key).attempts for key in keys} == {1}, "being throttled is no try"
+
+
+def test_throttling_without_end_stops_before_the_deadline_and_loses_nothing(database: Engine, session: Session) -> None:
+    key = notice(session)
+
+    counts = send(database, Letterbox(*[Throttled("TooManyRequestsException")] * 100), seconds=50)
+
+    assert counts == {"put_back": 5}  # after 2, 4, 8 and 16 seconds; 30 more would not fit
+    assert row(session, key).status == "pending"
+
+
+def test_no_more_than_the_day_s_quota_is_sent(database: Engine, session: Session) -> None:
+    for _ in range(3):
+        notice(session)
+
+    assert send(database, Letterbox(left=2))["sent"] == 2
+    assert send(database, Letterbox(left=0)) == {}
+
+    assert len(session.scalars(select(Notification).where(Notification.status == "pending")).all()) == 1
+
+
+def test_no_more_than_the_quota_of_each_second_is_sent(database: Engine, session: Session) -> None:
+    for _ in range(10):
+        notice(session)
+
+    counts = send(database, Letterbox(per_second=2), seconds=4)
+
+    # A second of the four is the reserve, so three are left: the first at once, then one each half second.
+    assert counts["sent"] in (6, 7)
+
+
+def test_a_failure_outside_the_notice_is_tried_again_later_and_not_for_ever(database: Engine, session: Session) -> None:
+    key = notice(session)
+    for attempt in range(1, MOST_TRIES):
+        assert send(database, Letterbox(NotSent("EndpointConnectionError"))) == {"put_back": 1}
+        waiting = row(session, key)
+        assert (waiting.status, waiting.attempts) == ("pending", attempt)
+        assert waiting.scheduled_for > dt.datetime.now(dt.UTC)
+        session.execute(update(Notification).values(scheduled_for=NOON))
+        session.commit()
+
+    assert send(database, Letterbox(NotSent("EndpointConnectionError")))["failed"] == 1
+
+    assert row(session, key).error == "not sent in 5 tries: EndpointConnectionError"
+
+
+def test_a_refused_notice_fails_and_the_next_goes_out(database: Engine, session: Session) -> None:
+    refused = notice(session, "refused", scheduled_for=NOON - dt.timedelta(hours=1))
+    notice(session, "accepted")
+    outlets = Letterbox(Refused("MessageRejected"))
+
+    counts = send(database, outlets)
+
+    assert (counts["failed"], counts["sent"]) == (1, 1)
+    assert (row(session, refused).status, row(session, refused).error) == ("failed", "MessageRejected")
+
+
+@pytest.mark.parametrize(
+    ("title", "user"),
+    [
+        ("Hello\r\nBcc: everybody@example.org", {}),
+        ("Hello\nBcc: everybody@example.org", {}),
+        ("Hello\u2028there", {}),
+        ("Hello", {"name": "Ann\r\nBcc: everybody@example.org"}),
+        ("Hello", {"email": "ann@example.org\r\nBcc: everybody@example.org"}),
+        ("Hello", {"email": "ann@example.org, everybody@example.org"}),
+        ("Hello", {"email": "nobody"}),
+    ],
+)
+def test_an_attempt_at_a_header_is_refused(
+    database: Engine, session: Session, title: str, user: dict[str, Any]
+) -> None:
+    key = notice(session, title, user=user)
+    outlets = Letterbox()
+
+    assert send(database, outlets)["failed"] == 1
+
+    failed = row(session, key)
+    assert (failed.status, outlets.subjects) == ("failed", [])
+    assert re.search("line break or a control character|not one address", failed.error or "")
+    assert "everybody" not in (failed.error or "")
+
+
+def test_data_that_lacks_a_fact_fails_with_its_kind(database: Engine, session: Session) -> None:
+    key = notice(session, kind="weekly_review", data={"sessions": 1})
+
+    send(database, Letterbox())
+
+    failed = row(session, key)
+    assert failed.status == "failed"
+    assert "weekly_review" in (failed.error or "")
+
+
+@pytest.mark.parametrize(
+    "user", [{"is_active": False}, {"deleted_at": NOON}, {"anonymized_at": NOON}], ids=lambda user: next(iter(user))
+)
+def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session, user: dict[str, Any]) -> None:
+    key = notice(session, user=user)
+    outlets = Letterbox()
+
+    assert send(database, outlets)["suppressed"] == 1
+
+    assert (row(session, key).status, outlets.subjects) == ("suppressed", [])
+
+
+def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engine, session: Session) -> None:
+    first = notice(session, "1", user={"email": "ann@example.org"})
+    ann = row(session, first).user_id
+    for title, kind in (("2", "inactive_user"), ("3", "inactive_user"), ("4", "security_alert")):
+        notice(session, title, user_id=ann, kind=kind)
+    notice(session, "somebody else's")
+    outlets = Letterbox()
+
+    counts = send(database, outlets, cap=2)
+
+    assert counts["suppressed"] == 1
+    assert sorted(outlets.subjects)[:-1] in (["1", "2", "4"], ["1", "3", "4"], ["2", "3", "4"])
+    session.execute(
+        update(Notification)
+        .where(Notification.status == "sent")
+        .values(claimed_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=25))
+    )
+    session.commit()
+    notice(session, "a day later", user_id=ann)
+    assert send(database, outlets, cap=2)["sent"] == 1
+
+
+def test_two_dispatchers_at_once_send_each_notice_once(database: Engine, session: Session) -> None:
+    expected = sorted(f"{n}" for n in range(30))
+    for title in expected:
+        notice(session, title)
+    both = threading.Barrier(2, timeout=30)
+    outlets = [Letterbox(), Letterbox()]
+
+    def work(letterbox: Letterbox) -> None:
+        both.wait()
+        send(database, letterbox)
+
+    threads = [threading.Thread(target=work, args=(letterbox,)) for letterbox in outlets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert sorted(outlets[0].subjects + outlets[1].subjects) == expected
+
+
+def test_a_row_that_another_dispatcher_holds_is_passed_over(database: Engine, session: Session) -> None:
+    held = notice(session, "held", scheduled_for=NOON - dt.timedelta(hours=1))
+    notice(session, "free")
+    outlets = Letterbox()
+    with database.connect() as other, other.begin():
+        other.execute(text("select from nightshift.notifications where id = :id for update"), {"id": held})
+        send(database, outlets)
+
+    assert outlets.subjects == ["free"]
+
+
+def test_notices_in_the_application_are_released_when_due_and_pushes_are_left_to_it(
+    database: Engine, session: Session
+) -> None:
+    in_app, push = notice(session, channel="in_app"), notice(session, channel="push")
+    quiet = notice(session, channel="in_app", scheduled_for=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+
+    assert send(database, Letterbox()) == {"released": 1}
+
+    assert row(session, in_app).status == "sent"
+    assert row(session, in_app).sent_at is not None
+    assert row(session, push).status == "pending"
+    assert row(session, quiet).status == "pending"
+
+
+def test_without_a_sender_mails_wait(database: Engine, session: Session) -> None:
+    key = notice(session)
+
+    assert send(database, Outlets()) == {}
+
+    assert row(session, key).status == "pending"
+
+
+def test_kinds_of_duty_carry_no_link_to_unsubscribe(database: Engine, session: Session) -> None:
+    for kind in KINDS:
+        notice(session, kind, kind=kind)
+    outlets = Letterbox()
+
+    send(database, outlets)
+
+    assert {subject: unsubscribe for _, subject, unsubscribe in outlets.given} == {  # type: ignore[attr-defined]
+        kind.name: not kind.duty for kind in KINDS.values()
+    }
+
+
+def client_error(code: str, status: int) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "SendEmail")  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("cause", "meaning"),
+    [
+        (client_error("TooManyRequestsException", 429), Throttled),
+        (client_error("ThrottlingException", 400), Throttled),
+        (client_error("MessageRejected", 400), Refused),
+        (client_error("BadRequestException", 400), Refused),
+        (client_error("SendingPausedException", 400), NotSent),
+        (client_error("AccessDeniedException", 403), NotSent),
+        (client_error("InternalServiceErrorException", 500), Unclear),
+        (EndpointConnectionError(endpoint_url="https://email"), NotSent),
+        (ReadTimeoutError(endpoint_url="https://email"), Unclear),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_what_surely_was_not_sent_is_told_apart_from_what_may_have_been(
+    aws: None, cause: Exception, meaning: type[Exception]
+) -> None:
+    outlets = Outlets(sender=SENDER)
+    attempts = []
+
+    def fail(**_: Any) -> None:
+        attempts.append(1)
+        raise cause
+
+    outlets._ses.meta.events.register("before-call.sesv2.SendEmail", fail)
+
+    with pytest.raises(meaning) as raised:
+        outlets.mail("ann@example.org", Mail("subject", "<p>", "text"), unsubscribe=True)
+
+    assert type(raised.value) is meaning
+    assert len(attempts) == 1, "a call whose answer was lost must not be repeated"
+
+
+def test_the_account_s_quota_is_what_ses_says(aws: None) -> None:
+    outlets = Outlets(sender=SENDER)
+
+    def answer(**_: Any) -> tuple[Any, dict[str, Any]]:
+        quota = {"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 150.0}
+        return type("Answer", (), {"status_code": 200})(), {"SendQuota": quota}
+
+    outlets._ses.meta.events.register("before-call.sesv2.GetAccount", answer)  # type: ignore[arg-type]
+
+    assert outlets.allowance() == Allowance(1.0, 50)
+
+
+def test_the_function_logs_no_address(
+    database: Engine,
+    session: Session,
+    aws: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notice(session, user={"email": "ann@example.org"})
+    notice(session, user={"email": "not\r\nan address"})
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+    monkeypatch.setenv(SENDER_VARIABLE, SENDER)
+    monkeypatch.setattr(Outlets, "allowance", lambda self: Allowance(1000, None))
+
+    telemetry.metrics().clear_metrics()
+
+    counts = dispatcher.handler({}, Context(20))
+
+    assert (counts["sent"], counts["failed"]) == (1, 1)
+    measured = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (measured["MailsSent"], measured["MailsFailed"], measured["MailsUnknown"]) == ([1.0], [1.0], [0.0])
+    logged = " ".join(str(vars(record)) for record in caplog.records)
+    assert "notification.sent" in logged
+    assert "ann@" not in logged
+    assert "an address" not in logged
