@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from nightshift import Job
+from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
 from nightshift.database import DATABASE_VARIABLE
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.runtime import invoke
@@ -87,12 +88,28 @@ def session(database: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileStore]:
-    """The file store that a job finds in its environment: an empty bucket of moto's."""
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS as moto plays it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv(FILES_VARIABLE, "nightshift-files")
     with mock_aws():
-        boto3.client("s3").create_bucket(Bucket="nightshift-files")
-        yield FileStore("nightshift-files")
+        yield
+
+
+@pytest.fixture
+def files(aws: None, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+    """The file store that a job finds in its environment: an empty bucket of moto's."""
+    monkeypatch.setenv(FILES_VARIABLE, "nightshift-files")
+    boto3.client("s3").create_bucket(Bucket="nightshift-files")
+    return FileStore("nightshift-files")
+
+
+@pytest.fixture
+def keys(aws: None, monkeypatch: pytest.MonkeyPatch, session: Session) -> KeyService:
+    """The KMS key that a job finds in its environment, and a first data key in the database."""
+    service = KeyService(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
+    monkeypatch.setenv(KMS_KEY_VARIABLE, service.kms_key)
+    add_data_key(session, service)
+    session.commit()
+    return service

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
+from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService
 from nightshift.errors import SettingError
 from nightshift.files import FILES_VARIABLE, FileStore
 
-Need = Literal["files"]
+Need = Literal["files", "keys"]
 """What a job may declare that it needs. The deployment grants exactly that, and no more."""
 
 
@@ -26,6 +27,15 @@ class Resources:
             SettingError: the function was deployed without one, because its job does not declare `needs={"files"}`.
         """
         return FileStore(self._required(FILES_VARIABLE))
+
+    @cached_property
+    def keys(self) -> KeyService:
+        """The KMS key that opens the data keys.
+
+        Raises:
+            SettingError: the function was deployed without one, because its job does not declare `needs={"keys"}`.
+        """
+        return KeyService(self._required(KMS_KEY_VARIABLE))
 
     def _required(self, variable: str) -> str:
         value = self._environment.get(variable)

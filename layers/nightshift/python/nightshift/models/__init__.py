@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UserPreferences,
         UserSession,
     )
+    from nightshift.models.keys import DataKey
     from nightshift.models.ledger import (
         OPEN_STATES,
         OUTCOMES,
@@ -57,6 +58,7 @@ _MODULES = {
     "community": "Collaborator Idea Invitation Project Upload Upvote file_references",
     "identity": "ApiKey AuthToken Certificate ConsentRecord DataRequest "
     "LoginAttempt Organization PushToken User UserPreferences UserSession",
+    "keys": "DataKey",
     "ledger": "OPEN_STATES OUTCOMES Attempt QuarantinedItem RegisteredJob RunRecord job_runs",
     "operations": "Alert Backup Difference ErasureRecord HealthCheck MetricFinding MetricRollup Notification Report "
     "UnclaimedObject",
@@ -82,6 +84,7 @@ __all__ = [
     "Certificate",
     "Collaborator",
     "ConsentRecord",
+    "DataKey",
     "DataRequest",
     "Difference",
     "ErasureRecord",

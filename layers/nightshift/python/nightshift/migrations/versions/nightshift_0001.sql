@@ -194,6 +194,12 @@ create table nightshift.erasure_ledger (
     executed_at timestamptz not null
 );
 
+create table nightshift.data_keys (
+    key_id int primary key,
+    encrypted_key bytea not null,
+    created_at timestamptz not null default now()
+);
+
 create table nightshift.unclaimed_objects (
     storage_key text primary key,
     first_seen_at timestamptz not null,

@@ -1,0 +1,86 @@
+"""Bring the yearly summaries up to date whose snapshot or payments changed in the last seven days, 100 a run.
+
+Snapshots without a summary come first, then those whose change is the oldest. Amounts stay sealed: they are added up
+behind `nightshift.sealed`, and this job sees counts and ciphertext.
+"""
+
+import uuid
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from functions.tracking._summaries import ACTIVITY, regenerate
+from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
+from nightshift.execution import Execution, describe, is_row_error
+from nightshift.models import AnnualSummary, YearlySnapshot
+
+LOOK_BACK = Parameter("look_back_days", 7, "days", about="how recent a change must be to be taken up")
+LIMIT = Parameter("summaries_a_run", 100, "items", maximum=10_000, about="how many summaries one run brings up to date")
+
+
+def stale(run: Run) -> Select[uuid.UUID, int]:
+    """The snapshots to take up now, with the number of all that are due."""
+    return (
+        select(YearlySnapshot.id, func.count().over())
+        .outerjoin(AnnualSummary, AnnualSummary.snapshot_id == YearlySnapshot.id)
+        .where(YearlySnapshot.status == "FINALIZED", run.ago(LOOK_BACK) <= ACTIVITY)
+        .where(or_(AnnualSummary.id.is_(None), AnnualSummary.source_activity_at < ACTIVITY))
+        .order_by(AnnualSummary.id.is_not(None), ACTIVITY, YearlySnapshot.id)
+        .limit(run[LIMIT])
+    )
+
+
+def plan(session: Session, run: Run) -> list[StepPlan]:
+    keys = [str(key) for key, _ in session.execute(stale(run))]
+    return [StepPlan("summarize", "annual_summaries", "regenerate", len(keys), sample=tuple(keys[:5]))]
+
+
+def apply(execution: Execution) -> None:
+    if execution.position is None:
+        with execution.batch() as batch:
+            found = batch.session.execute(stale(execution.run)).all()
+            batch.count(remaining=found[0][1] - len(found) if found else 0)
+            batch.position = {"todo": [str(key) for key, _ in found]}
+    todo = (execution.position or {})["todo"]
+    if not todo:
+        return
+    from nightshift.data_keys import DataKeys  # with a summary to make, and not before: cryptography takes its time
+    from nightshift.sealed import Aggregator
+
+    with execution.session.begin():
+        aggregator = Aggregator(DataKeys.stored(execution.session, execution.resources.keys))
+    while todo:
+        key, *todo = todo
+        with execution.batch() as batch:
+            try:
+                with batch.session.begin_nested():
+                    counts = regenerate(batch.session, execution.run, aggregator, uuid.UUID(key))
+            except DBAPIError as error:
+                if not is_row_error(error):
+                    raise
+                batch.quarantine(f"yearly_snapshots {key}", describe(error))
+                counts = {"failed": 1}
+            batch.count(**counts)
+            batch.position = {"todo": todo}
+
+
+job = Job(
+    name="summary-regeneration",
+    kind="recalculation",
+    schedule="cron(0 4 * * ? *)",
+    needs=frozenset({"keys"}),
+    audited=False,
+    parameters=(LOOK_BACK, LIMIT),
+    steps=(
+        Function(
+            name="summarize",
+            apply=apply,
+            plan=plan,
+            counters=("regenerated", "unchanged", "failed", "remaining", "undecryptable", "ownership_violations"),
+            changes=("regenerated",),
+            tables=("annual_summaries",),
+        ),
+    ),
+)
+handler = lambda_handler(job)
