@@ -44,7 +44,7 @@ class Figures:
     """What is told of a period.
 
     data: the row's figures, as JSON.
-    counts: the values of the step's counters.
+    counts: the values of counters; the step takes those it declares.
     findings: what stood out.
     """
 
@@ -63,7 +63,7 @@ class RollUp:
     scope: what the figures are stored under, together with the period's start.
     period: the period of a run, or None when the run has none to roll up.
     figures: computes them; set-based, it reads only, and rows never come to Python.
-    counting: the counters that `figures` gives values for.
+    counting: the counters that it takes from the figures.
     finding: the kind of its findings.
     """
 
@@ -112,7 +112,7 @@ class RollUp:
                 figures = self.figures(batch.session, execution.run, period)
                 change = _Change.of(self, batch.session, period, figures)
                 change.write(batch.session, execution.run.now)
-                batch.count(**figures.counts, **{WRITTEN: change.rows})
+                batch.count(**{name: figures.counts[name] for name in self.counting}, **{WRITTEN: change.rows})
             batch.position = {"done": True}
 
 
