@@ -1,0 +1,30 @@
+"""Report yesterday to the administrators: users, sessions, security, API keys, activity and failed jobs.
+
+Yesterday is the day before the run's, in UTC. What has no history, like the number of users, is told as of the run.
+"""
+
+from functions.administration import _daily
+from functions.administration._reports import WriteReport
+from functions.productivity._periods import last_day
+from nightshift import Job, lambda_handler
+
+job = Job(
+    name="daily-report",
+    kind="report",
+    schedule="cron(0 1 * * ? *)",
+    needs=frozenset({"files"}),
+    audited=False,
+    steps=(
+        WriteReport(
+            kind="daily",
+            period=last_day,
+            figures=_daily.figures,
+            counting={
+                "activities": ("activity", "total"),
+                "active_sessions": ("sessions", "active"),
+                "security_events": ("security", "events"),
+            },
+        ),
+    ),
+)
+handler = lambda_handler(job)

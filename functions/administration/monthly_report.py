@@ -1,0 +1,26 @@
+"""Report to the administrators whether last month kept the rules: access, accounts, requests, retention, backups.
+
+Each rule is a check with the numbers it was judged by; the score is the share that passed.
+"""
+
+from functions.administration import _monthly
+from functions.administration._reports import WriteReport
+from functions.productivity._periods import last_month
+from nightshift import Job, lambda_handler
+
+job = Job(
+    name="monthly-report",
+    kind="report",
+    schedule="cron(30 2 1 * ? *)",
+    needs=frozenset({"files"}),
+    audited=False,
+    steps=(
+        WriteReport(
+            kind="monthly",
+            period=last_month,
+            figures=_monthly.figures,
+            counting={"checks": ("compliance", "checks"), "failed_checks": ("compliance", "failed")},
+        ),
+    ),
+)
+handler = lambda_handler(job)
