@@ -60,11 +60,16 @@ def by_hand(engine: Engine) -> float:
         return time.perf_counter() - started
 
 
+def as_setting(engine: Engine) -> str:
+    """The database's address as functions find it in their environment."""
+    return json.dumps({"url": engine.url.render_as_string(hide_password=False)})
+
+
 class Engineered:
     """The job, invoked as Lambda would, in this process: connection, claim, candidates, batches, settlement."""
 
     def __init__(self, engine: Engine) -> None:
-        self._environment = {"NIGHTSHIFT_DATABASE": json.dumps({"url": engine.url.render_as_string(False)})}
+        self._environment = {"NIGHTSHIFT_DATABASE": as_setting(engine)}
         self.longest_ms = 0
 
     def __call__(self) -> float:
@@ -119,8 +124,8 @@ def main() -> None:
                     line("    medians, ours and by hand", f"{mine * 1000:.1f} ms, {other * 1000:.1f} ms")
         for rows in (1_000_000, 5_000_000):
             fill(engine, rows, 0.5, in_order=False)
-            url = json.dumps({"url": engine.url.render_as_string(False)})
-            printed = python(INVOKE.replace("sys.argv[1]", repr(NOW.isoformat())), NIGHTSHIFT_DATABASE=url)
+            code = INVOKE.replace("sys.argv[1]", repr(NOW.isoformat()))
+            printed = python(code, NIGHTSHIFT_DATABASE=as_setting(engine))
             answer = json.loads(printed.splitlines()[-1])
             assert answer["counters"]["deleted"] == rows // 2
             line(

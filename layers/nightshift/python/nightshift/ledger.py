@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from nightshift import alerts
 from nightshift.errors import EventError, Fenced
 from nightshift.models.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.run import Mode, Run, Trigger
@@ -287,6 +286,8 @@ def _end_attempt(
 def _fail(session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool) -> None:
     record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
     if critical:
+        from nightshift import alerts  # with its models, which no start but that of a failure needs
+
         details = {"job": record.job, "run_id": str(record.id)}
         alerts.sight(session, rule="job_failure", subject=record.job, severity="critical", details=details, at=clock)
 

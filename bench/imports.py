@@ -1,0 +1,50 @@
+"""Cold start: importing a job's handler from the built layers, in a fresh process each time, by processor time."""
+
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+from bench.paired import line, paired, python
+from infra.packages import Packages
+
+PAIRS = 9
+
+# Processor time: a busy neighbour slows an import down, and does not make it more work.
+TIMED = """
+import time
+started = time.process_time()
+{imports}
+print(time.process_time() - started)
+"""
+BARE = "import sqlalchemy.orm, pg8000.dbapi\nfrom aws_lambda_powertools import Logger, Metrics"
+HANDLER = "from functions.identity.login_attempt_cleanup import handler"
+
+
+def main() -> None:
+    """Print the figures."""
+    print("Import of a job's handler from the built layers (a fresh process each time)")
+    major, minor, _ = platform.python_version_tuple()
+    packages = Packages(f"{major}.{minor}", "local")
+    built = [packages.functions.folder, packages.nightshift.folder / "python", packages.dependencies.folder / "python"]
+
+    def seconds(imports: str, folders: list[Path], *options: str) -> float:
+        # Nothing of the virtual environment: -S leaves its packages out, and the layers must be enough.
+        path = os.pathsep.join(str(folder) for folder in folders)
+        return float(python(TIMED.format(imports=imports), path=path, options=("-S", *options)))
+
+    ratios, ours, bare = paired(lambda: seconds(HANDLER, built), lambda: seconds(BARE, built), pairs=PAIRS)
+    line("handler / SQLAlchemy ORM, pg8000, Powertools Logger and Metrics alone", ratios, "aim: at most 1.15")
+    line("    medians", f"{ours * 1000:.0f} ms, {bare * 1000:.0f} ms")
+    with tempfile.TemporaryDirectory(prefix="nightshift-bench-") as scratch:
+        plain = []
+        for number, folder in enumerate(built):
+            copy = Path(scratch, str(number))
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            plain.append(copy)
+        ratios, ours, without = paired(
+            lambda: seconds(HANDLER, built), lambda: seconds(HANDLER, plain, "-B"), pairs=PAIRS
+        )
+    line("handler with byte-code / without", ratios, "aim: at most 0.45")
+    line("    medians", f"{ours * 1000:.0f} ms, {without * 1000:.0f} ms")
