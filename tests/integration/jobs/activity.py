@@ -46,7 +46,7 @@ def figures(session: Session, scope: str, start: dt.datetime) -> dict[str, Any]:
     return session.execute(found).scalar_one()
 
 
-def findings(session: Session) -> dict[str, tuple[float | None, float | None, Decimal | None, bool]]:
+def findings(session: Session) -> dict[str, tuple[float | None, float | None, Decimal | float | None, bool]]:
     """Every finding by its metric: value, baseline, change in percent, significant."""
     session.rollback()
     return {

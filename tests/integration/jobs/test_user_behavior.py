@@ -18,7 +18,7 @@ START = AT - 6 * HOUR
 
 
 def earlier(session: Session, n: int, key: str = "mean_minutes", *, shift: dt.timedelta = dt.timedelta(0)) -> None:
-    """So many windows of the days before, at the same time of the day: 24 and 26 in turn, so 25 with a deviation of 1."""
+    """So many windows of the days before, at the same time: 24 and 26 in turn, so 25 with a deviation of 1."""
     for number in range(1, n + 1):
         start = START - number * DAY + shift
         store(session, "behavior_6h", start, start + 6 * HOUR, **{key: 24 if number % 2 else 26})
