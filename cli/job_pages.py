@@ -1,7 +1,10 @@
 """The tables of jobs in README.md and docs/jobs.md, made from the declarations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from cli.schedule_words import in_words
 from nightshift.registry import PACKS, Registration, registry
@@ -39,6 +42,7 @@ def jobs_page() -> str:
         if members:
             parts.append(f"## {pack.capitalize()}\n")
             parts.extend(_entry(registration) for registration in members)
+            parts.extend(_figures(pack))
     return "\n".join(parts)
 
 
@@ -70,6 +74,25 @@ def _entry(registration: Registration) -> str:
     lines = [f"### {job.name}\n", f"{registration.rule}\n"]
     lines += [f"- **{name}:** {fact}" for name, fact in facts.items() if fact]
     return "\n".join(lines) + "\n"
+
+
+def _figures(pack: str) -> list[str]:
+    """What the pack stores in the figures of its roll-ups and reports, where it has a list of them."""
+    name = f"functions.{pack}._figures"
+    if find_spec(name) is None:
+        return []
+    module = import_module(name)
+    rows = [f"| {path} | {figure.unit} | {figure.meaning} |" for path, figure in _leaves(module.FIGURES)]
+    return [f"### Figures\n\n{module.__doc__}", *["| figure | unit | meaning |", "|---|---|---|", *rows], ""]
+
+
+def _leaves(figures: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The figures below their scope or kind of report, however deep, with the keys that lead there."""
+    for key, found in figures.items():
+        if isinstance(found, Mapping):
+            yield from _leaves(found, f"{path}{key}.")
+        else:
+            yield f"`{path}{key}`", found
 
 
 def _policy(registration: Registration) -> str:
