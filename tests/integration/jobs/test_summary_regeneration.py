@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import MetaData, delete, func, select, text, update
+from sqlalchemy import Engine, MetaData, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from functions.tracking.summary_regeneration import job
@@ -161,6 +161,25 @@ def test_a_payment_that_is_added_changed_or_deleted_refreshes(
         found.append((summary.version, books.read(summary, "paid_enc"), summary.completion_bp))
 
     assert found == [(1, "0.00", 0), (2, "40.00", 4000), (3, "60.00", 6000), (4, "0.00", 0)]
+
+
+def test_a_payment_of_a_long_transaction_is_not_missed(
+    invoke_job: Invoke, session: Session, database: Engine, keys: KeyService, books: Books
+) -> None:
+    """GIVEN a transaction that began first WHEN it pays after another payment was taken up THEN it is taken up too."""
+    ann = books.user()
+    now = session.scalar(select(func.now()))
+    assert now is not None
+    snapshot_id = books.snapshot(ann, "100", at=now - DAY)
+    with Session(database) as slow:
+        slow.execute(select(func.now()))
+        books.pay(ann, snapshot_id, "40")
+        assert run(invoke_job, now - 2 * HOUR) == {"regenerated": 1}
+        Books(slow, keys).pay(ann, snapshot_id, "60")
+
+    assert run(invoke_job, now - HOUR) == {"regenerated": 1}
+
+    assert books.read(books.summary(snapshot_id), "paid_enc") == "100.00"
 
 
 def test_without_a_change_of_figures_the_version_stays(invoke_job: Invoke, books: Books) -> None:

@@ -366,11 +366,12 @@ create function touch_payments() returns trigger
     language plpgsql
 as $$
 begin
+    -- Not now(): a long transaction would set the time back to its own start, behind changes already taken up.
     if tg_op <> 'INSERT' then
-        update yearly_snapshots set payments_changed_at = now() where id = old.snapshot_id;
+        update yearly_snapshots set payments_changed_at = clock_timestamp() where id = old.snapshot_id;
     end if;
     if tg_op <> 'DELETE' then
-        update yearly_snapshots set payments_changed_at = now() where id = new.snapshot_id;
+        update yearly_snapshots set payments_changed_at = clock_timestamp() where id = new.snapshot_id;
     end if;
     return null;
 end
