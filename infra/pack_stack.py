@@ -8,7 +8,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.code import Code
-from infra.platform_stack import FILES_EXPORT, PlatformStack
+from infra.platform_stack import FILES_EXPORT, KEYS_EXPORT, PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
 from nightshift.registry import Registration
 
@@ -39,6 +39,7 @@ class PackStack(Stack):
             # Through its ARN: the CDK would add a statement to the queue's policy for every rule, and SQS takes 20.
             dead_letters=sqs.Queue.from_queue_arn(self, "DeadLetters", platform.dead_letters.queue_arn),
             files=s3.Bucket.from_bucket_arn(self, "Files", Fn.import_value(FILES_EXPORT)),
+            keys=Fn.import_value(KEYS_EXPORT),
             alarms=platform.alarms,
         )
         for registration in jobs:

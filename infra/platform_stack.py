@@ -6,6 +6,7 @@ from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack, StackSynthes
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -20,11 +21,13 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.packages import Packages
 from infra.settings import NewDatabase, Settings
+from nightshift.data_keys import KMS_KEY_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
 from nightshift.registry import Registration
 
 MIGRATION_TIMEOUT = Duration.minutes(14)
 FILES_EXPORT = "nightshift-files-bucket-arn"
+KEYS_EXPORT = "nightshift-kms-key-arn"
 BACKLOG_SECONDS = 2 * 60 * 60
 
 
@@ -59,9 +62,10 @@ class PlatformStack(Stack):
             settings.operations_url,
         )
         self.files = self._files()
+        self.keys = self._keys() if any("keys" in registration.job.needs for registration in jobs) else None
         owner = None
         if isinstance(settings.database, NewDatabase):
-            cluster = NewCluster(self, "Database", settings.database)
+            cluster = NewCluster(self, "Database", settings.database, keys=self.keys is not None)
             self.database, owner = cluster.access, cluster
         else:
             self.database = existing_database(self, settings.database, settings.network)
@@ -72,6 +76,8 @@ class PlatformStack(Stack):
         dashboard(self, jobs, self.dead_letters, self.supervisor.function)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)
         CfnOutput(self, "FilesBucketArn", value=self.files.bucket_arn, export_name=FILES_EXPORT)
+        if self.keys is not None:
+            CfnOutput(self, "KmsKeyArn", value=self.keys.key_arn, export_name=KEYS_EXPORT)
 
     def _dead_letters(self) -> sqs.Queue:
         """Occurrences that could not be delivered, and runs that failed for good, until somebody redrives them."""
@@ -136,12 +142,24 @@ class PlatformStack(Stack):
         acknowledge(bucket, "S1", "private to the functions; who wrote and deleted what stands in the ledger")
         return bucket
 
+    def _keys(self) -> kms.Key:
+        """Under which data keys are encrypted. It outlives the stack: nothing sealed could be opened without it."""
+        return kms.Key(
+            self,
+            "Keys",
+            description="Nightshift: encrypts the data keys of sealed columns",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+
     def _migration(self, new: NewCluster | None) -> triggers.Trigger:
         """The database schema, brought up to date in every deployment before any rule can fire."""
         environment = {
             "NIGHTSHIFT_APPLICATION_TABLES": self.settings.application_tables,
             **self._deployment,
         }
+        if self.keys is not None:
+            environment[KMS_KEY_VARIABLE] = self.keys.key_arn
         if new is not None:
             environment["NIGHTSHIFT_DATABASE_OWNER"] = self.to_json_string(dict(new.owner.connection))
         migrate = Function(
@@ -157,6 +175,8 @@ class PlatformStack(Stack):
             log_retention_days=self.settings.log_retention_days,
             environment=environment,
         )
+        if self.keys is not None:
+            migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [self.keys.key_arn])
         if new is not None:
             assert new.owner.grant is not None
             migrate.role.add_to_principal_policy(new.owner.grant)

@@ -18,6 +18,7 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
 from infra.settings import Settings
+from nightshift.data_keys import KMS_KEY_VARIABLE
 from nightshift.deployment import function_name
 from nightshift.files import FILES_VARIABLE
 from nightshift.job import Job
@@ -40,6 +41,8 @@ class Surroundings:
     database: DatabaseAccess
     dead_letters: sqs.IQueue
     files: s3.IBucket
+    keys: str
+    """The ARN of the KMS key that data keys are encrypted under. It exists when a job needs it."""
     alarms: AlarmTopics
 
 
@@ -55,6 +58,8 @@ class ScheduledJob(Construct):
             environment[ENABLED_VARIABLE] = "false"
         if "files" in job.needs:
             environment[FILES_VARIABLE] = around.files.bucket_name
+        if "keys" in job.needs:
+            environment[KMS_KEY_VARIABLE] = around.keys
         self.function = Function(
             self,
             "Job",
@@ -71,6 +76,8 @@ class ScheduledJob(Construct):
         )
         if "files" in job.needs:
             self._allow_files(around.files)
+        if "keys" in job.needs:
+            self.function.allow(["kms:Decrypt"], [around.keys])
         self.rule = events.Rule(
             self,
             "Rule",

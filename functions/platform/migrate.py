@@ -7,13 +7,16 @@ import json
 import os
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from nightshift import telemetry
+from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.deployment import Deployment
 from nightshift.migrations import upgrade
+from nightshift.models.keys import DataKey
 from nightshift.models.ledger import RegisteredJob
 from nightshift.runtime import LambdaContext
 
@@ -34,6 +37,8 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
         if jobs:
             names = [{"name": name} for name in jobs]
             session.execute(insert(RegisteredJob).values(names).on_conflict_do_nothing())
+        if kms_key := os.environ.get(KMS_KEY_VARIABLE):
+            _make_first_data_key(session, KeyService(kms_key))
     telemetry.log("database.migrated", applied=applied, jobs=len(jobs))
     return {"applied": applied, "jobs": len(jobs)}
 
@@ -51,6 +56,12 @@ def _make_user(owner: DatabaseSettings, settings: DatabaseSettings, seconds: flo
         session.execute(text(f"grant rds_iam to {user}"))
         session.execute(text(f"grant create on database {database} to {user}"))
         session.execute(text(f"grant usage, create on schema public to {user}"))
+
+
+def _make_first_data_key(session: Session, service: KeyService) -> None:
+    """Sealed columns need one. It is never replaced here: what it has sealed could not be opened again."""
+    if session.scalar(select(DataKey.key_id).limit(1)) is None:
+        add_data_key(session, service)
 
 
 def _remaining(context: LambdaContext) -> float:

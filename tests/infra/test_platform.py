@@ -163,7 +163,24 @@ def test_new_database_is_private_encrypted_and_protected(new: Assembly) -> None:
     assert instance.get("PubliclyAccessible") is not True
     assert not new.resources("AWS::EC2::NatGateway")
     assert not new.resources("AWS::EC2::InternetGateway")
-    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3"}
+    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3", "kms"}
+
+
+def test_key_of_the_data_keys_stays_and_only_the_migration_makes_some(existing: Assembly) -> None:
+    ((_, key),) = existing.resources("AWS::KMS::Key").items()
+    policies = existing.resources("AWS::IAM::Policy").values()
+    asking = {
+        (text(policy["Roles"]), action)
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in actions(statement)
+        if action.startswith("kms:")
+    }
+
+    assert key["EnableKeyRotation"] is True
+    assert {action for _, action in asking} == {"kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt"}
+    assert ["Migrate" in role for role, action in asking if action != "kms:Decrypt"] == [True]
+    assert not [role for role, action in asking if action == "kms:Decrypt" and "Migrate" in role]
 
 
 def test_file_store_is_private(existing: Assembly) -> None:

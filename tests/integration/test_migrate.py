@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import boto3
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, inspect, text
+from sqlalchemy import Engine, NullPool, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from functions.platform.migrate import handler
+from nightshift.data_keys import DataKeys, KeyService
+from nightshift.models import DataKey
 from nightshift.registry import registry
 
 
@@ -106,3 +110,25 @@ def test_new_database_gets_a_user_who_owns_what_is_made(deployed: Engine, monkey
             text("select distinct tableowner from pg_tables where schemaname in ('nightshift', 'public')")
         )
         assert set(owners) == {user}
+
+
+@pytest.mark.usefixtures("aws")
+def test_first_data_key_is_made_once(deployed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a key of KMS WHEN deployed twice THEN there is one data key, which that key opens."""
+    service = KeyService(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", service.kms_key)
+
+    migrate()
+    migrate()
+
+    with Session(deployed) as session:
+        assert session.scalars(select(DataKey.key_id)).all() == [1]
+        keys = DataKeys.stored(session, service)
+    assert (keys.current, len(keys[1])) == (1, 32)
+
+
+def test_no_data_key_is_made_where_no_job_needs_one(deployed: Engine) -> None:
+    migrate()
+
+    with Session(deployed) as session:
+        assert session.scalars(select(DataKey)).all() == []
