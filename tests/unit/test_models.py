@@ -15,7 +15,15 @@ MAPPED = [mapper.class_ for mapper in Base.registry.mappers]
 OWN = {
     *("jobs", "runs", "attempts", "quarantine", "job_runs"),
     *("notifications", "alerts", "reports", "metric_rollups", "metric_findings", "health_checks", "backups"),
-    *("audit_archives", "erasure_ledger", "data_keys", "unclaimed_objects", "differences"),
+    *(
+        "audit_archives",
+        "erasure_ledger",
+        "data_keys",
+        "pseudonym_keys",
+        "trusted_networks",
+        "unclaimed_objects",
+        "differences",
+    ),
 }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UserPreferences,
         UserSession,
     )
-    from nightshift.models.keys import DataKey
+    from nightshift.models.keys import DataKey, PseudonymKey
     from nightshift.models.ledger import (
         OPEN_STATES,
         OUTCOMES,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         MetricRollup,
         Notification,
         Report,
+        TrustedNetwork,
         UnclaimedObject,
     )
     from nightshift.models.productivity import FeatureEvent, Goal, RequestStats, TimerSession, UserActivityDay
@@ -58,10 +59,10 @@ _MODULES = {
     "community": "Collaborator Idea Invitation Project Upload Upvote file_references",
     "identity": "ApiKey AuthToken Certificate ConsentRecord DataRequest "
     "LoginAttempt Organization PushToken User UserPreferences UserSession",
-    "keys": "DataKey",
+    "keys": "DataKey PseudonymKey",
     "ledger": "OPEN_STATES OUTCOMES Attempt QuarantinedItem RegisteredJob RunRecord job_runs",
     "operations": "Alert Backup Difference ErasureRecord HealthCheck MetricFinding MetricRollup Notification Report "
-    "UnclaimedObject",
+    "TrustedNetwork UnclaimedObject",
     "productivity": "FeatureEvent Goal RequestStats TimerSession UserActivityDay",
     "tracking": "AnnualSummary CachedMetric PaymentRecord ReminderEvent YearlySnapshot",
 }
@@ -101,6 +102,7 @@ __all__ = [
     "Organization",
     "PaymentRecord",
     "Project",
+    "PseudonymKey",
     "PushToken",
     "QuarantinedItem",
     "RegisteredJob",
@@ -111,6 +113,7 @@ __all__ = [
     "Subscription",
     "SubscriptionEvent",
     "TimerSession",
+    "TrustedNetwork",
     "UnclaimedObject",
     "Upload",
     "Upvote",

@@ -122,6 +122,7 @@ class UserSession(Base):
         Index("sessions_active_act", "last_activity_at", postgresql_where=text("status = 'active'")),
         Index("sessions_term", "terminated_at", postgresql_where=text("status <> 'active'")),
         Index("sessions_user", "user_id", text("created_at desc")),
+        Index("sessions_created", "created_at"),
     )
 
     id: Mapped[UuidKey]

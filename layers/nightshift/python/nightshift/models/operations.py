@@ -4,6 +4,7 @@ import uuid
 from decimal import Decimal
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nightshift.models.base import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
@@ -55,6 +56,8 @@ class Alert(Base):
         one_of("severity", "low", "medium", "high", "critical"),
         one_of("status", "open", "acknowledged", "resolved"),
         Index("alerts_open", "fingerprint", unique=True, postgresql_where=text("status <> 'resolved'")),
+        Index("alerts_seen", "fingerprint", "last_seen_at"),
+        Index("alerts_untold", "rule", postgresql_where=text("notified_at is null and status <> 'resolved'")),
         IN_NIGHTSHIFT,
     )
 
@@ -70,6 +73,17 @@ class Alert(Base):
     notified_at: Mapped[Timestamp | None]
     acknowledged_at: Mapped[Timestamp | None]
     resolved_at: Mapped[Timestamp | None]
+
+
+class TrustedNetwork(Base):
+    """A network, such as an office behind one address, from which many failed sign-ins are nothing to be alarmed at."""
+
+    __tablename__ = "trusted_networks"
+    __table_args__ = IN_NIGHTSHIFT
+
+    network: Mapped[str] = mapped_column(CIDR, primary_key=True)
+    note: Mapped[str]
+    """Whose it is, and who says so."""
 
 
 class Report(Base):

@@ -85,6 +85,7 @@ create index sessions_active_exp on sessions (expires_at) where status = 'active
 create index sessions_active_act on sessions (last_activity_at) where status = 'active';
 create index sessions_term on sessions (terminated_at) where status <> 'active';
 create index sessions_user on sessions (user_id, created_at desc);
+create index sessions_created on sessions (created_at);
 
 create table auth_tokens (
     id uuid primary key default gen_random_uuid(),

@@ -43,6 +43,7 @@ create unique index runs_request_id_key on nightshift.runs (request_id) where re
 create index runs_open on nightshift.runs (job, state)
     where state in ('queued', 'running', 'interrupted', 'retrying');
 create index runs_history on nightshift.runs (job, scheduled_for desc);
+create index runs_failed on nightshift.runs (finished_at) where state = 'failed';
 
 create table nightshift.attempts (
     run_id uuid not null references nightshift.runs on delete cascade,
@@ -112,6 +113,13 @@ create table nightshift.alerts (
     resolved_at timestamptz
 );
 create unique index alerts_open on nightshift.alerts (fingerprint) where status <> 'resolved';
+create index alerts_seen on nightshift.alerts (fingerprint, last_seen_at);
+create index alerts_untold on nightshift.alerts (rule) where notified_at is null and status <> 'resolved';
+
+create table nightshift.trusted_networks (
+    network cidr primary key,
+    note text not null
+);
 
 create table nightshift.reports (
     id uuid primary key default gen_random_uuid(),
@@ -199,6 +207,28 @@ create table nightshift.data_keys (
     encrypted_key bytea not null,
     created_at timestamptz not null default now()
 );
+
+create table nightshift.pseudonym_keys (
+    id int primary key check (id = 1),
+    inner_key bytea not null,
+    outer_key bytea not null
+);
+insert into nightshift.pseudonym_keys (id, inner_key, outer_key)
+select
+    1,
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+
+-- Keyed twice, inside and outside, as in HMAC. 64 bits are plenty to tell addresses apart.
+create function nightshift.pseudonym(value text) returns text
+    language sql stable strict parallel safe
+return (
+    select left(encode(sha256(outer_key || sha256(inner_key || convert_to(value, 'UTF8'))), 'hex'), 16)
+    from nightshift.pseudonym_keys
+);
+comment on function nightshift.pseudonym(text) is
+    'Stands for an address in alerts and mails: the same for the same address, and of no use to whoever has no access '
+    'to this database. The key is drawn by the migration, so no two deployments have the same.';
 
 create table nightshift.unclaimed_objects (
     storage_key text primary key,
