@@ -116,3 +116,45 @@ insert into nightshift.notifications (user_id, channel, kind, title, body, dedup
 select user_id, 'in_app', 'goal_deadline', 'A goal is due', 'Read', 'every job|' || n || '|' || status, status, at,
     case status when 'sent' then at end
 from people, unnest(array['sent', 'failed']) as status;
+
+-- An organisation for each state of a subscription, with two licences; what one step does is nothing to the next.
+insert into organizations (name, slug, status, created_at)
+select state, state, status, pg_temp.ago('500 days')
+from
+    unnest(
+        array['paid trial', 'unpaid trial', 'monthly', 'custom', 'cancelled', 'expiring', 'failed', 'paid', 'late', 'new'],
+        array['trial', 'trial', 'active', 'active', 'active', 'active', 'active', 'suspended', 'active', 'pending']
+    ) as given (state, status);
+
+insert into subscriptions
+    (org_id, status, billing_cycle, anchor_day, current_period_start, current_period_end, trial_ends_at, auto_renew,
+        cancel_at_period_end, has_payment_method, past_due_since)
+select
+    id, given.status, cycle, 31, pg_temp.ago(ended) - interval '1 month', pg_temp.ago(ended),
+    case given.status when 'trialing' then pg_temp.ago(ended) end, name <> 'expiring', name = 'cancelled',
+    name <> 'unpaid trial', pg_temp.ago(since)
+from
+    (values
+        ('paid trial', 'trialing', 'monthly', interval '3 days', null::interval),
+        ('unpaid trial', 'trialing', 'monthly', '3 days', null),
+        ('monthly', 'active', 'monthly', '100 days', null),
+        ('custom', 'active', 'custom', '3 days', null),
+        ('cancelled', 'active', 'monthly', '3 days', null),
+        ('expiring', 'active', 'monthly', '3 days', null),
+        ('failed', 'active', 'monthly', '-9 days', null),
+        ('paid', 'unpaid', 'monthly', '-9 days', '8 days'),
+        ('late', 'past_due', 'monthly', '-9 days', '8 days'),
+        ('new', 'incomplete', 'monthly', '-20 days', null)
+    ) as given (name, status, cycle, ended, since)
+join organizations using (name);
+
+insert into subscription_events (subscription_id, event, effective_at)
+select subscriptions.id, event, pg_temp.ago('3 days')
+from (values ('failed', 'payment_failed'), ('paid', 'payment_succeeded')) as given (name, event)
+join organizations using (name)
+join subscriptions on org_id = organizations.id;
+
+insert into licenses (org_id, license_key_hash, status, expires_at, seats, last_validated_at, created_at)
+select id, convert_to(name || number, 'UTF8'), 'active', pg_temp.ago(ended), number, pg_temp.ago('100 days'), created_at
+from organizations, (values (1, interval '3 days'), (2, '-100 days')) as given (number, ended)
+where name not in ('paid', 'late');
