@@ -58,7 +58,7 @@ def server(session: Session, period: Period) -> tuple[int, dict[str, float | Non
     def measured(key: str) -> Any:
         return cast(MetricRollup.data[key].astext, Numeric)
 
-    connections = measured("connections_active") + measured("connections_idle")
+    connections = measured("connections_active") + func.coalesce(measured("connections_idle"), 0)
     most = {
         "connections_max": connections,
         "memory_percent_max": measured("memory_percent"),
