@@ -1,19 +1,21 @@
 import datetime as dt
 import uuid
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from functions.productivity.goal_deadlines import job
 from nightshift.models import Goal
 from tests.integration.conftest import Invoke
-from tests.integration.jobs.people import person, told, utc
+from tests.integration.jobs.people import outbox, person, told, utc
 
 NINE = utc("2026-03-02 09:00")
 TODAY = NINE.date()
 
 
-def goal(session: Session, user_id: uuid.UUID, days: int | None, title: str = "Walk", **more: object) -> Goal:
+def goal(session: Session, user_id: uuid.UUID, days: int | None, title: str = "Walk", **more: Any) -> Goal:
     due_on = None if days is None else TODAY + dt.timedelta(days=days)
     found = Goal(user_id=user_id, title=title, due_on=due_on, **more)
     session.add(found)
@@ -47,3 +49,76 @@ def test_the_day_before_and_the_week_after_next_are_told(
     assert counters["goals_next_week"] == (1 if days in (7, 13) else 0)
     assert counters["emails"] == (1 if days == 1 else 0)
     assert counters["in_app"] == len(kinds) - counters["emails"]
+
+
+def test_the_days_are_those_of_the_person_s_calendar(invoke_job: Invoke, session: Session) -> None:
+    """GIVEN the same goal due on 3 March in Tokyo and in UTC THEN each is told on its own 2 March at 9, not before."""
+    goal(session, person(session, "tokyo", timezone="Asia/Tokyo"), 1)
+    goal(session, person(session, "utc"), 1)
+
+    invoke_job(job, at=utc("2026-03-02 00:00"))
+    assert told(session) == [("tokyo", "goal_deadline", "email"), ("tokyo", "goal_deadline", "in_app")]
+
+    invoke_job(job, at=NINE)
+    assert told(session)[2:] == [("utc", "goal_deadline", "email"), ("utc", "goal_deadline", "in_app")]
+
+
+def test_reminders_switched_off_leave_the_notice_and_keep_the_mail(invoke_job: Invoke, session: Session) -> None:
+    goal(session, person(session, "ann", {"goal_reminders": False}), 1)
+
+    counters = invoke_job(job, at=NINE)["counters"]
+
+    assert told(session) == [("ann", "goal_deadline", "in_app")]
+    assert (counters["in_app"], counters["emails"], counters["suppressed_by_preference"]) == (1, 0, 1)
+
+
+def test_two_runs_are_one_notice(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session, "ann")
+    goal(session, ann, 1)
+    goal(session, ann, 8)
+
+    invoke_job(job, at=NINE)
+    invoke_job(job, {"force": True}, at=NINE)
+    invoke_job(job, at=NINE + dt.timedelta(days=1))
+
+    assert len(outbox(session)) == 3
+
+
+def test_a_moved_date_is_told_anew(invoke_job: Invoke, session: Session) -> None:
+    moved = goal(session, person(session, "ann"), 8)
+    invoke_job(job, at=NINE)
+    session.execute(update(Goal).values(due_on=dt.date(2026, 3, 12)))
+    session.commit()
+
+    invoke_job(job, at=NINE + dt.timedelta(days=1))
+
+    assert [row.dedupe_key for row in outbox(session)] == [
+        f"{moved.id}|goal_planning|2026-03-10|in_app",
+        f"{moved.id}|goal_planning|2026-03-12|in_app",
+    ]
+
+
+@pytest.mark.parametrize("closed", [{"status": "completed"}, {"status": "cancelled"}, {"archived_at": NINE}])
+def test_a_goal_that_is_closed_or_archived_is_never_told(
+    invoke_job: Invoke, session: Session, closed: dict[str, Any]
+) -> None:
+    goal(session, person(session, "ann"), 1, **closed)
+
+    invoke_job(job, at=NINE)
+
+    assert outbox(session) == []
+
+
+def test_many_goals_are_one_mail_in_the_order_of_their_titles(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session, "ann")
+    twins = sorted(goal(session, ann, 1, "Read").id for _ in range(2))
+    goal(session, ann, 1, "Cook")
+
+    counters = invoke_job(job, at=NINE)["counters"]
+
+    (mail,) = [row for row in outbox(session) if row.channel == "email"]
+    assert mail.title == "3 goals are due tomorrow"
+    assert mail.dedupe_key == f"{ann}|goal_deadline|2026-03-02|email"
+    assert [goal["title"] for goal in mail.data["goals"]] == ["Cook", "Read", "Read"]
+    assert [goal["goal_id"] for goal in mail.data["goals"][1:]] == [str(key) for key in twins]
+    assert (counters["goals_tomorrow"], counters["emails"]) == (3, 1)

@@ -12,7 +12,7 @@ error that the job reports.
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -29,11 +29,14 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.models.identity import User
 from nightshift.models.ledger import RunRecord
 from nightshift.run import Run
+
+Value = TypeVar("Value")
+Sql = ColumnElement[Value] | InstrumentedAttribute[Value]
 
 LONGEST_LOOK_BACK = dt.timedelta(hours=2)
 
@@ -156,7 +159,9 @@ def part_of(session: Session, zone: DueZone, after: uuid.UUID | None, size: int)
     return row[0], row[1]
 
 
-def at_zone(zone: ColumnElement[str], time: ColumnElement[Any]) -> ColumnElement[dt.datetime]:
+def at_zone(
+    zone: ColumnElement[str], time: ColumnElement[Any] | InstrumentedAttribute[Any]
+) -> ColumnElement[dt.datetime]:
     """PostgreSQL's `at time zone`: an instant becomes local time, and local time an instant."""
     return func.timezone(zone, time)
 
@@ -166,7 +171,9 @@ def midnight(zone: ColumnElement[str], date: ColumnElement[dt.date]) -> ColumnEl
     return at_zone(zone, cast(date, DateTime))
 
 
-def local_date_of(zone: ColumnElement[str], instant: ColumnElement[dt.datetime]) -> ColumnElement[dt.date]:
+def local_date_of(
+    zone: ColumnElement[str], instant: ColumnElement[dt.datetime] | InstrumentedAttribute[dt.datetime]
+) -> ColumnElement[dt.date]:
     """The date that a zone's calendar shows at an instant."""
     return cast(at_zone(zone, instant), Date)
 

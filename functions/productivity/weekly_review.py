@@ -1,0 +1,78 @@
+"""On Sundays at 19:00 by their own clocks, tell people who signed in within 7 days how their week went.
+
+The week is the last 7 local days, today included: goals completed, completed sessions, minutes of focus, and the days
+in a row with a session. In the application, and as a mail unless the weekly report is switched off. A week without
+anything gets its review too.
+"""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import Integer, Select, cast, func, literal, select, true
+
+from functions.productivity._people import focus, goals_within, signed_in_lately, streak_days
+from nightshift import Job, Run, lambda_handler
+from nightshift.local_time import TICK, LocalMoment, People, midnight
+from nightshift.models import Goal, User, UserPreferences
+from nightshift.notifications import Via, message
+from nightshift.steps.notify import Message, Notify
+
+SUNDAY = 7
+
+
+def review(run: Run, people: People) -> Select[Any]:
+    first_day = people.c.local_date - 6
+    since, until = midnight(people.c.zone, first_day), run.now + dt.timedelta(microseconds=1)
+    sessions = focus(people, since, until)
+    figures = (
+        select(
+            goals_within(people, Goal.completed_at, since, until, Goal.status == "completed").label("goals"),
+            sessions.c.sessions,
+            cast(func.floor(sessions.c.seconds / 60), Integer).label("minutes"),
+            streak_days(run, people).label("streak"),
+        )
+        .select_from(sessions)
+        .correlate(people)
+        .lateral("figures")
+    )
+    found = message(
+        User.id,
+        key=func.concat_ws("|", User.id, "weekly", people.c.local_date),
+        title="Your week in review",
+        body=func.format(
+            literal("%s goals completed, %s sessions, %s minutes of focus, %s days in a row."),
+            *(figures.c.goals, figures.c.sessions, figures.c.minutes, figures.c.streak),
+        ),
+        data=func.jsonb_build_object(
+            *("first_day", first_day, "last_day", people.c.local_date),
+            *("goals_completed", figures.c.goals, "sessions", figures.c.sessions),
+            *("focus_minutes", figures.c.minutes, "streak_days", figures.c.streak),
+        ),
+    )
+    return found.join(people, people.c.user_id == User.id).join(figures, true()).where(signed_in_lately(run))
+
+
+job = Job(
+    name="weekly-review",
+    kind="notification",
+    schedule=TICK,
+    audited=False,
+    steps=(
+        Notify(
+            at=LocalMoment(dt.time(19), weekday=SUNDAY),
+            messages=(
+                Message(
+                    kind="weekly_review",
+                    to=review,
+                    via=(
+                        Via("in_app", counter="in_app"),
+                        Via("email", UserPreferences.weekly_report, counter="emails"),
+                    ),
+                    matched="users",
+                    suppressed="suppressed",
+                ),
+            ),
+        ),
+    ),
+)
+handler = lambda_handler(job)
