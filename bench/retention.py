@@ -20,9 +20,9 @@ import json, resource, sys
 from functions.identity.login_attempt_cleanup import job
 from nightshift.runtime import invoke
 class Context:
-    aws_request_id = "bench"
+    aws_request_id = sys.argv[1]
     def get_remaining_time_in_millis(self): return 900_000
-event = {"scheduled_for": sys.argv[1], "force": True, "parameters": {"max_share": 100}}
+event = {"scheduled_for": "NOW", "force": True, "parameters": {"max_share": 100}}
 result = invoke(job, event, Context())
 print(json.dumps({"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **result}))
 """
@@ -124,7 +124,7 @@ def main() -> None:
                     line("    medians, ours and by hand", f"{mine * 1000:.1f} ms, {other * 1000:.1f} ms")
         for rows in (1_000_000, 5_000_000):
             fill(engine, rows, 0.5, in_order=False)
-            code = INVOKE.replace("sys.argv[1]", repr(NOW.isoformat()))
+            code = INVOKE.replace("NOW", NOW.isoformat()).replace("sys.argv[1]", f"'bench-{rows}'")
             printed = python(code, NIGHTSHIFT_DATABASE=as_setting(engine))
             answer = json.loads(printed.splitlines()[-1])
             assert answer["counters"]["deleted"] == rows // 2

@@ -169,7 +169,7 @@ def _sweep_leaf(execution: Execution, task: Sweep, leaf: Leaf, at_most: int | No
     predicate, age = leaf.onto(task.predicate), leaf.onto(task.age)
     cursor = _cursor(execution, leaf)
     walks: dict[str, Walk] = {"heap": HeapWalk(leaf), "range": RangeWalk(leaf, predicate, age, at_most)}
-    way = cursor["way"] if cursor else _choose(execution.session, leaf, predicate)
+    way = cursor["way"] if cursor else _choose(execution.session, leaf, predicate, at_most)
     walk = walks[way]
     size, alone, passing = walk.first, False, 0
     while not (cursor and cursor.get("done")):
@@ -288,8 +288,10 @@ def _compile_explain(element: _Explain, compiler: SQLCompiler, **keywords: Any) 
     return "EXPLAIN (FORMAT JSON) " + compiler.process(element.statement, **keywords)
 
 
-def _choose(session: Session, leaf: Leaf, predicate: ColumnElement[bool]) -> str:
-    """The way through a leaf, from the planner's estimate of the share that matches."""
+def _choose(session: Session, leaf: Leaf, predicate: ColumnElement[bool], at_most: int | None) -> str:
+    """The way through a leaf: from the number of matching rows where it is known, else from the planner's estimate."""
+    if at_most is not None and at_most <= RangeWalk.first:
+        return "range"
     if leaf.rows < 0:
         return "heap"  # never analysed: nothing is known
     with session.begin():
