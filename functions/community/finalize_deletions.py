@@ -59,6 +59,7 @@ def next_request(execution: Execution) -> Row[Any] | None:
 
 def finalize(execution: Execution) -> None:
     while (request := next_request(execution)) is not None:
+        execution.stop_if_late()
         failure = None
         try:
             delete_exports(execution.session, execution.resources.files, request.user_id)

@@ -105,6 +105,15 @@ class Execution:
             else:
                 self.log("cursor.refused", step=step, remedy="the step's query has changed; it starts over")
 
+    def stop_if_late(self) -> None:
+        """For steps that do something outside the database before a batch: stop here if that batch would not begin.
+
+        Raises:
+            Interrupted: see `batch`.
+        """
+        if not self._first_batch and self.deadline.near:
+            raise Interrupted
+
     @contextmanager
     def batch(self, *, snapshot: bool = False) -> Iterator[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
@@ -118,8 +127,7 @@ class Execution:
             Fenced: another attempt has taken the run over; the transaction is rolled back.
             ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
         """
-        if not self._first_batch and self.deadline.near:
-            raise Interrupted
+        self.stop_if_late()
         self._first_batch = False
         started = time.perf_counter()
         batch = Batch(self.session, self.position)

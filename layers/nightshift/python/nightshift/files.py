@@ -67,14 +67,15 @@ class FileStore:
         return True
 
     def pages(self, prefix: str, *, after: str = "") -> Iterator[list[StoredObject]]:
-        """The objects whose keys begin with a prefix, in the order of their keys' bytes, up to 1,000 at a time.
+        """The objects whose keys begin with a prefix, in the order of their keys' bytes, 1 to 1,000 at a time.
 
         `after` is a key: the listing begins behind it.
         """
         pages = self._client.get_paginator("list_objects_v2")
         with self._asking("ListObjectsV2"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after):
-                yield [StoredObject(found["Key"], found["LastModified"]) for found in page.get("Contents", [])]
+                if found := page.get("Contents"):
+                    yield [StoredObject(one["Key"], one["LastModified"]) for one in found]
 
     def read(self, key: str) -> bytes:
         with self._asking("GetObject"):

@@ -1,0 +1,182 @@
+"""Deleting in two stores: the database says which objects may go, and forgets one only when the store has.
+
+No transaction is open while the store is asked. The application keeps to one rule: before it refers to an upload, it
+locks the row (`for share`) and sees that `deleting_at` is null.
+"""
+
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from nightshift import Parameter, Run, StepPlan
+from nightshift.execution import Batch, Execution, describe
+from nightshift.files import FileStoreError
+from nightshift.models import UnclaimedObject, Upload, file_references
+from nightshift.resources import Resources
+from nightshift.steps.base import SAMPLE_SIZE, iso
+
+RETENTION = Parameter("retention_days", 30, "days", minimum=7)
+
+FOLDER = "uploads/"
+"""An upload's object is its storage key behind this."""
+
+OBJECTS_AT_ONCE = 50
+"""How many objects are deleted between two transactions."""
+
+referenced = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key).exists()
+claimed = select(Upload.id).where(Upload.storage_key == UnclaimedObject.storage_key).exists()
+
+Forget = Callable[[Batch, Collection[Any]], Collection[Any]]
+
+
+def plan_files(session: Session, run: Run) -> list[StepPlan]:
+    orphans = select(Upload.id).where(Upload.created_at < run.ago(RETENTION), ~referenced)
+    rows = session.scalar(select(func.count()).select_from(orphans.subquery())) or 0
+    sample = session.scalars(orphans.order_by(Upload.created_at).limit(SAMPLE_SIZE))
+    return [_planned("delete-files", "uploads", run, rows, map(str, sample))]
+
+
+def delete_files(execution: Execution) -> None:
+    """Delete the files that this run has marked, and then their rows.
+
+    Whether something refers to a file is asked again here: after the mark was committed, so that an application which
+    looks at the mark can come no later; and once more with the row locked, in case one did not look.
+    """
+    marked = select(Upload.id.label("key"), Upload.storage_key).where(
+        Upload.deleting_at == execution.run.now, ~referenced
+    )
+
+    def forget(batch: Batch, gone: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        batch.session.execute(select(Upload.id).where(Upload.id.in_(gone)).with_for_update())
+        rows = delete(Upload).where(Upload.id.in_(gone), ~referenced).returning(Upload.id)
+        deleted = set(batch.session.scalars(rows))
+        batch.count(records_deleted=len(deleted))
+        return deleted
+
+    _delete_objects(execution, marked, Upload.id, forget, deleted="files_deleted", missing="files_missing")
+
+
+def remember_unclaimed(execution: Execution) -> None:
+    """Write down the old objects that no row names, and forget those that were seen by earlier runs only."""
+    run = execution.run
+    place = execution.position or {"after": ""}
+    if "listed" in place:
+        return
+    failure = None
+    try:
+        for page in execution.resources.files.pages(FOLDER, after=place["after"]):
+            old = {found.key.removeprefix(FOLDER) for found in page if found.modified_at < run.ago(RETENTION)}
+            with execution.batch() as batch:
+                named = select(Upload.storage_key).where(Upload.storage_key.in_(old))
+                unclaimed = old - set(batch.session.scalars(named)) - {""}
+                if unclaimed:
+                    seen = {"first_seen_at": run.now, "last_seen_at": run.now}
+                    sighting = insert(UnclaimedObject).values([{"storage_key": key, **seen} for key in unclaimed])
+                    again = {"last_seen_at": run.now}
+                    batch.session.execute(sighting.on_conflict_do_update(index_elements=["storage_key"], set_=again))
+                batch.count(unclaimed=len(unclaimed))
+                batch.position = {"after": page[-1].key}
+    except FileStoreError as error:
+        failure = describe(error)
+    with execution.batch() as batch:
+        batch.position = {"listed": True}
+        if failure is None:
+            batch.session.execute(delete(UnclaimedObject).where(UnclaimedObject.last_seen_at < run.now))
+        else:
+            batch.quarantine(FOLDER, failure)
+            batch.count(errors=1)
+
+
+def plan_sightings(session: Session, run: Run) -> list[StepPlan]:
+    """Only what is remembered is written, and that is no row of the application's."""
+    return [_planned("remember-unclaimed", UnclaimedObject.__tablename__, run, 0, ())]
+
+
+def plan_unclaimed(session: Session, run: Run) -> list[StepPlan]:
+    stored = {
+        found.key.removeprefix(FOLDER)
+        for page in Resources().files.pages(FOLDER)
+        for found in page
+        if found.modified_at < run.ago(RETENTION)
+    }
+    sighted = select(UnclaimedObject.storage_key).where(UnclaimedObject.first_seen_at < run.now, ~claimed)
+    doomed = sorted(stored.intersection(session.scalars(sighted)))
+    return [_planned("delete-unclaimed", FOLDER, run, len(doomed), doomed[:SAMPLE_SIZE])]
+
+
+def delete_unclaimed(execution: Execution) -> None:
+    """Delete objects that no row names, where this run and the one before have seen it so.
+
+    So an object whose row is about to be written, or to be restored, has a day to get it.
+    """
+    now = execution.run.now
+    seen_twice = select(UnclaimedObject.storage_key.label("key"), UnclaimedObject.storage_key).where(
+        UnclaimedObject.last_seen_at == now, UnclaimedObject.first_seen_at < now, ~claimed
+    )
+
+    def forget(batch: Batch, gone: Collection[str]) -> Collection[str]:
+        batch.session.execute(delete(UnclaimedObject).where(UnclaimedObject.storage_key.in_(gone)))
+        return gone
+
+    _delete_objects(
+        execution,
+        seen_twice,
+        UnclaimedObject.storage_key,
+        forget,
+        deleted="unclaimed_deleted",
+        missing="unclaimed_deleted",
+    )
+
+
+def _delete_objects(
+    execution: Execution,
+    due: Select[Any, str],
+    key: InstrumentedAttribute[Any],
+    forget: Forget,
+    *,
+    deleted: str,
+    missing: str,
+) -> None:
+    """Delete the objects that are due, in the order of `key`, and let `forget` delete the rows of those that are gone.
+
+    An object that the store does not delete keeps its row, and is left to the next run.
+    """
+    files = execution.resources.files
+    while rows := _next(execution, due, key):
+        execution.stop_if_late()
+        gone: dict[Any, str] = {}
+        failed: dict[Any, str] = {}
+        for row in rows:
+            try:
+                existed = files.exists(FOLDER + row.storage_key)
+                if existed:
+                    files.delete(FOLDER + row.storage_key)
+                gone[row.key] = deleted if existed else missing
+            except FileStoreError as error:
+                failed[row.key] = describe(error)
+            if execution.deadline.near:
+                break
+        with execution.batch() as batch:
+            batch.position = {"after": str(row.key)}
+            kept = gone.keys() - set(forget(batch, gone.keys()))
+            failed |= dict.fromkeys(kept, "something has referred to the file while it was being deleted")
+            for counter in gone.values():
+                batch.count(**{counter: 1})
+            for name, reason in failed.items():
+                batch.quarantine(f"{FOLDER}{name}", reason)
+            batch.count(errors=len(failed))
+
+
+def _next(execution: Execution, due: Select[Any, str], key: InstrumentedAttribute[Any]) -> Any:
+    if execution.position is not None:
+        due = due.where(key > execution.position["after"])
+    with execution.session.begin():
+        return execution.session.execute(due.order_by(key).limit(OBJECTS_AT_ONCE)).all()
+
+
+def _planned(step: str, table: str, run: Run, rows: int, sample: Any) -> StepPlan:
+    return StepPlan(step, table, "delete", rows, None, iso(run.ago(RETENTION)), tuple(sample))
