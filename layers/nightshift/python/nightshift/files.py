@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FILES_VARIABLE = "NIGHTSHIFT_FILES_BUCKET"
 """Environment variable with the bucket's name, given to functions whose job declares that it needs files."""
+
+CHUNK_BYTES = 256 * 1024
+
+
+def manifest_key(key: str) -> str:
+    """Where an object's manifest is, if it has one: what tells a whole object from a damaged one."""
+    return f"{key}.manifest.json"
 
 
 class FileStoreError(RuntimeError):
@@ -87,6 +94,19 @@ class FileStore:
             self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
             )
+
+    def upload(self, key: str, content: IO[bytes], *, content_type: str, **metadata: Any) -> None:
+        """Create or replace an object from an open file, without holding it in memory. At most 5 GB."""
+        content.seek(0)
+        with self._asking("PutObject"):
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
+            )
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """An object's bytes, a piece at a time."""
+        with self._asking("GetObject"):
+            yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK_BYTES)
 
     def delete(self, key: str) -> None:
         """Delete an object; one that does not exist is fine."""
