@@ -151,11 +151,12 @@ def fill(engine: Engine) -> None:
         connection.execute(text("set local session_replication_role = replica"))  # references hold by construction
         definitions = [connection.scalar(text(f"select pg_get_indexdef('{name}'::regclass)")) for name in indexes]
         connection.execute(text(f"drop index {', '.join(indexes)}"))
+        connection.execute(text("alter table timer_sessions drop constraint timer_sessions_pkey"))
         for statement in FILL:
             used = {name: value for name, value in given.items() if f":{name}" in statement}
             typed = statement.replace(":now", "cast(:now as timestamptz)").replace(":rows", "cast(:rows as bigint)")
             connection.execute(text(typed.replace(":days", "cast(:days as int)")), used)
-        for definition in definitions:
+        for definition in ("alter table timer_sessions add primary key (id)", *definitions):
             connection.execute(text(str(definition)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
