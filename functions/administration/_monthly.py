@@ -105,9 +105,9 @@ QUERIES: Mapping[str, TextClause] = {
     "backups": text("""
         select jsonb_build_object(
             'verified', count(*) filter (where verified_at >= :start),
-            'last_verified_at', to_char(max(verified_at), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            'last_verified_at', to_char(timezone('UTC', max(verified_at)), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
             'last_restore_test_at', (
-                select to_char(max(restore_tested_at), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                select to_char(timezone('UTC', max(restore_tested_at)), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                 from nightshift.backups where restore_tested_at < :end
             )
         )

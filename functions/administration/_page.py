@@ -16,6 +16,10 @@ Bars = list[tuple[str, int, float]]
 """Name, number, and the number's share of the largest."""
 
 
+Cell = tuple[str, bool]
+"""What a cell shows, and whether that is a number."""
+
+
 @dataclass
 class Section:
     """The figures of one section by how they are shown."""
@@ -24,7 +28,7 @@ class Section:
     numbers: list[dict[str, str]] = field(default_factory=list)
     hours: list[tuple[str, Bars]] = field(default_factory=list)
     bars: list[tuple[str, str, Bars]] = field(default_factory=list)
-    tables: list[tuple[str, str, list[str], list[list[str]]]] = field(default_factory=list)
+    tables: list[tuple[str, str, list[str], list[list[Cell]]]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -37,7 +41,11 @@ def page(kind: str, period: Period, as_of: dt.datetime, data: Data) -> str:
 
 def mail(kind: str, period: Period, data: Data, location: str) -> dict[str, Any]:
     """The single numbers of a report, as the mail's template takes them."""
-    short = [{"title": one.title, "rows": one.numbers} for one in sections(kind, data) if one.numbers]
+    short = [
+        {"title": one.title, "rows": [{key: row[key] for key in row if key != "meaning"} for row in one.numbers]}
+        for one in sections(kind, data)
+        if one.numbers
+    ]
     return {"period": in_words(kind, period), "sections": short, "location": location}
 
 
@@ -76,7 +84,7 @@ def sections(kind: str, data: Data) -> Iterator[Section]:
                     by_number = dict(sorted(value.items(), key=lambda item: -item[1]))
                     section.bars.append((label, figure.meaning, bars(by_number)))
                 case list() if figure.unit == "checks":
-                    section.checks = value
+                    section.checks = [judged(**check) for check in value]
                 case list():
                     # The database keeps no order of keys: names come before numbers.
                     columns = sorted(value[0], key=lambda column: isinstance(value[0][column], int)) if value else []
@@ -84,15 +92,20 @@ def sections(kind: str, data: Data) -> Iterator[Section]:
                     if len(columns) == 2:
                         section.bars.append((label, figure.meaning, bars(dict(rows))))
                     else:
-                        cells = [[shown(cell) for cell in row] for row in rows]
+                        cells = [[(shown(cell), isinstance(cell, int)) for cell in row] for row in rows]
                         section.tables.append((label, figure.meaning, [words(column) for column in columns], cells))
                 case _:
-                    number = {"label": label, "value": shown(value, figure.unit)}
+                    number = {"label": label, "value": shown(value, figure.unit), "meaning": figure.meaning}
                     change = changes.get(f"{name}.{key}")
                     if change is not None:
                         number["note"] = f"{change:+,.1f} % on the week before"
                     section.numbers.append(number)
         yield section
+
+
+def judged(check: str, *, passed: bool, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = ", ".join(f"{spelled(name)}: {shown(value)}" for name, value in evidence.items())
+    return {"check": capital(check), "passed": passed, "evidence": numbers}
 
 
 def bars(numbers: Mapping[str, int]) -> Bars:
@@ -102,7 +115,14 @@ def bars(numbers: Mapping[str, int]) -> Bars:
 
 def words(key: str) -> str:
     """A key as a label: `failed_mfa` becomes `Failed MFA`."""
-    text = " ".join(ABBREVIATIONS.get(word, word) for word in key.split("_"))
+    return capital(spelled(key))
+
+
+def spelled(key: str) -> str:
+    return " ".join(ABBREVIATIONS.get(word, word) for word in key.split("_"))
+
+
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
