@@ -1,15 +1,153 @@
 """One local AWS with the app deployed, for all end-to-end tests of a session. Started only when such a test runs."""
 
-from collections.abc import Iterator
+import datetime as dt
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
 import pytest
+from rich.console import Console
+from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.orm import Session
 
-from local.machine import Machine
+from local import dataset
+from local.demo import Invocation, invoke_all
+from local.machine import DATABASE, Machine
 from local.machine import machine as started_machine
+from nightshift.deployment import function_name
+from nightshift.registry import registry
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+
+USERS = 500
+TICKING = "cleanup-invitations"
+"""The one job whose rule fires during the tests: each minute."""
+
+UNCAPPED = "login-attempt-cleanup"
+
+Found = TypeVar("Found")
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
-    """PostgreSQL and AWS with IAM enforced, every stack deployed. Retries of failed invocations come at once."""
-    with started_machine("e2e", retry_base_seconds=0.1) as running:
+def deployed() -> Iterator[Machine]:
+    """PostgreSQL with a small data set and AWS with IAM enforced, every stack deployed, retries after moments."""
+    with started_machine("e2e", settings={"jobs": _quiet_jobs()}, retry_base_seconds=0.1) as running:
+        engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
+        dataset.load(engine, now=dt.datetime.now(dt.UTC), users=USERS)
         yield running
+        started = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive, "processes of the machine outlive it"
+
+
+def _quiet_jobs() -> dict[str, dict[str, Any]]:
+    """Settings under which no rule but one fires by itself, whatever the time of day at which the tests run."""
+    half_a_year_on = (dt.datetime.now(dt.UTC).month + 5) % 12 + 1
+    jobs: dict[str, dict[str, Any]] = {name: {"schedule": f"cron(0 0 1 {half_a_year_on} ? *)"} for name in registry()}
+    jobs[TICKING]["schedule"] = "cron(* * * * ? *)"
+    jobs[UNCAPPED]["parameters"] = {"max_share": 100}
+    return jobs
+
+
+@pytest.fixture(scope="session")
+def answers(deployed: Machine) -> dict[str, Invocation]:
+    """What each job answered to its first invocation, with `{}`, on the data set."""
+    return {each.job: each for each in invoke_all(deployed.aws, Console(quiet=True))}
+
+
+@pytest.fixture(scope="session")
+def machine(deployed: Machine, answers: Mapping[str, Invocation]) -> Machine:
+    """The machine once every job has run, so that a test's own rows are the only ones that are due."""
+    return deployed
+
+
+@pytest.fixture(scope="session")
+def engine(machine: Machine) -> Engine:
+    """The application's database."""
+    return create_engine(machine.postgres.url(DATABASE), poolclass=NullPool)
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """For arranging and looking."""
+    with Session(engine) as session:
+        yield session
+
+
+@dataclass(frozen=True)
+class Lambda:
+    """The Lambda API for the functions of jobs and of the platform, by their names without the prefix."""
+
+    client: "LambdaClient"
+
+    def call(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke and wait for the answer, which must not be an error."""
+        failed, answer = self.outcome(name, payload)
+        assert not failed, answer
+        return answer
+
+    def error(self, name: str, payload: Mapping[str, Any]) -> str:
+        """Invoke and wait for the answer, which must be an error. Returns its message."""
+        failed, answer = self.outcome(name, payload)
+        assert failed, answer
+        return str(answer["errorMessage"])
+
+    def send(self, name: str, payload: Mapping[str, Any]) -> None:
+        """Invoke without waiting, as EventBridge does: what fails is tried again, and goes to the queue at last."""
+        self.client.invoke(FunctionName=function_name(name), InvocationType="Event", Payload=json.dumps(payload))
+
+    def outcome(self, name: str, payload: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Whether the function failed, and what it answered."""
+        response = self.client.invoke(FunctionName=function_name(name), Payload=json.dumps(payload))
+        return "FunctionError" in response, json.loads(response["Payload"].read())
+
+
+@pytest.fixture(scope="session")
+def functions(machine: Machine) -> Lambda:
+    return Lambda(machine.aws.client("lambda"))
+
+
+@pytest.fixture(scope="session")
+def failure_record(machine: Machine) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Wait for the dead letter that holds a payload, take it off the queue and return it."""
+    queues: SQSClient = machine.aws.client("sqs")
+    queue = machine.outputs["Nightshift-Platform"]["DeadLetterQueueUrl"]
+
+    def wait_for(payload: Mapping[str, Any]) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            for message in queues.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []):
+                queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                record: dict[str, Any] = json.loads(message["Body"])
+                if record.get("requestPayload") == payload:
+                    return record
+            return None
+
+        return eventually(look, seconds=60)
+
+    return wait_for
+
+
+def eventually(look: Callable[[], Found | None], *, seconds: float) -> Found:
+    """Look again and again until something is found, and return it; fail when `seconds` have passed."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing after {seconds} s"
+        time.sleep(0.02)
+    return found
+
+
+def scheduled(at: dt.datetime) -> dict[str, Any]:
+    """The event that an EventBridge rule sends."""
+    return {"source": "aws.events", "detail-type": "Scheduled Event", "time": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def runs(session: Session, job: str) -> list[Any]:
+    """The ledger's runs of a job, the newest first, as of now."""
+    session.rollback()
+    found = text("select * from nightshift.runs where job = :job order by created_at desc")
+    return list(session.execute(found, {"job": job}))

@@ -1,0 +1,169 @@
+"""What fails is tried again, told to the dead-letter queue, and continued without losing or doubling anything."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from nightshift.deployment import function_name
+from tests.e2e.conftest import UNCAPPED, Lambda, eventually, runs, scheduled
+
+pytestmark = pytest.mark.e2e
+
+FailureRecord = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@pytest.fixture
+def broken_job(session: Session) -> Iterator[str]:
+    """A job whose table is gone for the time of a test."""
+    table = "push_tokens"
+    session.execute(text(f"alter table {table} rename to {table}_away"))
+    session.commit()
+    yield "cleanup-push-tokens"
+    session.rollback()
+    session.execute(text(f"alter table {table}_away rename to {table}"))
+    session.commit()
+
+
+def test_a_failing_occurrence_is_tried_three_times_and_reaches_the_queue(
+    broken_job: str, functions: Lambda, session: Session, failure_record: FailureRecord
+) -> None:
+    event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=7))
+    functions.send(broken_job, event)
+    record = failure_record(event)
+    assert record["requestContext"]["functionArn"].endswith(f":function:{function_name(broken_job)}")
+    assert "SQLSTATE 42P01" in record["responsePayload"]["errorMessage"]
+    run = runs(session, broken_job)[0]
+    assert (run.trigger, run.state, run.attempts) == ("schedule", "failed", 3)
+    endings = text("select ending from nightshift.attempts where run_id = :id order by epoch")
+    assert session.scalars(endings, {"id": run.id}).all() == ["failed"] * 3
+
+
+@pytest.mark.usefixtures("no_login_attempts")
+def test_a_run_over_its_cap_destroys_nothing_and_reaches_the_queue(
+    functions: Lambda, session: Session, failure_record: FailureRecord
+) -> None:
+    _add_login_attempts(session, 20)
+    payload = {"parameters": {"max_rows": 19}}
+    functions.send(UNCAPPED, payload)
+    assert "max_rows is 19" in failure_record(payload)["responsePayload"]["errorMessage"]
+    assert {run.attempts for run in runs(session, UNCAPPED) if run.state == "failed"} == {1}
+    assert _old_login_attempts(session) == 20
+    assert functions.call(UNCAPPED, {"parameters": {"max_rows": 20}})["counters"]["deleted"] == 20
+
+
+@pytest.mark.usefixtures("no_login_attempts")
+def test_the_supervisor_goes_on_with_an_interrupted_run(functions: Lambda, session: Session) -> None:
+    _add_login_attempts(session, 30)
+    run_id = functions.call(UNCAPPED, {})["run_id"]
+    # GIVEN a run that stopped at a batch boundary, with work left
+    _add_login_attempts(session, 12)
+    session.execute(
+        text(
+            """
+            update nightshift.runs set state = 'interrupted', finished_at = null, position = null, step = null,
+                   scheduled_for = now()
+             where id = :id
+            """
+        ),
+        {"id": run_id},
+    )
+    session.commit()
+    # WHEN the supervisor looks over the ledger, by this call or by its own rule
+    functions.call("supervisor", {})
+    # THEN the run goes on where it stood
+    run = eventually(lambda: next((r for r in runs(session, UNCAPPED) if _is_done(r, run_id)), None), seconds=30)
+    assert (run.state, run.attempts, run.counters["deleted"]) == ("succeeded", 2, 42)
+    assert _old_login_attempts(session) == 0
+
+
+@pytest.mark.usefixtures("no_login_attempts")
+def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
+    functions: Lambda, session: Session, short_lease: str
+) -> None:
+    # GIVEN 200,000 expired rows among others, and a run in the middle of them
+    _add_login_attempts(session, 200_000)
+    _add_login_attempts(session, 1_000, days_old=3)
+    event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
+    functions.send(short_lease, event)
+
+    def halfway() -> bool:
+        run = runs(session, short_lease)[0]
+        return bool(run.trigger == "schedule" and 0 < run.counters.get("deleted", 0) < 200_000)
+
+    eventually(halfway, seconds=30)
+    # WHEN its process is killed
+    _worker(short_lease).kill()
+    assert 0 < _old_login_attempts(session) < 200_000, "the process was not caught in the middle"
+
+    # THEN the same event says that the run may still be alive, as long as its lease lasts, and then ends it
+    def ended() -> dict[str, Any] | None:
+        session.rollback()
+        if session.scalar(text("select bool_or(state = 'running' and lease_until > now()) from nightshift.runs")):
+            return None
+        answer = functions.call(short_lease, event)
+        return answer if answer["outcome"] != "running" else None
+
+    answer = eventually(ended, seconds=60)
+    assert answer["outcome"] == "succeeded"
+    assert answer["counters"]["deleted"] == 200_000
+    assert _old_login_attempts(session) == 0
+    assert session.scalar(text("select count(*) from login_attempts")) == 1_000
+    run = runs(session, short_lease)[0]
+    assert (run.trigger, run.attempts) == ("schedule", 2)
+
+
+@pytest.fixture
+def no_login_attempts(session: Session) -> None:
+    session.execute(text("truncate login_attempts"))
+    session.commit()
+
+
+@pytest.fixture
+def short_lease(functions: Lambda) -> Iterator[str]:
+    """A job whose function has seconds, so that a dead attempt's lease is over soon."""
+    name = function_name(UNCAPPED)
+    before = functions.client.get_function_configuration(FunctionName=name)["Timeout"]
+    functions.client.update_function_configuration(FunctionName=name, Timeout=8)
+    yield UNCAPPED
+    functions.client.update_function_configuration(FunctionName=name, Timeout=before)
+
+
+def _worker(job: str) -> psutil.Process:
+    """The one process that runs a job's function now."""
+    mine = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+        and process.environ().get("AWS_LAMBDA_FUNCTION_NAME") == function_name(job)
+    ]
+    (worker,) = mine
+    return worker
+
+
+def _is_done(run: Any, run_id: str) -> bool:
+    return str(run.id) == run_id and run.finished_at is not None
+
+
+def _add_login_attempts(session: Session, count: int, *, days_old: int = 8) -> None:
+    """They are due after 7 days."""
+    session.execute(
+        text(
+            """
+            insert into login_attempts (success, attempted_at)
+            select false, now() - :days_old * interval '1 day' - i * interval '1 ms' from generate_series(1, :count) i
+            """
+        ),
+        {"count": count, "days_old": days_old},
+    )
+    session.commit()
+
+
+def _old_login_attempts(session: Session) -> int:
+    session.rollback()
+    found = "select count(*) from login_attempts where attempted_at < now() - interval '7 days'"
+    return int(session.scalar(text(found)) or 0)

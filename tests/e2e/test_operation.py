@@ -1,0 +1,82 @@
+"""What an operator does with a deployment: migrate again, ask, and run by the command `nightshift`."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from local.deploy import PROJECT
+from local.machine import Machine
+from nightshift.registry import registry
+from tests.e2e.conftest import TICKING, Lambda
+
+pytestmark = pytest.mark.e2e
+
+JOB = "cleanup-push-tokens"
+
+
+@pytest.fixture
+def nightshift(machine: Machine) -> "Command":
+    return Command(machine)
+
+
+class Command:
+    """The command as a person calls it, from another folder, with `--json`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __call__(self, *arguments: str, code: int = 0) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROJECT / "cli" / "nightshift", *arguments],
+            env=self._machine.aws.environment(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+def test_the_database_is_migrated_by_the_deployment_and_migrating_again_changes_nothing(
+    functions: Lambda, session: Session
+) -> None:
+    known = session.scalars(text("select name from nightshift.jobs")).all()
+    assert set(registry()) <= set(known)
+    assert functions.call("migrate", {}) == {"applied": [], "jobs": len(registry())}
+
+
+def test_jobs_lists_every_deployed_job_with_its_deployed_schedule(nightshift: Command) -> None:
+    jobs = {job["job"]: job for job in nightshift("jobs")["jobs"]}
+    assert set(jobs) == set(registry())
+    assert jobs[TICKING]["schedule"] == "cron(* * * * ? *)"
+    assert jobs[JOB]["schedule"] != registry()[JOB].job.schedule
+
+
+def test_a_run_by_the_command_is_found_by_the_command(nightshift: Command) -> None:
+    result = nightshift("run", JOB, "--dry-run")
+    assert result["outcome"] == "planned"
+    assert result["run_id"] in [run["run_id"] for run in nightshift("runs", JOB)["runs"]]
+    shown = nightshift("show", result["run_id"])["run"]
+    assert (shown["job"], shown["outcome"], shown["trigger"]) == (JOB, "planned", "manual")
+
+
+def test_status_and_health_answer_for_the_deployment(nightshift: Command) -> None:
+    assert nightshift("status")
+    health = nightshift("health")
+    assert health["status"] == "ready"
+    assert health["scheduler"] == "healthy"
+
+
+def test_an_unknown_name_gets_one_line_and_exit_code_2(nightshift: Command) -> None:
+    done = nightshift.run("run", "cleanup-push-token")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"no job is named 'cleanup-push-token': did you mean {JOB}?\n"
