@@ -85,6 +85,10 @@ select at, 'auth.login', '{"n": 1}', at + interval '1 year', archive.id
 from ages
 join nightshift.audit_archives archive on archive.month = date_trunc('month', at at time zone 'UTC')::date;
 
+-- Anonymous and in no archive yet.
+insert into audit_logs (occurred_at, action, metadata, anonymized_at)
+select at, 'goal.create', '{"n": 1}', at + interval '1 year' from ages where age between '1 year' and '3 years';
+
 insert into goals (user_id, title, status, completed_at, cancelled_at, created_at, updated_at)
 select user_id, 'Read', status, case status when 'completed' then at end, case status when 'cancelled' then at end, at, at
 from people, unnest(array['active', 'completed', 'cancelled']) as status;
@@ -158,3 +162,22 @@ insert into licenses (org_id, license_key_hash, status, expires_at, seats, last_
 select id, convert_to(name || number, 'UTF8'), 'active', pg_temp.ago(ended), number, pg_temp.ago('100 days'), created_at
 from organizations, (values (1, interval '3 days'), (2, '-100 days')) as given (number, ended)
 where name not in ('paid', 'late');
+
+insert into projects (title, image_url)
+select concat('Project ', n), concat('/uploads/image', n) from ages;
+
+insert into collaborators (project_id, user_id, role)
+select projects.id, user_id, (array['CREATOR', 'CONTRIBUTOR', 'ADVISOR'])[role]
+from people, generate_series(1, 3) as role, projects
+where projects.title = concat('Project ', (n + role) % 20 + 1);
+
+insert into upvotes (user_id, project_id)
+select user_id, projects.id from people join projects on projects.title < concat('Project ', n);
+
+insert into uploads (storage_key, filename, created_at, uploader_id)
+select concat(kind, n), 'a.png', at, user_id from people, unnest(array['image', 'lost']) as kind;
+
+insert into data_requests (user_id, subject_ref, request_type, options, requested_at)
+select user_id, concat('subject ', n), 'DELETION', jsonb_build_object('anonymizeContributions', n % 2 = 0), at
+from people
+where n > 5;
