@@ -191,6 +191,23 @@ def test_a_zombie_changes_nothing_and_says_what_happened(invoke_job: Invoke, ses
     assert [tuple(row) for row in endings] == [(1, "lost"), (2, "finished")]
 
 
+def test_a_zombie_does_nothing_outside_the_database_either(invoke_job: Invoke, session: Session) -> None:
+    deeds: list[int] = []
+
+    def work(execution: Execution) -> None:
+        if execution.claim.epoch == 1:
+            expire_leases(session)
+            invoke_job(job, scheduled(AT))
+        execution.stop_if_late()
+        deeds.append(execution.claim.epoch)
+        with execution.batch() as batch:
+            batch.count(done=1)
+
+    job = with_work(work)
+    assert invoke_job(job, scheduled(AT))["outcome"] == "succeeded"
+    assert deeds == [2]
+
+
 def test_a_zombies_failure_does_not_fail_the_run(invoke_job: Invoke, session: Session) -> None:
     def work(execution: Execution) -> None:
         with execution.batch() as batch:

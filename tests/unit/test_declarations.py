@@ -2,12 +2,14 @@
 
 import datetime as dt
 import uuid
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import func
 
+import functions
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.models import AuthToken, LoginAttempt, PushToken
 from nightshift.registry import PACKS, Registration, register, registry
@@ -135,6 +137,14 @@ def test_a_file_without_a_handler_stops_the_registry() -> None:
 def test_a_job_without_its_rule_in_words_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="say the job's rule there in plain words"):
         register(module(declare(), doc=" "), "identity", {})
+
+
+def test_a_folder_that_is_no_pack_stops_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "__init__.py").touch()
+    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path)])
+    with pytest.raises(DeclarationError, match="functions/billing is no pack; the packs are tracking"):
+        registry.__wrapped__()
 
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:

@@ -106,11 +106,16 @@ class Execution:
                 self.log("cursor.refused", step=step, remedy="the step's query has changed; it starts over")
 
     def stop_if_late(self) -> None:
-        """For steps that do something outside the database before a batch: stop here if that batch would not begin.
+        """For steps that do something outside the database before a batch, which no rollback takes back.
 
         Raises:
-            Interrupted: see `batch`.
+            Interrupted: the batch behind it would not begin any more.
+            Fenced: another attempt has taken the run over; it would be a zombie's deed.
         """
+        self._stop_near_the_deadline()
+        ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
+
+    def _stop_near_the_deadline(self) -> None:
         if not self._first_batch and self.deadline.near:
             raise Interrupted
 
@@ -127,7 +132,7 @@ class Execution:
             Fenced: another attempt has taken the run over; the transaction is rolled back.
             ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
         """
-        self.stop_if_late()
+        self._stop_near_the_deadline()
         self._first_batch = False
         started = time.perf_counter()
         batch = Batch(self.session, self.position)
