@@ -360,7 +360,7 @@ def test_a_connection_cut_in_the_middle_leaves_the_run_open_for_its_retry(invoke
         with execution.batch() as batch:
             batch.session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
-    with pytest.raises(RunFailedError, match="database connection|SQLSTATE 57P01"):
+    with pytest.raises(RunFailedError, match=r"database connection|SQLSTATE 57P01"):
         invoke_job(with_work(work), scheduled(AT))
     (run,) = runs(session)
     assert (run.state, run.attempts) == ("retrying", 1)
