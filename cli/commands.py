@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli import screen
+from cli import mail, screen
 from cli.aws import AwsError, FunctionError, Functions, LambdaFunctions
 from cli.times import parse
 from nightshift.deployment import Deployment, function_name
@@ -49,6 +49,8 @@ class OneLineErrors(TyperGroup):
 application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
 )
+
+application.add_typer(mail.application, name="mail")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON and nothing else.")]
 Declared = Annotated[bool, typer.Option("--declared", help="Ask no deployment: show what this folder's code declares.")]

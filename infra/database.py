@@ -67,15 +67,15 @@ class NewCluster(Construct):
     the migration reads it, to make that user.
     """
 
-    def __init__(self, scope: Construct, identity: str, database: NewDatabase, *, keys: bool) -> None:
-        """`keys`: whether anything in this network asks KMS."""
+    def __init__(self, scope: Construct, identity: str, database: NewDatabase, *, keys: bool, mails: bool) -> None:
+        """`keys`: whether anything in this network asks KMS. `mails`: whether SES."""
         super().__init__(scope, identity)
         isolated = ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
         vpc = ec2.Vpc(self, "Vpc", max_azs=2, nat_gateways=0, subnet_configuration=[isolated])
         acknowledge(vpc, "VPC7", "no route leads in or out of this network, so there is no foreign traffic to log")
         subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         functions = ec2.SecurityGroup(self, "Functions", vpc=vpc, description="Nightshift functions")
-        self._endpoints(vpc, subnets, functions, keys)
+        self._endpoints(vpc, subnets, functions, keys, mails)
         self.cluster = rds.DatabaseCluster(
             self,
             "Cluster",
@@ -109,7 +109,9 @@ class NewCluster(Construct):
             placement,
         )
 
-    def _endpoints(self, vpc: ec2.Vpc, subnets: ec2.SubnetSelection, functions: ec2.SecurityGroup, keys: bool) -> None:
+    def _endpoints(
+        self, vpc: ec2.Vpc, subnets: ec2.SubnetSelection, functions: ec2.SecurityGroup, keys: bool, mails: bool
+    ) -> None:
         """The AWS APIs that functions call from inside. Logs, metrics and destinations do not pass through the VPC."""
         group = ec2.SecurityGroup(self, "Endpoints", vpc=vpc, allow_all_outbound=False, description="AWS APIs")
         group.connections.allow_from(functions, ec2.Port.HTTPS, "Nightshift functions")
@@ -118,6 +120,8 @@ class NewCluster(Construct):
             ("Lambda", services.LAMBDA_),  # the supervisor invokes
             ("Sqs", services.SQS),  # the supervisor reports final failures
             ("SecretsManager", services.SECRETS_MANAGER),  # the migration reads the owner's password
+            ("Sns", services.SNS),  # the dispatcher tells operators
+            *((("Ses", services.EMAIL),) if mails else ()),  # and sends mails
             *((("Kms", services.KMS),) if keys else ()),  # the migration and jobs that open sealed columns
         ):
             vpc.add_interface_endpoint(name, service=service, subnets=subnets, security_groups=[group], open=False)

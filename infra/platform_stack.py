@@ -23,6 +23,7 @@ from infra.packages import Packages
 from infra.settings import NewDatabase, Settings
 from nightshift.data_keys import KMS_KEY_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
+from nightshift.outlets import PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE
 from nightshift.registry import Registration
 
 MIGRATION_TIMEOUT = Duration.minutes(14)
@@ -65,12 +66,15 @@ class PlatformStack(Stack):
         self.keys = self._keys() if any("keys" in registration.job.needs for registration in jobs) else None
         owner = None
         if isinstance(settings.database, NewDatabase):
-            cluster = NewCluster(self, "Database", settings.database, keys=self.keys is not None)
+            cluster = NewCluster(
+                self, "Database", settings.database, keys=self.keys is not None, mails=settings.sender is not None
+            )
             self.database, owner = cluster.access, cluster
         else:
             self.database = existing_database(self, settings.database, settings.network)
         migration = self._migration(owner)
         self.supervisor = self._supervisor(migration)
+        self.dispatcher = self._dispatcher(migration)
         self._console()
         self._alarm_on_the_whole()
         dashboard(self, jobs, self.dead_letters, self.supervisor.function)
@@ -224,6 +228,47 @@ class PlatformStack(Stack):
         rule.node.add_dependency(migration)
         return supervisor
 
+    def _dispatcher(self, migration: triggers.Trigger) -> Function:
+        """Sends what the jobs have written into the outbox. No other function may send mails."""
+        settings = self.settings
+        operators = self.alarms.topics["ordinary"]
+        environment = {TOPIC_VARIABLE: operators.topic_arn}
+        if settings.sender is not None:
+            environment[SENDER_VARIABLE] = settings.sender
+        if settings.preferences_url is not None:
+            environment[PREFERENCES_VARIABLE] = settings.preferences_url
+        dispatcher = Function(
+            self,
+            "Dispatcher",
+            name="dispatcher",
+            handler="functions.platform.dispatcher.handler",
+            about="Sends what is due in the outbox: mails by SES, notices to operators by SNS",
+            code=self._code,
+            database=self.database,
+            timeout=Duration.seconds(50),  # done before the next minute's begins, so their paces do not add up
+            memory_mb=512,
+            log_retention_days=settings.log_retention_days,
+            environment=environment,
+        )
+        dispatcher.allow(["sns:Publish"], [operators.topic_arn])
+        if settings.sender is not None:
+            identities = f"arn:{Aws.PARTITION}:ses:{Aws.REGION}:{Aws.ACCOUNT_ID}:identity"
+            domain = settings.sender.partition("@")[2]
+            dispatcher.allow(["ses:SendEmail"], [f"{identities}/{settings.sender}", f"{identities}/{domain}"])
+            dispatcher.allow(["ses:GetAccount"], ["*"])
+            acknowledge(dispatcher.role, "IAM5[Resource::*]", "the account's quota belongs to no resource")
+        rule = events.Rule(
+            self,
+            "DispatcherRule",
+            rule_name=function_name("dispatcher"),
+            description="Starts the dispatcher",
+            schedule=events.Schedule.expression("cron(* * * * ? *)"),
+            # Not tried again: the next minute brings the next one.
+            targets=[targets.LambdaFunction(dispatcher.function, retry_attempts=0, max_event_age=Duration.minutes(1))],
+        )
+        rule.node.add_dependency(migration)
+        return dispatcher
+
     def _console(self) -> None:
         """Answers the command `nightshift` from the ledger, which operators cannot reach from outside its network."""
         Function(
@@ -296,6 +341,27 @@ class PlatformStack(Stack):
             happened="An occurrence came too late and was given up, as its job's policy has it.",
             first="run `nightshift runs` to see which, and run it by hand if it still matters.",
             read_on="a-job-did-not-run",
+        )
+        self.alarms.alarm(
+            self,
+            "dispatcher-failing",
+            severity="ordinary",
+            metric=self.dispatcher.function.metric_errors(period=minute, statistic="Sum"),
+            over=0,
+            periods=5,
+            happened="The dispatcher has failed five minutes in a row: notices wait in the outbox.",
+            first="read the log group /aws/lambda/nightshift-dispatcher.",
+            read_on="the-dispatcher-fails",
+        )
+        self.alarms.alarm(
+            self,
+            "mails-unclear",
+            severity="ordinary",
+            metric=own_metric("MailsUnknown", "Sum", minutes),
+            over=0,
+            happened="A mail may have been sent or not: its sender ended without a word. It is not sent again.",
+            first="look at the rows of nightshift.notifications whose status is unknown.",
+            read_on="a-mail-is-unclear",
         )
         self.alarms.alarm(
             self,

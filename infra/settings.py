@@ -107,6 +107,7 @@ class Settings:
     jobs: Mapping[str, JobSettings] = field(default_factory=dict)
     alarms: Alarms = Alarms()
     sender: str | None = None
+    preferences_url: str | None = None
     network: Network | None = None
     application_tables: Tables = "existing"
     deploy_with: Literal["bootstrap-roles", "cli-credentials"] = "bootstrap-roles"
@@ -153,6 +154,7 @@ def read_settings(given: Any, registry: Mapping[str, Registration]) -> Settings:
         jobs=_jobs(reader.mapping("jobs"), registry),
         alarms=_alarms(reader.mapping("alarms")),
         sender=_sender(reader),
+        preferences_url=_preferences_url(reader),
         network=_network(reader),
         deploy_with=reader.choice("deploy_with", ("bootstrap-roles", "cli-credentials")),
         architecture=reader.choice("architecture", ("arm64", "x86_64", "local")),
@@ -223,6 +225,13 @@ def _sender(reader: "_Reader") -> str | None:
     if sender is not None:
         _check_email("nightshift.sender", sender)
     return sender
+
+
+def _preferences_url(reader: "_Reader") -> str | None:
+    url = reader.text("preferences_url")
+    if url is not None and not re.fullmatch(r"https://[!-;=?-~]+", url):
+        raise SettingError(f"nightshift.preferences_url must begin with https:// and hold no spaces; got {url!r}")
+    return url
 
 
 def _network(reader: "_Reader") -> Network | None:

@@ -23,6 +23,8 @@ CHANGED = "cleanup-invitations"
 EXISTING = {
     "database": {"secret_arn": SECRET, "host": "db.example.internal", "name": "application"},
     "network": {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [SECURITY_GROUP]},
+    "sender": "nightshift@example.com",
+    "preferences_url": "https://app.example.com/settings",
     "alarms": {"critical": ["oncall@example.com"], "ordinary": ["team@example.com"]},
     "jobs": {
         CHANGED: {

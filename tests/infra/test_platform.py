@@ -106,10 +106,12 @@ def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -
 def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None:
     platform = existing.stacks()["Nightshift-Platform"]
     (trigger,) = (key for key, one in platform["Resources"].items() if one["Type"] == "Custom::Trigger")
-    (rule,) = (one for one in platform["Resources"].values() if one["Type"] == "AWS::Events::Rule")
+    rules = [one for one in platform["Resources"].values() if one["Type"] == "AWS::Events::Rule"]
     manifest = json.loads((existing.folder / "manifest.json").read_text())["artifacts"]
 
-    assert trigger in rule["DependsOn"]
+    assert len(rules) == 2
+    for rule in rules:
+        assert trigger in rule["DependsOn"]
     for name in set(existing.stacks()) - {"Nightshift-Platform"}:
         assert "Nightshift-Platform" in manifest[name]["dependencies"]
 
@@ -135,6 +137,41 @@ def test_platform_functions_know_what_was_deployed(existing: Assembly, name: str
     assert list(deployment.jobs()) == list(JOBS)
     assert not deployment.jobs()[CHANGED].enabled
     assert deployment.jobs()[CHANGED].schedule.expression == "cron(0 5 ? * MON *)"
+
+
+def test_only_the_dispatcher_may_send_and_only_from_the_sender(existing: Assembly) -> None:
+    """A job writes rows into the outbox: it has no permission to send, whatever its code does."""
+    sending = {
+        (text(policy["Roles"]), action, text(statement["Resource"]))
+        for policy in existing.resources("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in actions(statement)
+        if action.split(":")[0] in ("ses", "sns")
+    }
+    rule = existing.one("AWS::Events::Rule", Name="nightshift-dispatcher")
+    function = existing.one("AWS::Lambda::Function", FunctionName="nightshift-dispatcher")
+
+    assert {action for _, action, _ in sending} == {"ses:SendEmail", "ses:GetAccount", "sns:Publish"}
+    assert all("Dispatcher" in role for role, _, _ in sending)
+    ((_, _, identities),) = [one for one in sending if one[1] == "ses:SendEmail"]
+    assert "identity/nightshift@example.com" in identities
+    assert "*" not in identities
+    assert rule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert function["Timeout"] < 60
+    variables = function["Environment"]["Variables"]
+    assert variables["NIGHTSHIFT_SENDER"] == "nightshift@example.com"
+    assert variables["NIGHTSHIFT_PREFERENCES_URL"] == "https://app.example.com/settings"
+    assert "OrdinaryAlarms" in text(variables["NIGHTSHIFT_OPS_TOPIC"])
+
+
+def test_without_a_sender_nothing_may_send_mails(new: Assembly) -> None:
+    granted = {
+        action
+        for policy in new.resources("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in actions(statement)
+    }
+    assert not [action for action in granted if action.startswith("ses:")]
 
 
 def test_console_may_do_nothing_but_ask_the_database(existing: Assembly) -> None:
@@ -163,7 +200,7 @@ def test_new_database_is_private_encrypted_and_protected(new: Assembly) -> None:
     assert instance.get("PubliclyAccessible") is not True
     assert not new.resources("AWS::EC2::NatGateway")
     assert not new.resources("AWS::EC2::InternetGateway")
-    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3", "kms"}
+    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3", "kms", "sns"}
 
 
 def test_key_of_the_data_keys_stays_and_only_the_migration_makes_some(existing: Assembly) -> None:

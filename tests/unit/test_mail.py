@@ -1,9 +1,12 @@
 import json
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.commands import application
 from nightshift.errors import DeclarationError
 from nightshift.mail import UnsendableError, render, render_sample, samples
 from nightshift.notifications import KINDS
@@ -92,3 +95,21 @@ def test_somebody_without_a_name_is_not_greeted() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(DeclarationError, match="birthday"):
         render("birthday", title="Hi", body="", data={}, name=None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_preview_of_a_kind_is_written_in_both_forms(kind: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(application, ["mail", "preview", kind, "--to", str(tmp_path / "mails")])
+
+    assert result.exit_code == 0
+    html, text = (tmp_path / "mails" / f"{kind}.{form}" for form in ("html", "txt"))
+    assert result.output.split() == [str(html), str(text)]
+    assert (html.read_text(), text.read_text()) == (render_sample(kind).html, render_sample(kind).text)
+
+
+def test_the_preview_of_an_unknown_kind_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    result = CliRunner().invoke(application, ["mail", "preview", "birthday", "--to", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "weekly_review" in result.output
+    assert list(tmp_path.iterdir()) == []
