@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -265,6 +266,52 @@ def test_a_crash_after_the_upload_leads_to_the_same_object(
 
     assert archives(session) == {"audit/2024/11/part-1.jsonl.gz": 2}
     assert len(lines(files, "audit/2024/11/part-1.jsonl.gz")) == 2
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen once, between a part's last byte and the marking of its rows."""
+    store, once = _archive.store, [happens]
+
+    def and_then(*args: Any) -> _archive.Contents:
+        contents = store(*args)
+        if once:
+            once.pop()()
+        return contents
+
+    monkeypatch.setattr(audit_log_cleanup, "store", and_then)
+
+
+def test_a_row_that_turns_up_while_a_part_is_written_goes_to_the_next(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(session, row("2024-11-20"))
+    meanwhile(monkeypatch, lambda: add(session, row("2024-11-19", action="late")))
+
+    invoke_job(job, at=NOW)
+
+    assert archives(session) == {"audit/2024/11/part-1.jsonl.gz": 1, "audit/2024/11/part-2.jsonl.gz": 1}
+    assert [line["action"] for line in lines(files, "audit/2024/11/part-2.jsonl.gz")] == ["late"]
+
+
+def test_a_row_that_changes_while_its_part_is_written_is_archived_as_it_is_now(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(session, row("2024-11-20", metadata_={"note": "of Ann"}))
+
+    def erase() -> None:
+        session.execute(text("select set_config('nightshift.run_id', 'test', true)"))
+        session.execute(text("""update audit_logs set metadata = '{"note": "erased"}'"""))
+        session.commit()
+
+    meanwhile(monkeypatch, erase)
+
+    with pytest.raises(RunFailedError, match="40001"):
+        invoke_job(job, at=NOW)
+    assert marked(session) == 0
+    session.rollback()
+
+    assert invoke_job(job, at=NOW)["counters"]["archived"] == 1
+    assert [line["metadata"] for line in lines(files, "audit/2024/11/part-1.jsonl.gz")] == [{"note": "erased"}]
 
 
 def test_months_are_those_of_utc(invoke_job: Invoke, session: Session, files: FileStore) -> None:

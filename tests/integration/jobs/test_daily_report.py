@@ -1,6 +1,7 @@
 import json
 import re
 import uuid
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -8,12 +9,15 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from functions.administration._figures import FIGURES
+from functions.administration._figures import FIGURES, Data
+from functions.administration._reports import WriteReport
 from functions.administration.daily_report import job
+from nightshift import Run
 from nightshift.errors import RunFailedError
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.mail import render
 from nightshift.models import Alert, ApiKey, AuditLog, Notification, RegisteredJob, Report, RunRecord, User, UserSession
+from nightshift.steps.rollup import Period
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.people import person, utc
@@ -376,6 +380,22 @@ def test_the_notice_becomes_a_mail(invoke_job: Invoke, session: Session, files: 
 
     assert "1,234" in mail.text
     assert "reports/daily/2026-03-01.html" in mail.html
+
+
+def test_all_figures_are_of_one_moment(invoke_job: Invoke, session: Session, files: FileStore) -> None:
+    """What is committed between two statements of a report is in none of its figures."""
+    person(session, "ann")
+    (step,) = job.steps
+    assert isinstance(step, WriteReport)
+
+    def disturbed(reading: Session, run: Run, day: Period) -> Data:
+        reading.execute(select(func.count()).select_from(User))
+        event(session, "2026-03-01 12:00")
+        return step.figures(reading, run, day)
+
+    invoke_job(replace(job, steps=(replace(step, figures=disturbed),)), at=AT)
+
+    assert report(session)["activity"]["total"] == 0
 
 
 def test_no_audit_row_is_written(invoke_job: Invoke, session: Session, files: FileStore) -> None:
