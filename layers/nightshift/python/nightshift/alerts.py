@@ -1,10 +1,11 @@
 """Alerts: one open row for each thing that is wrong, told apart by its fingerprint, however often it is seen."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -14,7 +15,8 @@ Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 
 Sighting = Literal["new", "risen", "known"]
-"""First seen; seen again and worse than before; seen again. The first two are worth telling somebody."""
+"""First seen; seen again and worse than before; seen again. The first two are worth telling somebody: the alert's
+`notified_at` is then empty, and the next notice of alerts (nightshift.alert_notices) takes it up."""
 
 
 def sight(
@@ -49,7 +51,7 @@ def sight(
     alert = session.execute(open_alert.execution_options(populate_existing=True)).scalar_one()
     risen = SEVERITIES.index(severity) > SEVERITIES.index(alert.severity)
     if risen:
-        alert.severity = severity
+        alert.severity, alert.notified_at = severity, None
     alert.details = dict(details)
     alert.occurrences += occurrences
     alert.last_seen_at = max(alert.last_seen_at, at)
@@ -66,3 +68,77 @@ def resolve(
         which.append(Alert.fingerprint == f"{rule}:{subject}")
     resolved = update(Alert).where(*which).values(status="resolved", resolved_at=at).returning(Alert.id)
     return len(session.execute(resolved).all())
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a rule's events came to: alerts that are new, and alerts that were open and have been seen again."""
+
+    new: int
+    updated: int
+
+
+def note_events(session: Session, *, rule: str, events: str, details: str, values: Mapping[str, Any]) -> Noted:
+    """Note all events that hit a rule, in the caller's transaction, in one statement.
+
+    events: a SELECT of `raw` (text, whom it is about), `personal` (whether that is an address, which is then replaced
+        by its pseudonym), `at`, `rank` (the severity, as a position in SEVERITIES), `peak` (how many came together)
+        and `note` (text or null).
+    details: an SQL expression of JSON over `subject`, `peak` and `note`.
+    values: the parameters of both.
+
+    An event counts once, however often it is looked at: only those after the last one of the latest alert of the same
+    fingerprint do, whether that is open or has been resolved.
+    """
+    severities = ", ".join(f"'{severity}'" for severity in SEVERITIES)
+    statement = f"""
+        with event as materialized ({events}),
+        concerned as (
+            select raw, case when personal then nightshift.pseudonym(raw) else raw end as subject
+            from (select distinct raw, personal from event) as given
+        ),
+        known as (
+            select concerned.raw, concerned.subject, max(alert.last_seen_at) as last_seen_at,
+                max(array_position(array[{severities}], alert.severity))
+                    filter (where alert.status <> 'resolved') as rank
+            from concerned
+            left join nightshift.alerts alert on alert.fingerprint = cast(:rule as text) || ':' || concerned.subject
+            group by concerned.raw, concerned.subject
+        ),
+        hit as (
+            select known.subject, known.rank as known_rank, count(*) as occurrences, min(event.at) as first_seen_at,
+                max(event.at) as last_seen_at, max(event.rank) + 1 as rank,
+                max(event.peak) as peak, max(event.note) as note
+            from event join known on known.raw = event.raw
+            where known.last_seen_at is null or event.at > known.last_seen_at
+            group by known.subject, known.rank
+        ),
+        noted as (
+            insert into nightshift.alerts as alert
+                (rule, fingerprint, severity, details, first_seen_at, last_seen_at, occurrences)
+            select cast(:rule as text), cast(:rule as text) || ':' || subject, (array[{severities}])[rank], {details},
+                first_seen_at, last_seen_at, occurrences
+            from hit
+            on conflict (fingerprint) where status <> 'resolved' do update set
+                severity = case when {_RISEN} then excluded.severity else alert.severity end,
+                notified_at = case when {_RISEN} then null else alert.notified_at end,
+                details = excluded.details,
+                last_seen_at = excluded.last_seen_at,
+                occurrences = alert.occurrences + excluded.occurrences
+        )
+        select count(*) filter (where known_rank is null), count(known_rank) from hit
+    """  # noqa: S608 - made of constants of this module and of the rules' own
+    new, updated = session.execute(text(statement), {"rule": rule, **values}).one()
+    return Noted(new, updated)
+
+
+_RISEN = " < ".join(
+    f"array_position(array['low', 'medium', 'high', 'critical'], {table}.severity)" for table in ("alert", "excluded")
+)
+
+
+def resolve_quiet(session: Session, *, rules: Collection[str], quiet_since: dt.datetime, at: dt.datetime) -> int:
+    """Resolve, in the caller's transaction, the open alerts of these rules without an event since an instant."""
+    quiet = (Alert.rule.in_(rules), Alert.status != "resolved", Alert.last_seen_at < quiet_since)
+    resolved = update(Alert).where(*quiet).values(status="resolved", resolved_at=at).returning(Alert.id)
+    return len(session.execute(resolved.execution_options(synchronize_session=False)).all())

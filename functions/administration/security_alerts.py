@@ -1,0 +1,141 @@
+"""Look for signs of attack and of misuse: note each as an alert, lock accounts under attack, tell administrators once.
+
+Failed sign-ins by address and account, a sign-in after them, one user at many addresses or in another country, roles of
+administrators granted, failed second factors, very busy API keys, deletions, suspicious sessions, failed critical jobs.
+A run looks from 30 minutes before the last good run's end on, at most 24 hours back, and counts an event once. What is
+new or has become worse is told; 24 hours after its last event an alert is resolved. Addresses appear as pseudonyms.
+Failed sign-ins from the networks in `nightshift.trusted_networks` are not counted by address.
+"""
+
+import datetime as dt
+from collections import Counter
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from functions.administration._security_rules import FAILED_MFA, RULES, bursts
+from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
+from nightshift.alert_notices import tell
+from nightshift.alerts import note_events, resolve_quiet
+from nightshift.execution import Execution
+from nightshift.models import RunRecord
+from nightshift.registry import registry
+
+WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
+
+# Of the super administrators who can act at all, one at least is left unlocked.
+LOCK = text(
+    f"""
+    with attacked as (
+        select distinct raw::uuid as id from ({bursts(FAILED_MFA, at_least=10)}) as burst where at >= :settled
+    ),
+    able as (
+        select id, role, id in (select id from attacked) as attacked from users
+        where is_active and deleted_at is null and anonymized_at is null
+            and (locked_until is null or locked_until <= :until)
+            and (role = 'super_admin' or id in (select id from attacked))
+    ),
+    ranked as (
+        select *, row_number() over (partition by role order by attacked, id) as place from able
+    ),
+    locked as (
+        update users set locked_until = :locked_until, locked_reason = 'failed second factors'
+        from ranked
+        where users.id = ranked.id and ranked.attacked and (ranked.role <> 'super_admin' or ranked.place > 1)
+        returning users.id
+    ),
+    noted as (
+        insert into audit_logs (occurred_at, actor_type, action, category, severity, resource_type, resource_id)
+        select :until, 'system', 'auth.lockout', 'security', 'high', 'user', id::text from locked
+    )
+    select count(*) from locked
+    """  # noqa: S608 - made of constants
+)
+
+FOLLOW_COUNTRIES = text(
+    """
+    update users set last_known_country = latest.country
+    from (
+        select distinct on (user_id) user_id, country from sessions
+        where created_at >= :settled and created_at < :until and country is not null
+        order by user_id, created_at desc, id desc
+    ) as latest
+    where users.id = latest.user_id and users.last_known_country is distinct from latest.country
+    """
+)
+
+
+def settled_until(session: Session, run: Run) -> dt.datetime | None:
+    """The end of the last good run before this one."""
+    same = (RunRecord.job == run.job, RunRecord.mode == "apply", RunRecord.state == "succeeded")
+    return session.scalar(select(func.max(RunRecord.scheduled_for)).where(*same, RunRecord.scheduled_for < run.now))
+
+
+def failed_critical_jobs(session: Session, since: dt.datetime, until: dt.datetime) -> list[str]:
+    failed = (RunRecord.state == "failed", RunRecord.finished_at >= since, RunRecord.finished_at < until)
+    jobs = session.scalars(select(RunRecord.job).where(*failed).distinct()).all()
+    # The registry imports every job: only when there is a question that it can answer.
+    return [name for name in jobs if name in registry() and registry()[name].job.critical]
+
+
+def look(session: Session, run: Run) -> Counter[str]:
+    """Everything a run does, in the caller's transaction."""
+    earliest, settled = run.ago(LONGEST_LOOK_BACK), settled_until(session, run)
+    since = run.ago(WINDOW) if settled is None else max(earliest, settled - WINDOW)
+    period = {"since": since, "settled": max(since, settled or since), "until": run.now}
+    values = period | {"critical_jobs": failed_critical_jobs(session, since, run.now)}
+    found: Counter[str] = Counter()
+    for rule in RULES:
+        noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
+        found.update(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
+    locked = session.execute(LOCK, period | {"locked_until": run.now + LOCKED_FOR}).scalar_one()
+    session.execute(FOLLOW_COUNTRIES, period)
+    wordings = {rule.name: rule.wording for rule in RULES}
+    widely = [rule.name for rule in RULES if rule.to_super_admins]
+    notified = tell(session, run, wordings, to_super_admins=widely, others=True)
+    resolve_quiet(session, rules=list(wordings), quiet_since=run.ago(QUIET), at=run.now)
+    found.update(accounts_locked=locked, notified=notified)
+    return found
+
+
+def plan(session: Session, run: Run) -> list[StepPlan]:
+    """What a run would do, found by doing it and taking it back: the alerts it makes decide what it tells."""
+    with session.begin_nested() as attempt:
+        found = look(session, run)
+        attempt.rollback()
+    alerts = found["alerts_new"] + found["alerts_updated"]
+    return [
+        StepPlan("look", "nightshift.alerts", "note", alerts),
+        StepPlan("look", "users", "lock", found["accounts_locked"]),
+        StepPlan("look", "nightshift.notifications", "notify security_alert", found["notified"]),
+    ]
+
+
+def apply(execution: Execution) -> None:
+    if execution.position is not None:
+        return
+    with execution.batch() as batch:
+        batch.count(**look(batch.session, execution.run))
+        batch.position = {"done": True}
+
+
+CHANGES = ("alerts_new", "alerts_updated", "accounts_locked", "notified")
+
+job = Job(
+    name="security-alerts",
+    kind="check",
+    schedule="cron(0/15 * * * ? *)",
+    critical=True,
+    audited=False,
+    steps=(
+        Function(
+            name="look",
+            apply=apply,
+            plan=plan,
+            counters=("rules_hit", *CHANGES),
+            changes=CHANGES,
+            tables=("nightshift.alerts", "nightshift.notifications", "users", "audit_logs"),
+        ),
+    ),
+)
+handler = lambda_handler(job)
