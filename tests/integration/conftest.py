@@ -18,6 +18,7 @@ from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
 from nightshift.database import DATABASE_VARIABLE
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.runtime import invoke
+from nightshift.snapshots import INSTANCE_VARIABLE, Snapshots
 
 
 class Context:
@@ -113,3 +114,13 @@ def keys(aws: None, monkeypatch: pytest.MonkeyPatch, session: Session) -> KeySer
     add_data_key(session, service)
     session.commit()
     return service
+
+
+@pytest.fixture
+def snapshots(aws: None, monkeypatch: pytest.MonkeyPatch) -> Snapshots:
+    """The RDS instance that a job finds in its environment: one of moto's, which takes snapshots at once."""
+    monkeypatch.setenv(INSTANCE_VARIABLE, "main")
+    boto3.client("rds").create_db_instance(
+        DBInstanceIdentifier="main", DBInstanceClass="db.t4g.small", Engine="postgres"
+    )
+    return Snapshots("main")

@@ -14,6 +14,8 @@ FILES_VARIABLE = "NIGHTSHIFT_FILES_BUCKET"
 """Environment variable with the bucket's name, given to functions whose job declares that it needs files."""
 
 CHUNK_BYTES = 256 * 1024
+PART_BYTES = 16 * 2**20
+"""Of a multipart upload, which has at most 10,000 parts."""
 
 
 def manifest_key(key: str) -> str:
@@ -51,11 +53,12 @@ class FileStore:
         return boto3.client("s3", config=config)
 
     @contextmanager
-    def _asking(self, operation: str) -> Iterator[None]:
+    def asking(self, operation: str) -> Iterator["S3Client"]:
+        """The client, for one call; what goes wrong with it is raised as FileStoreError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            yield
+            yield self._client
         except ClientError as error:
             raise FileStoreError(f"S3 answered {operation} with {error.response['Error']['Code']}") from error
         except BotoCoreError as error:
@@ -64,7 +67,7 @@ class FileStore:
     def exists(self, key: str) -> bool:
         from botocore.exceptions import ClientError
 
-        with self._asking("HeadObject"):
+        with self.asking("HeadObject"):
             try:
                 self._client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
@@ -79,18 +82,18 @@ class FileStore:
         `after` is a key: the listing begins behind it.
         """
         pages = self._client.get_paginator("list_objects_v2")
-        with self._asking("ListObjectsV2"):
+        with self.asking("ListObjectsV2"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after):
                 if found := page.get("Contents"):
                     yield [StoredObject(one["Key"], one["LastModified"]) for one in found]
 
     def read(self, key: str) -> bytes:
-        with self._asking("GetObject"):
+        with self.asking("GetObject"):
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def write(self, key: str, content: bytes, *, content_type: str, **metadata: Any) -> None:
         """Create or replace an object. S3 answers only when it is stored."""
-        with self._asking("PutObject"):
+        with self.asking("PutObject"):
             self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
             )
@@ -98,17 +101,87 @@ class FileStore:
     def upload(self, key: str, content: IO[bytes], *, content_type: str, **metadata: Any) -> None:
         """Create or replace an object from an open file, without holding it in memory. At most 5 GB."""
         content.seek(0)
-        with self._asking("PutObject"):
+        with self.asking("PutObject"):
             self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
             )
 
+    @contextmanager
+    def writing(self, key: str, *, content_type: str) -> Iterator["Writing"]:
+        """Create or replace an object piece by piece, in bounded memory, up to 160 GB.
+
+        It exists when the block has ended without an exception; otherwise nothing is kept.
+        """
+        writing = Writing(self, key, content_type)
+        try:
+            yield writing
+            writing.complete()
+        except BaseException:
+            writing.abort()
+            raise
+
     def chunks(self, key: str) -> Iterator[bytes]:
         """An object's bytes, a piece at a time."""
-        with self._asking("GetObject"):
+        with self.asking("GetObject"):
             yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK_BYTES)
 
     def delete(self, key: str) -> None:
         """Delete an object; one that does not exist is fine."""
-        with self._asking("DeleteObject"):
+        with self.asking("DeleteObject"):
             self._client.delete_object(Bucket=self.bucket, Key=key)
+
+
+class Writing:
+    """An object that is being written: in one call if it is small, else as a multipart upload."""
+
+    def __init__(self, store: FileStore, key: str, content_type: str) -> None:
+        self._store = store
+        self._bucket, self._key = store.bucket, key
+        self._content_type = content_type
+        self._buffer = bytearray()
+        self._upload: str | None = None
+        self._parts: list[Any] = []
+
+    def write(self, content: bytes) -> int:
+        self._buffer += content
+        while len(self._buffer) >= PART_BYTES:
+            self._send(bytes(self._buffer[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing to do: parts have a least size. What wraps files calls this."""
+
+    def complete(self) -> None:
+        content = bytes(self._buffer)
+        if self._upload is None:
+            self._store.write(self._key, content, content_type=self._content_type)
+            return
+        if content:
+            self._send(content)
+        with self._store.asking("CompleteMultipartUpload") as client:
+            client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+            )
+        self._upload = None
+
+    def abort(self) -> None:
+        """S3 keeps, and charges for, the parts of an upload that nobody ends."""
+        if self._upload is not None:
+            with self._store.asking("AbortMultipartUpload") as client:
+                client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)
+            self._upload = None
+
+    def _send(self, content: bytes) -> None:
+        if self._upload is None:
+            with self._store.asking("CreateMultipartUpload") as client:
+                begun = client.create_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                )
+            self._upload = begun["UploadId"]
+        number = len(self._parts) + 1
+        with self._store.asking("UploadPart") as client:
+            sent = client.upload_part(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=content
+            )
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})

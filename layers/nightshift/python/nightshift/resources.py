@@ -8,8 +8,9 @@ from typing import Literal
 from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService
 from nightshift.errors import SettingError
 from nightshift.files import FILES_VARIABLE, FileStore
+from nightshift.snapshots import CLUSTER_VARIABLE, INSTANCE_VARIABLE, Snapshots
 
-Need = Literal["files", "keys"]
+Need = Literal["files", "keys", "snapshots"]
 """What a job may declare that it needs. The deployment grants exactly that, and no more."""
 
 
@@ -36,6 +37,14 @@ class Resources:
             SettingError: the function was deployed without one, because its job does not declare `needs={"keys"}`.
         """
         return KeyService(self._required(KMS_KEY_VARIABLE))
+
+    @cached_property
+    def snapshots(self) -> Snapshots | None:
+        """The snapshots of the database, where it is one of RDS."""
+        if cluster := self._environment.get(CLUSTER_VARIABLE):
+            return Snapshots(cluster, cluster=True)
+        instance = self._environment.get(INSTANCE_VARIABLE)
+        return Snapshots(instance) if instance else None
 
     def _required(self, variable: str) -> str:
         value = self._environment.get(variable)
