@@ -7,7 +7,7 @@ so that two dispatchers never take the same.
 
 What becomes of the channels: `email` goes to SES, `ops` to SNS. `in_app` rows are `sent` as soon as they are due, which
 is what the application shows, with `read_at` its own to write. `push` rows stay `pending`: the application, which has
-the keys of the push services, claims and marks them like this.
+the keys of the push services, claims and marks them the same way.
 """
 
 import datetime as dt

@@ -6,7 +6,7 @@ How a job tells somebody something, in increasing order of freedom:
 2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
 
        found = message(User.id, key=…, title=…, body=…, data=…).where(User.role.in_(ADMIN_ROLES))
-       written = write(batch.session, batch_run, "security_alert", found, [Via("email")])
+       written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
        batch.count(notified=written.by_channel["email"])
 
 3. **`tell_operators(session, …)`** for the operators' channel, which no user owns.
