@@ -10,10 +10,11 @@ Failed sign-ins from the networks in `nightshift.trusted_networks` are not count
 import datetime as dt
 from collections import Counter
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from functions.administration._security_rules import FAILED_MFA, RULES, bursts
+from functions.administration._accounts import follow_countries, lock_attacked_accounts
+from functions.administration._security_rules import RULES
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
 from nightshift.alert_notices import tell
 from nightshift.alerts import note_events, resolve_quiet
@@ -22,47 +23,6 @@ from nightshift.models import RunRecord
 from nightshift.registry import registry
 
 WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
-
-# Of the super administrators who can act at all, one at least is left unlocked.
-LOCK = text(
-    f"""
-    with attacked as (
-        select distinct raw::uuid as id from ({bursts(FAILED_MFA, at_least=10)}) as burst where at >= :settled
-    ),
-    able as (
-        select id, role, id in (select id from attacked) as attacked from users
-        where is_active and deleted_at is null and anonymized_at is null
-            and (locked_until is null or locked_until <= :until)
-            and (role = 'super_admin' or id in (select id from attacked))
-    ),
-    ranked as (
-        select *, row_number() over (partition by role order by attacked, id) as place from able
-    ),
-    locked as (
-        update users set locked_until = :locked_until, locked_reason = 'failed second factors'
-        from ranked
-        where users.id = ranked.id and ranked.attacked and (ranked.role <> 'super_admin' or ranked.place > 1)
-        returning users.id
-    ),
-    noted as (
-        insert into audit_logs (occurred_at, actor_type, action, category, severity, resource_type, resource_id)
-        select :until, 'system', 'auth.lockout', 'security', 'high', 'user', id::text from locked
-    )
-    select count(*) from locked
-    """  # noqa: S608 - made of constants
-)
-
-FOLLOW_COUNTRIES = text(
-    """
-    update users set last_known_country = latest.country
-    from (
-        select distinct on (user_id) user_id, country from sessions
-        where created_at >= :settled and created_at < :until and country is not null
-        order by user_id, created_at desc, id desc
-    ) as latest
-    where users.id = latest.user_id and users.last_known_country is distinct from latest.country
-    """
-)
 
 
 def settled_until(session: Session, run: Run) -> dt.datetime | None:
@@ -88,8 +48,8 @@ def look(session: Session, run: Run) -> Counter[str]:
     for rule in RULES:
         noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
         found.update(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
-    locked = session.execute(LOCK, period | {"locked_until": run.now + LOCKED_FOR}).scalar_one()
-    session.execute(FOLLOW_COUNTRIES, period)
+    locked = lock_attacked_accounts(session, period, locked_until=run.now + LOCKED_FOR)
+    follow_countries(session, period)
     wordings = {rule.name: rule.wording for rule in RULES}
     widely = [rule.name for rule in RULES if rule.to_super_admins]
     notified = tell(session, run, wordings, to_super_admins=widely, others=True)
