@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from local import certificate
 from local.certificate import ServerCertificate
 from local.node import search_path
 from local.process import child_process
+from local.scratch import scratch_folder
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
@@ -55,11 +55,7 @@ class LocalAws:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as resources:
-            scratch = Path(
-                resources.enter_context(
-                    tempfile.TemporaryDirectory(prefix="aws-", dir=self.directory, ignore_cleanup_errors=True)
-                )
-            )
+            scratch = resources.enter_context(scratch_folder(self.directory))
             presented = certificate.issue(scratch, self.authority)
             trusted = ssl.create_default_context(cafile=self.authority)
             log = resources.enter_context(self.log.open("w"))
