@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from functions.administration._figures import Data
 from nightshift import Run
+from nightshift.periods import Period
 from nightshift.rounding import percent
-from nightshift.steps.rollup import Period
 
 QUERIES: Mapping[str, TextClause] = {
     "users": text("""

@@ -20,9 +20,9 @@ from functions.identity import (
 from nightshift import Delete, Job, Run, Update
 from nightshift.models import RunRecord
 from nightshift.notifications import ADMIN_ROLES
+from nightshift.periods import Period
 from nightshift.rounding import percent
 from nightshift.steps.base import iso
-from nightshift.steps.rollup import Period
 
 DAY = dt.timedelta(days=1)
 IDLE = 90 * DAY

@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.administration._figures import FIGURES, Data
 from nightshift.mail import templates
-from nightshift.steps.rollup import Period
+from nightshift.periods import Period
 
 ABBREVIATIONS = {"api": "API", "mfa": "MFA", "id": "ID", "n": "number"}
 NOTHING = "–"

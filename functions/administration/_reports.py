@@ -17,8 +17,9 @@ from nightshift.files import FileStore
 from nightshift.models import Report, User
 from nightshift.notifications import ADMIN_ROLES, Via, message, pending, write
 from nightshift.parameters import Parameter
+from nightshift.periods import Period
 from nightshift.steps.base import fingerprint_of, iso
-from nightshift.steps.rollup import WRITTEN, Period
+from nightshift.steps.rollup import WRITTEN
 
 Kind = Literal["daily", "weekly", "monthly"]
 Figures = Callable[[Session, Run, Period], Data]

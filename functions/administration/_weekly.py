@@ -12,8 +12,8 @@ from functions.administration import _daily
 from functions.administration._figures import FIGURES, Data
 from nightshift import Run
 from nightshift.models import Report
+from nightshift.periods import Period
 from nightshift.rounding import one_decimal, percent
-from nightshift.steps.rollup import Period
 
 DAY, WEEK = dt.timedelta(days=1), dt.timedelta(weeks=1)
 

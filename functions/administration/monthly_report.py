@@ -5,8 +5,8 @@ Each rule is a check with the numbers it was judged by; the score is the share t
 
 from functions.administration import _monthly
 from functions.administration._reports import WriteReport
-from functions.productivity._periods import last_month
 from nightshift import Job, lambda_handler
+from nightshift.periods import last_month
 
 job = Job(
     name="monthly-report",

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, cast, dis
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.models import Goal, TimerSession, User, UserActivityDay
-from nightshift.steps.rollup import Period
+from nightshift.periods import Period
 
 Instant = InstrumentedAttribute[dt.datetime] | InstrumentedAttribute[dt.datetime | None]
 

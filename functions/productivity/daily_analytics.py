@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from functions.productivity._counting import active_users, completed, goals, length, within
-from functions.productivity._periods import last_day
 from nightshift import Job, Run, lambda_handler
 from nightshift.models import MetricRollup, TimerSession
+from nightshift.periods import Period, last_day
 from nightshift.rounding import TENTH, percent
-from nightshift.steps.rollup import Figures, Finding, Period, RollUp
+from nightshift.steps.rollup import Figures, Finding, RollUp
 
 TREND, SIGNIFICANT = 20, 50  # percent
 

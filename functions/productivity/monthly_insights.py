@@ -9,11 +9,11 @@ from sqlalchemy import case, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from functions.productivity._counting import active_users, completed, goals, last_seen, live, new_users, within
-from functions.productivity._periods import last_month
 from nightshift import Job, Run, days, lambda_handler
 from nightshift.models import FeatureEvent, TimerSession, User
+from nightshift.periods import Period, last_month
 from nightshift.rounding import percent, ratio
-from nightshift.steps.rollup import Figures, Period, RollUp
+from nightshift.steps.rollup import Figures, RollUp
 
 CHURNED, AT_RISK = days(30), days(14)
 POWER_SESSIONS = 20

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Numeric, cast, func, select
 from sqlalchemy.orm import Session
 
-from functions.productivity._periods import last_day, last_hour
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler
 from nightshift.alerts import Severity, resolve, sight
 from nightshift.execution import Execution
 from nightshift.histogram import requests_between
 from nightshift.models import Alert, MetricRollup
+from nightshift.periods import Period, last_day, last_hour
 from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import Figures, Period, RollUp
+from nightshift.steps.rollup import Figures, RollUp
 
 ERRORS, SLOW = "hourly_error_rate", "hourly_mean_duration"
 RULES: dict[str, Severity] = {ERRORS: "high", SLOW: "medium"}

@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from functions.productivity._counting import timers_by_hour
 from nightshift import Job, Run, hours, lambda_handler
 from nightshift.models import MetricRollup
+from nightshift.periods import Period
 from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import Figures, Finding, Period, RollUp
+from nightshift.steps.rollup import Figures, Finding, RollUp
 
 SCOPE = "behavior_6h"
 SMALLEST_SAMPLE = 10

@@ -18,11 +18,11 @@ from functions.productivity._counting import (
     new_users,
     timers_by_hour,
 )
-from functions.productivity._periods import last_week
 from nightshift import Job, Run, days, lambda_handler
 from nightshift.models import User
+from nightshift.periods import Period, last_week
 from nightshift.rounding import percent
-from nightshift.steps.rollup import Figures, Period, RollUp
+from nightshift.steps.rollup import Figures, RollUp
 
 RETENTION_DAYS = (1, 7, 30)
 

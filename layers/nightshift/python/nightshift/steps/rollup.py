@@ -13,19 +13,12 @@ from sqlalchemy.orm import Session
 from nightshift.execution import Execution
 from nightshift.models.operations import MetricFinding, MetricRollup
 from nightshift.parameters import Parameter
+from nightshift.periods import Period
 from nightshift.run import Run
 from nightshift.steps.base import StepPlan, fingerprint_of, iso
 
 WRITTEN = "written"
 """The counter of rows, of figures and findings, that the run wrote because they were new or differed."""
-
-
-@dataclass(frozen=True)
-class Period:
-    """From `start` on and before `end`, both in UTC."""
-
-    start: dt.datetime
-    end: dt.datetime
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,19 @@
 """The last full hour, day, week and month before a run, in UTC."""
 
 import datetime as dt
+from dataclasses import dataclass
 
 from dateutil.relativedelta import SU, relativedelta
 
-from nightshift import Run
-from nightshift.steps.rollup import Period
+from nightshift.run import Run
+
+
+@dataclass(frozen=True)
+class Period:
+    """From `start` on and before `end`, both in UTC."""
+
+    start: dt.datetime
+    end: dt.datetime
 
 
 def last_hour(run: Run) -> Period:
