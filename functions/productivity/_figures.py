@@ -1,4 +1,6 @@
-"""The figures of this pack in `nightshift.metric_rollups.data`, by scope and key, each with its unit.
+"""The figures in `nightshift.metric_rollups.data`, by scope and key, each with its unit.
+
+All are this pack's but `perf_10m`: that is written by performance-monitor and read by performance-metrics.
 
 Averages and percentages have one decimal, rounded half up, unless the meaning says floor. A percentage goes from 0 to
 100; one that may pass 100 says so. Days, hours and weekdays are those of UTC, and weekday 0 is Sunday. "Sessions" are
@@ -29,6 +31,33 @@ _REQUESTS = {
     "connections_max": Figure("connections", "most connections in a sample; null when not measured"),
     "memory_percent_max": Figure("percent", "most memory in use in a sample; null when not measured"),
     "cpu_percent_max": Figure("percent", "most processor time in use in a sample; null when not measured"),
+}
+
+_SAMPLE = {
+    "n": Figure("requests", "requests of all routes"),
+    "errors": Figure("requests", "those that failed"),
+    "error_rate": Figure("percent", "errors of n; null without requests"),
+    "min_ms": Figure("milliseconds", "the shortest, as the upper bound of its bucket; null without requests"),
+    "mean_ms": Figure("milliseconds", "mean duration, weighted by requests; null without requests"),
+    "median_ms": Figure("milliseconds", "median, as the upper bound of its bucket; null without requests"),
+    "p95_ms": Figure("milliseconds", "95th percentile, likewise"),
+    "p99_ms": Figure("milliseconds", "99th percentile, likewise"),
+    "max_ms": Figure("milliseconds", "the longest, likewise; 10,000 stands for anything longer"),
+    "requests_per_minute": Figure("requests per minute", "throughput; null without requests"),
+    "connections_active": Figure("connections", "at work when measured; like all below null when not measured"),
+    "connections_idle": Figure("connections", "open without work, in a transaction or not"),
+    "connections_waiting": Figure("connections", "of the active ones, waiting for a lock"),
+    "slow_statements": Figure("statements", "of the active ones, at work for more than a second"),
+    "cache_hit_percent": Figure("percent", "blocks found in memory since the last sample; null when none were read"),
+    "commits": Figure("transactions", "committed since the last sample; null in the first one"),
+    "rollbacks": Figure("transactions", "rolled back since the last sample; null in the first one"),
+    "deadlocks": Figure("deadlocks", "since the last sample; null in the first one"),
+    "memory_percent": Figure("percent", "not to be had from PostgreSQL: null unless somebody else fills it in"),
+    "cpu_percent": Figure("percent", "likewise"),
+    "runs": Figure("runs", "runs of jobs that ended in the time"),
+    "run_seconds_mean": Figure("seconds", "how long they took; null without runs"),
+    "run_seconds_max": Figure("seconds", "how long the longest took; null without runs"),
+    "counters": Figure("counts", "what the server had counted when measured, for the next sample to subtract"),
 }
 
 FIGURES: Mapping[str, Mapping[str, Figure]] = {
@@ -80,6 +109,7 @@ FIGURES: Mapping[str, Mapping[str, Figure]] = {
         "breaks_by_hour": Figure("24 counts", "sessions with a break taken, by the hour of their creation"),
         "mean_break_hour": Figure("hour", "mean of those hours; null without breaks"),
     },
+    "perf_10m": _SAMPLE,
     "perf_1h": _REQUESTS,
     "perf_1d": _REQUESTS,
 }

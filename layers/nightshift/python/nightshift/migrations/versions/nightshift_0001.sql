@@ -43,7 +43,7 @@ create unique index runs_request_id_key on nightshift.runs (request_id) where re
 create index runs_open on nightshift.runs (job, state)
     where state in ('queued', 'running', 'interrupted', 'retrying');
 create index runs_history on nightshift.runs (job, scheduled_for desc);
-create index runs_failed on nightshift.runs (finished_at) where state = 'failed';
+create index runs_finished on nightshift.runs (finished_at);
 
 create table nightshift.attempts (
     run_id uuid not null references nightshift.runs on delete cascade,
