@@ -8,8 +8,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cli import mail, screen
+from cli import backup, mail, screen
 from cli.aws import AwsError, FunctionError, Functions, LambdaFunctions
+from cli.refusals import RefusedError
 from cli.times import parse
 from nightshift.deployment import Deployment, function_name
 from nightshift.errors import DeclarationError, EventError, SettingError
@@ -30,10 +31,6 @@ MEANING = f"""Exit codes: 0 all is well; {EXIT_FAILED} the job failed, or a job'
 refused or not reached: unknown name, bad value, no way to AWS, not ready. Errors go to standard error in one line."""
 
 
-class RefusedError(Exception):
-    """The command cannot be meant. The message is one line with the remedy."""
-
-
 class OneLineErrors(TyperGroup):
     """Ends every command that cannot be carried out with one line and exit code 2."""
 
@@ -51,6 +48,7 @@ application = typer.Typer(
 )
 
 application.add_typer(mail.application, name="mail")
+application.add_typer(backup.application, name="backup")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON and nothing else.")]
 Declared = Annotated[bool, typer.Option("--declared", help="Ask no deployment: show what this folder's code declares.")]

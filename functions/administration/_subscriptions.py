@@ -139,7 +139,7 @@ class Transition:
         return (self.counter,)
 
     def fingerprint(self, run: Run) -> str:
-        return fingerprint_of(self._statement(run, FIRST))
+        return fingerprint_of(select(self.effective_at(run)).where(self.where(run)))
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
         """What it would change of the rows as they are; what earlier steps bring comes on top."""

@@ -149,7 +149,8 @@ def test_an_ended_period_is_cancelled_or_expires_or_is_renewed(
 
 
 def test_a_period_lasts_until_its_end(invoke_job: Invoke, session: Session) -> None:
-    for number, values in enumerate(({"cancel_at_period_end": True}, {"auto_renew": False}, {})):
+    endings: list[dict[str, Any]] = [{"cancel_at_period_end": True}, {"auto_renew": False}, {}]
+    for number, values in enumerate(endings):
         subscribe(session, "active", slug=number, current_period_end=NOW + MICROSECOND, **values)
 
     assert _changed(invoke_job(job, at=NOW)) == {}
