@@ -19,9 +19,10 @@ from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
 from infra.settings import Settings
 from nightshift.data_keys import KMS_KEY_VARIABLE
-from nightshift.deployment import function_name
+from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
 from nightshift.files import FILES_VARIABLE
 from nightshift.job import Job
+from nightshift.outlets import TOPIC_VARIABLE
 from nightshift.parameters import PARAMETERS_VARIABLE
 from nightshift.registry import Registration
 from nightshift.runtime import ENABLED_VARIABLE
@@ -60,6 +61,11 @@ class ScheduledJob(Construct):
             environment[FILES_VARIABLE] = around.files.bucket_name
         if "keys" in job.needs:
             environment[KMS_KEY_VARIABLE] = around.keys
+        operators = around.alarms.topics["critical"].topic_arn
+        if "operators" in job.needs:
+            environment[TOPIC_VARIABLE] = operators
+        if "deployment" in job.needs:
+            environment[DEPLOYMENT_VARIABLE] = around.settings.deployment().as_json()
         self.function = Function(
             self,
             "Job",
@@ -78,6 +84,8 @@ class ScheduledJob(Construct):
             self._allow_files(around.files)
         if "keys" in job.needs:
             self.function.allow(["kms:Decrypt"], [around.keys])
+        if "operators" in job.needs:
+            self.function.allow(["sns:Publish"], [operators])
         self.rule = events.Rule(
             self,
             "Rule",

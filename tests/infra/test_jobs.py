@@ -51,6 +51,8 @@ def test_environment_holds_what_the_job_needs_and_no_more(existing: Assembly, re
     expected = {"NIGHTSHIFT_DATABASE", "NIGHTSHIFT_PARAMETERS"}
     expected |= {"NIGHTSHIFT_FILES_BUCKET"} if "files" in job.needs else set()
     expected |= {"NIGHTSHIFT_KMS_KEY"} if "keys" in job.needs else set()
+    expected |= {"NIGHTSHIFT_OPS_TOPIC"} if "operators" in job.needs else set()
+    expected |= {"NIGHTSHIFT_DEPLOYMENT"} if "deployment" in job.needs else set()
     expected |= {"NIGHTSHIFT_ENABLED"} if job.name == CHANGED else set()
     assert set(environment) == expected
     assert json.loads(environment["NIGHTSHIFT_DATABASE"])["host"] == "db.example.internal"
@@ -106,6 +108,7 @@ def test_role_allows_nothing_too_wide(existing: Assembly, registration: Registra
     allowed = {action for statement in statements if statement["Effect"] == "Allow" for action in actions(statement)}
     files = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"} if "files" in job.needs else set()
     keys = {"kms:Decrypt"} if "keys" in job.needs else set()
+    keys |= {"sns:Publish"} if "operators" in job.needs else set()
     assert {action for action in allowed if not action.startswith("ec2:")} == files | keys | {
         "logs:CreateLogStream",
         "logs:PutLogEvents",

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 from nightshift import Job
 from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
 from nightshift.database import DATABASE_VARIABLE
+from nightshift.deployment import DEPLOYMENT_VARIABLE
 from nightshift.files import FILES_VARIABLE, FileStore
+from nightshift.outlets import TOPIC_VARIABLE
 from nightshift.runtime import invoke
 from nightshift.snapshots import INSTANCE_VARIABLE, Snapshots
 
@@ -124,3 +126,21 @@ def snapshots(aws: None, monkeypatch: pytest.MonkeyPatch) -> Snapshots:
         DBInstanceIdentifier="main", DBInstanceClass="db.t4g.small", Engine="postgres"
     )
     return Snapshots("main")
+
+
+@pytest.fixture
+def operators(aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The ARN of the topic that a job finds in its environment. What is published to it lands in the queue `pages`."""
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="nightshift-critical")["TopicArn"]
+    queue = sqs.create_queue(QueueName="pages")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+    monkeypatch.setenv(TOPIC_VARIABLE, topic)
+    return topic
+
+
+@pytest.fixture
+def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is deployed as declared."""
+    monkeypatch.delenv(DEPLOYMENT_VARIABLE, raising=False)

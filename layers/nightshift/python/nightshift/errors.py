@@ -35,3 +35,7 @@ class ErrorBudgetExceededError(PermanentError):
 
 class RunFailedError(RuntimeError):
     """An attempt failed. Raised to Lambda in place of the cause, whose own text may hold a row's content."""
+
+
+class UnclaimedError(RunFailedError):
+    """The attempt did not even begin: the database cannot be reached, or the ledger is locked."""

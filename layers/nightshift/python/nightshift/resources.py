@@ -10,8 +10,12 @@ from nightshift.errors import SettingError
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.snapshots import CLUSTER_VARIABLE, INSTANCE_VARIABLE, Snapshots
 
-Need = Literal["files", "keys", "snapshots"]
-"""What a job may declare that it needs. The deployment grants exactly that, and no more."""
+Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
+"""What a job may declare that it needs. The deployment grants exactly that, and no more.
+
+files: the file store. keys: the data keys. snapshots: those of the database. operators: the topic that pages, past the
+outbox. deployment: to know which jobs were deployed, and with which schedules.
+"""
 
 
 class Resources:

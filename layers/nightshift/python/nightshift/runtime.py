@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session
 from nightshift import ledger, telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.engine import carry_out
-from nightshift.errors import EventError, Fenced, Interrupted, PermanentError, RunFailedError, SettingError
+from nightshift.errors import (
+    EventError,
+    Fenced,
+    Interrupted,
+    PermanentError,
+    RunFailedError,
+    SettingError,
+    UnclaimedError,
+)
 from nightshift.events import read_event
 from nightshift.execution import Deadline, Execution, describe
 from nightshift.job import Job
@@ -91,7 +99,7 @@ def _claimed(
     """A session, and what the ledger says to the request.
 
     Raises:
-        RunFailedError: the database cannot be reached, or the ledger is locked.
+        UnclaimedError: the database cannot be reached, or the ledger is locked.
         EventError: the request names a run that does not exist.
     """
     with ExitStack() as stack:
@@ -101,7 +109,7 @@ def _claimed(
             granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=deadline.remaining)
         except (DBAPIError, OSError) as cause:
             telemetry.error("run.unclaimed", cause, reason=describe(cause))
-            raise RunFailedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
+            raise UnclaimedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
         yield session, granted
 
 

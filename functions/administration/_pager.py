@@ -1,0 +1,47 @@
+"""Telling the operators when the database, and the outbox with it, cannot be reached."""
+
+import datetime as dt
+import os
+
+from nightshift import telemetry
+from nightshift.files import FILES_VARIABLE, FileStore, FileStoreError
+from nightshift.outlets import TOPIC_VARIABLE, NotSent, Outlets, Refused, Unclear
+
+PAGED_KEY = "health-check/paged"
+AGAIN_AFTER = dt.timedelta(minutes=5)
+TITLE = "The database does not answer"
+BODY = (
+    "Nightshift's health check cannot reach the database. No job can run until it answers; what is missed meanwhile is "
+    "caught up afterwards.\n\nFirst: look at the database's own state and at its connections."
+)
+
+
+def database_unreachable() -> None:
+    """Log it as a metric, and page, unless that was done within the last five minutes: Lambda tries a check again."""
+    telemetry.error("health.database_unreachable")
+    telemetry.measure(DatabaseUnreachable=1)
+    telemetry.flush()
+    files = FileStore(os.environ[FILES_VARIABLE])
+    if _paged_lately(files):
+        return
+    from nightshift.mail import Mail  # brings the template engine, which a check that works does not need
+
+    try:
+        Outlets(operators_topic=os.environ[TOPIC_VARIABLE]).publish(Mail(TITLE, html="", text=BODY))
+    except (NotSent, Refused, Unclear) as error:
+        telemetry.error("health.not_paged", reason=f"{type(error).__name__}: {error}")
+        return
+    try:
+        files.write(PAGED_KEY, b"", content_type="text/plain")
+    except FileStoreError as error:
+        telemetry.error("health.page_not_noted", reason=str(error))
+
+
+def _paged_lately(files: FileStore) -> bool:
+    """Without an answer from the file store: no. Paged twice is better than never."""
+    now = dt.datetime.now(dt.UTC)  # no run has begun whose time could be asked
+    try:
+        pages = [found for page in files.pages(PAGED_KEY) for found in page]
+    except FileStoreError:
+        return False
+    return any(now - found.modified_at < AGAIN_AFTER for found in pages)
