@@ -12,6 +12,7 @@ from constructs import Construct
 
 from infra.nag import acknowledge
 from infra.settings import ExistingDatabase, Network, NewDatabase
+from nightshift.snapshots import CLUSTER_VARIABLE, INSTANCE_VARIABLE, PREFIX
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,35 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class RdsDatabase:
+    """What RDS calls the database, for the snapshots that a job asks it for."""
+
+    identifier: str
+    cluster: bool
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {CLUSTER_VARIABLE if self.cluster else INSTANCE_VARIABLE: self.identifier}
+
+    @property
+    def actions(self) -> list[str]:
+        """To take, follow and delete snapshots, and to restore none of them."""
+        kind = "DBClusterSnapshot" if self.cluster else "DBSnapshot"
+        return [f"rds:Create{kind}", f"rds:Delete{kind}", f"rds:Describe{kind}s", "rds:AddTagsToResource"]
+
+    @property
+    def resources(self) -> list[str]:
+        """This database, and snapshots that bear Nightshift's name."""
+        database = f"{'cluster' if self.cluster else 'db'}:{self.identifier}"
+        return [f"arn:{Aws.PARTITION}:rds:{Aws.REGION}:{Aws.ACCOUNT_ID}:{each}" for each in (database, self.snapshots)]
+
+    @property
+    def snapshots(self) -> str:
+        """The end of the snapshots' ARNs."""
+        return f"{'cluster-snapshot' if self.cluster else 'snapshot'}:{PREFIX}*"
+
+
+@dataclass(frozen=True)
 class DatabaseAccess:
     """What a function needs to connect: the setting, the grant and the network."""
 
@@ -32,18 +62,22 @@ class DatabaseAccess:
     grant: iam.PolicyStatement | None
     """None for a server that asks for no proof, such as the local one behind its socket."""
     placement: Placement | None
+    rds: RdsDatabase | None = None
+    """None where it is not known to be one of RDS: then nobody takes snapshots of it."""
 
 
 def existing_database(scope: Construct, database: ExistingDatabase, network: Network | None) -> DatabaseAccess:
     """Access to a database that is there already."""
     connection = database.connection
     placement = _existing_network(scope, network) if network is not None else None
+    known = database.rds_cluster or database.rds_instance
+    rds_database = RdsDatabase(known, cluster=database.rds_cluster is not None) if known else None
     if "secret_arn" in connection:
-        return DatabaseAccess(connection, _read_secret(connection["secret_arn"]), placement)
+        return DatabaseAccess(connection, _read_secret(connection["secret_arn"]), placement, rds_database)
     if database.resource_id is not None and database.user is not None:
         grant = _connect_as(connection["iam_region"], database.resource_id, database.user)
-        return DatabaseAccess(connection, grant, placement)
-    return DatabaseAccess(connection, None, placement)
+        return DatabaseAccess(connection, grant, placement, rds_database)
+    return DatabaseAccess(connection, None, placement, rds_database)
 
 
 def _existing_network(scope: Construct, network: Network) -> Placement:
@@ -67,15 +101,24 @@ class NewCluster(Construct):
     the migration reads it, to make that user.
     """
 
-    def __init__(self, scope: Construct, identity: str, database: NewDatabase, *, keys: bool, mails: bool) -> None:
-        """`keys`: whether anything in this network asks KMS. `mails`: whether SES."""
+    def __init__(
+        self,
+        scope: Construct,
+        identity: str,
+        database: NewDatabase,
+        *,
+        keys: bool,
+        mails: bool,
+        snapshots: bool,
+    ) -> None:
+        """Whether anything in this network asks KMS (`keys`), SES (`mails`), RDS (`snapshots`)."""
         super().__init__(scope, identity)
         isolated = ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
         vpc = ec2.Vpc(self, "Vpc", max_azs=2, nat_gateways=0, subnet_configuration=[isolated])
         acknowledge(vpc, "VPC7", "no route leads in or out of this network, so there is no foreign traffic to log")
         subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         functions = ec2.SecurityGroup(self, "Functions", vpc=vpc, description="Nightshift functions")
-        self._endpoints(vpc, subnets, functions, keys, mails)
+        self._endpoints(vpc, subnets, functions, keys=keys, mails=mails, snapshots=snapshots)
         self.cluster = rds.DatabaseCluster(
             self,
             "Cluster",
@@ -107,10 +150,18 @@ class NewCluster(Construct):
             {"host": host, "name": name, "user": database.user, "iam_region": Aws.REGION},
             _connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.user),
             placement,
+            RdsDatabase(self.cluster.cluster_identifier, cluster=True),
         )
 
     def _endpoints(
-        self, vpc: ec2.Vpc, subnets: ec2.SubnetSelection, functions: ec2.SecurityGroup, keys: bool, mails: bool
+        self,
+        vpc: ec2.Vpc,
+        subnets: ec2.SubnetSelection,
+        functions: ec2.SecurityGroup,
+        *,
+        keys: bool,
+        mails: bool,
+        snapshots: bool,
     ) -> None:
         """The AWS APIs that functions call from inside. Logs, metrics and destinations do not pass through the VPC."""
         group = ec2.SecurityGroup(self, "Endpoints", vpc=vpc, allow_all_outbound=False, description="AWS APIs")
@@ -122,6 +173,7 @@ class NewCluster(Construct):
             ("SecretsManager", services.SECRETS_MANAGER),  # the migration reads the owner's password
             ("Sns", services.SNS),  # the dispatcher tells operators
             *((("Ses", services.EMAIL),) if mails else ()),  # and sends mails
+            *((("Rds", services.RDS),) if snapshots else ()),  # a job asks for snapshots
             *((("Kms", services.KMS),) if keys else ()),  # the migration and jobs that open sealed columns
         ):
             vpc.add_interface_endpoint(name, service=service, subnets=subnets, security_groups=[group], open=False)

@@ -67,7 +67,12 @@ class PlatformStack(Stack):
         owner = None
         if isinstance(settings.database, NewDatabase):
             cluster = NewCluster(
-                self, "Database", settings.database, keys=self.keys is not None, mails=settings.sender is not None
+                self,
+                "Database",
+                settings.database,
+                keys=self.keys is not None,
+                mails=settings.sender is not None,
+                snapshots=any("snapshots" in registration.job.needs for registration in jobs),
             )
             self.database, owner = cluster.access, cluster
         else:

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from infra.alarms import AlarmTopics
 from infra.code import Code
-from infra.database import DatabaseAccess
+from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
@@ -61,6 +61,9 @@ class ScheduledJob(Construct):
             environment[FILES_VARIABLE] = around.files.bucket_name
         if "keys" in job.needs:
             environment[KMS_KEY_VARIABLE] = around.keys
+        rds = around.database.rds if "snapshots" in job.needs else None
+        if rds is not None:
+            environment |= rds.environment
         operators = around.alarms.topics["critical"].topic_arn
         if "operators" in job.needs:
             environment[TOPIC_VARIABLE] = operators
@@ -84,6 +87,8 @@ class ScheduledJob(Construct):
             self._allow_files(around.files)
         if "keys" in job.needs:
             self.function.allow(["kms:Decrypt"], [around.keys])
+        if rds is not None:
+            self._allow_snapshots(rds)
         if "operators" in job.needs:
             self.function.allow(["sns:Publish"], [operators])
         self.rule = events.Rule(
@@ -134,8 +139,18 @@ class ScheduledJob(Construct):
                 read_on="a-job-failed",
             )
 
+    def _allow_snapshots(self, rds: RdsDatabase) -> None:
+        self.function.allow(rds.actions, rds.resources)
+        acknowledge(
+            self.function.role,
+            f"IAM5[Resource::arn:<AWS::Partition>:rds:<AWS::Region>:<AWS::AccountId>:{rds.snapshots}]",
+            "the job declares that it needs snapshots: those of this database that bear Nightshift's name",
+        )
+
     def _allow_files(self, files: s3.IBucket) -> None:
-        self.function.allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [files.arn_for_objects("*")])
+        self.function.allow(
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"], [files.arn_for_objects("*")]
+        )
         self.function.allow(["s3:ListBucket"], [files.bucket_arn])  # so that an absent object answers 404 and not 403
         acknowledge(
             self.function.role,

@@ -48,6 +48,7 @@ Choice = TypeVar("Choice", bound=str)
 Value = TypeVar("Value")
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_RDS_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _RESOURCE_ID = re.compile(r"(cluster|db|prx)-[A-Za-z0-9]+")
 
 
@@ -87,6 +88,9 @@ class ExistingDatabase:
     user: str | None = None
     resource_id: str | None = None
     """Of the cluster, instance or proxy (`cluster-…`, `db-…`, `prx-…`), when functions prove who they are by IAM."""
+    rds_instance: str | None = None
+    rds_cluster: str | None = None
+    """What RDS calls it, if snapshots are to be taken: the instance's identifier, or the Aurora cluster's."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +271,13 @@ def _database(reader: "_Reader") -> NewDatabase | ExistingDatabase:
             given.text(key)
     given.optional("port", int, "a number")
     resource_id = connection.pop("resource_id", None)
+    instance, cluster = connection.pop("rds_instance", None), connection.pop("rds_cluster", None)
+    if instance and cluster:
+        raise SettingError("nightshift.database: of an Aurora cluster give rds_cluster alone, without rds_instance")
+    if (known := instance or cluster) and not _RDS_IDENTIFIER.fullmatch(known):
+        raise SettingError(
+            f"nightshift.database: an identifier of RDS has letters, digits and hyphens and is no ARN; got {known!r}"
+        )
     try:
         database = DatabaseSettings.from_mapping(connection)
     except SettingError as error:
@@ -292,7 +303,7 @@ def _database(reader: "_Reader") -> NewDatabase | ExistingDatabase:
         raise SettingError("nightshift.database.resource_id goes with iam_region: give that too, or remove it")
     if database.iam_region is not None and not user:
         raise SettingError("nightshift.database needs the user who connects with IAM tokens: give user")
-    return ExistingDatabase(connection, user, resource_id)
+    return ExistingDatabase(connection, user, resource_id, instance, cluster)
 
 
 def _new_database(reader: "_Reader") -> NewDatabase:

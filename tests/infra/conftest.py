@@ -21,7 +21,12 @@ JOBS = registry()
 CHANGED = "cleanup-invitations"
 
 EXISTING = {
-    "database": {"secret_arn": SECRET, "host": "db.example.internal", "name": "application"},
+    "database": {
+        "secret_arn": SECRET,
+        "host": "db.example.internal",
+        "name": "application",
+        "rds_cluster": "application",
+    },
     "network": {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [SECURITY_GROUP]},
     "sender": "nightshift@example.com",
     "preferences_url": "https://app.example.com/settings",

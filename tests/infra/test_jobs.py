@@ -53,6 +53,7 @@ def test_environment_holds_what_the_job_needs_and_no_more(existing: Assembly, re
     expected |= {"NIGHTSHIFT_KMS_KEY"} if "keys" in job.needs else set()
     expected |= {"NIGHTSHIFT_OPS_TOPIC"} if "operators" in job.needs else set()
     expected |= {"NIGHTSHIFT_DEPLOYMENT"} if "deployment" in job.needs else set()
+    expected |= {"NIGHTSHIFT_RDS_CLUSTER"} if "snapshots" in job.needs else set()
     expected |= {"NIGHTSHIFT_ENABLED"} if job.name == CHANGED else set()
     assert set(environment) == expected
     assert json.loads(environment["NIGHTSHIFT_DATABASE"])["host"] == "db.example.internal"
@@ -106,8 +107,14 @@ def test_role_allows_nothing_too_wide(existing: Assembly, registration: Registra
     statements = role_statements(existing, function, stack_of(registration))
 
     allowed = {action for statement in statements if statement["Effect"] == "Allow" for action in actions(statement)}
-    files = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"} if "files" in job.needs else set()
+    objects = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket"}
+    files = objects if "files" in job.needs else set()
     keys = {"kms:Decrypt"} if "keys" in job.needs else set()
+    snapshots = {f"rds:{verb}DBClusterSnapshot" for verb in ("Create", "Delete")} | {
+        "rds:DescribeDBClusterSnapshots",
+        "rds:AddTagsToResource",
+    }
+    keys |= snapshots if "snapshots" in job.needs else set()
     keys |= {"sns:Publish"} if "operators" in job.needs else set()
     assert {action for action in allowed if not action.startswith("ec2:")} == files | keys | {
         "logs:CreateLogStream",
@@ -169,3 +176,13 @@ def test_each_pack_with_jobs_has_its_stack_and_no_other(existing: Assembly) -> N
 
     assert set(existing.stacks()) == {"Nightshift-Platform"} | {f"Nightshift-{pack.capitalize()}" for pack in packs}
     assert packs <= set(PACKS)
+
+
+def test_snapshots_are_granted_of_this_database_and_by_their_name(existing: Assembly) -> None:
+    function = existing.one("AWS::Lambda::Function", FunctionName="nightshift-backup")
+
+    statements = role_statements(existing, function, stack_of(JOBS["backup"]))
+
+    (snapshots,) = (each for each in statements if any(action.startswith("rds:") for action in actions(each)))
+    ends = {resource["Fn::Join"][1][-1] for resource in snapshots["Resource"]}
+    assert ends == {":cluster:application", ":cluster-snapshot:nightshift-backup-*"}

@@ -200,7 +200,9 @@ def test_new_database_is_private_encrypted_and_protected(new: Assembly) -> None:
     assert instance.get("PubliclyAccessible") is not True
     assert not new.resources("AWS::EC2::NatGateway")
     assert not new.resources("AWS::EC2::InternetGateway")
-    assert {service.rstrip('"]}') for service in services} == {"lambda", "sqs", "secretsmanager", "s3", "kms", "sns"}
+    assert {service.rstrip('"]}') for service in services} == {
+        *("lambda", "sqs", "secretsmanager", "s3", "kms", "sns", "rds")
+    }
 
 
 def test_key_of_the_data_keys_stays_and_only_the_migration_makes_some(existing: Assembly) -> None:

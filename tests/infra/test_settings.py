@@ -42,6 +42,11 @@ BAD = {
         {"database": {"url": "postgresql://u@h/d", "resource_id": "cluster-A1"}},
         "goes with iam_region",
     ),
+    "instance and cluster": (
+        {"database": {"url": "postgresql://u@h/d", "rds_cluster": "a", "rds_instance": "b"}},
+        "give rds_cluster alone",
+    ),
+    "arn as identifier": ({"database": {"url": "postgresql://u@h/d", "rds_instance": "arn:aws:rds:db"}}, "is no ARN"),
     "password in url": ({"database": {"url": "postgresql://u:secret@h/d"}}, "Secrets Manager"),
     "password in query": ({"database": {"url": "postgresql://u@h/d?password=secret"}}, "Secrets Manager"),
     "malformed url": ({"database": {"url": "h:d"}}, "must look like"),
