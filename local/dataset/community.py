@@ -9,7 +9,7 @@ IMAGE_SHARE = 0.6
 ALONE_SHARE = 0.4  # projects whose creator has no collaborators; the others have up to four
 VOTES_PER_USER = 10.0  # a few of them drawn twice and dropped
 IDEAS_PER_USER = 0.4
-ORPHANS_PER_USER = 0.12  # uploads nothing points to
+ORPHANS_PER_USER = 0.015  # uploads nothing points to
 OLD_ORPHAN_SHARE = 0.7  # of those, older than 30 days: they go
 
 FILLS = (

@@ -38,7 +38,7 @@ PENDING_SHARE = 0.6
 PUSH_TOKENS_PER_USER = 0.8
 IDLE_PUSH_SHARE = 0.2  # last used more than 90 days ago
 CONSENTS_PER_USER = 2.0
-REQUESTS_PER_USER = 0.03  # requests for a copy or for erasure; see the list of fifteen below
+REQUESTS_PER_USER = 0.003  # requests for a copy or for erasure; see the list of fifteen below, each of which occurs
 ATTACK_MINUTES = 12  # the bursts below lie within so many minutes: inside the half hour that is looked at
 
 FIRST_REQUESTER = 60
@@ -342,7 +342,7 @@ FILLS = (
                 when turn = 12 then asked + interval '2 hours' end,
             case turn when 14 then 5 when 1 then mod(k, 2) else 0 end,
             case turn when 13 then 'legal hold' when 14 then 'lock timeout' end
-        from generate_series(1, per_user(:ratio)) as k
+        from generate_series(1, greatest(15, per_user(:ratio))) as k
             cross join lateral (select mod(k, 15) as turn) as turns
             cross join lateral (select ago(case when turn <= 5 then 30.2 + 3 * draw('asked', k)
                 when turn in (6, 7) then 29 * draw('asked', k) when turn = 11 then 5 * draw('asked', k)

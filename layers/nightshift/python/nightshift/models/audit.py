@@ -39,6 +39,7 @@ class AuditLog(Base):
         Index("audit_todo_arch", "occurred_at", postgresql_where=text("archive_id is null")),
         Index("audit_archive", "archive_id", postgresql_where=text("archive_id is not null")),
         Index("audit_api_key", "api_key_id", postgresql_where=text("api_key_id is not null")),
+        Index("audit_session", "session_id", postgresql_where=text("session_id is not null")),
     )
 
     id: Mapped[UuidKey]

@@ -60,6 +60,7 @@ class Idea(Base):
     """An idea that is not a project yet."""
 
     __tablename__ = "ideas"
+    __table_args__ = (Index("ideas_creator", "creator_id"),)
 
     id: Mapped[UuidKey]
     creator_id: Mapped[OwnerId]
@@ -78,6 +79,9 @@ class Invitation(Base):
         Index("invitations_pending", "kind", "created_at", postgresql_where=text("status = 'pending'")),
         Index("invitations_pending_exp", "expires_at", postgresql_where=text("status = 'pending'")),
         Index("invitations_closed", "kind", "created_at", postgresql_where=text("status <> 'pending'")),
+        Index("invitations_email", text("lower(email)")),
+        Index("invitations_project", "project_id", postgresql_where=text("project_id is not null")),
+        Index("invitations_by", "invited_by", postgresql_where=text("invited_by is not null")),
     )
 
     id: Mapped[UuidKey]
@@ -100,6 +104,7 @@ class Upload(Base):
     __tablename__ = "uploads"
     __table_args__ = (
         Index("uploads_created", "created_at"),
+        Index("uploads_uploader", "uploader_id", postgresql_where=text("uploader_id is not null")),
         Index("uploads_deleting", "deleting_at", "id", postgresql_where=text("deleting_at is not null")),
     )
 

@@ -176,6 +176,8 @@ class LoginAttempt(Base):
     __table_args__ = (
         Index("login_attempts_at", "attempted_at"),
         Index("login_attempts_ip", "ip", "attempted_at", postgresql_where=text("not success")),
+        Index("login_attempts_user", "user_id", postgresql_where=text("user_id is not null")),
+        Index("login_attempts_email", text("lower(email)")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -196,6 +198,8 @@ class ApiKey(Base):
     __table_args__ = (
         Index("api_keys_exp", "expires_at", postgresql_where=text("is_active")),
         Index("api_keys_rev", "revoked_at", postgresql_where=text("not is_active")),
+        Index("api_keys_user", "user_id"),
+        Index("api_keys_org", "org_id"),
     )
 
     id: Mapped[UuidKey]
@@ -230,7 +234,10 @@ class PushToken(Base):
     """A device that takes push messages."""
 
     __tablename__ = "push_tokens"
-    __table_args__ = (Index("push_tokens_idle", text("coalesce(last_used_at, created_at)")),)
+    __table_args__ = (
+        Index("push_tokens_idle", text("coalesce(last_used_at, created_at)")),
+        Index("push_tokens_user", "user_id"),
+    )
 
     id: Mapped[UuidKey]
     user_id: Mapped[OwnerId]
@@ -244,6 +251,7 @@ class ConsentRecord(Base):
     """What a user agreed to, or took back."""
 
     __tablename__ = "consent_records"
+    __table_args__ = (Index("consent_records_user", "user_id"),)
 
     id: Mapped[UuidKey]
     user_id: Mapped[OwnerId]

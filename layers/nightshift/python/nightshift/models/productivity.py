@@ -47,6 +47,7 @@ class TimerSession(Base):
         Index("ts_user_created", "user_id", "created_at"),
         Index("ts_created", "created_at"),
         Index("ts_running", "started_at", postgresql_where=text("status = 'running'")),
+        Index("ts_goal", "goal_id", postgresql_where=text("goal_id is not null")),
     )
 
     id: Mapped[UuidKey]
@@ -66,7 +67,10 @@ class FeatureEvent(Base):
     """One use of a feature."""
 
     __tablename__ = "feature_events"
-    __table_args__ = (Index("fe_at", "occurred_at", "feature"),)
+    __table_args__ = (
+        Index("fe_at", "occurred_at", "feature"),
+        Index("fe_user", "user_id", postgresql_where=text("user_id is not null")),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     user_id: Mapped[FormerUserId | None]

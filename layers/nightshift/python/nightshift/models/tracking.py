@@ -73,6 +73,7 @@ class PaymentRecord(Base):
         one_of("status", "recorded", "verified"),
         CheckConstraint("exchange_rate > 0", name="exchange_rate"),
         Index("pr_snapshot", "snapshot_id"),
+        Index("pr_user", "user_id"),
     )
 
     id: Mapped[UuidKey]
@@ -98,7 +99,11 @@ class CachedMetric(Base):
     """A computed figure that may be computed again."""
 
     __tablename__ = "analytics_cache"
-    __table_args__ = (Index("ac_exp", "expires_at"), Index("ac_calc", "calculated_at"))
+    __table_args__ = (
+        Index("ac_exp", "expires_at"),
+        Index("ac_calc", "calculated_at"),
+        Index("ac_user", "user_id"),
+    )
 
     id: Mapped[UuidKey]
     user_id: Mapped[OwnerId]
@@ -119,6 +124,7 @@ class AnnualSummary(Base):
     __table_args__ = (
         CheckConstraint("completion_bp between 0 and 10000", name="completion_bp"),
         one_of("payment_status", "not_due", "unpaid", "partial", "paid", "overpaid", "unknown"),
+        Index("annual_summaries_user", "user_id"),
     )
 
     id: Mapped[UuidKey]

@@ -306,6 +306,7 @@ create index audit_todo_anon on audit_logs (occurred_at) where anonymized_at is 
 create index audit_todo_arch on audit_logs (occurred_at) where archive_id is null;
 create index audit_archive on audit_logs (archive_id) where archive_id is not null;
 create index audit_api_key on audit_logs (api_key_id) where api_key_id is not null;
+create index audit_session on audit_logs (session_id) where session_id is not null;
 
 
 -- Yearly wealth snapshots, payments on them, and what is derived from both.
@@ -609,3 +610,22 @@ end
 $$;
 create trigger audit_logs_append_only before update or delete or truncate on audit_logs
     for each statement execute function guard_audit_logs();
+
+-- Whoever erases a person asks each table for what is theirs, and a deleted row asks who refers to it. Without these,
+-- every such question reads a whole table.
+create index login_attempts_user on login_attempts (user_id) where user_id is not null;
+create index login_attempts_email on login_attempts (lower(email));
+create index api_keys_user on api_keys (user_id);
+create index api_keys_org on api_keys (org_id);
+create index push_tokens_user on push_tokens (user_id);
+create index consent_records_user on consent_records (user_id);
+create index ideas_creator on ideas (creator_id);
+create index invitations_email on invitations (lower(email));
+create index invitations_project on invitations (project_id) where project_id is not null;
+create index invitations_by on invitations (invited_by) where invited_by is not null;
+create index uploads_uploader on uploads (uploader_id) where uploader_id is not null;
+create index pr_user on payment_records (user_id);
+create index ac_user on analytics_cache (user_id);
+create index annual_summaries_user on annual_summaries (user_id);
+create index fe_user on feature_events (user_id) where user_id is not null;
+create index ts_goal on timer_sessions (goal_id) where goal_id is not null;
