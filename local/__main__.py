@@ -11,13 +11,15 @@ import typer
 from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
-from local.demo import fail_on_purpose, invoke_all, load_data, results_table
-from local.deploy import DeploymentError
+from local.collect import collect
+from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, results_table
+from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
 from local.terminal import deployment_display
 
 NARROWEST_TABLE = 150
+OUTPUT = PROJECT / "demo-output"
 
 application = typer.Typer(help="Nightshift on one machine.", add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -45,7 +47,10 @@ def demo() -> None:
         console.print(f"Loaded {rows:,} rows")
         invocations = invoke_all(running.aws, console)
         console.print(results_table(invocations))
-        error = fail_on_purpose(running, invocations[0].job)
+        with console.status("Sending the mails, and failing once on purpose"):
+            sent = dispatch(running.aws)
+            error = fail_on_purpose(running, invocations[0].job)
+            collected = collect(running, OUTPUT)
         well = sum(invocation.as_it_should for invocation in invocations)
         console.print(f"{well} of {len(invocations)} jobs did what they should.")
         if error:
@@ -54,6 +59,10 @@ def demo() -> None:
             )
         else:
             console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
+        console.print(f"The dispatcher: {', '.join(f'{fate} {count:,}' for fate, count in sent.items())}.")
+        console.print(
+            f"To read: {collected.mails} mails in {OUTPUT.name}/mails, {collected.files} files in {OUTPUT.name}/files."
+        )
         console.print(f"Took {time.monotonic() - started:.0f} s from start to end.")
         if error is None or well < len(invocations):
             raise typer.Exit(1)

@@ -7,21 +7,30 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, select
+from sqlalchemy.orm import Session
 
 from local import dataset
 from local.aws import LocalAws
+from local.collect import UPLOADS
+from local.dataset.tracking import Encrypt
 from local.machine import DATABASE, Machine
+from nightshift.data_keys import DataKeys, KeyService
 from nightshift.deployment import function_name
+from nightshift.models import Upload, file_references
 from nightshift.registry import registry
+from nightshift.sealed import Sealer
 
 if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 FAILURE_SECONDS = 60.0
@@ -45,18 +54,65 @@ class Invocation:
         return self.outcome in ("succeeded", "skipped", "planned")
 
 
-def load_data(running: Machine, console: Console) -> int:
-    """Fill the database with 20,000 users and what belongs to them. Returns the number of rows."""
+@dataclass(frozen=True)
+class LocalKeyService(KeyService):
+    """The key of the local AWS, whose address is in nobody's environment here."""
+
+    aws: LocalAws
+
+    @cached_property
+    def _client(self) -> "KMSClient":
+        client: KMSClient = self.aws.client("kms")
+        return client
+
+
+def load_data(running: Machine, console: Console, *, users: int = 20_000) -> int:
+    """Fill the database with users and what belongs to them, amounts sealed, and the store with their files.
+
+    Returns the number of rows.
+    """
     engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Making 20,000 users and what belongs to them", total=len(dataset.TABLES))
+    with _progress(console) as progress:
+        task = progress.add_task(f"Making {users:,} users and what belongs to them", total=len(dataset.TABLES))
 
         def filled(table: str, rows: int) -> None:
             progress.advance(task)
 
-        rows = dataset.load(engine, now=dt.datetime.now(dt.UTC), progress=filled)
+        rows = dataset.load(
+            engine, now=dt.datetime.now(dt.UTC), users=users, encrypt=_seal(running, engine), progress=filled
+        )
+        _upload_orphans(running, engine, progress)
     return sum(rows.values())
+
+
+def _seal(running: Machine, engine: Engine) -> Encrypt | None:
+    """What seals amounts with the deployment's own data key; None when no deployed job needs one."""
+    kms_key = running.outputs["Nightshift-Platform"].get("KmsKeyArn")
+    if kms_key is None:
+        return None
+    with Session(engine) as session:
+        return Sealer(DataKeys.stored(session, LocalKeyService(kms_key, running.aws))).seal
+
+
+def _upload_orphans(running: Machine, engine: Engine, progress: Progress) -> None:
+    """Store a file for every upload that nothing refers to: the old ones of them are for cleanup-orphaned-files."""
+    store: S3Client = running.aws.client("s3")
+    references = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key)
+    orphans = select(Upload.storage_key).where(~references.exists())
+    with engine.connect() as connection:
+        names = connection.scalars(orphans).all()
+
+    def put(name: str) -> None:
+        store.put_object(Bucket=running.files_bucket, Key=f"{UPLOADS}{name}", Body=name.encode())
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in progress.track(pool.map(put, names), total=len(names), description="Storing their files"):
+            pass
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
@@ -72,9 +128,16 @@ def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
         answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
         return Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
+
+
+def dispatch(aws: LocalAws) -> Mapping[str, Any]:
+    """Have the dispatcher send what the jobs have written into the outbox. Returns how many of each fate."""
+    functions: LambdaClient = aws.client("lambda")
+    answer = functions.invoke(FunctionName=function_name("dispatcher"), Payload=b"{}")
+    counts: dict[str, Any] = json.loads(answer["Payload"].read())
+    return counts
 
 
 def fail_on_purpose(running: Machine, job: str) -> str | None:

@@ -38,6 +38,11 @@ class Machine:
         """The environment variables with which the AWS CLI, boto3 and the command `nightshift` find this machine."""
         return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(_database(self.postgres))}
 
+    @property
+    def files_bucket(self) -> str:
+        """The name of the bucket that is the file store."""
+        return self.outputs["Nightshift-Platform"]["FilesBucketArn"].rpartition(":")[2]
+
     def write_variables(self) -> Path:
         """Write the variables as a shell script, for `source` in another terminal, and return its path."""
         script = self.deployment.directory.parent / "environment"

@@ -13,8 +13,7 @@ from rich.console import Console
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
-from local import dataset
-from local.demo import Invocation, invoke_all
+from local.demo import Invocation, invoke_all, load_data
 from local.machine import DATABASE, Machine
 from local.machine import machine as started_machine
 from nightshift.deployment import function_name
@@ -37,8 +36,7 @@ Found = TypeVar("Found")
 def deployed() -> Iterator[Machine]:
     """PostgreSQL with a small data set and AWS with IAM enforced, every stack deployed, retries after moments."""
     with started_machine("e2e", settings={"jobs": _quiet_jobs()}, retry_base_seconds=0.1) as running:
-        engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
-        dataset.load(engine, now=dt.datetime.now(dt.UTC), users=USERS)
+        load_data(running, Console(quiet=True), users=USERS)
         yield running
         started = psutil.Process().children(recursive=True)
     _, alive = psutil.wait_procs(started, timeout=5)
