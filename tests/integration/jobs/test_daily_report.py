@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from functions.administration._figures import FIGURES, Data
 from functions.administration._reports import WriteReport
 from functions.administration.daily_report import job
-from nightshift.periods import Period
 from nightshift import Run
 from nightshift.errors import RunFailedError
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.mail import render
 from nightshift.models import Alert, ApiKey, AuditLog, Notification, RegisteredJob, Report, RunRecord, User, UserSession
+from nightshift.periods import Period
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.people import person, utc

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from functions.administration._figures import FIGURES
 from functions.administration._monthly import figures
 from functions.administration.monthly_report import job
-from nightshift.periods import Period
 from nightshift import Run
 from nightshift.files import FileStore
 from nightshift.models import (
@@ -30,6 +29,7 @@ from nightshift.models import (
     RunRecord,
     User,
 )
+from nightshift.periods import Period
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.conftest import DAY, MICROSECOND
