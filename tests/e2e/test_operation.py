@@ -2,16 +2,18 @@
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from local.collect import collect
 from local.deploy import PROJECT
 from local.machine import Machine
 from nightshift.registry import registry
-from tests.e2e.conftest import TICKING, Lambda
+from tests.e2e.conftest import TICKING, Lambda, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +54,22 @@ def test_the_database_is_migrated_by_the_deployment_and_migrating_again_changes_
     known = session.scalars(text("select name from nightshift.jobs")).all()
     assert set(registry()) <= set(known)
     assert functions.call("migrate", {}) == {"applied": [], "jobs": len(registry())}
+
+
+def test_the_dispatcher_sends_the_mails_of_the_outbox(
+    machine: Machine, functions: Lambda, session: Session, tmp_path: Path
+) -> None:
+    functions.call("dispatcher", {})
+
+    def sent() -> bool:
+        session.rollback()
+        found = "select exists (select from nightshift.notifications where channel = 'email' and status = 'sent')"
+        return bool(session.scalar(text(found)))
+
+    eventually(sent, seconds=60)
+    assert collect(machine, tmp_path / "output").mails > 0
+    (first, *_) = sorted((tmp_path / "output" / "mails").glob("*.txt"))
+    assert first.read_text().startswith("To: ")
 
 
 def test_jobs_lists_every_deployed_job_with_its_deployed_schedule(nightshift: Command) -> None:
