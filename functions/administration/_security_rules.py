@@ -37,7 +37,7 @@ class Rule:
 def bursts(source: str, *, at_least: int, rank: str = str(HIGH)) -> str:
     """The events of `source` (raw, personal, at) that lie in a window with so many of the same `raw`."""
     return f"""
-        with source as ({source}),
+        with source as not materialized ({source}),
         counted as (
             select raw, personal, at,
                 count(*) over (partition by raw order by at range {LESS_THAN_A_WINDOW} preceding) as n
@@ -63,17 +63,18 @@ def audited(actions: str, *, raw: str, which: str = "true", personal: str = "fal
     """  # noqa: S608 - constants of this module
 
 
-# An attempt without a user may have been for one all the same: then its address says so.
+# An attempt without a user may have been for one all the same: then its address says so. Only those are looked up.
 ATTEMPTS = """
-    select coalesce(attempt.user_id, person.id)::text as user_id, lower(attempt.email) as email,
-        attempt.attempted_at as at, attempt.success
-    from login_attempts attempt
-    left join users person on attempt.user_id is null and lower(person.email) = lower(attempt.email)
-    where attempt.attempted_at >= :since and attempt.attempted_at < :until
+    select lower(email) collate "C" as email, attempted_at as at, success,
+        coalesce(
+            user_id, (select id from users where lower(users.email) = lower(login_attempts.email))
+        )::text collate "C" as user_id
+    from login_attempts
+    where attempted_at >= :since and attempted_at < :until
 """
 
 FAILED_BY_ADDRESS = """
-    select host(ip) as raw, true as personal, attempted_at as at
+    select host(ip) collate "C" as raw, true as personal, attempted_at as at
     from login_attempts
     where not success and ip is not null and attempted_at >= :since and attempted_at < :until
         and not exists (select from nightshift.trusted_networks where ip <<= network)
@@ -85,12 +86,12 @@ FAILED_BY_ACCOUNT = f"""
 """  # noqa: S608 - constants of this module
 
 SUCCESS_AFTER_FAILURES = f"""
-    with attempt as materialized (select coalesce(user_id, email) as raw, * from ({ATTEMPTS}) as one),
+    with attempt as not materialized (select coalesce(user_id, email) as raw, * from ({ATTEMPTS}) as one),
     counted as (
         select raw, user_id is null as personal, at, success, count(*) filter (where not success)
             over (partition by raw order by at range {LESS_THAN_A_WINDOW} preceding) as failures
         from attempt
-        where raw in (select raw from attempt group by raw having count(*) filter (where not success) >= 5)
+        where raw in (select raw from attempt where not success group by raw having count(*) >= 5)
     )
     select raw, personal, at, {CRITICAL} as rank, failures as peak, cast(null as text) as note
     from counted where success and failures >= 5

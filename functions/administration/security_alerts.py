@@ -23,6 +23,7 @@ from nightshift.models import RunRecord
 from nightshift.registry import registry
 
 WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
+SORTING_MEMORY = "32MB"  # so that a day's million attempts, after an outage, are sorted in memory
 
 
 def settled_until(session: Session, run: Run) -> dt.datetime | None:
@@ -45,6 +46,7 @@ def look(session: Session, run: Run) -> Counter[str]:
     period = {"since": since, "settled": max(since, settled or since), "until": run.now}
     values = period | {"critical_jobs": failed_critical_jobs(session, since, run.now)}
     found: Counter[str] = Counter()
+    session.execute(select(func.set_config("work_mem", SORTING_MEMORY, True)))
     for rule in RULES:
         noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
         found.update(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)

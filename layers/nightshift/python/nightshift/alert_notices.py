@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from nightshift.alerts import SEVERITIES
 from nightshift.local_time import live
@@ -61,19 +61,25 @@ def tell(
         ("security_alert", _single(wordings).where(Alert.rule.not_in([*many, JOB_FAILURE]))),
         ("security_alert", _summed(run, wordings).where(Alert.rule.in_(many))),
     ):
-        mails += write(session, run, kind, found.join(User, recipient).where(untold), EMAIL).by_channel["email"]
-    somebody = exists().where(User.role.in_(ADMIN_ROLES), live)
-    told = update(Alert).where(untold, somebody).values(notified_at=run.now)
+        mails += write(session, run, kind, found.join(administrator, recipient).where(untold), EMAIL).by_channel[
+            "email"
+        ]
+    told = update(Alert).where(untold, select(administrator.c.id).exists()).values(notified_at=run.now)
     session.execute(told.execution_options(synchronize_session=False))
     return mails
 
 
+# Read once, however many alerts there are: each is compared with each of these few.
+administrator = (
+    select(User.id, User.role).where(User.role.in_(ADMIN_ROLES), live).cte("administrator").prefix_with("materialized")
+)
+
+
 def _recipient(to_super_admins: Collection[str]) -> ColumnElement[bool]:
-    admin = aliased(User)
-    alive = (admin.is_active, admin.deleted_at.is_(None), admin.anonymized_at.is_(None))
-    an_admin = exists().where(admin.role == "admin", *alive)
+    other = administrator.alias("other")
+    an_admin = exists().where(other.c.role == "admin")
     widely = or_(Alert.severity == SEVERITIES[-1], Alert.rule.in_(to_super_admins), ~an_admin)
-    return or_(User.role == "admin", and_(User.role == "super_admin", widely))
+    return or_(administrator.c.role == "admin", widely)
 
 
 def _failures() -> Any:
@@ -82,8 +88,8 @@ def _failures() -> Any:
         *("scheduled_for", _instant(RunRecord.scheduled_for), "reason", RunRecord.reason),
     )
     found = message(
-        User.id,
-        key=func.concat_ws("|", User.id, Alert.id, RunRecord.id),
+        administrator.c.id,
+        key=func.concat_ws("|", administrator.c.id, Alert.id, RunRecord.id),
         title="The job " + RunRecord.job + " has failed",
         body="A critical job failed for good; nobody will try it again on its own.",
         data=data,
@@ -100,8 +106,8 @@ def _single(wordings: Mapping[str, Wording]) -> Any:
         *("first_seen_at", _instant(Alert.first_seen_at), "last_seen_at", _instant(Alert.last_seen_at)),
     )
     title = func.concat(func.initcap(Alert.severity), ": ", _title(wordings))
-    key = func.concat_ws("|", User.id, Alert.id, Alert.severity)
-    return message(User.id, key=key, title=title, body=_body(wordings), data=data).select_from(Alert)
+    key = func.concat_ws("|", administrator.c.id, Alert.id, Alert.severity)
+    return message(administrator.c.id, key=key, title=title, body=_body(wordings), data=data).select_from(Alert)
 
 
 def _summed(run: Run, wordings: Mapping[str, Wording]) -> Any:
@@ -115,9 +121,9 @@ def _summed(run: Run, wordings: Mapping[str, Wording]) -> Any:
         *("last_seen_at", _instant(func.max(Alert.last_seen_at))),
     )
     title = func.concat(func.initcap(severity), ": ", _title(wordings), ", ", number, " at once")
-    key = func.concat_ws("|", User.id, Alert.rule, run.now.isoformat())
-    found = message(User.id, key=key, title=title, body=_body(wordings), data=data)
-    return found.select_from(Alert).group_by(User.id, Alert.rule)
+    key = func.concat_ws("|", administrator.c.id, Alert.rule, run.now.isoformat())
+    found = message(administrator.c.id, key=key, title=title, body=_body(wordings), data=data)
+    return found.select_from(Alert).group_by(administrator.c.id, Alert.rule)
 
 
 def _title(wordings: Mapping[str, Wording]) -> ColumnElement[str]:

@@ -90,34 +90,34 @@ def note_events(session: Session, *, rule: str, events: str, details: str, value
     An event counts once, however often it is looked at: only those after the last one of the latest alert of the same
     fingerprint do, whether that is open or has been resolved.
     """
+    fingerprint = "cast(:rule as text) || ':' || subject"
     severities = ", ".join(f"'{severity}'" for severity in SEVERITIES)
     statement = f"""
-        with event as materialized ({events}),
-        concerned as (
-            select raw, case when personal then nightshift.pseudonym(raw) else raw end as subject
-            from (select distinct raw, personal from event) as given
+        with concerned as materialized (
+            select case when personal then nightshift.pseudonym(raw) else raw end as subject, array_agg(at) as instants,
+                max(rank) + 1 as rank, max(peak) as peak, max(note) as note
+            from ({events}) as event
+            group by raw, personal
         ),
         known as (
-            select concerned.raw, concerned.subject, max(alert.last_seen_at) as last_seen_at,
-                max(array_position(array[{severities}], alert.severity))
-                    filter (where alert.status <> 'resolved') as rank
+            select concerned.*, (
+                select max(last_seen_at) from nightshift.alerts where fingerprint = {fingerprint}
+            ) as last_seen_at, (
+                select severity from nightshift.alerts where fingerprint = {fingerprint} and status <> 'resolved'
+            ) as severity
             from concerned
-            left join nightshift.alerts alert on alert.fingerprint = cast(:rule as text) || ':' || concerned.subject
-            group by concerned.raw, concerned.subject
         ),
         hit as (
-            select known.subject, known.rank as known_rank, count(*) as occurrences, min(event.at) as first_seen_at,
-                max(event.at) as last_seen_at, max(event.rank) + 1 as rank,
-                max(event.peak) as peak, max(event.note) as note
-            from event join known on known.raw = event.raw
-            where known.last_seen_at is null or event.at > known.last_seen_at
-            group by known.subject, known.rank
+            select known.*, news.* from known cross join lateral (
+                select count(*) as occurrences, min(at) as first_at, max(at) as last_at from unnest(instants) as at
+                where last_seen_at is null or at > last_seen_at
+            ) as news
+            where occurrences > 0
         ),
         noted as (
             insert into nightshift.alerts as alert
                 (rule, fingerprint, severity, details, first_seen_at, last_seen_at, occurrences)
-            select cast(:rule as text), cast(:rule as text) || ':' || subject, (array[{severities}])[rank], {details},
-                first_seen_at, last_seen_at, occurrences
+            select :rule, {fingerprint}, (array[{severities}])[rank], {details}, first_at, last_at, occurrences
             from hit
             on conflict (fingerprint) where status <> 'resolved' do update set
                 severity = case when {_RISEN} then excluded.severity else alert.severity end,
@@ -126,7 +126,7 @@ def note_events(session: Session, *, rule: str, events: str, details: str, value
                 last_seen_at = excluded.last_seen_at,
                 occurrences = alert.occurrences + excluded.occurrences
         )
-        select count(*) filter (where known_rank is null), count(known_rank) from hit
+        select count(*) filter (where severity is null), count(severity) from hit
     """  # noqa: S608 - made of constants of this module and of the rules' own
     new, updated = session.execute(text(statement), {"rule": rule, **values}).one()
     return Noted(new, updated)
