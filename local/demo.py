@@ -4,8 +4,9 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -105,9 +106,19 @@ def _upload_orphans(running: Machine, engine: Engine, progress: Progress) -> Non
     def put(name: str) -> None:
         store.put_object(Bucket=running.files_bucket, Key=f"{UPLOADS}{name}", Body=name.encode())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _workers() as pool:
         for _ in progress.track(pool.map(put, names), total=len(names), description="Storing their files"):
             pass
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """As many as processors. After Ctrl-C nobody waits for their calls, which end when the local AWS is stopped."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _progress(console: Console) -> Progress:
@@ -128,7 +139,7 @@ def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
         answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
         return Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
-    with _progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _progress(console) as progress, _workers() as pool:
         return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
 
 
