@@ -22,7 +22,7 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 	@$(RUN) python -m local up
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
-	@$(RUN) pytest --quiet
+	@$(RUN) pytest --quiet --numprocesses auto --dist loadgroup
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests
 

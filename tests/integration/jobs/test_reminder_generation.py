@@ -139,8 +139,13 @@ def test_a_short_month_moves_the_thirtieth_to_the_twenty_ninth(
 
 
 def test_two_anniversaries_in_one_gregorian_year(
-    invoke_job: Invoke, session: Session, new_user: NewUser, new_snapshot: NewSnapshot
+    invoke_job: Invoke,
+    session: Session,
+    new_user: NewUser,
+    new_snapshot: NewSnapshot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("nightshift.ledger.CLOCK_TOLERANCE", dt.timedelta(days=3660))  # 2030 is still to come
     new_snapshot(new_user())
 
     assert run_on(invoke_job, "2029-12-06") == {"created": 1}
