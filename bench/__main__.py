@@ -6,7 +6,7 @@ import sys
 
 import bench
 
-NOT_MEASUREMENTS = {"__main__", "paired"}
+NOT_MEASUREMENTS = {"__main__", "invocation", "paired"}
 
 
 def main() -> int:

@@ -4,17 +4,13 @@
 """
 
 import datetime as dt
-import json
 import os
-import time
-from contextlib import redirect_stdout
 from functools import partial
-from importlib import import_module
-from io import StringIO
 
 from sqlalchemy import Engine, text
 
-from bench.paired import database, line, paired, python, seconds
+from bench.invocation import in_own_process, invoked
+from bench.paired import database, line, paired, seconds
 
 SESSIONS = int(os.environ.get("BENCH_ROWS", "10_000_000"))
 DAYS = 60
@@ -131,16 +127,7 @@ PERIOD = {
 }
 END = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
-INVOKE = """
-import resource
-from functions.productivity.{name} import job
-from nightshift.runtime import invoke
-class Context:
-    aws_request_id = "bench-{name}"
-    def get_remaining_time_in_millis(self): return 900_000
-invoke(job, {{"scheduled_for": "{at}", "force": True}}, Context())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+EVENT = {"scheduled_for": NOW.isoformat(), "force": True}
 
 
 def fill(engine: Engine) -> None:
@@ -180,27 +167,6 @@ def by_hand(engine: Engine, name: str) -> float:
         return seconds(work)
 
 
-def invoked(engine: Engine, name: str) -> float:
-    """The job, invoked as Lambda would, in this process."""
-    from nightshift.runtime import invoke
-
-    job = import_module(f"functions.productivity.{name}").job
-    os.environ["NIGHTSHIFT_DATABASE"] = _settings(engine)
-
-    class Context:
-        aws_request_id = f"bench-{time.monotonic_ns()}"
-
-        def get_remaining_time_in_millis(self) -> int:
-            return 900_000
-
-    with redirect_stdout(StringIO()):
-        return seconds(lambda: invoke(job, {"scheduled_for": NOW.isoformat(), "force": True}, Context()))
-
-
-def _settings(engine: Engine) -> str:
-    return json.dumps({"url": engine.url.render_as_string(hide_password=False)})
-
-
 def main() -> None:
     """Print the figures."""
     print(f"Roll-ups over {SESSIONS:,} timer sessions of {DAYS} days (whole invocation against one statement)")
@@ -211,9 +177,13 @@ def main() -> None:
                 among = text("select count(*) from timer_sessions where created_at >= :start and created_at < :end")
                 rows = connection.scalar(among, {"start": PERIOD[name], "end": END})
             job = name.replace("_", "-")
-            ratios, mine, other = paired(partial(invoked, engine, name), partial(by_hand, engine, name), pairs=5)
+            module = f"functions.productivity.{name}"
+
+            def ours(module: str = module) -> float:
+                return invoked(engine, module, EVENT).seconds
+
+            ratios, mine, other = paired(ours, partial(by_hand, engine, name), pairs=5)
             line(f"{job}, {rows:,} sessions: time, ours / by hand", ratios)
             line("    medians, ours and by hand", f"{mine * 1000:.0f} ms, {other * 1000:.0f} ms")
-            printed = python(INVOKE.format(name=name, at=NOW.isoformat()), NIGHTSHIFT_DATABASE=_settings(engine))
-            peak = int(printed.splitlines()[-1]) / 1024
+            peak, _ = in_own_process(engine, module, EVENT)
             line("    peak memory of the process", f"{peak:.0f} MB", "aim: under 256 MB")

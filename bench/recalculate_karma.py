@@ -4,16 +4,13 @@
 """
 
 import datetime as dt
-import json
 import os
-import re
 import time
-from contextlib import redirect_stdout
-from io import StringIO
 
 from sqlalchemy import Connection, Engine, text
 
-from bench.paired import database, line, paired, python, seconds
+from bench.invocation import Invocation, in_own_process, invoked
+from bench.paired import database, line, paired, seconds
 
 USERS = int(os.environ.get("BENCH_USERS", "1_000_000"))
 LIKES_EACH = 5
@@ -74,16 +71,8 @@ BY_HAND = f"""
      where users.id = figures.id and users.karma <> figures.karma
 """  # noqa: S608 - a constant
 
-INVOKE = """
-import json, resource
-from functions.community.recalculate_karma import job
-from nightshift.runtime import invoke
-class Context:
-    aws_request_id = "bench"
-    def get_remaining_time_in_millis(self): return 900_000
-result = invoke(job, {"scheduled_for": "2026-03-01T05:00:00Z", "force": True}, Context())
-print(json.dumps({"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **result}))
-"""
+MODULE = "functions.community.recalculate_karma"
+EVENT = {"scheduled_for": NOW.isoformat(), "force": True}
 
 
 def fill(engine: Engine) -> None:
@@ -116,35 +105,6 @@ def by_hand(engine: Engine) -> float:
         return time.perf_counter() - started
 
 
-class Recalculation:
-    """The job, invoked as Lambda would, in this process."""
-
-    def __init__(self, engine: Engine) -> None:
-        os.environ["NIGHTSHIFT_DATABASE"] = json.dumps({"url": engine.url.render_as_string(False)})
-        self.longest_ms: list[int] = []
-        self.changed = 0
-
-    def __call__(self) -> float:
-        from functions.community.recalculate_karma import job
-        from nightshift.runtime import invoke
-
-        class Context:
-            aws_request_id = f"bench-{time.monotonic_ns()}"
-
-            def get_remaining_time_in_millis(self) -> int:
-                return 900_000
-
-        event = {"scheduled_for": NOW.isoformat(), "force": True}
-        results = []
-        logged = StringIO()
-        with redirect_stdout(logged):
-            took = seconds(lambda: results.append(invoke(job, event, Context())))
-        # The first transaction computes and writes no user, the last forgets the list: those between hold users' locks.
-        self.longest_ms += [int(ms) for ms in re.findall(r'"milliseconds":(\d+)', logged.getvalue())][1:-1]
-        self.changed = results[0]["counters"]["changed"]
-        return took
-
-
 def as_the_seed_does(connection: Connection) -> None:
     """Fifty users at a time; for each their projects, for each project its likes, and an update."""
     people = connection.execute(text("select id from users order by id limit :sample"), {"sample": SAMPLE}).all()
@@ -173,12 +133,13 @@ def main() -> None:
     print(f"Karma of {USERS:,} users from {USERS * LIKES_EACH:,} likes (whole invocation)")
     with database() as engine:
         fill(engine)
-        job = Recalculation(engine)
+        runs: list[Invocation] = []
         for one_in, pairs in ((100, 3), (1, 1)):
 
             def ours(one_in: int = one_in) -> float:
                 drift(engine, one_in)
-                return job()
+                runs.append(invoked(engine, MODULE, EVENT))
+                return runs[-1].seconds
 
             def reference(one_in: int = one_in) -> float:
                 drift(engine, one_in)
@@ -187,8 +148,10 @@ def main() -> None:
             ratios, mine, other = paired(ours, reference, pairs=pairs)
             what = f"{1 / one_in:.0%} of the figures out of step"
             line(f"{what}: time, ours / one statement by hand", ratios, "aim: at most 1.3")
-            line("    ours, by hand, users changed", f"{mine:.2f} s, {other:.2f} s, {job.changed:,}")
-            line("    longest transaction that writes users", f"{max(job.longest_ms, default=0)} ms")
+            line("    ours, by hand, users changed", f"{mine:.2f} s, {other:.2f} s, {runs[-1].counters['changed']:,}")
+            # The first transaction computes and writes no user, the last forgets the list: those between hold locks.
+            longest = max((ms for run in runs for ms in run.batches_ms[1:-1]), default=0)
+            line("    longest transaction that writes users", f"{longest} ms")
             if one_in == 100:
                 with engine.connect() as connection:
                     sample = seconds(lambda: as_the_seed_does(connection))
@@ -198,5 +161,5 @@ def main() -> None:
                     "aim: at least 50",
                 )
         drift(engine, 1)
-        answer = json.loads(python(INVOKE, NIGHTSHIFT_DATABASE=os.environ["NIGHTSHIFT_DATABASE"]).splitlines()[-1])
-        line("all figures out of step: peak memory", f"{answer['peak_kb'] / 1024:.0f} MB", "aim: under 256 MB")
+        megabytes, _ = in_own_process(engine, MODULE, EVENT)
+        line("all figures out of step: peak memory", f"{megabytes:.0f} MB", "aim: under 256 MB")

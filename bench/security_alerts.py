@@ -4,16 +4,13 @@
 """
 
 import datetime as dt
-import json
 import os
 import time
-from contextlib import redirect_stdout
-from io import StringIO
-from typing import Any
 
 from sqlalchemy import Engine, event, text
 
-from bench.paired import database, line, paired, python, seconds
+from bench.invocation import in_own_process, invoked
+from bench.paired import database, line, paired
 
 ATTEMPTS = int(os.environ.get("BENCH_ROWS", "1_000_000"))
 NOW = dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
@@ -64,16 +61,8 @@ BY_HAND = """
       from failed where n >= 5 group by subject
 """
 
-INVOKE = """
-import json, os, resource
-from functions.administration.security_alerts import job
-from nightshift.runtime import invoke
-class Context:
-    aws_request_id = "bench"
-    def get_remaining_time_in_millis(self): return 900_000
-result = invoke(job, {"scheduled_for": os.environ["AT"]}, Context())
-print(json.dumps({"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **result}))
-"""
+MODULE = "functions.administration.security_alerts"
+EVENT = {"scheduled_for": NOW.isoformat()}
 
 
 def fill(engine: Engine, length: dt.timedelta) -> None:
@@ -100,23 +89,6 @@ def last_good_run(engine: Engine, at: dt.datetime) -> None:
         )
 
 
-def invoke_job(engine: Engine) -> dict[str, Any]:
-    """The job, invoked as Lambda would, in this process."""
-    from functions.administration.security_alerts import job
-    from nightshift.runtime import invoke
-
-    os.environ["NIGHTSHIFT_DATABASE"] = json.dumps({"url": engine.url.render_as_string(False)})
-
-    class Context:
-        aws_request_id = f"bench-{time.monotonic_ns()}"
-
-        def get_remaining_time_in_millis(self) -> int:
-            return 900_000
-
-    with redirect_stdout(StringIO()):
-        return invoke(job, {"scheduled_for": NOW.isoformat()}, Context())
-
-
 def by_hand(engine: Engine) -> float:
     with engine.connect() as connection:
         connection.execute(text("select 1"))
@@ -135,7 +107,9 @@ def main() -> None:
 
         def ours() -> float:
             last_good_run(engine, NOW - 2 * DAY)
-            return seconds(lambda: counters.update(invoke_job(engine)["counters"]))
+            run = invoked(engine, MODULE, EVENT)
+            counters.update(run.counters)
+            return run.seconds
 
         def reference() -> float:
             last_good_run(engine, NOW - 2 * DAY)
@@ -147,15 +121,14 @@ def main() -> None:
         line("    alerts, mails", f"{counters['alerts_new']:,}, {counters['notified']}")
 
         last_good_run(engine, NOW - 2 * DAY)
-        url = json.dumps({"url": engine.url.render_as_string(False)})
-        answer = json.loads(python(INVOKE, NIGHTSHIFT_DATABASE=url, AT=NOW.isoformat()).splitlines()[-1])
-        line("    peak memory of the process", f"{answer['peak_kb'] / 1024:.0f} MB", "aim: under 256 MB")
+        megabytes, _ = in_own_process(engine, MODULE, EVENT)
+        line("    peak memory of the process", f"{megabytes:.0f} MB", "aim: under 256 MB")
 
         fill(engine, 7 * DAY)
         quiet, statements = [], 0
         for _ in range(6):
             last_good_run(engine, NOW - QUARTER)
-            quiet.append(seconds(lambda: invoke_job(engine)))
+            quiet.append(invoked(engine, MODULE, EVENT).seconds)
         from nightshift.database import DatabaseSettings, _engine
 
         used = _engine(DatabaseSettings.from_environment())
@@ -166,7 +139,7 @@ def main() -> None:
 
         event.listen(used, "before_cursor_execute", count)
         last_good_run(engine, NOW - QUARTER)
-        invoke_job(engine)
+        invoked(engine, MODULE, EVENT)
         event.remove(used, "before_cursor_execute", count)
         line("an ordinary quarter of an hour, the attempts spread over 7 days", f"{sorted(quiet)[3] * 1000:.0f} ms")
         line("    statements, the wrapper's included", statements)

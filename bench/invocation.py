@@ -1,0 +1,94 @@
+"""Invoking a job as Lambda would: in this process for its time, in one of its own for its memory."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from io import StringIO
+from typing import Any, Self
+
+from sqlalchemy import Engine
+
+from bench.paired import ROOT, python, seconds
+from nightshift import telemetry
+
+_OWN_PROCESS = """
+import json, os, resource
+{prelude}
+from bench.invocation import Context
+from {module} import job
+from nightshift.runtime import invoke
+result = invoke(job, json.loads(os.environ["BENCH_EVENT"]), Context())
+print(json.dumps({{"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, **result}}))
+"""
+
+
+class Context:
+    """Lambda's context object: each time another request, and a quarter of an hour."""
+
+    def __init__(self) -> None:
+        self.aws_request_id = f"bench-{os.getpid()}-{time.monotonic_ns()}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a run took and answered."""
+
+    seconds: float
+    counters: dict[str, int]
+    batches_ms: tuple[int, ...]
+    """The length of each of its transactions that carried a batch."""
+
+
+class _Batches(logging.Handler):
+    """Listens to the job's log for what its batches took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.milliseconds: list[int] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "batch.committed":
+            self.milliseconds.append(record.__dict__["milliseconds"])
+
+    def __enter__(self) -> Self:
+        logging.getLogger(telemetry.SERVICE).addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger(telemetry.SERVICE).removeHandler(self)
+
+
+def as_setting(engine: Engine) -> str:
+    """The database's address as functions find it in their environment."""
+    return json.dumps({"url": engine.url.render_as_string(hide_password=False)})
+
+
+def invoked(engine: Engine, module: str, event: Mapping[str, Any]) -> Invocation:
+    """The whole invocation in this process: connection, claim, candidates, batches, settlement."""
+    from nightshift.runtime import invoke
+
+    job = import_module(module).job
+    os.environ["NIGHTSHIFT_DATABASE"] = as_setting(engine)
+    answers: list[dict[str, Any]] = []
+    with redirect_stdout(StringIO()), _Batches() as batches:
+        took = seconds(lambda: answers.append(invoke(job, event, Context())))
+    return Invocation(took, answers[0]["counters"], tuple(batches.milliseconds))
+
+
+def in_own_process(
+    engine: Engine, module: str, event: Mapping[str, Any], *, prelude: str = ""
+) -> tuple[float, dict[str, int]]:
+    """The peak memory in MB of a process that does nothing but this invocation, and the run's counters."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "layers/nightshift/python")))
+    code = _OWN_PROCESS.format(prelude=prelude, module=module)
+    printed = python(code, path=path, NIGHTSHIFT_DATABASE=as_setting(engine), BENCH_EVENT=json.dumps(event))
+    answer = json.loads(printed.splitlines()[-1])
+    return answer["peak_kb"] / 1024, answer["counters"]
