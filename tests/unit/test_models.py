@@ -44,7 +44,9 @@ def test_each_table_lives_in_its_owners_schema() -> None:
     assert {table.name for table in Base.metadata.tables.values() if table.schema == NIGHTSHIFT_SCHEMA} == OWN
 
 
-@pytest.mark.parametrize("model", MAPPED, ids=lambda model: str(model.__name__))
+@pytest.mark.parametrize(
+    "model", sorted(MAPPED, key=lambda model: str(model.__name__)), ids=lambda model: str(model.__name__)
+)
 def test_every_instant_knows_its_time_zone(model: type[Base]) -> None:
     instants = [column for column in model.__table__.columns if str(column.type).startswith(("DATETIME", "TIMESTAMP"))]
 

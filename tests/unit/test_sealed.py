@@ -167,8 +167,8 @@ def test_what_the_job_sees_and_what_stays_sealed() -> None:
         "NS1:99:" + b64encode(bytes(40)).decode(),
         "NS1:" + "9" * 5000 + ":AAAA",
         "NS2:1:" + b64encode(bytes(40)).decode(),
-        Sealer(KEYS).seal(ANN, "payment_records", BOB, "12.50"),  # of another row
-        Sealer(DataKeys.plain(OTHER_KEY)).seal(ANN, "payment_records", ANN, "12.50"),
+        pytest.param(Sealer(KEYS).seal(ANN, "payment_records", BOB, "12.50"), id="another row's"),
+        pytest.param(Sealer(DataKeys.plain(OTHER_KEY)).seal(ANN, "payment_records", ANN, "12.50"), id="another key's"),
     ],
 )
 def test_a_payment_that_cannot_be_read_leaves_the_counts(sealed: str) -> None:
