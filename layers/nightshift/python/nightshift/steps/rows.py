@@ -1,5 +1,6 @@
 """Steps that go over the rows of one table: delete them, update them, or only count them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -36,7 +37,7 @@ SHARE_APPLIES_ABOVE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowStep:
+class RowStep(ABC):
     """What Delete, Update and Count have in common: which rows of one table, told by a condition and an age.
 
     model: the table.
@@ -123,8 +124,9 @@ class RowStep:
         rows, of = session.execute(both).one()
         return rows, of
 
+    @abstractmethod
     def apply(self, execution: Execution) -> None:
-        raise NotImplementedError
+        """Do it, in batches, from the execution's position on."""
 
     def _check_index(self) -> None:
         """An age without an index would read the whole table for a handful of rows, every time."""
