@@ -23,7 +23,7 @@ from infra.packages import Packages
 from infra.settings import NewDatabase, Settings
 from nightshift.data_keys import KMS_KEY_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
-from nightshift.outlets import PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE
+from nightshift.outlets import CAP_VARIABLE, PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE
 from nightshift.registry import Registration
 
 MIGRATION_TIMEOUT = Duration.minutes(14)
@@ -237,7 +237,7 @@ class PlatformStack(Stack):
         """Sends what the jobs have written into the outbox. No other function may send mails."""
         settings = self.settings
         operators = self.alarms.topics["ordinary"]
-        environment = {TOPIC_VARIABLE: operators.topic_arn}
+        environment = {TOPIC_VARIABLE: operators.topic_arn, CAP_VARIABLE: str(settings.mails_a_day)}
         if settings.sender is not None:
             environment[SENDER_VARIABLE] = settings.sender
         if settings.preferences_url is not None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from nightshift.database import DatabaseSettings
 from nightshift.deployment import Deployment
+from nightshift.dispatch import MAILS_A_DAY
 from nightshift.errors import SettingError
 from nightshift.registry import PACKS, Registration
 from nightshift.schedule import Schedule, ScheduleError
@@ -112,6 +113,7 @@ class Settings:
     alarms: Alarms = Alarms()
     sender: str | None = None
     preferences_url: str | None = None
+    mails_a_day: int = 10
     network: Network | None = None
     application_tables: Tables = "existing"
     deploy_with: Literal["bootstrap-roles", "cli-credentials"] = "bootstrap-roles"
@@ -159,6 +161,7 @@ def read_settings(given: Any, registry: Mapping[str, Registration]) -> Settings:
         alarms=_alarms(reader.mapping("alarms")),
         sender=_sender(reader),
         preferences_url=_preferences_url(reader),
+        mails_a_day=_mails_a_day(reader),
         network=_network(reader),
         deploy_with=reader.choice("deploy_with", ("bootstrap-roles", "cli-credentials")),
         architecture=reader.choice("architecture", ("arm64", "x86_64", "local")),
@@ -236,6 +239,11 @@ def _preferences_url(reader: "_Reader") -> str | None:
     if url is not None and not re.fullmatch(r"https://[!-;=?-~]+", url):
         raise SettingError(f"nightshift.preferences_url must begin with https:// and hold no spaces; got {url!r}")
     return url
+
+
+def _mails_a_day(reader: "_Reader") -> int:
+    given = reader.optional("mails_a_day", int, "a number of mails")
+    return Settings.mails_a_day if given is None else MAILS_A_DAY.parse(given)
 
 
 def _network(reader: "_Reader") -> Network | None:

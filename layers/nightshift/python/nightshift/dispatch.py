@@ -28,6 +28,9 @@ from nightshift.models.identity import User
 from nightshift.models.operations import Notification
 from nightshift.notifications import KINDS, Channel
 from nightshift.outlets import NotSent, Outlets, Refused, Throttled, Unclear
+from nightshift.parameters import Parameter
+
+MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that one user may get within 24 hours")
 
 LEASE = dt.timedelta(minutes=5)
 """After this long a claimed row's sender is dead: longer than the dispatcher's function can live."""

@@ -22,6 +22,9 @@ SENDER_VARIABLE = "NIGHTSHIFT_SENDER"
 TOPIC_VARIABLE = "NIGHTSHIFT_OPS_TOPIC"
 """Environment variable: the ARN of the SNS topic that operators read."""
 
+CAP_VARIABLE = "NIGHTSHIFT_MAILS_A_DAY"
+"""Environment variable: how many ordinary mails one user may get within 24 hours."""
+
 PREFERENCES_VARIABLE = "NIGHTSHIFT_PREFERENCES_URL"
 """Environment variable, optional: the page of the application where people choose what they are sent."""
 
