@@ -83,7 +83,6 @@ class Execution:
         self.candidates = claim.candidates
         self.position: Mapping[str, Any] | None = None
         self.last_batch_seconds = 0.0
-        self.longest_batch_seconds = 0.0
         self._step = ""
         self._fingerprint = ""
         self._first_batch = True
@@ -156,7 +155,6 @@ class Execution:
         seconds = time.perf_counter() - started
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
-        self.longest_batch_seconds = max(self.longest_batch_seconds, seconds)
         self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 

@@ -78,8 +78,3 @@ def fingerprint_of(*clauses: ClauseElement) -> str:
 def iso(instant: Any) -> str:
     """An instant as results show it: ISO 8601 in UTC with Z."""
     return f"{instant:%Y-%m-%dT%H:%M:%S}" + (f".{instant:%f}" if instant.microsecond else "") + "Z"
-
-
-def cap_share(plan: StepPlan) -> float:
-    """The share of the table that a plan would touch, from 0 to 1."""
-    return plan.rows / plan.of if plan.of else 0.0
