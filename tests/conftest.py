@@ -18,6 +18,7 @@ from nightshift import migrations
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process has the synthesized app, and one the local AWS; everything else goes to whichever is free."""
     for item in items:

@@ -35,10 +35,11 @@ Found = TypeVar("Found")
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Machine]:
     """PostgreSQL with a small data set and AWS with IAM enforced, every stack deployed, retries after moments."""
+    others = psutil.Process().children(recursive=True)
     with started_machine("e2e", settings={"jobs": _quiet_jobs()}, retry_base_seconds=0.1) as running:
         load_data(running, Console(quiet=True), users=USERS)
         yield running
-        started = psutil.Process().children(recursive=True)
+        started = [process for process in psutil.Process().children(recursive=True) if process not in others]
     _, alive = psutil.wait_procs(started, timeout=5)
     assert not alive, "processes of the machine outlive it"
 

@@ -88,6 +88,7 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     # GIVEN 200,000 expired rows among others, and a run in the middle of them
     _add_login_attempts(session, 200_000)
     _add_login_attempts(session, 1_000, days_old=3)
+    _slow_down_deletes(session)
     event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
     functions.send(short_lease, event)
 
@@ -118,8 +119,26 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
 
 
 @pytest.fixture
-def no_login_attempts(session: Session) -> None:
+def no_login_attempts(session: Session) -> Iterator[None]:
     session.execute(text("truncate login_attempts"))
+    session.commit()
+    yield
+    session.rollback()
+    session.execute(text("drop function if exists dawdle cascade"))
+    session.commit()
+
+
+def _slow_down_deletes(session: Session) -> None:
+    """Two seconds for the whole, so that a fast machine can be caught in the middle as well."""
+    session.execute(
+        text(
+            """
+            create function dawdle() returns trigger language plpgsql as $$ begin
+              if mod(old.id, 100) = 0 then perform pg_sleep(0.001); end if; return old; end $$;
+            create trigger dawdle before delete on login_attempts for each row execute function dawdle();
+            """
+        )
+    )
     session.commit()
 
 

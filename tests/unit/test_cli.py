@@ -125,6 +125,12 @@ NEXT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's terminal: whoever runs the tests may have told how wide theirs is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def health(scheduler: str = "healthy", **job: Any) -> dict[str, Any]:
     facts = {
         "job": JOB,
