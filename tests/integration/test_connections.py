@@ -24,6 +24,8 @@ def test_every_statement_is_bounded_by_the_time_that_is_left(database: Engine) -
 
 
 def test_the_session_is_in_utc_and_says_whose_it_is(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text(f"alter database {database.url.database} set timezone to 'Pacific/Auckland'"))
     with session_for(settings(database), seconds=30, application_name="nightshift/some-job") as session:
         names = ("TimeZone", "application_name", "lock_timeout")
         shown = [session.scalar(text("select current_setting(:name)"), {"name": name}) for name in names]
