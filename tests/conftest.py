@@ -18,15 +18,6 @@ from nightshift import migrations
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has the synthesized app, and one the local AWS; everything else goes to whichever is free."""
-    for item in items:
-        suite = item.path.relative_to(Path(__file__).parent).parts[0]
-        if suite in ("infra", "e2e"):
-            item.add_marker(pytest.mark.xdist_group(suite))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """The server. Its `url(database)` and `tcp_url(database)` say where a database is."""
