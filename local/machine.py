@@ -19,10 +19,18 @@ from nightshift.deployment import function_name
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_rds import RDSClient
 
 HOME = PROJECT / ".local"
 DATABASE = "application"
 SENDER = "nightshift@example.com"
+RDS_INSTANCE = "application"
+
+CHECKED_AGAINST_NOTHING = {
+    "dispatcher": ["ses:SendEmail"],
+    "backup": ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"],
+}
+"""Actions of functions that the local AWS does not check against the resource they name."""
 
 
 class MachineBusyError(Exception):
@@ -77,6 +85,7 @@ def machine(
             report("Starting the local AWS")
             with LocalAws(directory, retry_base_seconds=retry_base_seconds) as aws:
                 aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)  # unverified senders are refused
+                _register_with_rds(aws)
                 deployment = Deployment(
                     directory / "cdk",
                     environment=aws.environment(),
@@ -88,7 +97,7 @@ def machine(
                 deployment.bootstrap(ACCOUNT, REGION)
                 report("Starting the deployment: synthesis and stacks")
                 outputs = deployment.deploy()
-                _name_no_identity(aws)
+                _widen_grants(aws)
                 yield Machine(postgres, aws, deployment, outputs)
 
 
@@ -98,23 +107,39 @@ def _settings(postgres: PostgresServer) -> dict[str, object]:
         # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
         "deploy_with": "cli-credentials",
         "architecture": "local",  # functions are run by this Python on this processor
-        "database": _database(postgres),
+        "database": {**_database(postgres), "rds_instance": RDS_INSTANCE},
         "application_tables": "create",
         "sender": SENDER,
     }
 
 
-def _name_no_identity(aws: LocalAws) -> None:
-    """Let the dispatcher send mails here as well.
+def _widen_grants(aws: LocalAws) -> None:
+    """Grant on every resource what the local AWS checks against no resource at all.
 
-    Its role may send as the sender's identity. AWS checks that; the local AWS checks sending against no resource at
-    all, which only a grant on every resource meets. Everything else in the role stays as deployed.
+    The roles name the sender's identity and Nightshift's snapshots, which AWS checks. Everything else in the roles
+    stays as deployed, and so do the roles of all other functions.
     """
     functions: LambdaClient = aws.client("lambda")
-    role = functions.get_function_configuration(FunctionName=function_name("dispatcher"))["Role"].rpartition("/")[2]
-    statement = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    aws.client("iam").put_role_policy(RoleName=role, PolicyName="local-sending", PolicyDocument=document)
+    for name, actions in CHECKED_AGAINST_NOTHING.items():
+        try:
+            configuration = functions.get_function_configuration(FunctionName=function_name(name))
+        except functions.exceptions.ResourceNotFoundException:
+            continue  # its pack is not deployed
+        statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        aws.client("iam").put_role_policy(
+            RoleName=configuration["Role"].rpartition("/")[2],
+            PolicyName="local",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+
+
+def _register_with_rds(aws: LocalAws) -> None:
+    """An instance of the database's name, so that its snapshots can be asked for.
+
+    The local RDS keeps the records of instances and snapshots, and no data: there is no container to run one in.
+    """
+    rds: RDSClient = aws.client("rds")
+    rds.create_db_instance(DBInstanceIdentifier=RDS_INSTANCE, DBInstanceClass="db.t4g.small", Engine="postgres")
 
 
 def _database(postgres: PostgresServer) -> dict[str, str]:

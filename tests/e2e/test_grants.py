@@ -5,16 +5,20 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from local.machine import Machine
+from local.machine import RDS_INSTANCE, Machine
 from nightshift.deployment import function_name
 from nightshift.registry import registry
+from nightshift.snapshots import PREFIX
 from tests.e2e.conftest import Lambda, eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_rds import RDSClient
 
 pytestmark = pytest.mark.e2e
 
@@ -86,6 +90,17 @@ def test_a_job_that_declares_the_file_store_reaches_it(files: "Probe", machine: 
     assert files("s3", "put_object", {**arguments, "Bucket": _other_bucket(machine)}) in REFUSED
 
 
+def test_a_job_that_declares_snapshots_reaches_those_of_its_database(snapshots: "Probe", machine: Machine) -> None:
+    ours = {"DBSnapshotIdentifier": f"{PREFIX}probe"}
+    assert snapshots("rds", "create_db_snapshot", {**ours, "DBInstanceIdentifier": RDS_INSTANCE}) == "allowed"
+    assert snapshots("rds", "delete_db_snapshot", ours) == "allowed"
+    # AND to no other instance's, nor to the instance itself
+    rds: RDSClient = machine.aws.client("rds")
+    rds.create_db_instance(DBInstanceIdentifier="another", DBInstanceClass="db.t4g.small", Engine="postgres")
+    assert snapshots("rds", "create_db_snapshot", {**ours, "DBInstanceIdentifier": "another"}) in REFUSED
+    assert snapshots("rds", "delete_db_instance", {"DBInstanceIdentifier": RDS_INSTANCE}) in REFUSED
+
+
 class Probe:
     """A function with a job's role that makes one call to AWS and returns the error's code, or `allowed`."""
 
@@ -124,6 +139,14 @@ def undeclared(functions: Lambda) -> Iterator[Probe]:
 def files(functions: Lambda) -> Iterator[Probe]:
     """With the role of a job that needs the file store."""
     probe = Probe(functions, next(name for name, each in registry().items() if "files" in each.job.needs))
+    yield probe
+    functions.client.delete_function(FunctionName=probe.name)
+
+
+@pytest.fixture(scope="module")
+def snapshots(functions: Lambda) -> Iterator[Probe]:
+    """With the role of the job that has the database's snapshots taken."""
+    probe = Probe(functions, next(name for name, each in registry().items() if "snapshots" in each.job.needs))
     yield probe
     functions.client.delete_function(FunctionName=probe.name)
 
