@@ -343,7 +343,7 @@ class PlatformStack(Stack):
             severity="ordinary",
             metric=own_metric("OccurrencesMissed", "Sum", minutes),
             over=0,
-            happened="An occurrence came too late and was given up, as its job's policy has it.",
+            happened="An occurrence was given up, as its job's policy has it: it came too late, or not at all.",
             first="run `nightshift runs` to see which, and run it by hand if it still matters.",
             read_on="a-job-did-not-run",
         )

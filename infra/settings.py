@@ -133,6 +133,8 @@ class Settings:
             change: dict[str, Any] = {} if settings.enabled else {"enabled": False}
             if settings.schedule is not None:
                 change["schedule"] = settings.schedule
+            if settings.parameters:
+                change["parameters"] = dict(settings.parameters)
             if change:
                 changes[name] = change
         return Deployment(self.packs, changes)

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from local.collect import collect
 from local.deploy import PROJECT
 from local.machine import Machine
+from nightshift.deployment import function_name
 from nightshift.registry import registry
-from tests.e2e.conftest import TICKING, Lambda, eventually
+from tests.e2e.conftest import TICKING, Lambda, eventually, runs
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +55,30 @@ def test_the_database_is_migrated_by_the_deployment_and_migrating_again_changes_
     known = session.scalars(text("select name from nightshift.jobs")).all()
     assert set(registry()) <= set(known)
     assert functions.call("migrate", {}) == {"applied": [], "jobs": len(registry())}
+
+
+def test_an_occurrence_whose_event_is_lost_is_caught_up(machine: Machine, functions: Lambda, session: Session) -> None:
+    # GIVEN a rule that has fired, and the trace of what would have been had its event been lost
+    eventually(lambda: [run for run in runs(session, TICKING) if run.trigger == "schedule"], seconds=120)
+    machine.aws.client("events").disable_rule(Name=function_name(TICKING))
+    try:
+        session.execute(text("delete from nightshift.runs where job = :job"), {"job": TICKING})
+        forget = text("update nightshift.jobs set accounted_until = now() - interval '5 minutes' where name = :job")
+        session.execute(forget, {"job": TICKING})
+        session.commit()
+        # WHEN the supervisor looks THEN the latest occurrence is run by the job's function
+        functions.call("supervisor", {})
+
+        def caught_up() -> list[Any]:
+            found = runs(session, TICKING)
+            return [run for run in found if (run.trigger, run.state) == ("catch_up", "succeeded")]
+
+        [run] = eventually(caught_up, seconds=60)
+        assert {other.state for other in runs(session, TICKING) if other.scheduled_for < run.scheduled_for} == {
+            "missed"
+        }
+    finally:
+        machine.aws.client("events").enable_rule(Name=function_name(TICKING))
 
 
 def test_the_dispatcher_sends_the_mails_of_the_outbox(

@@ -77,7 +77,7 @@ def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
 
     with empty_database.connect() as connection:
         state = migrations.state(connection, application=True)
-    assert applied == ["nightshift_0001", "application_0001"]
+    assert applied == ["nightshift_0001", "nightshift_0002", "application_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
@@ -90,7 +90,7 @@ def test_a_second_upgrade_applies_nothing(database: Engine) -> None:
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database, application=False) == ["nightshift_0001"]
+    assert migrations.upgrade(empty_database, application=False) == ["nightshift_0001", "nightshift_0002"]
     assert migrations.upgrade(empty_database, application=True) == ["application_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
@@ -164,7 +164,7 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         references = connection.scalars(
             text("select conname from pg_constraint where confrelid = 'users'::regclass")
         ).all()
-    assert applied == ["nightshift_0001"]
+    assert applied == ["nightshift_0001", "nightshift_0002"]
     assert catalogue(empty_database, "public") == before
     assert sorted(schemas) == ["information_schema", "nightshift", "public"]
     assert row == (1, "ann@example.org")
@@ -208,7 +208,7 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
                 assert time.monotonic() < deadline, "the second upgrade did not wait for the first"
     thread.join(30)
 
-    assert first == ["nightshift_0001", "application_0001"]
+    assert first == ["nightshift_0001", "nightshift_0002", "application_0001"]
     assert second == [[]]
 
 
@@ -216,6 +216,8 @@ def test_every_schema_name_in_the_sql_of_the_branch_nightshift_is_its_own() -> N
     """What the branch makes carries the schema's name, so that no search path can put it among the application's."""
     folder = Path(migrations.__file__).parent / "versions"
     for file in folder.glob("nightshift_*.sql"):
-        made = re.findall(r"^create (?:unique index \w+ on|index \w+ on|\w+) (\S+)", file.read_text(), re.MULTILINE)
+        made = re.findall(
+            r"^(?:create|alter) (?:unique index \w+ on|index \w+ on|\w+) (\S+)", file.read_text(), re.MULTILINE
+        )
         assert made
         assert [name for name in made if not name.startswith("nightshift.")] == []

@@ -91,7 +91,7 @@ def test_a_run_id_continues_a_run() -> None:
         ({"run_id": str(uuid.UUID(int=1)), "dry_run": True}, "run_id goes alone"),
         ({"override": "please"}, "override must say who and why"),
         ({"override": {"by": "", "reason": "x"}}, "override must say who and why"),
-        ({"trigger": "cron"}, "trigger must be manual, backfill or catch_up"),
+        ({"trigger": "cron"}, "trigger must be manual or backfill"),
         ({**SCHEDULED, "detail-type": "EC2 Instance State-change Notification"}, "not a scheduled event"),
         ({key: value for key, value in SCHEDULED.items() if key != "time"}, "not a scheduled event"),
         ({**SCHEDULED, "time": "noon"}, "time must be a time like"),

@@ -16,7 +16,7 @@ from nightshift.registry import PACKS, Registration, registry
 from nightshift.schedule import Schedule
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": "cron(…)"}}}`."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
 
 
 def function_name(job: str) -> str:
@@ -30,6 +30,8 @@ class DeployedJob:
 
     registration: Registration
     schedule: Schedule
+    parameters: Mapping[str, int]
+    """The value of each, where the deployment has set it and where not."""
     enabled: bool = True
 
     @property
@@ -71,5 +73,6 @@ class Deployment:
                 change = self.changes.get(name, {})
                 given = change.get("schedule")
                 schedule = Schedule.parse(given) if given else registration.job.timetable
-                found[name] = DeployedJob(registration, schedule, change.get("enabled", True))
+                parameters = registration.job.resolve(change.get("parameters", {}))
+                found[name] = DeployedJob(registration, schedule, parameters, change.get("enabled", True))
         return found

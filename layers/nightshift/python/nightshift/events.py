@@ -55,8 +55,8 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
     if not isinstance(given, Mapping):
         raise EventError(f"parameters must be an object of names and numbers; got {given!r}")
     trigger = event.get("trigger", "manual")
-    if trigger not in ("manual", "backfill", "catch_up"):
-        raise EventError(f"trigger must be manual, backfill or catch_up; got {trigger!r}")
+    if trigger not in ("manual", "backfill"):
+        raise EventError(f"trigger must be manual or backfill; got {trigger!r}")
     at = event.get("scheduled_for")
     return Request(
         trigger,

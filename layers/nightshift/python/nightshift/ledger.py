@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, ColumnElement, DateTime, and_, cast, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from nightshift.errors import EventError, Fenced
@@ -29,6 +29,9 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 """How far EventBridge's clock may be ahead of the database's."""
 
 ERRORS_KEPT = 10
+
+UNASKED = ("schedule", "catch_up")
+"""Triggers behind which no person stands: pauses and late limits hold for them."""
 
 Ending = Literal["finished", "interrupted", "failed", "lost"]
 
@@ -116,24 +119,24 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
         EventError: `run_id` names no run of this job, or the run would be as of a time to come.
     """
     with session.begin():
-        registered = _lock_job(session, job)
-        clock = _clock(session)
+        registered = lock_job(session, job)
+        clock = database_clock(session)
         record = _find(session, job, request)
         if record is None:
-            record = _open(session, registered, policy, request, clock)
+            record = open_run(session, registered, policy, request, clock)
         if _may_start(session, record, clock):
             return _grant(session, record, request, clock, seconds)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
 
 
-def _lock_job(session: Session, job: str) -> RegisteredJob:
+def lock_job(session: Session, job: str) -> RegisteredJob:
     """The job's own row, locked: claims of one job happen one after the other."""
     session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
     return session.execute(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()).scalar_one()
 
 
-def _clock(session: Session) -> dt.datetime:
+def database_clock(session: Session) -> dt.datetime:
     clock: dt.datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     return clock
 
@@ -157,10 +160,10 @@ def _find(session: Session, job: str, request: Request) -> RunRecord | None:
     return record
 
 
-def _open(
+def open_run(
     session: Session, registered: RegisteredJob, policy: Policy, request: Request, clock: dt.datetime
 ) -> RunRecord:
-    """A new run: ready to start, waiting its turn, or settled at once.
+    """A new run: ready to start, waiting its turn, or settled at once. The caller has locked the job.
 
     Raises:
         EventError: it would run as of a time to come, at which rows that are young now would count as old.
@@ -189,7 +192,6 @@ def _open(
         record.state, record.reason = settled
         record.finished_at = clock
     session.add(record)
-    session.flush()
     return record
 
 
@@ -197,16 +199,44 @@ def _settled_at_once(
     session: Session, record: RunRecord, registered: RegisteredJob, policy: Policy, clock: dt.datetime
 ) -> tuple[str, str] | None:
     """The outcome of an occurrence that must not run, with its reason. What a person asks for is never late."""
-    if record.trigger == "schedule" and registered.paused_at is not None:
+    if record.trigger in UNASKED and registered.paused_at is not None:
         return "paused", f"paused by {registered.paused_by}: {registered.pause_reason}"
     late = clock - record.scheduled_for
-    if record.trigger == "schedule" and policy.late_limit is not None and late > policy.late_limit:
-        return "missed", f"delivered {late} after its time; the limit is {policy.late_limit}"
+    if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
+        return "missed", f"begun {late} after its time; the limit is {policy.late_limit}"
     if record.mode == "apply" and policy.overlap == "skip":
         other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
         if other is not None:
             return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
     return None
+
+
+def occurrences(session: Session, job: str, first: dt.datetime, last: dt.datetime) -> set[dt.datetime]:
+    """Which occurrences of a job have a run, from the first to the last."""
+    taken = select(RunRecord.scheduled_for).where(
+        RunRecord.job == job,
+        RunRecord.scheduled_for.between(first, last),
+        RunRecord.mode == "apply",
+        RunRecord.forced.is_(False),
+    )
+    return set(session.scalars(taken))
+
+
+def note_missed(session: Session, job: str, times: Sequence[dt.datetime], reason: str, clock: dt.datetime) -> None:
+    """Settle occurrences that nobody will run. The caller has locked the job, and knows that they have no run."""
+    if not times:
+        return
+    columns = {
+        RunRecord.job: literal(job),
+        RunRecord.scheduled_for: func.unnest(cast(list(times), ARRAY(DateTime(timezone=True)))),
+        RunRecord.trigger: literal("catch_up"),
+        RunRecord.state: literal("missed"),
+        RunRecord.reason: literal(reason),
+        RunRecord.max_attempts: literal(MAX_ATTEMPTS),
+        RunRecord.created_at: literal(clock),
+        RunRecord.finished_at: literal(clock),
+    }
+    session.execute(insert(RunRecord).from_select(list(columns), select(*columns.values())))
 
 
 def _others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
@@ -366,7 +396,7 @@ def finish(
         Fenced: the run has been taken over.
     """
     record = _own(session, claim)
-    clock = _clock(session)
+    clock = database_clock(session)
     record.state = "planned" if claim.run.mode == "plan" else "succeeded"
     record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
     record.plan = dict(plan) if plan is not None else None
@@ -384,7 +414,7 @@ def interrupt(session: Session, claim: Claim) -> Standing:
     """
     with session.begin():
         record = _own(session, claim)
-        clock = _clock(session)
+        clock = database_clock(session)
         record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
         record.attempts -= 1
         record.lease_until = None
@@ -402,7 +432,7 @@ def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool,
     """
     with session.begin():
         record = _own(session, claim)
-        clock = _clock(session)
+        clock = database_clock(session)
         record.errors = [*record.errors, error][-ERRORS_KEPT:]
         if permanent or record.attempts >= record.max_attempts:
             _fail(session, record, clock, error, critical=critical)
@@ -451,18 +481,26 @@ RETRY_PATIENCE = dt.timedelta(minutes=4)
 
 
 def stalled(session: Session) -> list[Stalled]:
-    """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt."""
+    """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt.
+
+    Of the runs of one job that wait for each other only the first: the others could not start yet.
+    """
     last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
     needs_attempt = or_(
         RunRecord.state.in_(("interrupted", "queued")),
         and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
         and_(RunRecord.state == "retrying", last_end < func.clock_timestamp() - RETRY_PATIENCE),
     )
-    found = select(RunRecord.id, RunRecord.job, RunRecord.state).where(
-        RunRecord.attempts < RunRecord.max_attempts, needs_attempt
+    first = (
+        select(RunRecord.id, RunRecord.job, RunRecord.state, RunRecord.scheduled_for)
+        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt)
+        .ext(distinct_on(RunRecord.job, RunRecord.mode))
+        .order_by(RunRecord.job, RunRecord.mode, RunRecord.scheduled_for, RunRecord.id)
+        .subquery()
     )
     with session.begin():
-        return [Stalled(*row) for row in session.execute(found.order_by(RunRecord.scheduled_for, RunRecord.id))]
+        found = session.execute(select(first.c.id, first.c.job, first.c.state).order_by(first.c.scheduled_for))
+        return [Stalled(*row) for row in found]
 
 
 def oldest_open_seconds(session: Session) -> float:
@@ -480,7 +518,7 @@ def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing
     In the caller's transaction, so that the caller can report them before it is settled for good.
     `critical` are the names of the jobs whose failure raises an alert.
     """
-    clock = _clock(session)
+    clock = database_clock(session)
     dead = (
         select(RunRecord)
         .where(

@@ -1,7 +1,8 @@
 """The supervisor looks over the ledger every minute and moves what nobody moves.
 
-A job never invokes itself: AWS cuts such chains after 16 hops. An interrupted run, a run whose attempt died and a
-retry that Lambda lost are invoked again from here; a run that died on its last attempt is settled and reported.
+An occurrence that no event announced is settled by its job's policy. A job never invokes itself, because AWS cuts such
+chains after 16 hops: an interrupted run, one that waits, one whose attempt died and a retry that Lambda lost are begun
+from here. A run that died on its last attempt is settled and reported.
 """
 
 import datetime as dt
@@ -11,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from nightshift import ledger, telemetry
+from nightshift import ledger, occurrences, telemetry
 from nightshift.deployment import Deployment, function_name
 from nightshift.ledger import Standing
 from nightshift.steps.base import iso
@@ -27,6 +28,8 @@ Report = Callable[[Mapping[str, Any]], None]
 class Round:
     """What one look over the ledger did."""
 
+    caught_up: int
+    missed: int
     continued: int
     failed: int
     oldest_open_seconds: float
@@ -44,13 +47,23 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
         for standing in failed:
             telemetry.error("run.given_up", job=standing.run.job, run_id=str(standing.run.id), reason=standing.reason)
             report(failure_record(standing))
+    unannounced = occurrences.account(session, jobs)
+    if unannounced:
+        telemetry.warn("occurrences.unannounced", **unannounced)
     stalled = [run for run in ledger.stalled(session) if run.job in jobs]
     for run in stalled:
         telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
         invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
     oldest = ledger.oldest_open_seconds(session)
-    telemetry.measure(RunsContinued=len(stalled), RunsFailed=len(failed), OldestOpenRunSeconds=oldest)
-    return Round(len(stalled), len(failed), oldest)
+    caught_up, missed = unannounced["queued"], unannounced["missed"]
+    telemetry.measure(
+        OccurrencesCaughtUp=caught_up,
+        OccurrencesMissed=missed,
+        RunsContinued=len(stalled),
+        RunsFailed=len(failed),
+        OldestOpenRunSeconds=oldest,
+    )
+    return Round(caught_up, missed, len(stalled), len(failed), oldest)
 
 
 def failure_record(standing: Standing) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class RegisteredJob(Base):
     paused_at: Mapped[Timestamp | None]
     paused_by: Mapped[str | None]
     pause_reason: Mapped[str | None]
+    schedule: Mapped[str | None]
+    """By which the supervisor expects occurrences; None before its first look, and for a disabled job."""
+    accounted_until: Mapped[CreatedNow]
+    """Every occurrence of the schedule before this instant has a run."""
 
 
 class RunRecord(Base):

@@ -1,0 +1,5 @@
+-- What ran before is not looked for: whoever upgrades starts to account at that moment.
+
+alter table nightshift.jobs
+    add column schedule text,
+    add column accounted_until timestamptz not null default now();
