@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import time as clock
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NoReturn
 
@@ -14,15 +15,22 @@ from cli.refusals import RefusedError
 from cli.times import parse
 from nightshift.deployment import Deployment, function_name
 from nightshift.errors import DeclarationError, EventError, SettingError
+from nightshift.models.ledger import OPEN_STATES
 from nightshift.registry import Registration, registry
+from nightshift.schedule import Schedule
+from nightshift.steps.base import iso
 
 CONSOLE = function_name("console")
+CONTROL = function_name("control")
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 
 REFUSING = {EventError.__name__, SettingError.__name__}
 """What a job's function raises before it has changed anything."""
+
+SECONDS_BETWEEN_LOOKS = 5.0
+"""While the supervisor moves a run that was interrupted or waits."""
 
 SIMILARITY = 60
 """From 0 to 100: how like a job's name a word must be to be taken for a misspelling of it."""
@@ -58,6 +66,9 @@ At = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Run as of this past time: ISO 8601 with a zone, like 2026-03-02T09:00:00Z."),
 ]
+By = Annotated[str, typer.Option(metavar="NAME", help="Who does this; it stands in the ledger.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the ledger.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=NUMBER", help="Set a parameter of the job for this run alone. May be repeated."),
@@ -157,6 +168,78 @@ def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = No
 
 
 @application.command()
+def backfill(
+    ctx: typer.Context,
+    job: JobName,
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help="The first instant: ISO 8601 with a zone.")],
+    until: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="The instant after the last: ISO 8601 with a zone.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the occurrences.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a job for every past occurrence of its schedule from one time to another, the oldest first.
+
+    Each is waited for. What has run already is left as it is; what was missed, paused or skipped is run.
+    It stops at the first failure: call it again to go on.
+    """
+    registration, first, last = _job(job), _past(since, "--from"), _past(until, "--to")
+    [deployed] = _ask(ctx, "jobs", job=registration.job.name)["jobs"]
+    times = list(Schedule.parse(deployed["schedule"]).between(first, last))
+    if not times:
+        raise RefusedError(f"{job} has no occurrence from {since} to {until}: its schedule is {deployed['schedule']}")
+    answers = []
+    for time in times:
+        answer = {"scheduled_for": iso(time)} if dry_run else _backfill(ctx, job, time)
+        answers.append(answer)
+        if not as_json:
+            typer.echo(screen.backfilled(answer))
+        if answer.get("outcome") == "failed":
+            break
+    if as_json:
+        typer.echo(json.dumps({"backfill": answers}, indent=2))
+    if answers[-1].get("outcome") == "failed":
+        _end(f"stopped at the occurrence of {answers[-1]['scheduled_for']}: see nightshift runs {job}", EXIT_FAILED)
+
+
+@application.command()
+def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Json = False) -> None:
+    """Hold a job's occurrences back until it is resumed.
+
+    Each is settled as paused. Open runs go on, and nightshift run works all the same.
+    """
+    answer = _do(ctx, "pause", **_job_key(job), by=by, reason=reason)
+    _show(answer, as_json, [f"{job} is paused. Its occurrences are settled as such until: nightshift resume {job}"])
+
+
+@application.command()
+def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
+    """Let a paused job's occurrences run again, from the next one on."""
+    answer = _do(ctx, "resume", **_job_key(job))
+    _show(answer, as_json, [f"{job} is not paused. What it left out can be made up for: nightshift backfill {job}"])
+
+
+@application.command()
+def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json = False) -> None:
+    """End an open run for good.
+
+    What it has committed stays. An attempt that is at work commits nothing more.
+    """
+    answer = _do(ctx, "cancel", run_id=run, by=by, reason=reason)
+    _show(answer, as_json, [screen.runs([answer["run"]], _now())])
+
+
+@application.command()
+def redrive(ctx: typer.Context, run: RunId, by: By, as_json: Json = False) -> None:
+    """Have a failed or cancelled run go on at its cursor, and wait for its end.
+
+    For the same occurrence, with all its attempts anew. Its message in the dead-letter queue is yours to delete.
+    """
+    opened = _do(ctx, "redrive", run_id=run, by=by)["run"]
+    _invoke(ctx, opened["job"], {"run_id": opened["run_id"]}, as_json)
+
+
+@application.command()
 def runs(
     ctx: typer.Context,
     job: OneJob = None,
@@ -171,7 +254,7 @@ def runs(
 @application.command()
 def show(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first characters.")],
+    run: RunId,
     as_json: Json = False,
 ) -> None:
     """Show all about one run.
@@ -240,11 +323,16 @@ def _payload(
     return payload
 
 
-def _past(at: str) -> dt.datetime:
+def _past(at: str, option: str = "--at") -> dt.datetime:
     """The occurrence's time. A run as of a time to come would count as old what is still young, and delete it."""
-    instant = parse(at)
+    try:
+        instant = parse(at)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from None
     if instant > _now():
-        raise RefusedError(f"--at {at} is still to come: name a time that has been; nightshift next shows the others")
+        raise RefusedError(
+            f"{option} {at} is still to come: name a time that has been; nightshift next shows the others"
+        )
     return instant
 
 
@@ -271,11 +359,37 @@ def _invoke(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: b
         raise typer.Exit(EXIT_FAILED)
 
 
+def _backfill(ctx: typer.Context, job: str, time: dt.datetime) -> dict[str, Any]:
+    """Run one occurrence and wait until it is settled, whoever works on it."""
+    functions: Functions = ctx.obj
+    answer: dict[str, Any]
+    with screen.waiting(f"{job} for {iso(time)} (Ctrl-C stops the waiting, not the job)"):
+        try:
+            answer = functions.invoke(function_name(job), {"trigger": "backfill", "scheduled_for": iso(time)})
+        except FunctionError as error:
+            if error.kind in REFUSING:
+                raise RefusedError(f"{job} refused: {error}") from None
+            return {"scheduled_for": iso(time), "outcome": "failed", "reason": str(error)}
+        while answer["outcome"] in OPEN_STATES:
+            clock.sleep(SECONDS_BETWEEN_LOOKS)
+            answer = _ask(ctx, "run", run_id=answer["run_id"])["run"]
+    return answer
+
+
+def _do(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
+    """What the deployment answers to a command, or a refusal with its reason."""
+    return _answer(ctx, CONTROL, {"command": command, **keys})
+
+
 def _ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
     """The deployment's answer, or a refusal with its reason."""
+    return _answer(ctx, CONSOLE, {"query": query, **keys})
+
+
+def _answer(ctx: typer.Context, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     functions: Functions = ctx.obj
     with screen.waiting("asking the deployment"):
-        answer = functions.invoke(CONSOLE, {"query": query, **keys})
+        answer = functions.invoke(function, payload)
     if "error" in answer:
         raise RefusedError(answer["error"])
     return answer

@@ -15,7 +15,8 @@ INTRODUCTION = """<!-- Made by `make docs` from cli/commands.py. -->
 # The command `nightshift`
 
 `make` puts it into `.venv/bin`. It talks to AWS alone, with your own credentials, and needs `lambda:InvokeFunction` on
-the jobs' functions and on `nightshift-console`. Only `nightshift backup` goes to the database and the file store.
+`nightshift-console` to look, on a job's function to run it, and on `nightshift-control` to pause, cancel and redrive.
+Only `nightshift backup` goes to the database and the file store.
 For the local AWS, `source` the file that `make local` names.
 """
 

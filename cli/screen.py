@@ -204,6 +204,12 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
     yield table
 
 
+def backfilled(answer: Answer) -> str:
+    """One occurrence in a line: for which time, how it ended, what it did."""
+    facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
+    return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
+
+
 def counters(found: Mapping[str, Any], *, zeros: bool = False) -> str:
     """`deleted 1,200, batches 3`; those that are zero only when asked for."""
     return ", ".join(

@@ -80,7 +80,7 @@ class PlatformStack(Stack):
         migration = self._migration(owner)
         self.supervisor = self._supervisor(migration)
         self.dispatcher = self._dispatcher(migration)
-        self._console()
+        self._desk()
         self._alarm_on_the_whole()
         dashboard(self, jobs, self.dead_letters, self.supervisor.function)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)
@@ -274,21 +274,27 @@ class PlatformStack(Stack):
         rule.node.add_dependency(migration)
         return dispatcher
 
-    def _console(self) -> None:
-        """Answers the command `nightshift` from the ledger, which operators cannot reach from outside its network."""
-        Function(
-            self,
-            "Console",
-            name="console",
-            handler="functions.platform.console.handler",
-            about="Answers an operator's question from the ledger",
-            code=self._code,
-            database=self.database,
-            timeout=Duration.seconds(30),
-            memory_mb=512,
-            log_retention_days=self.settings.log_retention_days,
-            environment=self._deployment,
-        )
+    def _desk(self) -> None:
+        """For the command `nightshift`, as operators cannot reach the ledger from outside its network: who may only
+        look is allowed to invoke the one function, who may change something the other as well.
+        """
+        for name, about in (
+            ("console", "Answers an operator's question from the ledger"),
+            ("control", "Changes the ledger for an operator: pauses, cancels, redrives"),
+        ):
+            Function(
+                self,
+                name.capitalize(),
+                name=name,
+                handler=f"functions.platform.{name}.handler",
+                about=about,
+                code=self._code,
+                database=self.database,
+                timeout=Duration.seconds(30),
+                memory_mb=512,
+                log_retention_days=self.settings.log_retention_days,
+                environment=self._deployment,
+            )
 
     def _alarm_on_the_whole(self) -> None:
         minute, minutes = Duration.minutes(1), Duration.minutes(5)

@@ -128,7 +128,7 @@ def test_migration_leaves_an_existing_application_alone_and_makes_a_new_one(exis
     assert "MasterUserSecret" in text(environment(new)["NIGHTSHIFT_DATABASE_OWNER"])
 
 
-@pytest.mark.parametrize("name", ["supervisor", "console", "migrate"])
+@pytest.mark.parametrize("name", ["supervisor", "console", "control", "migrate"])
 def test_platform_functions_know_what_was_deployed(existing: Assembly, name: str) -> None:
     function = existing.one("AWS::Lambda::Function", FunctionName=f"nightshift-{name}")
 
@@ -175,11 +175,12 @@ def test_without_a_sender_nothing_may_send_mails(new: Assembly) -> None:
     assert not [action for action in granted if action.startswith("ses:")]
 
 
-def test_console_may_do_nothing_but_ask_the_database(existing: Assembly) -> None:
+@pytest.mark.parametrize("name", ["Console", "Control"])
+def test_what_operators_invoke_may_do_nothing_but_talk_to_the_database(existing: Assembly, name: str) -> None:
     statements = [
         statement
         for where, policy in existing.resources("AWS::IAM::Policy").items()
-        if "Console" in where
+        if name in where
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 

@@ -15,15 +15,16 @@ from botocore import exceptions
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner, Result
 
-from cli import times
+from cli import commands, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
-from cli.commands import CONSOLE, application
+from cli.commands import CONSOLE, CONTROL, application
 from cli.docs import CLI
 from nightshift.registry import registry
 
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
 JOB = "cleanup-invitations"
 RUN = "0123abcd-0000-4000-8000-000000000001"
+MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
 
 RESULT = {
@@ -157,6 +158,21 @@ class Deployed:
         return json.loads(json.dumps(self.answer))  # type: ignore[no-any-return]
 
 
+@dataclass
+class Script:
+    """A deployment that gives one answer, or one error, after the other."""
+
+    answers: list[Mapping[str, Any] | Exception]
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append((function, dict(payload)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
 class Unreachable:
     """AWS where there must be no need of it."""
 
@@ -164,7 +180,7 @@ class Unreachable:
         raise AssertionError(f"{function} was invoked with {payload}")
 
 
-def nightshift(*arguments: str, on: Deployed | Unreachable | None = None) -> Result:
+def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = None) -> Result:
     return CliRunner().invoke(application, arguments, obj=on or Unreachable())
 
 
@@ -198,6 +214,23 @@ def nightshift(*arguments: str, on: Deployed | Unreachable | None = None) -> Res
         (["show", "0123abcd"], CONSOLE, {"query": "run", "run_id": "0123abcd"}),
         (["status"], CONSOLE, {"query": "status"}),
         (["health"], CONSOLE, {"query": "health"}),
+        (
+            ["pause", JOB, "--by", "Ada", "--reason", "a move"],
+            CONTROL,
+            {"command": "pause", "job": JOB, "by": "Ada", "reason": "a move"},
+        ),
+        (["resume", JOB], CONTROL, {"command": "resume", "job": JOB}),
+        (
+            ["cancel", "0123abcd", "--by", "Ada", "--reason", "a mistake"],
+            CONTROL,
+            {"command": "cancel", "run_id": "0123abcd", "by": "Ada", "reason": "a mistake"},
+        ),
+        (["redrive", "0123abcd", "--by", "Ada"], CONTROL, {"command": "redrive", "run_id": "0123abcd", "by": "Ada"}),
+        (
+            ["backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-05T00:00Z"],
+            CONSOLE,
+            {"query": "jobs", "job": JOB},
+        ),
     ],
 )
 def test_a_command_asks_the_right_function(arguments: list[str], function: str, payload: dict[str, Any]) -> None:
@@ -337,6 +370,65 @@ def test_a_failed_attempt_is_exit_code_1_and_says_where_to_look() -> None:
     assert "out of luck" in shown.stderr
     assert f"nightshift runs {JOB}" in shown.stderr
     assert "out of luck" in json.loads(as_json.stdout)["error"]
+
+
+def test_a_redriven_run_is_gone_on_with_at_once() -> None:
+    deployed = Script([{"run": {**SUMMARY, "outcome": "queued"}}, RESULT])
+    done = nightshift("redrive", "0123abcd", "--by", "Ada", on=deployed)
+    assert (done.exit_code, "succeeded" in done.stdout) == (0, True)
+    assert deployed.asked[1] == (f"nightshift-{JOB}", {"run_id": RUN})
+
+
+def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a daily job, of which the second of three occurrences is interrupted once
+    monkeypatch.setattr(commands, "SECONDS_BETWEEN_LOOKS", 0.0)
+    schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
+    interrupted = {**RESULT, "outcome": "interrupted"}
+    deployed = Script(
+        [schedule, RESULT, interrupted, {"run": {**RESULT, "outcome": "running"}}, {"run": RESULT}, RESULT]
+    )
+    # WHEN they are backfilled
+    done = nightshift("backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-04T02:00:00Z", on=deployed)
+    # THEN each is asked for, the oldest first, and the interrupted one is waited for; the last instant is not included
+    assert done.exit_code == 0, done.stderr
+    invoked = [payload["scheduled_for"] for function, payload in deployed.asked if function == f"nightshift-{JOB}"]
+    assert invoked == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z", "2026-03-03T02:00:00Z"]
+    assert {payload["trigger"] for _, payload in deployed.asked if "trigger" in payload} == {"backfill"}
+    assert done.stdout.count("succeeded  deleted 1,200") == 3
+
+
+def test_a_backfill_stops_at_the_first_failure() -> None:
+    schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
+    deployed = Script([schedule, RESULT, FunctionError("RunFailedError", "out of luck")])
+    done = nightshift("backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-09T00:00Z", on=deployed)
+    assert done.exit_code == 1
+    assert "out of luck" in done.stdout
+    assert "stopped at the occurrence of 2026-03-02T02:00:00Z" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "answer"),
+    [
+        ("2026-03-01", "2026-03-09T00:00Z", "--from: '2026-03-01' has no time zone"),
+        ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is still to come"),
+        ("2026-03-01T03:00Z", "2026-03-01T04:00Z", "has no occurrence from 2026-03-01T03:00Z"),
+        ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "has no occurrence"),
+    ],
+)
+def test_a_backfill_that_cannot_be_meant_runs_nothing(since: str, until: str, answer: str) -> None:
+    deployed = Deployed({"jobs": [{"schedule": "cron(0 2 * * ? *)"}]})
+    refused = nightshift("backfill", JOB, "--from", since, "--to", until, on=deployed)
+    assert refused.exit_code == 2
+    assert answer in refused.stderr
+    assert not [function for function, _ in deployed.asked if function != CONSOLE]
+
+
+def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
+    deployed = Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}])
+    listed = nightshift(
+        "backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z", "--dry-run", on=deployed
+    )
+    assert listed.stdout.split() == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z"]
 
 
 @pytest.mark.parametrize("kind", ["EventError", "SettingError"])

@@ -65,7 +65,7 @@ class Console:
             "jobs": [
                 {
                     **declared(deployed, self.now),
-                    "paused": _pause(registered.get(name)),
+                    "paused": pause_of(registered.get(name)),
                     "running": any(record.state == "running" for record in open_runs[name]),
                     "open_runs": [run_summary(record) for record in open_runs[name]],
                     "last_run": run_summary(last[name]) if name in last else None,
@@ -87,7 +87,7 @@ class Console:
             "jobs": {
                 "total": len(jobs),
                 "enabled": sum(deployed.enabled for deployed in jobs.values()),
-                "paused": sum(_pause(registered.get(name)) is not None for name in jobs),
+                "paused": sum(pause_of(registered.get(name)) is not None for name in jobs),
                 "running": len({record.job for record in open_runs if record.state == "running"}),
             },
             "open_runs": [run_summary(record) for record in open_runs],
@@ -106,10 +106,7 @@ class Console:
 
     def run(self, *, run_id: Any = None) -> Answer:
         """All about one run. The first characters of its id are enough where no other run begins with them."""
-        found = list(self.session.scalars(select(RunRecord).where(_begins_with(run_id)).limit(2)))
-        if len(found) != 1:
-            raise EventError(f"no run has the id {run_id}" if not found else f"several runs begin with {run_id}")
-        [record] = found
+        record = find_run(self.session, run_id)
         attempts = select(Attempt).where(Attempt.run_id == record.id).order_by(Attempt.epoch)
         items = select(QuarantinedItem).where(QuarantinedItem.run_id == record.id).order_by(QuarantinedItem.id)
         return {
@@ -145,7 +142,7 @@ class Console:
         registered = self._registered()
         return {
             "next": [
-                {**occurrence, "paused": _pause(registered.get(occurrence["job"])) is not None}
+                {**occurrence, "paused": pause_of(registered.get(occurrence["job"])) is not None}
                 for occurrence in upcoming(self._asked_for(job), self.now, _number("count", count))
             ]
         }
@@ -174,7 +171,7 @@ class Console:
         since = success or (registered.registered_at if registered else None)
         if not deployed.enabled:
             status, reason = "disabled", "disabled by the deployment's settings"
-        elif pause := _pause(registered):
+        elif pause := pause_of(registered):
             status, reason = "paused", f"paused by {pause['by']}: {pause['reason']}"
         elif since is None:
             status, reason = "degraded", "not in the ledger: neither registered by a deployment nor ever run"
@@ -227,7 +224,7 @@ def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.d
     For the health of a deployment whose database does not answer, `{"status": "not_ready", "reason": …}`.
     """
     try:
-        query, keys = _read(question)
+        query, keys = read_request(question, "query", QUERIES)
         with session.begin():
             session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
             return query(Console(session, deployment, now), **keys)
@@ -238,15 +235,22 @@ def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.d
         return {"status": "not_ready", "reason": reason} if query is Console.health else {"error": reason}
 
 
-def _read(question: Any) -> tuple[Query, dict[str, Any]]:
-    name = question.get("query") if isinstance(question, Mapping) else None
-    if not isinstance(name, str) or name not in QUERIES:
-        raise EventError(f'the payload must be {{"query": …}} with one of {", ".join(QUERIES)}; got {question!r}')
-    query, known = QUERIES[name]
-    keys = {key: value for key, value in question.items() if key != "query"}
-    if unknown := sorted(set(keys) - known):
-        raise EventError(f"the query {name} has no key {unknown[0]!r}; it has {', '.join(sorted(known)) or 'none'}")
-    return query, keys
+def read_request(
+    request: Any, what: str, known: Mapping[str, tuple[Callable[..., Answer], frozenset[str]]]
+) -> tuple[Callable[..., Answer], dict[str, Any]]:
+    """Which of the known ones `{what: name, …}` asks for, and the keys that go with it.
+
+    Raises:
+        EventError: another name or key than those that are known.
+    """
+    name = request.get(what) if isinstance(request, Mapping) else None
+    if not isinstance(name, str) or name not in known:
+        raise EventError(f'the payload must be {{"{what}": …}} with one of {", ".join(known)}; got {request!r}')
+    function, its_keys = known[name]
+    keys = {key: value for key, value in request.items() if key != what}
+    if unknown := sorted(set(keys) - its_keys):
+        raise EventError(f"the {what} {name} has no key {unknown[0]!r}; it has {', '.join(sorted(its_keys)) or 'none'}")
+    return function, keys
 
 
 def declared(deployed: DeployedJob, now: dt.datetime) -> Answer:
@@ -310,6 +314,18 @@ def _last_runs() -> Select[RunRecord]:
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
 
 
+def find_run(session: Session, run_id: Any) -> RunRecord:
+    """The run of that id, or the only one whose id begins so.
+
+    Raises:
+        EventError: there is none, there are several, or it is no id.
+    """
+    found = session.scalars(select(RunRecord).where(_begins_with(run_id)).limit(2)).all()
+    if len(found) != 1:
+        raise EventError(f"no run has the id {run_id}" if not found else f"several runs begin with {run_id}")
+    return found[0]
+
+
 def _begins_with(run_id: Any) -> ColumnElement[bool]:
     """Ids between the beginning filled up with zeros and filled up with the highest digit: one range of the key."""
     digits = str(run_id).replace("-", "").lower()
@@ -324,7 +340,8 @@ def _number(key: str, value: Any) -> int:
     return value
 
 
-def _pause(registered: RegisteredJob | None) -> Answer | None:
+def pause_of(registered: RegisteredJob | None) -> Answer | None:
+    """Since when a job is paused, by whom and why; None for one that is not."""
     if registered is None or registered.paused_at is None:
         return None
     return {"at": iso(registered.paused_at), "by": registered.paused_by, "reason": registered.pause_reason}

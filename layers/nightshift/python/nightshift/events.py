@@ -58,6 +58,8 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
     if trigger not in ("manual", "backfill"):
         raise EventError(f"trigger must be manual or backfill; got {trigger!r}")
     at = event.get("scheduled_for")
+    if trigger == "backfill" and at is None:
+        raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
     return Request(
         trigger,
         mode="plan" if event.get("dry_run") else "apply",

@@ -33,6 +33,9 @@ ERRORS_KEPT = 10
 UNASKED = ("schedule", "catch_up")
 """Triggers behind which no person stands: pauses and late limits hold for them."""
 
+UNDONE = ("missed", "paused", "skipped")
+"""Outcomes of occurrences that were left out before anything was done."""
+
 Ending = Literal["finished", "interrupted", "failed", "lost"]
 
 
@@ -124,10 +127,20 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
         record = _find(session, job, request)
         if record is None:
             record = open_run(session, registered, policy, request, clock)
+        elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
+            _reopen(record, request)
         if _may_start(session, record, clock):
             return _grant(session, record, request, clock, seconds)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
+
+
+def _reopen(record: RunRecord, request: Request) -> None:
+    """A person asks for an occurrence that was left out: it is run after all, as this person wants it."""
+    record.state, record.reason, record.finished_at = "queued", None, None
+    record.trigger, record.request_id = request.trigger, request.request_id
+    record.parameters = dict(request.parameters)
+    record.override = dict(request.override) if request.override else None
 
 
 def lock_job(session: Session, job: str) -> RegisteredJob:
@@ -204,7 +217,7 @@ def _settled_at_once(
     late = clock - record.scheduled_for
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
         return "missed", f"begun {late} after its time; the limit is {policy.late_limit}"
-    if record.mode == "apply" and policy.overlap == "skip":
+    if record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill":
         other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
         if other is not None:
             return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
@@ -455,6 +468,40 @@ def _own(session: Session, claim: Claim) -> RunRecord:
     if record is None:
         raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
     return record
+
+
+def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+    """End an open run for good, in the caller's transaction. The epoch moves on: an attempt at work is a zombie now.
+
+    Raises:
+        EventError: it has ended already.
+    """
+    record = _locked(session, run_id)
+    if record.state not in OPEN_STATES:
+        raise EventError(f"run {run_id} has ended already: {record.state}")
+    clock = database_clock(session)
+    _end_attempt(session, record, clock, "lost")
+    record.epoch += 1
+    record.state, record.reason, record.finished_at, record.lease_until = "cancelled", reason, clock, None
+    return record
+
+
+def redrive(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+    """Open a failed or cancelled run again, in the caller's transaction: at its cursor, with all attempts anew.
+
+    Raises:
+        EventError: it has ended otherwise, or not at all.
+    """
+    record = _locked(session, run_id)
+    if record.state not in ("failed", "cancelled"):
+        raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled one can go on")
+    record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
+    return record
+
+
+def _locked(session: Session, run_id: uuid.UUID) -> RunRecord:
+    found = select(RunRecord).where(RunRecord.id == run_id).with_for_update()
+    return session.execute(found.execution_options(populate_existing=True)).scalar_one()
 
 
 def standing(session: Session, run_id: uuid.UUID) -> Standing:

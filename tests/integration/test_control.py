@@ -1,0 +1,171 @@
+"""What an operator changes: the ledger afterwards, and what jobs do then."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from functions.community.cleanup_push_tokens import job
+from functions.platform.control import handler
+from nightshift import Function, Job, ledger
+from nightshift.control import carry_out
+from nightshift.deployment import Deployment
+from nightshift.errors import EventError, RunFailedError
+from nightshift.execution import Execution
+from tests.integration.conftest import Context, Invoke, scheduled
+
+AT = "2026-03-01T02:00:00Z"
+ADA = {"by": "Ada", "reason": "a move"}
+
+Answer = dict[str, Any]
+
+
+def do(session: Session, **request: Any) -> Answer:
+    session.rollback()
+    return carry_out(session, Deployment(), request)
+
+
+def idle_tokens(session: Session, count: int) -> None:
+    session.execute(text("insert into users (email) values ('somebody@example.com')"))
+    session.execute(
+        text(
+            "insert into push_tokens (user_id, token, platform, created_at) select (select id from users),"
+            " gen_random_uuid(), 'web', timestamptz '2025-01-01Z' from generate_series(1, :count)"
+        ),
+        {"count": count},
+    )
+    session.commit()
+
+
+def run_of(session: Session, run_id: str) -> Any:
+    session.rollback()
+    return session.execute(text("select * from nightshift.runs where id = :id"), {"id": run_id}).one()
+
+
+def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
+    session: Session, invoke_job: Invoke
+) -> None:
+    idle_tokens(session, 3)
+    paused = do(session, command="pause", job=job.name, **ADA)["paused"]
+    assert (paused["by"], paused["reason"]) == ("Ada", "a move")
+    held_back = invoke_job(job, scheduled(AT))
+    assert (held_back["outcome"], held_back["reason"]) == ("paused", "paused by Ada: a move")
+    assert do(session, command="resume", job=job.name) == {"job": job.name, "paused": None}
+    assert invoke_job(job, scheduled("2026-03-02T02:00:00Z"))["counters"]["deleted"] == 3
+
+
+def test_a_person_can_run_a_paused_job_and_its_paused_occurrence(session: Session, invoke_job: Invoke) -> None:
+    idle_tokens(session, 3)
+    do(session, command="pause", job=job.name, **ADA)
+    held_back = invoke_job(job, scheduled(AT))
+    done = invoke_job(job, at=AT)
+    assert (done["outcome"], done["counters"]["deleted"]) == ("succeeded", 3)
+    assert done["run_id"] == held_back["run_id"], "an occurrence has one outcome"
+    assert run_of(session, done["run_id"]).trigger == "manual"
+    assert invoke_job(job, scheduled(AT))["outcome"] == "succeeded", "and the rule's event does not undo it"
+
+
+def test_a_backfill_meets_an_open_run_and_waits(session: Session, invoke_job: Invoke) -> None:
+    claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
+    waiting = invoke_job(job, {"trigger": "backfill"}, at=AT)
+    assert waiting["outcome"] == "queued"
+    with session.begin():
+        ledger.finish(session, claim, counters={})  # type: ignore[arg-type]
+    assert invoke_job(job, {"run_id": waiting["run_id"]})["outcome"] == "succeeded"
+
+
+def test_a_failed_run_goes_on_at_its_cursor(session: Session, invoke_job: Invoke) -> None:
+    # GIVEN a run that has done the first of three batches, and failed for good at the second
+    broken = [True]
+
+    def work(execution: Execution) -> None:
+        for number in range((execution.position or {"done": 0})["done"], 3):
+            with execution.batch() as batch:
+                if broken and number == 1:
+                    raise ValueError("broken")
+                batch.count(done=1)
+                batch.position = {"done": number + 1}
+
+    step = Function(name="work", apply=work, plan=lambda session, run: [], counters=("done",))
+    working = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            invoke_job(working, scheduled(AT))
+    failed = session.execute(text("select id, state, counters from nightshift.runs")).one()
+    assert (failed.state, failed.counters["done"]) == ("failed", 1)
+    # WHEN it is redriven after the mend
+    broken.clear()
+    opened = do(session, command="redrive", run_id=str(failed.id), by="Ada")["run"]
+    assert (opened["outcome"], opened["attempt"]) == ("queued", 0)
+    assert opened["reason"] == "redriven by Ada; before: ValueError: broken"
+    done = invoke_job(working, {"run_id": str(failed.id)})
+    # THEN it does the two that were left, as of its own time
+    assert (done["outcome"], done["counters"]["done"], done["counters"]["batches"]) == ("succeeded", 3, 3)
+    assert done["scheduled_for"] == AT
+
+
+def test_a_cancelled_run_commits_nothing_more(session: Session, invoke_job: Invoke) -> None:
+    cancelled: list[Answer] = []
+
+    def work(execution: Execution) -> None:
+        with execution.batch() as batch:
+            batch.count(done=1)
+        cancelled.append(do(session, command="cancel", run_id=str(execution.run.id), **ADA))
+        with execution.batch() as batch:
+            batch.session.execute(text("insert into users (email) values ('after@example.com')"))
+            batch.count(done=1)
+
+    step = Function(name="work", apply=work, plan=lambda session, run: [], counters=("done",))
+    working = Job(name="work", kind="retention", schedule=job.schedule, steps=(step,), audited=False)
+    answer = invoke_job(working, scheduled(AT))
+    assert cancelled[0]["run"]["outcome"] == "cancelled"
+    assert (answer["outcome"], answer["reason"]) == ("cancelled", "cancelled by Ada: a move")
+    assert answer["counters"]["done"] == 1
+    assert session.scalar(text("select count(*) from users")) == 0
+
+
+def test_a_cancelled_run_can_go_on_after_all(session: Session) -> None:
+    claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
+    do(session, command="cancel", run_id=str(claim.run.id), **ADA)
+    assert do(session, command="redrive", run_id=str(claim.run.id)[:8], by="Ada")["run"]["outcome"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        ({}, "with one of pause, resume, cancel, redrive"),
+        ({"command": "stop"}, "with one of"),
+        ({"command": "pause", "job": job.name, "by": "Ada"}, "say reason"),
+        ({"command": "pause", "job": job.name, "by": " ", "reason": "x"}, "say by"),
+        ({"command": "pause", "job": "no-such-job", **ADA}, "no deployed job is named 'no-such-job'"),
+        ({"command": "resume", "job": job.name, "by": "Ada"}, "has no key 'by'"),
+        ({"command": "redrive", "run_id": "01234567", "by": "Ada"}, "no run has the id 01234567"),
+        ({"command": "cancel", "run_id": "x", **ADA}, "run_id must be"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+    session: Session, request_: dict[str, Any], answer: str
+) -> None:
+    assert answer in do(session, **request_)["error"]
+    assert session.scalar(text("select count(*) from nightshift.jobs where paused_at is not null")) == 0
+
+
+@pytest.mark.parametrize("command", ["redrive", "cancel"])
+def test_a_run_that_has_succeeded_stays_so(session: Session, invoke_job: Invoke, command: str) -> None:
+    run_id = invoke_job(job)["run_id"]
+    keys = {"by": "Ada"} if command == "redrive" else ADA
+    assert "succeeded" in do(session, command=command, run_id=run_id, **keys)["error"]
+    assert run_of(session, run_id).state == "succeeded"
+
+
+def test_a_backfill_needs_its_occurrence(invoke_job: Invoke) -> None:
+    with pytest.raises(EventError, match="a backfill needs the occurrence it is for"):
+        invoke_job(job, {"trigger": "backfill"})
+
+
+def test_the_function_does_it_in_the_database_of_its_environment(session: Session, invoke_job: Invoke) -> None:
+    done = handler({"command": "pause", "job": job.name, **ADA}, Context(30))
+    assert done["paused"]["by"] == "Ada"
+    session.rollback()
+    assert session.scalar(text("select paused_by from nightshift.jobs where name = :job"), {"job": job.name}) == "Ada"
