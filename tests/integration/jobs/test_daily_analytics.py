@@ -57,6 +57,12 @@ def test_minutes_are_whole_and_a_session_that_measured_nothing_has_its_planned_l
     assert (data["completed_sessions"], data["focus_minutes"], data["average_minutes"]) == (5, 20, 4)
 
 
+def test_a_day_without_anything_has_zeros(invoke_job: Invoke, session: Session) -> None:
+    invoke_job(job, at=AT)
+
+    assert figures(session, "day", START) == dict.fromkeys(FIGURES["day"], 0)
+
+
 @pytest.mark.parametrize(
     ("created", "completed", "rate"), [(0, 0, 0), (0, 2, 0), (3, 0, 0), (3, 2, 66.7), (8, 1, 12.5), (2, 3, 150)]
 )

@@ -228,6 +228,9 @@ def test_the_periods_are_settings_with_floors(invoke_job: Invoke, session: Sessi
         ("cleanup_interval_days", 0),
         ("cleanup_interval_days", 365),  # sessions would outlive the figures they wait for
         ("analytics_retention_days", 364),
+        ("use_retention_days", 61),
+        ("request_retention_days", 1),
+        ("notification_retention_days", 30),
     ):
         with pytest.raises(SettingError, match=name):
             job.resolve({name: value})
