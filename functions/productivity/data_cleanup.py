@@ -18,8 +18,9 @@ from nightshift.models import (
     UserActivityDay,
 )
 
-# Two months are what streaks and monthly figures look back on. Figures must outlive the sessions that wait for them.
-CLEANUP = Parameter("cleanup_interval_days", 180, "days", minimum=62, maximum=365, about="sessions, and closed goals")
+# Two months are what streaks and monthly figures look back on. Figures must outlive the sessions that wait for them by
+# a day: those of a day are as old as its beginning, its sessions as young as its end.
+CLEANUP = Parameter("cleanup_interval_days", 180, "days", minimum=62, maximum=364, about="sessions, and closed goals")
 ANALYTICS = Parameter("analytics_retention_days", 365, "days", minimum=365, about="figures and findings")
 USE = Parameter("use_retention_days", 400, "days", minimum=62, about="feature events and days of activity")
 REQUESTS = Parameter("request_retention_days", 14, "days", minimum=2, about="requests by minute")

@@ -72,23 +72,21 @@ def server(session: Session, period: Period) -> tuple[int, dict[str, float | Non
     }
 
 
-def sightings(session: Session, run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rules that the last hour breaks, with the figures, unless this hour has been noted already."""
-    hour = last_hour(run)
+def sightings(session: Session, hour: Period) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rules that the hour breaks, with the figures, unless the hour has been noted already."""
     requests = requests_between(session, hour.start, hour.end)
     share, mean = requests.error_share, requests.mean_ms
     if share is None or mean is None:
         return
     details = {"n": requests.n, "error_rate": one_decimal(100 * share), "mean_ms": one_decimal(mean)}
-    noted = select(Alert.rule).where(Alert.status != "resolved", Alert.last_seen_at >= run.now, Alert.rule.in_(RULES))
-    known = set(session.scalars(noted))
+    known = set(session.scalars(select(Alert.rule).where(Alert.rule.in_(RULES), Alert.last_seen_at >= hour.end)))
     for rule, broken in ((ERRORS, 100 * share > MOST_ERRORS), (SLOW, mean > SLOWEST_MEAN)):
         if broken and rule not in known:
             yield rule, details
 
 
 def plan_alerts(session: Session, run: Run) -> list[StepPlan]:
-    rules = tuple(rule for rule, _ in sightings(session, run))
+    rules = tuple(rule for rule, _ in sightings(session, last_hour(run)))
     return [StepPlan("alert", "nightshift.alerts", "alert", len(rules), sample=rules)]
 
 
@@ -96,10 +94,10 @@ def alert(execution: Execution) -> None:
     """Note what the hour broke, and resolve what has been quiet for a day."""
     if execution.position is not None:
         return
-    run = execution.run
+    run, hour = execution.run, last_hour(execution.run)
     with execution.batch() as batch:
-        for rule, details in sightings(batch.session, run):
-            sight(batch.session, rule=rule, subject="all", severity=RULES[rule], details=details, at=run.now)
+        for rule, details in sightings(batch.session, hour):
+            sight(batch.session, rule=rule, subject="all", severity=RULES[rule], details=details, at=hour.end)
             batch.count(alerts=1)
         for rule in RULES:
             resolve(batch.session, rule=rule, quiet_since=run.ago(QUIET), at=run.now)

@@ -16,7 +16,7 @@ from sqlalchemy import Numeric, Time, cast, func, select
 from sqlalchemy.orm import Session
 
 from functions.productivity._counting import timers_by_hour
-from nightshift import Job, Run, hours, lambda_handler
+from nightshift import Job, Run, days, hours, lambda_handler
 from nightshift.models import MetricRollup
 from nightshift.periods import Period
 from nightshift.rounding import one_decimal
@@ -24,7 +24,7 @@ from nightshift.steps.rollup import Figures, Finding, RollUp
 
 SCOPE = "behavior_6h"
 SMALLEST_SAMPLE = 10
-WINDOWS, FEWEST_WINDOWS = 28, 8
+HISTORY, FEWEST_WINDOWS = days(28), 8
 DEVIATIONS = 3
 
 
@@ -84,19 +84,15 @@ def anomalies(session: Session, window: Period, measure: Measure, mean: Fraction
 
 
 def history(session: Session, start: dt.datetime, key: str) -> tuple[int, Decimal, Decimal]:
-    """Of the last windows at the same time of the day that have the figure: how many, their mean and deviation."""
+    """Of the last windows at the same time of the day, one a day: how many have the figure, its mean and deviation."""
     time = cast(func.timezone("UTC", MetricRollup.period_start), Time)
-    earlier = (
-        select(cast(MetricRollup.data[key].astext, Numeric).label("value"))
-        .where(MetricRollup.scope == SCOPE, MetricRollup.period_start < start, time == start.time())
-        .where(MetricRollup.data[key].astext.is_not(None))
-        .order_by(MetricRollup.period_start.desc())
-        .limit(WINDOWS)
-        .subquery()
+    value = cast(MetricRollup.data[key].astext, Numeric)
+    found = (
+        select(func.count(value), func.coalesce(func.avg(value), 0), func.coalesce(func.stddev_pop(value), 0))
+        .where(MetricRollup.scope == SCOPE, time == start.time())
+        .where(MetricRollup.period_start >= start - HISTORY, MetricRollup.period_start < start)
     )
-    value = earlier.c.value
-    found = select(func.count(), func.coalesce(func.avg(value), 0), func.coalesce(func.stddev_pop(value), 0))
-    windows, usual, deviation = session.execute(found.select_from(earlier)).one()
+    windows, usual, deviation = session.execute(found).one()
     return windows, usual, deviation
 
 

@@ -100,6 +100,17 @@ from
     unnest(array['running', 'paused', 'completed', 'abandoned']) as status,
     unnest(array[true, false]) as break_taken;
 
+-- Yesterday evening, in many sessions, far too short ones, and a goal: more than the day before.
+insert into timer_sessions (user_id, status, actual_seconds, break_taken, started_at, created_at)
+select user_id, 'completed', 60, false, pg_temp.ago('3 hours'), pg_temp.ago('3 hours')
+from people cross join generate_series(1, 60) where n = 1;
+
+insert into goals (user_id, title, status, completed_at, created_at, updated_at)
+select user_id, 'Read', 'completed', pg_temp.ago('3 hours'), pg_temp.ago('4 hours'), pg_temp.ago('3 hours')
+from people where n = 1;
+
+insert into user_activity_days (user_id, day) select user_id, '2026-02-28' from people where n <= 2;
+
 insert into feature_events (user_id, feature, occurred_at) select user_id, 'export', at from people;
 
 insert into user_activity_days (user_id, day) select user_id, (at at time zone 'UTC')::date from people;
@@ -112,6 +123,11 @@ from (select at from ages union all select pg_temp.ago('30 minutes')) as minutes
 insert into nightshift.metric_rollups (scope, period_start, period_end, data)
 select 'day', date_trunc('day', at, 'UTC'), date_trunc('day', at, 'UTC') + interval '1 day', '{"goals_created": 1}'
 from ages where age > '30 hours' and n % 2 = 0;
+
+insert into nightshift.metric_rollups (scope, period_start, period_end, data)
+values
+    ('day', '2026-02-27Z', '2026-02-28Z', '{"completed_sessions": 4, "goals_created": 1}'),
+    ('perf_10m', '2026-03-01 01:00Z', '2026-03-01 01:10Z', '{"connections_active": 3, "connections_idle": 4}');
 
 insert into nightshift.metric_findings (kind, scope, period_start, metric, value)
 select 'trend', 'day', date_trunc('day', at, 'UTC'), 'goals_created', 1 from ages where age > '30 hours';

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from functions.productivity._figures import FIGURES
 from functions.productivity.daily_analytics import job
-from nightshift.models import MetricRollup, User, UserActivityDay
+from nightshift.models import MetricFinding, MetricRollup, User, UserActivityDay
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, completed_goal, figures, findings, goal, store, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND
@@ -57,6 +57,12 @@ def test_minutes_are_whole_and_a_session_that_measured_nothing_has_its_planned_l
     assert (data["completed_sessions"], data["focus_minutes"], data["average_minutes"]) == (5, 20, 4)
 
 
+def test_a_day_without_anything_has_zeros(invoke_job: Invoke, session: Session) -> None:
+    invoke_job(job, at=AT)
+
+    assert figures(session, "day", START) == dict.fromkeys(FIGURES["day"], 0)
+
+
 @pytest.mark.parametrize(
     ("created", "completed", "rate"), [(0, 0, 0), (0, 2, 0), (3, 0, 0), (3, 2, 66.7), (8, 1, 12.5), (2, 3, 150)]
 )
@@ -97,6 +103,7 @@ def test_a_run_again_gives_the_same_and_overwrites_what_has_changed(
     first = figures(session, "day", START), findings(session)
 
     assert invoke_job(job, {"force": True}, at=AT)["counters"]["written"] == 0
+    assert invoke_job(job, at=AT + HOUR)["counters"]["written"] == 0
     assert (figures(session, "day", START), findings(session)) == first
 
     session.execute(delete(User).where(User.id == user_id))
@@ -118,6 +125,10 @@ def test_a_trend_that_a_later_run_does_not_find_again_goes(
     timers(session, user_id, START, 10)
     invoke_job(job, at=AT)
     assert findings(session) == {"completed_sessions": (10, 5, 100, True)}
+    others = [("trend", "day", BEFORE), ("trend", "day", END), ("trend", "week", START), ("anomaly", "day", START)]
+    for kind, scope, start in others:
+        session.add(MetricFinding(kind=kind, scope=scope, period_start=start, metric="of another"))
+    session.commit()
 
     session.execute(delete(MetricRollup).where(MetricRollup.period_start == BEFORE))
     store(session, "day", BEFORE, START, completed_sessions=10)
@@ -125,7 +136,8 @@ def test_a_trend_that_a_later_run_does_not_find_again_goes(
     result = invoke_job(job, {"force": True}, at=AT)
 
     assert (result["counters"]["trends"], result["counters"]["written"]) == (0, 1)
-    assert findings(session) == {}
+    left = session.execute(select(MetricFinding.kind, MetricFinding.scope, MetricFinding.period_start))
+    assert sorted(map(tuple, left)) == sorted(others)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +172,27 @@ def test_a_change_of_more_than_a_fifth_is_a_trend_and_of_more_than_half_signific
     assert counters["trends"] == len(expected)
 
 
+@pytest.mark.parametrize(("minutes", "change"), [(962, "20.3"), (638, "-20.3")])
+def test_a_change_is_rounded_half_up(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID, minutes: int, change: str
+) -> None:
+    store(session, "day", BEFORE, START, focus_minutes=800)  # so 20.25 percent
+    timers(session, user_id, START, actual_seconds=minutes * 60)
+
+    invoke_job(job, at=AT)
+
+    assert findings(session)["focus_minutes"] == (minutes, 800, Decimal(change), False)
+
+
+def test_a_change_is_judged_before_it_is_rounded(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:
+    store(session, "day", BEFORE, START, focus_minutes=10_000)
+    timers(session, user_id, START, actual_seconds=12_001 * 60)
+
+    invoke_job(job, at=AT)
+
+    assert findings(session)["focus_minutes"] == (12_001, 10_000, 20, False)
+
+
 def test_from_nothing_to_something_is_significant_without_a_percentage(
     invoke_job: Invoke, session: Session, user_id: uuid.UUID
 ) -> None:
@@ -177,6 +210,7 @@ def test_a_day_whose_day_before_has_no_figures_has_no_trends(
 ) -> None:
     if gap is not None:
         store(session, "day", BEFORE - gap, START - gap, completed_sessions=100)
+    store(session, "week", START - 7 * DAY, START, completed_sessions=100)
     timers(session, user_id, START)
 
     assert invoke_job(job, at=AT)["counters"]["trends"] == 0
@@ -186,10 +220,13 @@ def test_a_day_whose_day_before_has_no_figures_has_no_trends(
 def test_a_plan_says_which_figures_it_would_write(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:
     store(session, "day", BEFORE, START, completed_sessions=5)
     timers(session, user_id, START)
+    session.add(MetricFinding(kind="trend", scope="day", period_start=START, metric="goals_created"))
+    session.commit()
 
     steps = invoke_job(job, {"dry_run": True}, at=AT)["plan"]["steps"]
 
     assert [(step["table"], step["rows"], step["sample"]) for step in steps] == [
         ("nightshift.metric_rollups", 1, ["day,2026-03-09T00:00:00Z"]),
-        ("nightshift.metric_findings", 1, []),
+        ("nightshift.metric_findings", 2, []),  # one that is new, and one that goes
     ]
+    assert invoke_job(job, at=AT)["counters"]["written"] == 3

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from functions.productivity.daily_analytics import job as daily_analytics
 from functions.productivity.data_cleanup import job
 from nightshift.errors import SettingError
 from nightshift.models import (
@@ -19,7 +20,7 @@ from nightshift.models import (
     UserActivityDay,
 )
 from tests.integration.conftest import Invoke
-from tests.integration.jobs.activity import goal, store, timers
+from tests.integration.jobs.activity import HOUR, goal, store, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND
 from tests.integration.jobs.people import utc
 
@@ -79,6 +80,34 @@ def test_sessions_go_before_the_figures_they_wait_for(invoke_job: Invoke, sessio
     counters = invoke_job(job, at=AT)["counters"]
 
     assert (counters["sessions_deleted"], counters["metrics_deleted"], counters["kept_without_rollup"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("hours", [0, 4, 23])
+def test_the_longest_period_leaves_no_session_behind_without_its_figures(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID, hours: int
+) -> None:
+    day = utc("2025-02-01")
+    counted(session, day)
+    timers(session, user_id, day)
+    timers(session, user_id, day + DAY - MICROSECOND)
+    figures_go = day + 365 * DAY + MICROSECOND + dt.timedelta(hours=hours)
+
+    counters = invoke_job(job, {"parameters": {"cleanup_interval_days": 364}}, at=figures_go)["counters"]
+
+    assert (counters["sessions_deleted"], counters["metrics_deleted"], counters["kept_without_rollup"]) == (2, 1, 0)
+
+
+def test_what_daily_analytics_has_counted_may_go(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:
+    midnight = utc("2025-07-01")
+    for at in (midnight - MICROSECOND, midnight, midnight + DAY - MICROSECOND, midnight + DAY):
+        timers(session, user_id, at)
+    assert invoke_job(job, at=AT)["counters"]["kept_without_rollup"] == 4
+
+    assert invoke_job(daily_analytics, at=midnight + DAY + HOUR)["counters"]["sessions"] == 2
+    counters = invoke_job(job, at=AT + DAY)["counters"]
+
+    assert (counters["sessions_deleted"], counters["kept_without_rollup"]) == (2, 2)
+    assert {at for _, at in kept(session)} == {midnight - MICROSECOND, midnight + DAY}
 
 
 def test_closed_goals_are_archived_by_the_time_of_their_closing(
@@ -161,7 +190,7 @@ def test_notifications_go_90_days_after_they_were_sent(
         ("sent before", "sent", limit - MICROSECOND),
         ("never sent", "pending", None),
         ("failed", "failed", None),
-        ("unknown", "unknown", None),
+        ("unknown", "unknown", limit - MICROSECOND),
     ):
         given = {"title": "", "body": "", "scheduled_for": long_ago, "created_at": long_ago, "dedupe_key": label}
         row = Notification(user_id=user_id, channel="email", kind="weekly_review", status=status, **given)
@@ -197,8 +226,11 @@ def test_the_periods_are_settings_with_floors(invoke_job: Invoke, session: Sessi
     for name, value in (
         ("cleanup_interval_days", 61),
         ("cleanup_interval_days", 0),
-        ("cleanup_interval_days", 366),  # sessions would outlive the figures they wait for
+        ("cleanup_interval_days", 365),  # sessions would outlive the figures they wait for
         ("analytics_retention_days", 364),
+        ("use_retention_days", 61),
+        ("request_retention_days", 1),
+        ("notification_retention_days", 30),
     ):
         with pytest.raises(SettingError, match=name):
             job.resolve({name: value})

@@ -93,7 +93,11 @@ def test_a_month_is_counted_from_its_first_day_to_its_last(
         session.add(UserActivityDay(user_id=user_id, day=at.date()))
     timers(session, other, START)
     goal(session, other, START)
+    goal(session, other, LONG_AGO, completed_at=START)  # completed, and opened again
+    goal(session, other, LONG_AGO, status="cancelled", cancelled_at=START)
     session.add(UserActivityDay(user_id=other, day=START.date()))
+    for day in (START - DAY, END):
+        session.add(UserActivityDay(user_id=person(session, f"there on {day.date()}", created_at=END), day=day.date()))
     session.add(FeatureEvent(feature="export", occurred_at=START))
     session.commit()
 
@@ -106,6 +110,30 @@ def test_a_month_is_counted_from_its_first_day_to_its_last(
     assert (data["completed_sessions"], data["sessions_per_active_user"]) == (5, 2.5)
     assert (data["goals_created"], data["goals_completed"]) == (3, 2)
     assert data["feature_usage"] == {"timer": 2, "export": 1}
+
+
+def test_sessions_and_newcomers_count_when_their_person_is_no_longer_live(invoke_job: Invoke, session: Session) -> None:
+    deleted = person(session, "deleted", created_at=START, deleted_at=AT)
+    anonymised = person(session, "anonymised", created_at=START, anonymized_at=AT)
+    for someone in (deleted, anonymised):
+        timers(session, someone, START, 21)
+
+    counters = invoke_job(job, at=AT)["counters"]
+
+    data = figures(session, "month", START)
+    assert (data["completed_sessions"], data["new_users"]) == (42, 2)
+    assert (sum(data["segments"].values()), counters["users_segmented"]) == (0, 0)
+
+
+def test_a_run_again_and_a_later_one_in_the_month_change_nothing(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID
+) -> None:
+    timers(session, user_id, START, 3)
+    assert invoke_job(job, at=AT)["counters"]["written"] == 1
+
+    assert invoke_job(job, {"force": True}, at=AT)["counters"]["written"] == 0
+    assert invoke_job(job, at=AT + DAY)["counters"]["written"] == 0
+    assert session.scalars(select(MetricRollup.computed_at)).all() == [AT]
 
 
 def test_features_nobody_used_are_not_estimated(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:

@@ -138,8 +138,19 @@ def test_seven_windows_are_too_few_to_tell_what_is_usual(
     invoke_job: Invoke, session: Session, user_id: uuid.UUID
 ) -> None:
     earlier(session, 7)
-    store(session, "behavior_6h", START - 8 * DAY, START - 8 * DAY + 6 * HOUR, mean_minutes=None)
     earlier(session, 28, shift=6 * HOUR)  # another time of the day
+    timers(session, user_id, START, 10, actual_seconds=60 * 60)
+
+    assert invoke_job(job, at=AT)["counters"]["anomalies"] == 0
+
+
+def test_empty_windows_count_among_the_last_28_but_tell_nothing(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID
+) -> None:
+    earlier(session, 7)
+    for number in range(8, 60):
+        start = START - number * DAY
+        store(session, "behavior_6h", start, start + 6 * HOUR, mean_minutes=None if number <= 28 else 24)
     timers(session, user_id, START, 10, actual_seconds=60 * 60)
 
     assert invoke_job(job, at=AT)["counters"]["anomalies"] == 0
@@ -156,9 +167,10 @@ def test_without_any_deviation_there_is_no_telling(invoke_job: Invoke, session: 
 
 def test_only_the_last_28_windows_tell_what_is_usual(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:
     earlier(session, 28)
-    for number in range(29, 40):
+    for number in (-1, 0, *range(29, 40)):  # what a run of old leaves of its own time and later tells nothing either
         start = START - number * DAY
         store(session, "behavior_6h", start, start + 6 * HOUR, mean_minutes=100)
+    store(session, "perf_1h", START - DAY, START - DAY + HOUR, mean_minutes=100)
     timers(session, user_id, START, 10, actual_seconds=60 * 60)
 
     invoke_job(job, at=AT)

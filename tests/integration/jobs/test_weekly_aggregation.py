@@ -2,12 +2,12 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from functions.productivity._figures import FIGURES
 from functions.productivity.weekly_aggregation import job
-from nightshift.models import UserActivityDay
+from nightshift.models import MetricRollup, UserActivityDay
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, completed_goal, figures, goal, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND
@@ -44,6 +44,17 @@ def test_a_run_at_any_time_takes_the_last_whole_week(invoke_job: Invoke, session
     assert figures(session, "week", START)["completed_sessions"] == 0
 
 
+def test_a_run_again_and_a_later_one_in_the_week_change_nothing(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID
+) -> None:
+    timers(session, user_id, START)
+    assert invoke_job(job, at=AT)["counters"]["written"] == 1
+
+    assert invoke_job(job, {"force": True}, at=AT)["counters"]["written"] == 0
+    assert invoke_job(job, at=AT + DAY)["counters"]["written"] == 0
+    assert session.scalars(select(MetricRollup.computed_at)).all() == [AT]
+
+
 def test_goals_of_the_week_count_as_completed_when_they_were_by_its_end(
     invoke_job: Invoke, session: Session, user_id: uuid.UUID
 ) -> None:
@@ -51,11 +62,12 @@ def test_goals_of_the_week_count_as_completed_when_they_were_by_its_end(
     completed_goal(session, user_id, START, END - MICROSECOND)
     completed_goal(session, user_id, START, END)
     completed_goal(session, user_id, START - DAY, START + DAY)
+    goal(session, user_id, START, completed_at=START + DAY)  # completed, and opened again
 
     invoke_job(job, at=AT)
 
     data = figures(session, "week", START)
-    assert (data["goals_created"], data["goals_created_completed"]) == (3, 1)
+    assert (data["goals_created"], data["goals_created_completed"]) == (4, 1)
 
 
 def test_sessions_are_counted_by_type_hour_and_weekday(
