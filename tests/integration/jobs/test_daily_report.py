@@ -351,6 +351,33 @@ def test_the_page_is_whole_and_loads_nothing(invoke_job: Invoke, session: Sessio
         assert told in page
 
 
+def test_the_page_of_an_empty_day_says_so_and_draws_nothing(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    invoke_job(job, at=AT)
+
+    page = files.read("reports/daily/2026-03-01.html").decode()
+    assert "svg" not in Elements(page).tags
+    for label in ("By role", "By device", "Top countries", "Events by action", "Top keys", "By hour", "Top actions"):
+        assert f'<h3>{label}: <span class="none">none</span></h3>' in page
+    assert "null" not in page, "a word of those who read the JSON"
+
+
+def test_a_table_s_columns_are_in_the_order_in_which_they_are_read(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    key = ApiKey(name="key", key_prefix="k", key_hash=b"k")
+    session.add(key)
+    session.commit()
+    event(session, "2026-03-01 12:00", "api.request", api_key_id=key.id)
+
+    invoke_job(job, at=AT)
+
+    page = files.read("reports/daily/2026-03-01.html").decode()
+    titles = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
+    assert titles == ["API key ID", "Requests", "Success", "Failure"]
+
+
 def test_administrators_are_told_by_mail_once(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     admins = {person(session, "ann", role="admin"), person(session, "ben", role="super_admin")}
     person(session, "support", role="support")
@@ -368,6 +395,7 @@ def test_administrators_are_told_by_mail_once(invoke_job: Invoke, session: Sessi
         f"{admin}|daily_admin_report|2026-03-01|email" for admin in admins
     }
     assert notices[0].data["location"] == "reports/daily/2026-03-01.html"
+    assert notices[0].body == "Actions: 0. New users: 0. Failed logins: 0. Failed jobs: 0."
 
 
 def test_the_notice_becomes_a_mail(invoke_job: Invoke, session: Session, files: FileStore) -> None:

@@ -13,6 +13,7 @@ from functions.administration._monthly import figures
 from functions.administration.monthly_report import job
 from nightshift import Run
 from nightshift.files import FileStore
+from nightshift.mail import render
 from nightshift.models import (
     Alert,
     AuditLog,
@@ -293,6 +294,7 @@ def test_the_numbers_of_a_broken_retention_rule(invoke_job: Invoke, kept: Sessio
     (rule,) = (one for one in report(kept)["retention"]["rules"] if one["job"] == "login-attempt-cleanup")
     assert rule == {
         "job": "login-attempt-cleanup",
+        "step": "delete-login-attempts",
         "table": "login_attempts",
         "oldest": "2026-02-18T00:00:00Z",
         "limit": "2026-02-20T00:00:00Z",
@@ -336,6 +338,22 @@ def test_access_and_security_of_the_month(invoke_job: Invoke, kept: Session, fil
     assert evidence(kept, MFA) == {"without_mfa": 1}
     content = files.read("reports/monthly/2026-02.json").decode() + files.read("reports/monthly/2026-02.html").decode()
     assert "@example" not in content
+
+
+def test_what_failed_is_in_the_mail_and_a_time_that_never_was_is_told_as_such(
+    invoke_job: Invoke, kept: Session, files: FileStore
+) -> None:
+    change("update nightshift.backups set restore_tested_at = null")(kept)
+    critical(START, acknowledged_at=START + 76 * HOUR)(kept)
+
+    invoke_job(job, at=AT)
+
+    notice = kept.scalars(select(Notification)).one()
+    mail = render(notice.kind, title=notice.title, body=notice.body, data=notice.data, name=None)
+    assert "A restore was tested in the last 35 days: failed (last restore test at: never)" in mail.text
+    assert "No critical alert was left open over 24 hours: failed (left open: 1)" in mail.text
+    assert "Mean time to acknowledge: 3 d 4 h" in mail.text
+    assert "second factor: failed" not in mail.text
 
 
 def test_requests_open_done_and_overdue(invoke_job: Invoke, kept: Session, files: FileStore) -> None:

@@ -1,5 +1,6 @@
 import datetime as dt
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from functions.administration import daily_report
 from functions.administration._figures import FIGURES
+from functions.administration._page import duration
 from functions.administration.weekly_report import job
 from nightshift.execution import Deadline
 from nightshift.files import FileStore
@@ -157,6 +159,8 @@ def test_the_change_against_the_stored_week_before(invoke_job: Invoke, session: 
     assert data["change"]["security.events"] == 0.0
     page = files.read("reports/weekly/2026-02-22.html").decode()
     assert "+11.1 % on the week before" in page
+    assert "\N{MINUS SIGN}100.0 % on the week before" in page
+    assert "as in the week before" in page
     assert "22 to 28 February 2026" in page
 
 
@@ -203,6 +207,17 @@ def test_alerts_by_severity_and_the_time_until_they_were_resolved(
         "resolved": 3,
         "mean_time_to_resolve": 30.5,
     }
+    page = files.read("reports/weekly/2026-02-22.html").decode()
+    assert "30.5 min" in page
+    assert re.findall(r'<th scope="row">(critical|high|medium|low)</th>', page) == ["critical", "high", "medium", "low"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [(0.5, "0.5 min"), (59.9, "59.9 min"), (60.0, "1 h 0 min"), (1728.0, "28 h 48 min"), (2880.0, "2 d 0 h")],
+)
+def test_a_time_to_resolve_is_told_as_people_say_it(minutes: float, told: str) -> None:
+    assert duration(minutes) == told
 
 
 def test_availability_is_the_share_of_healthy_checks(invoke_job: Invoke, session: Session, files: FileStore) -> None:
