@@ -65,9 +65,11 @@ def test_a_day_goes_from_midnight_to_midnight_in_utc(invoke_job: Invoke, session
     for name, at in (("before", "2026-02-28 23:59:59.999999"), ("after", END)):
         person(session, name, created_at=utc(at))
     for at in ("2026-02-28 23:59:59.999999", START, LAST, END):
-        login(session, user, at, status="revoked", terminated_at=utc(at))
+        login(session, user, at, status="revoked", terminated_at=utc(at), is_suspicious=True)
         event(session, at, "auth.login", status="failure")
         event(session, at, "user.deactivate")
+        event(session, at, "api.request")
+    event(session, "2026-03-01 00:30", "user.deactivate", status="failure")
 
     counters = invoke_job(job, at=AT)["counters"]
 
@@ -80,9 +82,11 @@ def test_a_day_goes_from_midnight_to_midnight_in_utc(invoke_job: Invoke, session
     )
     assert (data["users"]["new"], data["users"]["deactivated"]) == (2, 2)
     assert (data["sessions"]["new"], data["sessions"]["ended"]) == (2, 2)
-    assert (data["security"]["failed_logins"], data["security"]["events"]) == (2, 4)
-    assert data["activity"]["by_hour"] == [2, *[0] * 22, 2]
-    assert (counters["activities"], counters["security_events"]) == (4, 4)
+    assert (data["security"]["failed_logins"], data["security"]["events"]) == (2, 5)
+    assert data["security"]["suspicious_sessions"] == 2
+    assert data["api"]["requests"] == 2
+    assert data["activity"]["by_hour"] == [4, *[0] * 22, 3]
+    assert (counters["activities"], counters["security_events"]) == (7, 5)
 
 
 def test_users_are_those_who_live_as_of_the_run(invoke_job: Invoke, session: Session, files: FileStore) -> None:

@@ -214,9 +214,26 @@ MORE_THAN_A_DAY = DAY + MICROSECOND
         pytest.param(did_not_run("delete-audit-logs"), RUNS, id="deletion did not run"),
         pytest.param(did_not_run("audit-log-cleanup"), RUNS, id="archive did not run"),
         pytest.param(
+            change("update nightshift.runs set scheduled_for = timestamptz '2026-01-31 23:59:59Z'"),
+            RUNS,
+            id="jobs ran before the month",
+        ),
+        pytest.param(
+            change(
+                "update nightshift.runs set scheduled_for = timestamptz '2026-03-01 00:00Z' where job like 'audit%'"
+            ),
+            RUNS,
+            id="archive ran after the month",
+        ),
+        pytest.param(
             change("update nightshift.backups set verified_at = timestamptz '2026-02-26 23:59:59Z'"),
             BACKUP,
             id="backup verified too long ago",
+        ),
+        pytest.param(
+            change("update nightshift.backups set verified_at = timestamptz '2026-03-01 00:00Z'"),
+            BACKUP,
+            id="backup verified after the month",
         ),
         pytest.param(
             change("update nightshift.backups set status = 'failed' where verified_at is not null"),
@@ -227,6 +244,11 @@ MORE_THAN_A_DAY = DAY + MICROSECOND
             change("update nightshift.backups set restore_tested_at = timestamptz '2026-01-24 23:59:59Z'"),
             RESTORE,
             id="restore tested too long ago",
+        ),
+        pytest.param(
+            change("update nightshift.backups set restore_tested_at = timestamptz '2026-03-01 00:00Z'"),
+            RESTORE,
+            id="restore tested after the month",
         ),
         pytest.param(
             change("update nightshift.backups set restore_tested_at = null"), RESTORE, id="restore never tested"
@@ -265,6 +287,10 @@ def test_a_violation_fails_exactly_its_check(kept: Session, violate: Callable[[S
         pytest.param(token("mfa_challenge", expires_at=START), id="token of another rule"),
         pytest.param(lambda session: event(session, utc("2025-02-27")), id="audit row within two periods"),
         pytest.param(lambda session: event(session, START - 1200 * DAY, legal_hold=True), id="audit row on hold"),
+        pytest.param(
+            change("update nightshift.backups set verified_at = timestamptz '2026-02-27 00:00Z', status = 'expired'"),
+            id="verified backup of two days ago that has gone since",
+        ),
         pytest.param(critical(END - DAY), id="alert open for a day"),
         pytest.param(critical(START, acknowledged_at=START + DAY), id="alert taken up within a day"),
         pytest.param(critical(START - 5 * DAY, resolved_at=START - MICROSECOND), id="alert of the month before"),
@@ -381,6 +407,7 @@ def test_requests_open_done_and_overdue(invoke_job: Invoke, kept: Session, files
 def test_backups_credentials_and_alerts(invoke_job: Invoke, kept: Session, files: FileStore) -> None:
     for days, kind in ((1, "tls"), (300, "signing_key"), (0, "tls")):
         add(kept, Certificate(kind=kind, label="label of ann@example.org", expires_at=END - days * DAY))
+    critical(START - 2 * HOUR, resolved_at=START - HOUR)(kept)
     critical(START, acknowledged_at=START + 10 * dt.timedelta(minutes=1))(kept)
 
     invoke_job(job, at=AT)

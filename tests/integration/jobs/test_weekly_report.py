@@ -13,7 +13,7 @@ from functions.administration._page import duration
 from functions.administration.weekly_report import job
 from nightshift.execution import Deadline
 from nightshift.files import FileStore
-from nightshift.models import Alert, HealthCheck, Notification, Report
+from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, Report, RunRecord, UserSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.conftest import DAY
@@ -90,6 +90,41 @@ def test_the_week_is_the_sum_of_its_days(invoke_job: Invoke, session: Session, f
     assert data["activity"]["by_hour"] == [7, 1, 2, 3, 4, 5, 6, 7, *[0] * 15, 1]
     assert data["activity"]["peak_hour"] == 0
     assert data["security"]["events_by_action"] == {"auth.login": 7, "auth.mfa": 1}
+
+
+SUMMED = {
+    "users": ("new", "deactivated"),
+    "sessions": ("new", "ended"),
+    "security": ("events", "failed_logins", "failed_mfa", "suspicious_sessions"),
+    "api": ("requests", "failures"),
+    "activity": ("total", "succeeded"),
+    "operations": ("failed_jobs",),
+}
+
+
+def test_each_number_is_the_sum_of_the_seven_days(invoke_job: Invoke, session: Session, files: FileStore) -> None:
+    session.add(RegisteredJob(name="backup"))
+    session.flush()
+    for number, day in enumerate(DAYS, start=1):
+        user = person(session, f"new{number}", created_at=day)
+        times = {"created_at": day, "last_activity_at": day, "expires_at": END, "terminated_at": day}
+        facts = {"status": "revoked", "device_type": f"device {number % 2}", "is_suspicious": True, **times}
+        session.add(UserSession(user_id=user, token_hash=bytes([number]), **facts))
+        session.add(RunRecord(job="backup", scheduled_for=day, trigger="schedule", state="failed", max_attempts=3))
+        for action in ("auth.login", "auth.mfa", "api.request"):
+            event(session, day, action, status="failure", count=number)
+        event(session, day, "user.deactivate")
+
+    invoke_job(job, at=AT)
+
+    data = report(session)
+    dailies = session.scalars(select(Report.data).where(Report.kind == "daily")).all()
+    assert len(dailies) == 7
+    for section, key in ((section, key) for section, keys in SUMMED.items() for key in keys):
+        total = sum(daily[section][key] for daily in dailies)
+        assert (section, key, data[section][key]) == (section, key, total)
+        assert total >= 7
+    assert data["sessions"]["by_device"] == {"device 0": 3, "device 1": 4}
 
 
 def test_a_stored_day_is_taken_as_it_was_stored(invoke_job: Invoke, session: Session, files: FileStore) -> None:
@@ -177,6 +212,7 @@ def test_the_ten_busiest_users_by_their_ids(invoke_job: Invoke, session: Session
     users = sorted(person(session, f"user{number}") for number in range(12))
     for number, user in enumerate(users):
         event(session, LAST, count=1 if number < 10 else 2, actor_id=user)
+    event(session, "2026-02-21 23:59:59.999999", count=9, actor_id=users[8])
     event(session, END, count=9, actor_id=users[9])
     event(session, LAST, count=9, actor_type="system")
 
