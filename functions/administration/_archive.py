@@ -49,6 +49,9 @@ COLUMNS = (
 )
 
 
+UNMARKED = "No row was marked as archived; the next attempt writes the object again"
+
+
 class ArchiveMismatchError(RuntimeError):
     """What the file store gives back is not what was written to it. No row may be marked as archived."""
 
@@ -111,13 +114,13 @@ def store(session: Session, files: FileStore, part: Part, rows: ColumnElement[bo
     if found != written:
         raise ArchiveMismatchError(
             f"{part.key} came back with {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; written were"
-            f" {written.rows} rows in {written.bytes} bytes, SHA-256 {written.sha256}. No row was marked as archived"
+            f" {written.rows} rows in {written.bytes} bytes, SHA-256 {written.sha256}. {UNMARKED}"
         )
     manifest = {"key": part.key, "month": f"{part.month:%Y-%m}", "part": part.number, **vars(written)}
     content = json.dumps(manifest, indent=2).encode()
     files.write(manifest_key(part.key), content, content_type="application/json")
     if files.read(manifest_key(part.key)) != content:
-        raise ArchiveMismatchError(f"the manifest of {part.key} came back different. No row was marked as archived")
+        raise ArchiveMismatchError(f"the manifest of {part.key} came back different. {UNMARKED}")
     return written
 
 
@@ -150,7 +153,7 @@ def _read(chunks: Iterable[bytes]) -> Contents:
             size += len(chunk)
             rows += gunzip.decompress(chunk).count(b"\n")
     except zlib.error as error:
-        raise ArchiveMismatchError(f"an archive came back damaged ({error}). No row was marked as archived") from None
+        raise ArchiveMismatchError(f"an archive came back damaged ({error}). {UNMARKED}") from None
     if not gunzip.eof:
-        raise ArchiveMismatchError("an archive came back cut off. No row was marked as archived")
+        raise ArchiveMismatchError(f"an archive came back cut off. {UNMARKED}")
     return Contents(rows, size, digest.hexdigest())

@@ -247,6 +247,7 @@ def retention_rules(session: Session, run: Run, month: Period) -> list[dict[str,
                 found.append(
                     {
                         "job": job.name,
+                        "step": step.name,
                         "table": step.table.name,
                         "oldest": oldest and iso(oldest),
                         "limit": iso(limit),

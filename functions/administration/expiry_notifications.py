@@ -19,7 +19,7 @@ from nightshift.steps.notify import Message, Notify
 
 KIND = "credential_expiry"
 FIRST_STEP = 30
-NAMES = {"api_key": "An API key", "license": "A licence"}
+NAMES = {"api_key": "API key", "license": "licence"}
 SEEN_IN_DIGESTS = days(2 * FIRST_STEP)  # no step of one expiry lasts longer
 
 credential = expiring_credentials.c
@@ -52,11 +52,15 @@ def expired(run: Run, people: People) -> Select[Any]:
     return select(found).where(found.c.expires_at <= run.now)
 
 
+def in_words(kind: ColumnElement[str]) -> ColumnElement[str]:
+    return case(NAMES, value=kind, else_=kind)
+
+
 def facts(item: Any) -> ColumnElement[Any]:
     """One item as the mail's template shows it."""
     expires_on = func.to_char(func.timezone("UTC", item.expires_at), "YYYY-MM-DD")
     return func.jsonb_build_object(
-        "kind", item.kind, "label", item.label, "expires_on", expires_on, "days", item.days, "key", item.key
+        "kind", in_words(item.kind), "label", item.label, "expires_on", expires_on, "days", item.days, "key", item.key
     )
 
 
@@ -70,11 +74,18 @@ def to_administrators(run: Run, people: People) -> Select[Any]:
         Notification.data.contains(this_item),
     )
     n, order = func.count(), (item.expires_at, item.key)
+    all_expired, any_expired = func.bool_and(item.days <= 0), func.bool_or(item.days <= 0)
+    one = case((all_expired, "1 credential has expired"), else_="1 credential expires soon")
+    several = case(
+        (all_expired, " credentials have expired"),
+        (any_expired, " credentials expire soon or have expired"),
+        else_=" credentials expire soon",
+    )
     return (
         message(
             User.id,
             key=func.concat_ws("|", User.id, KIND, cast(literal(run.now.isoformat()), Text)),
-            title=case((n == 1, "1 credential expires soon"), else_=cast(n, Text) + " credentials expire soon"),
+            title=case((n == 1, one), else_=cast(n, Text) + several),
             body=func.string_agg(item.label, aggregate_order_by(literal(", "), *order)),
             data=func.jsonb_build_object("items", func.jsonb_agg(aggregate_order_by(facts(item), *order))),
         )
@@ -86,12 +97,12 @@ def to_administrators(run: Run, people: People) -> Select[Any]:
 
 def to_owners(run: Run, people: People) -> Select[Any]:
     item = steps(run).subquery("item").c
-    what = case(NAMES, value=item.kind, else_="A " + item.kind)
+    what = case((item.kind == "api_key", "An "), else_="A ") + in_words(item.kind)
     number = func.abs(item.days)
     length = cast(number, Text) + case((number == 1, " day"), else_=" days")
     when = case(
         (item.days > 0, " expires in " + length),
-        (item.days == 0, " expires today"),
+        (item.days == 0, " expired less than a day ago"),
         else_=" expired " + length + " ago",
     )
     data = func.jsonb_build_object("items", cast(func.jsonb_build_array(facts(item)), JSONB))

@@ -8,11 +8,15 @@ select n, age, pg_temp.ago(age) as at
 from unnest(array[
     '2 hours', '30 hours', '3 days', '6 days 12 hours', '8 days', '20 days', '29 days', '31 days', '60 days', '89 days',
     '91 days', '179 days', '181 days', '300 days', '364 days', '367 days', '500 days', '1000 days', '1090 days',
-    '1100 days', '1500 days'
+    '1100 days', '1500 days', '12 hours'
 ]::interval[]) with ordinality as given (age, n);
 
 insert into users (email, name, last_login_at, email_verified_at, created_at, updated_at)
 select 'user' || n || '@example.org', 'User ' || n, at, at, at, at from ages;
+
+-- Somebody who is told what administrators are told.
+insert into users (email, name, role, mfa_enabled, last_login_at, created_at, updated_at)
+values ('admin@example.org', 'Admin', 'admin', true, pg_temp.ago('8 days'), pg_temp.ago('60 days'), pg_temp.ago('60 days'));
 
 create temporary table people as
 select ages.*, users.id as user_id from ages join users on users.name = 'User ' || n;

@@ -168,6 +168,7 @@ def test_rows_that_come_late_get_a_part_of_their_own(invoke_job: Invoke, session
 def test_a_month_of_many_rows_has_several_parts(
     invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert _archive.ROWS_A_PART <= 100_000
     # GIVEN five rows of which three happened at the same instant
     monkeypatch.setattr(audit_log_cleanup, "ROWS_A_PART", 2)
     add(session, row("2024-11-02"), row("2024-11-03"), row("2024-11-03"), row("2024-11-03"), row("2024-11-04"))
@@ -220,8 +221,10 @@ def test_a_file_that_comes_back_different_marks_nothing(
         (lambda content: content[:-9], "cut off"),
         (lambda content: b"\x00" + content, "damaged"),
         (lambda _: b"", "cut off"),
+        # Another time in its header: as many rows and bytes, and another checksum.
+        (lambda content: content[:4] + bytes([1]) + content[5:], "came back with 1 rows"),
     ],
-    ids=["cut off", "no gzip file", "empty"],
+    ids=["cut off", "no gzip file", "empty", "another checksum"],
 )
 def test_a_file_that_comes_back_damaged_marks_nothing(
     invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch, damage: Any, message: str
@@ -358,9 +361,17 @@ def test_what_was_archived_goes_with_its_manifest_at_three_years(
     assert (archives(session), files.exists(key), files.exists(f"{key}.manifest.json")) == ({}, False, False)
 
 
+def test_a_longer_period_is_kept(invoke_job: Invoke, session: Session, files: FileStore) -> None:
+    parameters = {"audit_archive_after_days": 400}
+    for age in (400 * DAY, 400 * DAY + SECOND):
+        add(session, row(NOW - age, anonymized_at=NOW))
+
+    assert invoke_job(job, {"parameters": parameters}, at=NOW)["counters"]["archived"] == 1
+
+
 def test_a_period_below_a_year_is_refused(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     add(session, row())
 
     with pytest.raises(ValueError, match="audit_archive_after_days must be a whole number of days, at least 365"):
-        invoke_job(job, {"parameters": {"audit_archive_after_days": 90}}, at=NOW)
+        invoke_job(job, {"parameters": {"audit_archive_after_days": 364}}, at=NOW)
     assert marked(session) == 0

@@ -65,9 +65,11 @@ def test_a_day_goes_from_midnight_to_midnight_in_utc(invoke_job: Invoke, session
     for name, at in (("before", "2026-02-28 23:59:59.999999"), ("after", END)):
         person(session, name, created_at=utc(at))
     for at in ("2026-02-28 23:59:59.999999", START, LAST, END):
-        login(session, user, at, status="revoked", terminated_at=utc(at))
+        login(session, user, at, status="revoked", terminated_at=utc(at), is_suspicious=True)
         event(session, at, "auth.login", status="failure")
         event(session, at, "user.deactivate")
+        event(session, at, "api.request")
+    event(session, "2026-03-01 00:30", "user.deactivate", status="failure")
 
     counters = invoke_job(job, at=AT)["counters"]
 
@@ -80,9 +82,11 @@ def test_a_day_goes_from_midnight_to_midnight_in_utc(invoke_job: Invoke, session
     )
     assert (data["users"]["new"], data["users"]["deactivated"]) == (2, 2)
     assert (data["sessions"]["new"], data["sessions"]["ended"]) == (2, 2)
-    assert (data["security"]["failed_logins"], data["security"]["events"]) == (2, 4)
-    assert data["activity"]["by_hour"] == [2, *[0] * 22, 2]
-    assert (counters["activities"], counters["security_events"]) == (4, 4)
+    assert (data["security"]["failed_logins"], data["security"]["events"]) == (2, 5)
+    assert data["security"]["suspicious_sessions"] == 2
+    assert data["api"]["requests"] == 2
+    assert data["activity"]["by_hour"] == [4, *[0] * 22, 3]
+    assert (counters["activities"], counters["security_events"]) == (7, 5)
 
 
 def test_users_are_those_who_live_as_of_the_run(invoke_job: Invoke, session: Session, files: FileStore) -> None:
@@ -351,6 +355,33 @@ def test_the_page_is_whole_and_loads_nothing(invoke_job: Invoke, session: Sessio
         assert told in page
 
 
+def test_the_page_of_an_empty_day_says_so_and_draws_nothing(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    invoke_job(job, at=AT)
+
+    page = files.read("reports/daily/2026-03-01.html").decode()
+    assert "svg" not in Elements(page).tags
+    for label in ("By role", "By device", "Top countries", "Events by action", "Top keys", "By hour", "Top actions"):
+        assert f'<h3>{label}: <span class="none">none</span></h3>' in page
+    assert "null" not in page, "a word of those who read the JSON"
+
+
+def test_a_table_s_columns_are_in_the_order_in_which_they_are_read(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    key = ApiKey(name="key", key_prefix="k", key_hash=b"k")
+    session.add(key)
+    session.commit()
+    event(session, "2026-03-01 12:00", "api.request", api_key_id=key.id)
+
+    invoke_job(job, at=AT)
+
+    page = files.read("reports/daily/2026-03-01.html").decode()
+    titles = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
+    assert titles == ["API key ID", "Requests", "Success", "Failure"]
+
+
 def test_administrators_are_told_by_mail_once(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     admins = {person(session, "ann", role="admin"), person(session, "ben", role="super_admin")}
     person(session, "support", role="support")
@@ -368,6 +399,7 @@ def test_administrators_are_told_by_mail_once(invoke_job: Invoke, session: Sessi
         f"{admin}|daily_admin_report|2026-03-01|email" for admin in admins
     }
     assert notices[0].data["location"] == "reports/daily/2026-03-01.html"
+    assert notices[0].body == "Actions: 0. New users: 0. Failed logins: 0. Failed jobs: 0."
 
 
 def test_the_notice_becomes_a_mail(invoke_job: Invoke, session: Session, files: FileStore) -> None:

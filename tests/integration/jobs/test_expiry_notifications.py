@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from functions.administration.expiry_notifications import job
+from nightshift.mail import render
 from nightshift.models import ApiKey, Certificate, License, Notification, Organization, Subscription, UserPreferences
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, utc
@@ -40,11 +41,13 @@ def labels(mail: Notification) -> list[str]:
     [
         (30 * DAY + HOUR, None),
         (30 * DAY, 30),
-        (20 * DAY, 30),
+        (14 * DAY + HOUR, 30),
         (14 * DAY, 14),
+        (7 * DAY + HOUR, 14),
         (7 * DAY, 7),
-        (6 * DAY + HOUR, 7),
+        (3 * DAY + HOUR, 7),
         (3 * DAY, 3),
+        (DAY + HOUR, 3),
         (DAY, 1),
         (HOUR, 1),
         (0 * DAY, 0),
@@ -72,6 +75,48 @@ def test_the_days_left_rounded_up_decide_whether_and_as_what_it_is_told(
     told = len(keys)
     expired = told if left <= 0 * DAY else 0
     assert (counters["items"], counters["notified"], counters["expired"]) == (told, told, expired)
+
+
+@pytest.mark.parametrize(
+    ("left", "owner_s", "administrator_s", "when"),
+    [
+        (DAY + HOUR, "A certificate expires in 2 days", "1 credential expires soon", "in 2 days"),
+        (HOUR, "A certificate expires in 1 day", "1 credential expires soon", "in 1 day"),
+        (-10 * HOUR, "A certificate expired less than a day ago", "1 credential has expired", "less than a day ago"),
+        (-DAY - HOUR, "A certificate expired 1 day ago", "1 credential has expired", "1 day ago"),
+        (-3 * DAY, "A certificate expired 3 days ago", "1 credential has expired", "3 days ago"),
+    ],
+)
+def test_what_has_expired_is_told_as_such(
+    invoke_job: Invoke,
+    session: Session,
+    ann: uuid.UUID,
+    left: dt.timedelta,
+    owner_s: str,
+    administrator_s: str,
+    when: str,
+) -> None:
+    root = person(session, "root", role="super_admin")
+    certificate(session, ann, NOW + left)
+
+    invoke_job(job, at=NOW)
+
+    for user, title in ((ann, owner_s), (root, administrator_s)):
+        (notice,) = mails(session, user)
+        mail = render(notice.kind, title=notice.title, body=notice.body, data=notice.data, name=None)
+        assert mail.subject == title
+        assert f", {when}\n" in mail.text
+
+
+def test_a_digest_of_both_says_both(invoke_job: Invoke, session: Session, ann: uuid.UUID) -> None:
+    root = person(session, "root", role="super_admin")
+    certificate(session, ann, NOW + DAY)
+    certificate(session, ann, NOW - DAY)
+
+    invoke_job(job, at=NOW)
+
+    (digest,) = mails(session, root)
+    assert digest.title == "2 credentials expire soon or have expired"
 
 
 def test_each_step_is_told_once_and_a_day_without_a_run_jumps_to_the_next(
@@ -139,6 +184,15 @@ def test_each_administrator_gets_one_mail_with_what_is_new_to_them(
     assert invoke_job(job, {"force": True}, at=NOW + DAY)["counters"]["notified"] == 0
 
 
+def test_an_administrator_hears_of_the_longest_step_once(invoke_job: Invoke, session: Session) -> None:
+    person(session, "root", role="super_admin")
+    certificate(session, None, NOW + 30 * DAY)
+
+    told = [invoke_job(job, at=NOW + day * DAY)["counters"]["notified"] for day in (0, 1, 15, 16)]
+
+    assert told == [1, 0, 0, 1], "fifteen days are left on the third of them, and fourteen on the last"
+
+
 def test_of_what_belongs_to_somebody_who_has_gone_only_the_administrators_hear(
     invoke_job: Invoke, session: Session
 ) -> None:
@@ -197,6 +251,6 @@ def test_every_kind_is_told_and_what_never_expires_or_renews_itself_is_not(
     invoke_job(job, at=NOW)
 
     digest, *owned = sorted(mails(session, bob), key=lambda mail: -len(mail.data["items"]))
-    kinds = ["api_key", "license", "password", "subscription", "subscription", "trial"]
+    kinds = ["API key", "licence", "password", "subscription", "subscription", "trial"]
     assert sorted(item["kind"] for item in digest.data["items"]) == kinds
     assert sorted(mail.title for mail in owned) == ["A password expires in 7 days", "An API key expires in 7 days"]

@@ -13,6 +13,7 @@ from functions.administration._monthly import figures
 from functions.administration.monthly_report import job
 from nightshift import Run
 from nightshift.files import FileStore
+from nightshift.mail import render
 from nightshift.models import (
     Alert,
     AuditLog,
@@ -213,9 +214,26 @@ MORE_THAN_A_DAY = DAY + MICROSECOND
         pytest.param(did_not_run("delete-audit-logs"), RUNS, id="deletion did not run"),
         pytest.param(did_not_run("audit-log-cleanup"), RUNS, id="archive did not run"),
         pytest.param(
+            change("update nightshift.runs set scheduled_for = timestamptz '2026-01-31 23:59:59Z'"),
+            RUNS,
+            id="jobs ran before the month",
+        ),
+        pytest.param(
+            change(
+                "update nightshift.runs set scheduled_for = timestamptz '2026-03-01 00:00Z' where job like 'audit%'"
+            ),
+            RUNS,
+            id="archive ran after the month",
+        ),
+        pytest.param(
             change("update nightshift.backups set verified_at = timestamptz '2026-02-26 23:59:59Z'"),
             BACKUP,
             id="backup verified too long ago",
+        ),
+        pytest.param(
+            change("update nightshift.backups set verified_at = timestamptz '2026-03-01 00:00Z'"),
+            BACKUP,
+            id="backup verified after the month",
         ),
         pytest.param(
             change("update nightshift.backups set status = 'failed' where verified_at is not null"),
@@ -226,6 +244,11 @@ MORE_THAN_A_DAY = DAY + MICROSECOND
             change("update nightshift.backups set restore_tested_at = timestamptz '2026-01-24 23:59:59Z'"),
             RESTORE,
             id="restore tested too long ago",
+        ),
+        pytest.param(
+            change("update nightshift.backups set restore_tested_at = timestamptz '2026-03-01 00:00Z'"),
+            RESTORE,
+            id="restore tested after the month",
         ),
         pytest.param(
             change("update nightshift.backups set restore_tested_at = null"), RESTORE, id="restore never tested"
@@ -264,6 +287,10 @@ def test_a_violation_fails_exactly_its_check(kept: Session, violate: Callable[[S
         pytest.param(token("mfa_challenge", expires_at=START), id="token of another rule"),
         pytest.param(lambda session: event(session, utc("2025-02-27")), id="audit row within two periods"),
         pytest.param(lambda session: event(session, START - 1200 * DAY, legal_hold=True), id="audit row on hold"),
+        pytest.param(
+            change("update nightshift.backups set verified_at = timestamptz '2026-02-27 00:00Z', status = 'expired'"),
+            id="verified backup of two days ago that has gone since",
+        ),
         pytest.param(critical(END - DAY), id="alert open for a day"),
         pytest.param(critical(START, acknowledged_at=START + DAY), id="alert taken up within a day"),
         pytest.param(critical(START - 5 * DAY, resolved_at=START - MICROSECOND), id="alert of the month before"),
@@ -293,6 +320,7 @@ def test_the_numbers_of_a_broken_retention_rule(invoke_job: Invoke, kept: Sessio
     (rule,) = (one for one in report(kept)["retention"]["rules"] if one["job"] == "login-attempt-cleanup")
     assert rule == {
         "job": "login-attempt-cleanup",
+        "step": "delete-login-attempts",
         "table": "login_attempts",
         "oldest": "2026-02-18T00:00:00Z",
         "limit": "2026-02-20T00:00:00Z",
@@ -338,6 +366,22 @@ def test_access_and_security_of_the_month(invoke_job: Invoke, kept: Session, fil
     assert "@example" not in content
 
 
+def test_what_failed_is_in_the_mail_and_a_time_that_never_was_is_told_as_such(
+    invoke_job: Invoke, kept: Session, files: FileStore
+) -> None:
+    change("update nightshift.backups set restore_tested_at = null")(kept)
+    critical(START, acknowledged_at=START + 76 * HOUR)(kept)
+
+    invoke_job(job, at=AT)
+
+    notice = kept.scalars(select(Notification)).one()
+    mail = render(notice.kind, title=notice.title, body=notice.body, data=notice.data, name=None)
+    assert "A restore was tested in the last 35 days: failed (last restore test at: never)" in mail.text
+    assert "No critical alert was left open over 24 hours: failed (left open: 1)" in mail.text
+    assert "Mean time to acknowledge: 3 d 4 h" in mail.text
+    assert "second factor: failed" not in mail.text
+
+
 def test_requests_open_done_and_overdue(invoke_job: Invoke, kept: Session, files: FileStore) -> None:
     for kind in ("DELETION", "EXPORT"):
         for requested, status, completed in (
@@ -363,6 +407,7 @@ def test_requests_open_done_and_overdue(invoke_job: Invoke, kept: Session, files
 def test_backups_credentials_and_alerts(invoke_job: Invoke, kept: Session, files: FileStore) -> None:
     for days, kind in ((1, "tls"), (300, "signing_key"), (0, "tls")):
         add(kept, Certificate(kind=kind, label="label of ann@example.org", expires_at=END - days * DAY))
+    critical(START - 2 * HOUR, resolved_at=START - HOUR)(kept)
     critical(START, acknowledged_at=START + 10 * dt.timedelta(minutes=1))(kept)
 
     invoke_job(job, at=AT)

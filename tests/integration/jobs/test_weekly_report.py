@@ -1,5 +1,6 @@
 import datetime as dt
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from functions.administration import daily_report
 from functions.administration._figures import FIGURES
+from functions.administration._page import duration
 from functions.administration.weekly_report import job
 from nightshift.execution import Deadline
 from nightshift.files import FileStore
-from nightshift.models import Alert, HealthCheck, Notification, Report
+from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, Report, RunRecord, UserSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.conftest import DAY
@@ -90,6 +92,41 @@ def test_the_week_is_the_sum_of_its_days(invoke_job: Invoke, session: Session, f
     assert data["security"]["events_by_action"] == {"auth.login": 7, "auth.mfa": 1}
 
 
+SUMMED = {
+    "users": ("new", "deactivated"),
+    "sessions": ("new", "ended"),
+    "security": ("events", "failed_logins", "failed_mfa", "suspicious_sessions"),
+    "api": ("requests", "failures"),
+    "activity": ("total", "succeeded"),
+    "operations": ("failed_jobs",),
+}
+
+
+def test_each_number_is_the_sum_of_the_seven_days(invoke_job: Invoke, session: Session, files: FileStore) -> None:
+    session.add(RegisteredJob(name="backup"))
+    session.flush()
+    for number, day in enumerate(DAYS, start=1):
+        user = person(session, f"new{number}", created_at=day)
+        times = {"created_at": day, "last_activity_at": day, "expires_at": END, "terminated_at": day}
+        facts = {"status": "revoked", "device_type": f"device {number % 2}", "is_suspicious": True, **times}
+        session.add(UserSession(user_id=user, token_hash=bytes([number]), **facts))
+        session.add(RunRecord(job="backup", scheduled_for=day, trigger="schedule", state="failed", max_attempts=3))
+        for action in ("auth.login", "auth.mfa", "api.request"):
+            event(session, day, action, status="failure", count=number)
+        event(session, day, "user.deactivate")
+
+    invoke_job(job, at=AT)
+
+    data = report(session)
+    dailies = session.scalars(select(Report.data).where(Report.kind == "daily")).all()
+    assert len(dailies) == 7
+    for section, key in ((section, key) for section, keys in SUMMED.items() for key in keys):
+        total = sum(daily[section][key] for daily in dailies)
+        assert (section, key, data[section][key]) == (section, key, total)
+        assert total >= 7
+    assert data["sessions"]["by_device"] == {"device 0": 3, "device 1": 4}
+
+
 def test_a_stored_day_is_taken_as_it_was_stored(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     invoke_job(daily_report.job, at=DAYS[1] + dt.timedelta(hours=1))
     event(session, "2026-02-22 12:00", count=5)
@@ -157,6 +194,8 @@ def test_the_change_against_the_stored_week_before(invoke_job: Invoke, session: 
     assert data["change"]["security.events"] == 0.0
     page = files.read("reports/weekly/2026-02-22.html").decode()
     assert "+11.1 % on the week before" in page
+    assert "\N{MINUS SIGN}100.0 % on the week before" in page
+    assert "as in the week before" in page
     assert "22 to 28 February 2026" in page
 
 
@@ -173,6 +212,7 @@ def test_the_ten_busiest_users_by_their_ids(invoke_job: Invoke, session: Session
     users = sorted(person(session, f"user{number}") for number in range(12))
     for number, user in enumerate(users):
         event(session, LAST, count=1 if number < 10 else 2, actor_id=user)
+    event(session, "2026-02-21 23:59:59.999999", count=9, actor_id=users[8])
     event(session, END, count=9, actor_id=users[9])
     event(session, LAST, count=9, actor_type="system")
 
@@ -203,6 +243,17 @@ def test_alerts_by_severity_and_the_time_until_they_were_resolved(
         "resolved": 3,
         "mean_time_to_resolve": 30.5,
     }
+    page = files.read("reports/weekly/2026-02-22.html").decode()
+    assert "30.5 min" in page
+    assert re.findall(r'<th scope="row">(critical|high|medium|low)</th>', page) == ["critical", "high", "medium", "low"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [(0.5, "0.5 min"), (59.9, "59.9 min"), (60.0, "1 h 0 min"), (1728.0, "28 h 48 min"), (2880.0, "2 d 0 h")],
+)
+def test_a_time_to_resolve_is_told_as_people_say_it(minutes: float, told: str) -> None:
+    assert duration(minutes) == told
 
 
 def test_availability_is_the_share_of_healthy_checks(invoke_job: Invoke, session: Session, files: FileStore) -> None:
