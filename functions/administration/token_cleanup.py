@@ -9,7 +9,7 @@ from sqlalchemy import func
 from nightshift import Delete, Job, Parameter, Update, lambda_handler
 from nightshift.models import ApiKey, AuthToken, Invitation
 
-RETENTION = Parameter("retention_days", 30, "days", minimum=7)
+RETENTION = Parameter("retention_days", 30, "days", minimum=7, about="how long closed invitations and keys are kept")
 
 of_admins = Invitation.kind == "admin"
 pending = Invitation.status == "pending"

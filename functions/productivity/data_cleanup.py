@@ -1,7 +1,9 @@
 """Delete finished timer sessions after 180 days, figures after a year, and traces of use; archive closed goals.
 
 A session goes only when the figures of its day, in UTC, have been made: what was never counted stays, and is counted
-here as kept. Running and paused sessions stay whatever their age. A goal's age is counted from when it was closed.
+here as kept, until `nightshift run daily-analytics --at` the day after makes its figures. Running and paused sessions
+stay whatever their age. A goal's age is counted from when it was closed. Uses of features and days of activity go after
+400 days, requests after 14, sent notices after 90.
 """
 
 from sqlalchemy import func, select
