@@ -1,8 +1,8 @@
 """Roll the requests of the last full hour up, and at midnight those of the day; more than 3 % errors or 250 ms alerts.
 
 Everything is measured: requests by the application, connections, memory and processor by performance-monitor, which
-takes a sample every ten minutes, at the end of them. An hour without requests has no rates and no alert. An alert resolves
-after 24 quiet hours.
+takes a sample every ten minutes, at the end of them. An hour without requests has no rates and no alert. An alert
+resolves after 24 quiet hours.
 """
 
 import datetime as dt

@@ -77,12 +77,21 @@ def test_an_occurrence_without_an_event_is_caught_up_in_the_same_round(superviso
     assert supervisor.invoked == [str(run.id)]
 
 
-def test_what_has_a_run_is_not_looked_for_again(supervisor: Supervisor) -> None:
+def test_an_occurrence_of_three_minutes_ago_has_waited_long_enough(supervisor: Supervisor) -> None:
+    at = supervisor.last_due + dt.timedelta(minutes=27)
+    schedule = f"cron({at.minute} {at.hour} * * ? *)"
+    supervisor.watch(LATEST, missing=1, schedule=schedule)
+    assert supervisor.look(LATEST, schedule=schedule).caught_up == 1
+
+
+def test_what_has_a_run_is_not_looked_for_again(supervisor: Supervisor, session: Session) -> None:
     supervisor.watch(LATEST, missing=1)
     supervisor.look(LATEST)
     again = supervisor.look(LATEST)
     assert (again.caught_up, again.missed) == (0, 0)
     assert len(supervisor.runs(LATEST)) == 1
+    until = session.execute(text("select accounted_until from nightshift.jobs")).scalar_one()
+    assert until > supervisor.last_due
 
 
 def test_an_occurrence_that_was_announced_is_left_alone(supervisor: Supervisor, session: Session) -> None:

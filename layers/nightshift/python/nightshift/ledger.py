@@ -471,7 +471,7 @@ def _own(session: Session, claim: Claim) -> RunRecord:
 
 
 def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
-    """End an open run for good, in the caller's transaction. The epoch moves on: an attempt at work is a zombie now.
+    """End an open run for good, in the caller's transaction. An attempt at work is a zombie from now on.
 
     Raises:
         EventError: it has ended already.
@@ -481,7 +481,6 @@ def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
         raise EventError(f"run {run_id} has ended already: {record.state}")
     clock = database_clock(session)
     _end_attempt(session, record, clock, "lost")
-    record.epoch += 1
     record.state, record.reason, record.finished_at, record.lease_until = "cancelled", reason, clock, None
     return record
 
