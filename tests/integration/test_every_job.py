@@ -4,6 +4,8 @@ A job that finds nothing in `every_job.sql` needs rows there.
 """
 
 import datetime as dt
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
-from nightshift import Job
+from nightshift import Job, Run
 from nightshift import sweep as sweeping
 from nightshift.execution import Deadline
 from nightshift.models import AuditLog
@@ -33,6 +35,8 @@ REPEATABLE = sorted(name for name, found in registry().items() if found.job.kind
 
 MOST_BATCHES = 50
 """More than any job needs for the rows of `every_job.sql`: a run with more does not move on when it is interrupted."""
+
+ROW_STEPS = [(name, step) for name, each in registry().items() for step in each.job.steps if isinstance(step, RowStep)]
 
 RESULT_KEYS = {"job", "run_id", "scheduled_for", "outcome", "duration_ms", "counters", "errors"}
 
@@ -164,6 +168,20 @@ def _counted(job: Job, plans: list[dict[str, Any]]) -> dict[tuple[str, ...], int
         counters = (step.counter,) if isinstance(step, RowStep) else step.changes
         rows[counters] = rows.get(counters, 0) + sum(plan["rows"] for plan in plans if plan["step"] == step.name)
     return rows
+
+
+@pytest.mark.parametrize(("name", "step"), ROW_STEPS, ids=lambda each: getattr(each, "name", each))
+def test_the_rows_of_a_step_are_found_through_an_index(name: str, step: RowStep, session: Session) -> None:
+    """A declared index may be partial: that its condition serves the step's is for the planner to say."""
+    job = registry()[name].job
+    run = Run(uuid.uuid4(), name, NOW, parameters=job.resolve({}))
+    session.execute(text("set local enable_seqscan = off"))
+    explained = session.execute(sweeping.Explain(select(step.age).where(step.predicate(run)))).scalar_one()
+    used = set(re.findall(r"'Index Name': '(\w+)'", str(explained)))
+    keyed = {index.name for index in step.table.indexes} | {step.through}
+    if next(iter(step.table.primary_key.columns)).name == getattr(step.age, "name", None):
+        keyed.add(f"{step.table.name}_pkey")
+    assert used & keyed, f"{step.name} of {name} would read the whole of {step.table}"
 
 
 def test_empty_tables_give_zeros(job: Job, database: Engine, invoke_job: Invoke) -> None:

@@ -281,15 +281,15 @@ def _leaves(session: Session, table: Table) -> list[Leaf]:
     ]
 
 
-class _Explain(Executable, ClauseElement):
+class Explain(Executable, ClauseElement):
     inherit_cache = False
 
     def __init__(self, statement: Select[Any]) -> None:
         self.statement = statement
 
 
-@compiles(_Explain)
-def _compile_explain(element: _Explain, compiler: SQLCompiler, **keywords: Any) -> str:
+@compiles(Explain)
+def _compile_explain(element: Explain, compiler: SQLCompiler, **keywords: Any) -> str:
     return "EXPLAIN (FORMAT JSON) " + compiler.process(element.statement, **keywords)
 
 
@@ -300,6 +300,6 @@ def _choose(session: Session, leaf: Leaf, predicate: ColumnElement[bool], at_mos
     if leaf.rows < 0:
         return "heap"  # never analysed: nothing is known
     with session.begin():
-        explained = session.execute(_Explain(select(literal_column("1")).select_from(leaf.table).where(predicate)))
+        explained = session.execute(Explain(select(literal_column("1")).select_from(leaf.table).where(predicate)))
         estimate = explained.scalar_one()[0]["Plan"]["Plan Rows"]
     return "heap" if estimate > DENSE_SHARE * leaf.rows else "range"
