@@ -354,7 +354,9 @@ def test_many_users_are_gone_over_in_windows_and_planned_alike(
 
     (planned,) = invoke_job(job, {"dry_run": True}, at="2025-02-01T03:00:00Z")["plan"]["steps"]
     result = invoke_job(job, at="2025-02-01T03:00:00Z")["counters"]
+    (later,) = invoke_job(job, {"dry_run": True}, at="2025-02-10T03:00:00Z")["plan"]["steps"]
 
     assert (planned["rows"], planned["action"], planned["table"]) == (500, "insert", "reminder_events")
+    assert later["rows"] == 0
     assert (result["created"], result["skipped_no_snapshot"], result["batches"]) == (500, 500, 11)
     assert len({reminder.user_id for reminder in reminders(session)}) == 500
