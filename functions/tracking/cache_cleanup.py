@@ -7,11 +7,14 @@ from nightshift import Delete, Job, Parameter, lambda_handler
 from nightshift.models import CachedMetric
 
 MAX_AGE = Parameter("max_age_hours", 24, "hours", minimum=1)
+# Entries live for minutes and this runs once a day, so on an ordinary night nearly all of them go.
+MAX_SHARE = Parameter("max_share", 100, "percent", maximum=100, about="stop before deleting more of the cache")
 
 job = Job(
     name="cache-cleanup",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
+    parameters=(MAX_SHARE,),
     steps=(
         Delete(
             name="delete-expired",

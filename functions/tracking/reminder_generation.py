@@ -2,6 +2,9 @@
 
 One reminder for each snapshot and Hijri year, and none within seven days of another. Days are counted on the user's
 own calendar. It is a window and not one day, so a night without a run costs nobody the reminder.
+
+Only active users are looked at. Counted under `errors` are users whose time zone PostgreSQL does not know, who get
+their reminder by the day in UTC, and snapshots whose anniversary lies outside the calendar's tables, which get none.
 """
 
 from typing import Any

@@ -26,6 +26,23 @@ insert into analytics_cache
 select user_id, 'trends', at, at, '', at, at + lifetime
 from people, unnest(array['1 hour', '26 hours', '10 years']::interval[]) as lifetime;
 
+-- Every second user has an anniversary in the coming month. Amounts are sealed on the users' own devices.
+insert into yearly_snapshots
+    (user_id, status, calculation_date, gregorian_year, hijri_year, hijri_month, hijri_day, total_wealth_enc,
+        zakat_amount_enc, nisab_threshold_enc, nisab_type, asset_breakdown_enc, methodology, created_at, updated_at)
+select
+    user_id, status, at, 2025, 1446, case n % 2 when 0 then 9 else 3 end, 20, 'ZK1:', 'ZK1:', 'ZK1:', 'gold', 'ZK1:',
+    'standard', at, at
+from people, unnest(array['FINALIZED', 'DRAFT']) as status;
+
+insert into payment_records
+    (user_id, snapshot_id, amount_enc, recipient_name_enc, recipient_type, recipient_category, payment_date,
+        payment_method, currency)
+select user_id, id, 'ZK1:', 'ZK1:', 'charity', 'fakir', created_at, 'cash', 'USD' from yearly_snapshots;
+
+-- Paying has stamped them with the clock.
+update yearly_snapshots set payments_changed_at = updated_at;
+
 insert into sessions (user_id, token_hash, status, created_at, expires_at, last_activity_at, terminated_at)
 select user_id, convert_to(concat(n, status, lifetime), 'UTF8'), status, at, at + lifetime, at, at + ending
 from

@@ -68,6 +68,11 @@ def test_one_parameter_may_serve_several_steps() -> None:
     assert [parameter.name for parameter in job.all_parameters] == ["retention_days", "max_rows", "max_share"]
 
 
+def test_a_job_may_give_a_cap_another_default() -> None:
+    job = declare(parameters=(Parameter("max_share", 80, "percent", maximum=100),))
+    assert job.resolve({}) == {"max_share": 80, "retention_days": 7}
+
+
 def test_more_than_a_quarter_of_an_hour_is_refused() -> None:
     with pytest.raises(DeclarationError, match="AWS Lambda's own limit"):
         declare(timeout=dt.timedelta(minutes=16))

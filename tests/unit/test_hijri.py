@@ -1,4 +1,6 @@
 import datetime as dt
+from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -42,6 +44,22 @@ def test_the_day_lies_in_the_window_of_a_year_and_is_never_past() -> None:
 
     assert min(away) == 0
     assert 353 <= max(away) <= 355
+
+
+def test_no_rule_of_days_gives_the_anniversary() -> None:
+    """The 157 years that the tables hold whole have four lengths. 354 days after 1 Ramadan 1445 is a day too early."""
+    first = day("1924-08-01")
+    new_years = [first, *(next_anniversary(year, 1, 1, first).date for year in range(1343, 1500))]
+
+    lengths = Counter((later - earlier).days for earlier, later in pairwise(new_years))
+
+    assert lengths == {353: 3, 354: 95, 355: 57, 356: 2}
+    assert day("2024-03-11") + dt.timedelta(days=354) == day("2025-02-28")
+    assert next_anniversary(1445, 9, 1, day("2024-03-12")).date == day("2025-03-01")
+
+
+def test_the_tables_end_where_they_are_said_to() -> None:
+    assert next_anniversary(1499, 12, 30, day("2077-11-16")).hijri == "1500-12-30"
 
 
 def test_in_words() -> None:

@@ -84,6 +84,18 @@ def test_thousands_go_in_one_run_and_a_second_run_finds_nothing(
     assert invoke_job(job, at=NOW + DAY)["counters"]["deleted"] == 0
 
 
+def test_a_cache_that_has_expired_almost_whole_is_no_surprise(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID, entry: Entry
+) -> None:
+    """Entries live for minutes and go once a day: no share of the table is too much, however large it is."""
+    many(session, user_id, 10_001)
+    session.add(entry("fresh"))
+    session.commit()
+
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 10_001
+    assert kept(session) == {"fresh"}
+
+
 def test_a_row_that_cannot_be_deleted_does_not_hold_up_the_others(
     invoke_job: Invoke, session: Session, user_id: uuid.UUID
 ) -> None:

@@ -1,9 +1,9 @@
-from sqlalchemy import select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from functions.identity.email_verification_cleanup import job as mail_job
 from functions.identity.password_reset_cleanup import job
-from nightshift.models import AuthToken
+from nightshift.models import AuthToken, User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 
@@ -23,7 +23,10 @@ def test_used_and_expired_tokens_go_and_are_counted_apart(invoke_job: Invoke, se
             token("expires now", expires_at=NOW),
             token("expired", expires_at=NOW - MICROSECOND),
             token("used", used_at=NOW - SECOND),
+            token("used now", used_at=NOW),
             token("used and expired", used_at=NOW - 2 * DAY, expires_at=NOW - DAY),
+            token("used after the run's time", used_at=NOW + SECOND),
+            token("expired, used after the run's time", used_at=NOW + SECOND, expires_at=NOW - SECOND),
             token("revoked", revoked_at=NOW - DAY),
         ]
     )
@@ -31,8 +34,28 @@ def test_used_and_expired_tokens_go_and_are_counted_apart(invoke_job: Invoke, se
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert (counters["deleted_used"], counters["deleted_expired"]) == (2, 1)
-    assert kept(session) == {"unused", "expires now", "revoked"}
+    assert (counters["deleted_used"], counters["deleted_expired"]) == (3, 2)
+    assert kept(session) == {"unused", "expires now", "used after the run's time", "revoked"}
+
+
+def test_users_stay_as_they_are(invoke_job: Invoke, session: Session) -> None:
+    users = [
+        User(email="ann@example.org", password_hash="new", password_changed_at=NOW - DAY),
+        User(email="joe@example.org", password_hash="forgotten"),
+    ]
+    session.add_all(users)
+    session.flush()
+    session.add(token("used", user_id=users[0].id, used_at=NOW - DAY))
+    session.add(token("expired", user_id=users[1].id, expires_at=NOW - DAY))
+    session.commit()
+    everything = select(func.to_jsonb(text("users"))).select_from(User).order_by(User.email)
+    before = session.scalars(everything).all()
+
+    invoke_job(job, at=NOW)
+
+    session.rollback()
+    assert kept(session) == set()
+    assert session.scalars(everything).all() == before
 
 
 def test_the_cleanups_of_one_hour_keep_to_their_own_kind(invoke_job: Invoke, session: Session) -> None:

@@ -14,6 +14,9 @@ from tests.integration.conftest import Invoke
 
 RAMADAN_1445 = (1445, 9, 1)  # 2024-03-11; one year later is 2025-03-01
 
+AMOUNT = "31415.92"
+"""What every amount of these snapshots holds."""
+
 NewUser = Callable[..., uuid.UUID]
 NewSnapshot = Callable[..., uuid.UUID]
 
@@ -37,11 +40,11 @@ def new_snapshot(session: Session) -> NewSnapshot:
             "status": "FINALIZED",
             "calculation_date": dt.datetime(2024, 3, 11, tzinfo=dt.UTC),
             "gregorian_year": 2024,
-            "total_wealth_enc": "",
-            "zakat_amount_enc": "",
-            "nisab_threshold_enc": "",
+            "total_wealth_enc": AMOUNT,
+            "zakat_amount_enc": AMOUNT,
+            "nisab_threshold_enc": AMOUNT,
             "nisab_type": "gold",
-            "asset_breakdown_enc": "",
+            "asset_breakdown_enc": AMOUNT,
             "methodology": "standard",
         }
         snapshot = YearlySnapshot(
@@ -98,6 +101,18 @@ def test_thirty_days_ahead_and_once(
         "Your zakat year completes in 30 days, on 1 March 2025 (1 Ramadan 1446 AH). "
         "It is time to prepare this year's calculation."
     )
+
+
+def test_a_reminder_holds_no_amount(
+    invoke_job: Invoke, session: Session, new_user: NewUser, new_snapshot: NewSnapshot
+) -> None:
+    new_snapshot(new_user())
+
+    assert run_on(invoke_job, "2025-02-01") == {"created": 1}
+
+    row = session.scalar(text("select to_jsonb(reminder) - 'id' from reminder_events as reminder"))
+    assert "1 March 2025" in str(row)
+    assert AMOUNT not in str(row)
 
 
 @pytest.mark.parametrize(
@@ -161,16 +176,19 @@ def test_two_anniversaries_in_one_gregorian_year(
 def test_the_latest_finalized_snapshot_counts(
     invoke_job: Invoke, session: Session, new_user: NewUser, new_snapshot: NewSnapshot
 ) -> None:
+    """By Hijri year, month and day, and of one day the one made last: the earlier dates here were all made later."""
     user_id = new_user()
-    new_snapshot(user_id, (1444, 12, 29))
-    new_snapshot(user_id, (1445, 9, 1), created_at=dt.datetime(2024, 3, 11, tzinfo=dt.UTC))
-    latest = new_snapshot(user_id, (1445, 9, 1), created_at=dt.datetime(2024, 3, 12, tzinfo=dt.UTC))
+    for earlier in ((1444, 12, 29), (1445, 8, 29), (1445, 9, 1)):
+        new_snapshot(user_id, earlier)
+    ids = [
+        new_snapshot(user_id, (1445, 9, 2), created_at=dt.datetime(2024, 3, day, tzinfo=dt.UTC)) for day in (13, 15, 14)
+    ]
     new_snapshot(user_id, (1445, 10, 1), status="DRAFT")
     new_snapshot(user_id, (1445, 11, 1), status="UNLOCKED")
 
     assert run_on(invoke_job, "2025-02-01") == {"created": 1}
 
-    assert [reminder.related_snapshot_id for reminder in reminders(session)] == [latest]
+    assert [reminder.related_snapshot_id for reminder in reminders(session)] == [ids[1]]
 
 
 def test_a_snapshot_of_somebody_else_is_never_used(
@@ -274,6 +292,23 @@ def test_an_invalid_zone_counts_as_utc_and_as_an_error(
     assert run_on(invoke_job, "2025-01-30") == {"created": 1, "errors": 1}
 
 
+def test_a_snapshot_of_this_year_waits_for_the_next(
+    invoke_job: Invoke, session: Session, new_user: NewUser, new_snapshot: NewSnapshot
+) -> None:
+    """GIVEN a reminder of last year's snapshot WHEN this year's is finalized THEN only its own anniversary counts."""
+    user_id = new_user()
+    new_snapshot(user_id)
+    assert run_on(invoke_job, "2025-02-01") == {"created": 1}
+    latest = new_snapshot(user_id, (1446, 9, 1))
+
+    assert run_on(invoke_job, "2025-03-01") == {"skipped_not_due": 1}
+    assert run_on(invoke_job, "2026-02-01") == {"created": 1}
+
+    assert [(reminder.related_snapshot_id, reminder.due_on) for reminder in reminders(session)][1:] == [
+        (latest, dt.date(2026, 2, 18))
+    ]
+
+
 def test_a_year_outside_the_calendar_is_an_error_and_stops_nobody(
     invoke_job: Invoke, new_user: NewUser, new_snapshot: NewSnapshot
 ) -> None:
@@ -319,7 +354,9 @@ def test_many_users_are_gone_over_in_windows_and_planned_alike(
 
     (planned,) = invoke_job(job, {"dry_run": True}, at="2025-02-01T03:00:00Z")["plan"]["steps"]
     result = invoke_job(job, at="2025-02-01T03:00:00Z")["counters"]
+    (later,) = invoke_job(job, {"dry_run": True}, at="2025-02-10T03:00:00Z")["plan"]["steps"]
 
     assert (planned["rows"], planned["action"], planned["table"]) == (500, "insert", "reminder_events")
+    assert later["rows"] == 0
     assert (result["created"], result["skipped_no_snapshot"], result["batches"]) == (500, 500, 11)
     assert len({reminder.user_id for reminder in reminders(session)}) == 500

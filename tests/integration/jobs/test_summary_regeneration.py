@@ -1,9 +1,14 @@
 import datetime as dt
 import json
-import re
+import sys
+import traceback
 import uuid
 from base64 import b64decode
+from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -11,8 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Engine, MetaData, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+import functions
+import nightshift
 from functions.tracking.summary_regeneration import job
 from nightshift.data_keys import DataKeys, KeyService, add_data_key
+from nightshift.errors import RunFailedError
 from nightshift.models import AnnualSummary, DataKey, PaymentRecord, User, YearlySnapshot
 from nightshift.sealed import Sealer
 from tests.integration.conftest import Invoke
@@ -161,6 +169,21 @@ def test_a_payment_that_is_added_changed_or_deleted_refreshes(
         found.append((summary.version, books.read(summary, "paid_enc"), summary.completion_bp))
 
     assert found == [(1, "0.00", 0), (2, "40.00", 4000), (3, "60.00", 6000), (4, "0.00", 0)]
+
+
+def test_a_payment_that_moves_refreshes_both_its_snapshots(invoke_job: Invoke, session: Session, books: Books) -> None:
+    ann = books.user()
+    now = session.scalar(select(func.now()))
+    assert now is not None
+    wrong, right = (books.snapshot(ann, "100", at=now - DAY) for _ in range(2))
+    payment_id = books.pay(ann, wrong, "40")
+    run(invoke_job, now - 2 * HOUR)
+    session.get_one(PaymentRecord, payment_id).snapshot_id = right
+    session.commit()
+
+    assert run(invoke_job, now - HOUR) == {"regenerated": 2}
+
+    assert [books.read(books.summary(each), "paid_enc") for each in (wrong, right)] == ["0.00", "40.00"]
 
 
 def test_a_payment_of_a_long_transaction_is_not_missed(
@@ -378,30 +401,43 @@ SECRETS = ("62831.85", "27182.81", "4233.11", "31415.92", "31415.93", "4669.20",
 """What is due, two payments, their sum, what is left, what is due on a snapshot that fails, and a name."""
 
 
-def test_no_figure_in_the_clear_reaches_logs_or_the_database(
+def refuse_summary_of(session: Session, snapshot_id: uuid.UUID, code: str) -> None:
+    """The database refuses to store it, with an error that quotes the whole row."""
+    session.execute(
+        text(
+            "create or replace function refuse() returns trigger language plpgsql as"
+            f" $$ begin raise 'not %', new using errcode = '{code}'; end $$;"
+            "create or replace trigger refuse before insert on annual_summaries for each row"
+            f" when (new.snapshot_id = '{snapshot_id}') execute function refuse()"
+        )
+    )
+    session.commit()
+
+
+def test_no_figure_in_the_clear_reaches_logs_errors_plans_or_the_database(
     invoke_job: Invoke, session: Session, books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Planned, done and failed runs, over figures that stand nowhere else."""
+    """A plan, a run with one summary put aside and a run that fails, over figures that stand nowhere else."""
     ann = books.user()
     snapshot_id = books.snapshot(ann, "62831.85")
     for amount in ("27182.81", "4233.11"):
         books.pay(ann, snapshot_id, amount, name="Saint Giraffe")
     broken = books.snapshot(ann, "4669.20")
     books.touched(snapshot_id, NOW - HOUR)
-    session.execute(
-        text(
-            "create function refuse() returns trigger language plpgsql as $$ begin raise 'not %', new; end $$;"
-            "create trigger refuse before insert on annual_summaries for each row"
-            f" when (new.snapshot_id = '{broken}') execute function refuse()"
-        )
-    )
-    session.commit()
+    refuse_summary_of(session, broken, "raise_exception")
 
     answers = [invoke_job(job, {"dry_run": True}, at=NOW), invoke_job(job, at=NOW)]
+    refuse_summary_of(session, broken, "insufficient_privilege")
+    with pytest.raises(RunFailedError) as failure:
+        invoke_job(job, at=NOW + HOUR)
 
     summary = books.summary(snapshot_id)
     assert (summary.payment_status, books.read(summary, "paid_enc")) == ("partial", "31415.92")
-    texts = {"answers": json.dumps(answers), "logs": "\n".join(f"{vars(record)}" for record in caplog.records)}
+    texts = {
+        "answers": json.dumps(answers),
+        "logs": "\n".join(f"{vars(record)}" for record in caplog.records),
+        "error": "".join(traceback.format_exception(failure.value)),
+    }
     everything = MetaData()
     for schema in ("public", "nightshift"):
         everything.reflect(session.connection(), schema=schema)
@@ -409,5 +445,45 @@ def test_no_figure_in_the_clear_reaches_logs_or_the_database(
         texts[table.fullname] = "\n".join(map(repr, session.execute(select(table))))
     assert {"public.payment_records", "nightshift.runs", "nightshift.quarantine"} <= set(texts)
     assert "batch.committed" in texts["logs"]
-    found = {name: secret for name, body in texts.items() for secret in SECRETS if re.search(re.escape(secret), body)}
+    assert "run.attempt_failed" in texts["logs"]
+    assert "42501" in texts["error"]
+    found = {name: secret for name, body in texts.items() for secret in SECRETS if secret in body}
     assert found == {}
+
+
+def test_figures_in_the_clear_are_held_by_one_module_alone(invoke_job: Invoke, session: Session, books: Books) -> None:
+    """Every value in reach of every frame of the job's and the library's code, when the frame is left."""
+    ann = books.user()
+    snapshot_id = books.snapshot(ann, "62831.85")
+    for amount in ("27182.81", "4233.11"):
+        books.pay(ann, snapshot_id, amount, name="Saint Giraffe")
+    books.touched(snapshot_id, NOW - HOUR)
+    ours = tuple(str(Path(*package.__path__)) for package in (functions, nightshift))
+    seen, holders = set(), set()
+
+    def look(frame: FrameType, event: str, returned: Any) -> None:
+        file = frame.f_code.co_filename
+        if event == "return" and file.startswith(ours):
+            seen.add(Path(file).name)
+            if any(secret in shown for shown in texts_in([frame.f_locals, returned]) for secret in SECRETS):
+                holders.add(Path(file).name)
+
+    sys.setprofile(look)
+    try:
+        result = invoke_job(job, at=NOW)
+    finally:
+        sys.setprofile(None)
+
+    assert result["counters"]["regenerated"] == 1
+    assert {"summary_regeneration.py", "_summaries.py", "execution.py", "ledger.py", "runtime.py"} <= seen
+    assert holders == {"sealed.py"}
+
+
+def texts_in(value: Any, depth: int = 6) -> Iterator[str]:
+    """All texts and numbers in a value, in what it contains and in the attributes of its objects."""
+    if isinstance(value, str | Decimal):
+        yield str(value)
+    elif depth and not isinstance(value, type | ModuleType):
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+        for part in (*inner, *getattr(value, "__dict__", {}).values()):
+            yield from texts_in(part, depth - 1)

@@ -109,10 +109,12 @@ class Job:
 
     @cached_property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """The job's own and its steps', each once, and the caps where something is destroyed."""
-        caps = (MAX_ROWS, MAX_SHARE) if self.destructive else ()
+        """The job's own and its steps', each once, and where something is destroyed the caps that it has not itself."""
         steps = (parameter for step in self.steps for parameter in step.parameters)
-        return tuple(dict.fromkeys((*self.parameters, *steps, *caps)))
+        declared = dict.fromkeys((*self.parameters, *steps))
+        names = {parameter.name for parameter in declared}
+        caps = (cap for cap in (MAX_ROWS, MAX_SHARE) if self.destructive and cap.name not in names)
+        return (*declared, *caps)
 
     @cached_property
     def counters(self) -> tuple[str, ...]:
