@@ -314,17 +314,19 @@ def test_no_more_than_the_quota_of_each_second_is_sent(database: Engine, session
 
 def test_a_failure_outside_the_notice_is_tried_again_later_and_not_for_ever(database: Engine, session: Session) -> None:
     key = notice(session)
+    waits = []
     for attempt in range(1, MOST_TRIES):
         assert send(database, Letterbox(NotSent("EndpointConnectionError"))) == {"put_back": 1}
         waiting = row(session, key)
         assert (waiting.status, waiting.attempts) == ("pending", attempt)
-        assert waiting.scheduled_for > dt.datetime.now(dt.UTC)
+        waits.append(round((waiting.scheduled_for - dt.datetime.now(dt.UTC)) / dt.timedelta(minutes=1)))
         session.execute(update(Notification).values(scheduled_for=NOON))
         session.commit()
 
     assert send(database, Letterbox(NotSent("EndpointConnectionError")))["failed"] == 1
+    assert waits == [1, 2, 4, 8, 16, 32, 64], "minutes: it outlives an outage of two hours"
 
-    assert row(session, key).error == "not sent in 5 tries: EndpointConnectionError"
+    assert row(session, key).error == "not sent in 8 tries: EndpointConnectionError"
 
 
 def test_a_refused_notice_fails_and_the_next_goes_out(database: Engine, session: Session) -> None:

@@ -43,7 +43,9 @@ MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that o
 LEASE = dt.timedelta(minutes=5)
 """After this long a claimed row's sender is dead: longer than the dispatcher's function can live."""
 
-MOST_TRIES = 5
+MOST_TRIES = 8
+"""Within two hours, as each pause is twice the last: what is later than that is not worth telling."""
+
 FIRST_RETRY = dt.timedelta(minutes=1)
 LONGEST_PAUSE_SECONDS = 30.0
 
