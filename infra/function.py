@@ -92,9 +92,14 @@ class Function(Construct):
             "the setting `python` chooses another",
         )
 
-    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
-        """Grant something beyond logs and database."""
-        self.role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+    def allow(
+        self, actions: Sequence[str], resources: Sequence[str], *, equal: Mapping[str, str] | None = None
+    ) -> None:
+        """Grant something beyond logs and database; `equal` are keys of the request that must have these values."""
+        statement = iam.PolicyStatement(actions=list(actions), resources=list(resources))
+        if equal:
+            statement.add_condition("StringEquals", dict(equal))
+        self.role.add_to_principal_policy(statement)
 
     def _allow_network_interfaces(self) -> None:
         """What Lambda itself needs to stand in a VPC. The function's own code is denied it."""

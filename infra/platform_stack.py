@@ -259,7 +259,11 @@ class PlatformStack(Stack):
         if settings.sender is not None:
             identities = f"arn:{Aws.PARTITION}:ses:{Aws.REGION}:{Aws.ACCOUNT_ID}:identity"
             domain = settings.sender.partition("@")[2]
-            dispatcher.allow(["ses:SendEmail"], [f"{identities}/{settings.sender}", f"{identities}/{domain}"])
+            dispatcher.allow(
+                ["ses:SendEmail"],
+                [f"{identities}/{settings.sender}", f"{identities}/{domain}"],
+                equal={"ses:FromAddress": settings.sender},  # the domain's identity would allow any address of it
+            )
             dispatcher.allow(["ses:GetAccount"], ["*"])
             acknowledge(dispatcher.role, "IAM5[Resource::*]", "the account's quota belongs to no resource")
         rule = events.Rule(

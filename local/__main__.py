@@ -12,7 +12,7 @@ from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
 from local.collect import collect
-from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, results_table
+from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, results_table
 from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
@@ -48,9 +48,10 @@ def demo() -> None:
         invocations = invoke_all(running.aws, console)
         console.print(results_table(invocations))
         with console.status("Sending the mails, and failing once on purpose"):
-            sent = dispatch(running.aws)
+            unsent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
             collected = collect(running, OUTPUT)
+            due, later = mails_waiting(running)
         well = sum(invocation.as_it_should for invocation in invocations)
         console.print(f"{well} of {len(invocations)} jobs did what they should.")
         if error:
@@ -59,12 +60,19 @@ def demo() -> None:
             )
         else:
             console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
-        console.print(f"The dispatcher: {', '.join(f'{fate} {count:,}' for fate, count in sent.items())}.")
+        if unsent:
+            console.print(f"The dispatcher failed: {unsent}", style="red")
         console.print(
-            f"To read: {collected.mails} mails in {OUTPUT.name}/mails, {collected.files} files in {OUTPUT.name}/files."
+            f"To read: {collected.mails:,} mails in {OUTPUT.name}/mails, all that were sent so far, "
+            f"and {collected.files:,} files in {OUTPUT.name}/files."
         )
+        if due or later:
+            console.print(
+                f"Still in the outbox: {due:,} mails, which the dispatcher sends minute by minute at the account's "
+                f"rate, and {later:,} for the end of somebody's quiet hours."
+            )
         console.print(f"Took {time.monotonic() - started:.0f} s from start to end.")
-        if error is None or well < len(invocations):
+        if error is None or unsent or well < len(invocations):
             raise typer.Exit(1)
 
 

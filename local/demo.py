@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from sqlalchemy import Engine, NullPool, create_engine, select
+from sqlalchemy import Engine, NullPool, create_engine, func, select
 from sqlalchemy.orm import Session
 
 from local import dataset
@@ -24,7 +24,7 @@ from local.dataset.tracking import Encrypt
 from local.machine import DATABASE, Machine
 from nightshift.data_keys import DataKeys, KeyService
 from nightshift.deployment import function_name
-from nightshift.models import Upload, file_references
+from nightshift.models import Notification, Upload, file_references
 from nightshift.registry import registry
 from nightshift.sealed import Sealer
 
@@ -143,12 +143,25 @@ def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
         return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
 
 
-def dispatch(aws: LocalAws) -> Mapping[str, Any]:
-    """Have the dispatcher send what the jobs have written into the outbox. Returns how many of each fate."""
+def dispatch(aws: LocalAws) -> str | None:
+    """Have the dispatcher send what the jobs have written into the outbox. Returns its error, if it fails.
+
+    What it counts is only its own part: its rule starts another each minute, also while the jobs are at work.
+    """
     functions: LambdaClient = aws.client("lambda")
     answer = functions.invoke(FunctionName=function_name("dispatcher"), Payload=b"{}")
-    counts: dict[str, Any] = json.loads(answer["Payload"].read())
-    return counts
+    told = json.loads(answer["Payload"].read())
+    return str(told["errorMessage"]) if "FunctionError" in answer else None
+
+
+def mails_waiting(running: Machine) -> tuple[int, int]:
+    """How many mails stand in the outbox: due ones, and others for the end of somebody's quiet hours."""
+    row, now = Notification, func.clock_timestamp()
+    counted = select(func.count().filter(row.scheduled_for <= now), func.count().filter(row.scheduled_for > now))
+    waiting = counted.where(row.channel == "email", row.status.in_(("pending", "sending")))
+    with create_engine(running.postgres.url(DATABASE), poolclass=NullPool).connect() as connection:
+        due, later = connection.execute(waiting).one()
+    return due, later
 
 
 def fail_on_purpose(running: Machine, job: str) -> str | None:

@@ -42,7 +42,7 @@ def report(run: Run, people: People) -> Select[Any]:
     found = message(
         User.id,
         key=func.concat_ws("|", User.id, "monthly", name),
-        title=literal("Your month ") + name,
+        title=literal("Your month: ") + func.to_char(first, "FMMonth YYYY"),
         body=func.format(
             literal("%s goals completed, %s sessions, %s minutes of focus."), completed, count, whole_minutes
         ),

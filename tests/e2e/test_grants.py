@@ -74,6 +74,8 @@ def test_a_function_whose_grant_is_taken_away_is_refused_and_says_so(
         ("sesv2", "send_email"),
         ("sqs", "receive_message"),
         ("secretsmanager", "list_secrets"),
+        ("kms", "decrypt"),
+        ("rds", "create_db_snapshot"),
         ("iam", "list_roles"),
     ],
 )
@@ -166,6 +168,8 @@ def _arguments(machine: Machine) -> dict[tuple[str, str], dict[str, Any]]:
             "Content": {"Simple": mail},
         },
         ("sqs", "receive_message"): {"QueueUrl": outputs["DeadLetterQueueUrl"]},
+        ("kms", "decrypt"): {"KeyId": outputs["KmsKeyArn"], "CiphertextBlob": "c2VhbGVk"},
+        ("rds", "create_db_snapshot"): {"DBSnapshotIdentifier": "probe", "DBInstanceIdentifier": "main"},
     }
 
 

@@ -156,6 +156,13 @@ def test_only_the_dispatcher_may_send_mails_and_only_from_the_sender(existing: A
     ((_, _, identities),) = [one for one in sending if one[1] == "ses:SendEmail"]
     assert "identity/nightshift@example.com" in identities
     assert "*" not in identities
+    (condition,) = (
+        statement["Condition"]
+        for policy in existing.resources("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "ses:SendEmail" in actions(statement)
+    )
+    assert condition == {"StringEquals": {"ses:FromAddress": "nightshift@example.com"}}
     assert rule["ScheduleExpression"] == "cron(* * * * ? *)"
     assert function["Timeout"] < 60
     variables = function["Environment"]["Variables"]

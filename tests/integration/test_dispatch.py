@@ -2,6 +2,7 @@ import datetime as dt
 import json
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from nightshift.database import DATABASE_VARIABLE
 from nightshift.dispatch import MOST_TRIES, dispatch
 from nightshift.execution import Deadline
 from nightshift.mail import Mail, samples
-from nightshift.models import Notification, User
+from nightshift.models import Notification, User, UserPreferences
 from nightshift.notifications import KINDS
 from nightshift.outlets import SENDER_VARIABLE, Allowance, NotSent, Outlets, Refused, Throttled, Unclear
 from tests.integration.conftest import Context
@@ -67,7 +68,7 @@ def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | N
             "kind": kind,
             "title": title,
             "body": "A body",
-            "data": samples()[kind]["data"],
+            "data": samples()[kind]["data"] if kind in KINDS else {},
             "dedupe_key": str(uuid.uuid4()),
             "scheduled_for": NOON,
             **more,
@@ -78,15 +79,43 @@ def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | N
     return row.id
 
 
-def send(database: Engine, outlets: Outlets, *, seconds: float = 100, cap: int = 10) -> dict[str, int]:
-    """One round of the dispatcher whose waiting takes no time but uses the invocation's up."""
-    left = [seconds]
+class Air(Letterbox):
+    """Outlets that keep every mail in the air until so many are there together, or for a moment if they never are."""
 
-    def wait(pause: float) -> None:
-        left[0] -= pause
+    def __init__(self, together: int, *, per_second: float = 1000, answers: dict[str, BaseException] | None = None):
+        super().__init__(per_second=per_second)
+        vars(self).update(barrier=threading.Barrier(together), by_subject=answers or {}, alone=[])
+
+    def mail(self, address: str, mail: Mail, *, unsubscribe: bool) -> None:
+        try:
+            self.barrier.wait(timeout=0.5)  # type: ignore[attr-defined]
+        except threading.BrokenBarrierError:
+            self.alone.append(mail.subject)  # type: ignore[attr-defined]
+        if answer := self.by_subject.pop(mail.subject, None):  # type: ignore[attr-defined]
+            raise answer
+        super().mail(address, mail, unsubscribe=unsubscribe)
+
+
+class Killed(BaseException):
+    """The process ends."""
+
+
+def send(
+    database: Engine, outlets: Outlets, *, seconds: float = 100, cap: int = 10, pauses: list[float] | None = None
+) -> dict[str, int]:
+    """One round of the dispatcher whose waiting takes no time but uses the invocation's up.
+
+    With an `Air` the clock goes by itself as well: its mails take time.
+    """
+    begun = time.monotonic()
+    waited = [] if pauses is None else pauses
+
+    def remaining() -> float:
+        gone = time.monotonic() - begun if isinstance(outlets, Air) else 0
+        return seconds - sum(waited) - gone
 
     with Session(database, expire_on_commit=False) as session:
-        return dict(dispatch(session, outlets, Deadline(lambda: left[0]), daily_cap=cap, wait=wait))
+        return dict(dispatch(session, outlets, Deadline(remaining), daily_cap=cap, wait=waited.append))
 
 
 def row(session: Session, key: uuid.UUID) -> Notification:
@@ -160,8 +189,8 @@ def test_operators_are_told_through_their_topic(database: Engine, session: Sessi
     assert row(session, key).status == "sent"
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     told = json.loads(message["Body"])
-    assert told["Subject"].startswith("The job backup has failed ? f?r immer")
-    assert len(told["Subject"]) == 100
+    assert told["Subject"].startswith("The job backup has failed – für immer")
+    assert len(told["Subject"]) == 99, "SNS takes less than 100 characters"
     assert "OperationalError" in told["Message"]
 
 
@@ -169,9 +198,6 @@ def test_a_sender_that_dies_after_its_claim_leaves_unknown_and_no_second_mail(
     database: Engine, session: Session
 ) -> None:
     key = notice(session)
-
-    class Killed(BaseException):
-        """The process ends."""
 
     with pytest.raises(Killed):
         send(database, Letterbox(Killed()))  # type: ignore[arg-type]
@@ -209,6 +235,54 @@ def test_throttling_is_waited_out_with_growing_pauses(database: Engine, session:
     assert {row(session, key).attempts for key in keys} == {1}, "being throttled is no try"
 
 
+def test_several_are_in_the_air_at_once_as_an_answer_takes_longer_than_a_turn(
+    database: Engine, session: Session
+) -> None:
+    for _ in range(6):
+        notice(session)
+    outlets = Air(together=3)
+
+    assert send(database, outlets)["sent"] == 6
+
+    assert outlets.alone == []  # type: ignore[attr-defined]
+
+
+def test_an_account_of_one_mail_a_second_has_one_in_the_air(database: Engine, session: Session) -> None:
+    expected = {"1", "2", "3"}
+    for title in expected:
+        notice(session, title)
+    outlets = Air(together=2, per_second=1)
+
+    assert send(database, outlets)["sent"] == 3
+
+    assert set(outlets.alone) == expected  # type: ignore[attr-defined]
+
+
+def test_whoever_dies_leaves_the_others_in_the_air_marked(database: Engine, session: Session) -> None:
+    dying, *others = (notice(session, title) for title in ("dies", "arrives", "is refused"))
+    outlets = Air(together=3, answers={"dies": Killed(), "is refused": Refused("MessageRejected")})
+
+    with pytest.raises(Killed):
+        send(database, outlets)
+
+    assert row(session, dying).status == "sending"
+    assert [row(session, key).status for key in others] == ["sent", "failed"]
+
+
+def test_throttling_of_several_in_the_air_is_one_step_and_then_one_is_tried(database: Engine, session: Session) -> None:
+    titles = ("1", "2", "3")
+    for title in titles:
+        notice(session, title)
+    outlets = Air(together=3, answers={title: Throttled("TooManyRequestsException") for title in titles})
+    pauses: list[float] = []
+
+    counts = send(database, outlets, pauses=pauses)
+
+    assert (counts["put_back"], counts["sent"]) == (3, 3)
+    assert [round(pause) for pause in pauses if pause > 1] == [2]
+    assert outlets.alone, "the first after the pause waits for its answer alone"  # type: ignore[attr-defined]
+
+
 def test_throttling_without_end_stops_before_the_deadline_and_loses_nothing(database: Engine, session: Session) -> None:
     key = notice(session)
 
@@ -240,23 +314,25 @@ def test_no_more_than_the_quota_of_each_second_is_sent(database: Engine, session
 
 def test_a_failure_outside_the_notice_is_tried_again_later_and_not_for_ever(database: Engine, session: Session) -> None:
     key = notice(session)
+    waits = []
     for attempt in range(1, MOST_TRIES):
         assert send(database, Letterbox(NotSent("EndpointConnectionError"))) == {"put_back": 1}
         waiting = row(session, key)
         assert (waiting.status, waiting.attempts) == ("pending", attempt)
-        assert waiting.scheduled_for > dt.datetime.now(dt.UTC)
+        waits.append(round((waiting.scheduled_for - dt.datetime.now(dt.UTC)) / dt.timedelta(minutes=1)))
         session.execute(update(Notification).values(scheduled_for=NOON))
         session.commit()
 
     assert send(database, Letterbox(NotSent("EndpointConnectionError")))["failed"] == 1
+    assert waits == [1, 2, 4, 8, 16, 32, 64], "minutes: it outlives an outage of two hours"
 
-    assert row(session, key).error == "not sent in 5 tries: EndpointConnectionError"
+    assert row(session, key).error == "not sent in 8 tries: EndpointConnectionError"
 
 
 def test_a_refused_notice_fails_and_the_next_goes_out(database: Engine, session: Session) -> None:
     refused = notice(session, "refused", scheduled_for=NOON - dt.timedelta(hours=1))
     notice(session, "accepted")
-    outlets = Letterbox(Refused("MessageRejected"))
+    outlets = Letterbox(Refused("MessageRejected"), per_second=1)
 
     counts = send(database, outlets)
 
@@ -290,6 +366,20 @@ def test_an_attempt_at_a_header_is_refused(
     assert "everybody" not in (failed.error or "")
 
 
+def test_a_row_of_no_known_kind_fails_and_holds_nobody_up(database: Engine, session: Session) -> None:
+    """The table is the application's to write as well."""
+    stranger = notice(session, scheduled_for=NOON - dt.timedelta(hours=1), kind="birthday")
+    operators = notice(session, scheduled_for=NOON, kind="birthday", channel="ops")
+    notice(session, "known")
+    outlets = Letterbox()
+
+    assert send(database, outlets) == {"failed": 2, "sent": 1}
+
+    assert outlets.subjects == ["known"]
+    for key in (stranger, operators):
+        assert "birthday" in (row(session, key).error or "")
+
+
 def test_data_that_lacks_a_fact_fails_with_its_kind(database: Engine, session: Session) -> None:
     key = notice(session, kind="weekly_review", data={"sessions": 1})
 
@@ -310,6 +400,42 @@ def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session
     assert send(database, outlets)["suppressed"] == 1
 
     assert (row(session, key).status, outlets.subjects) == ("suppressed", [])
+
+
+def test_somebody_who_switched_mails_off_since_gets_none(database: Engine, session: Session) -> None:
+    key = notice(session)
+    session.add(UserPreferences(user_id=row(session, key).user_id, email_enabled=False))
+    session.commit()
+    outlets = Letterbox()
+
+    assert send(database, outlets)["suppressed"] == 1
+
+    assert (row(session, key).status, outlets.subjects) == ("suppressed", [])
+
+
+@pytest.mark.parametrize(
+    ("begun", "age", "fate"),
+    [(-1, 6, "put_off"), (-1, 4, "sent"), (1, 6, "sent")],
+    ids=["held up into them", "on time", "before them"],
+)
+def test_what_was_held_up_into_quiet_hours_waits_for_their_end(
+    database: Engine, session: Session, begun: int, age: int, fate: str
+) -> None:
+    """GIVEN a row so many minutes old and quiet hours that began an hour ago, or will in an hour."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    start = now + dt.timedelta(hours=begun)
+    end = start + dt.timedelta(hours=2)
+    key = notice(session, created_at=now - dt.timedelta(minutes=age))
+    zone = UserPreferences(user_id=row(session, key).user_id, quiet_start=start.time(), quiet_end=end.time())
+    session.add(zone)
+    session.commit()
+
+    assert send(database, Letterbox()) == {fate: 1}
+
+    kept = row(session, key)
+    assert kept.status == ("pending" if fate == "put_off" else "sent")
+    assert kept.scheduled_for == (end if fate == "put_off" else NOON)
+    assert (kept.attempts, kept.claimed_at is None) == ((0, True) if fate == "put_off" else (1, False))
 
 
 def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engine, session: Session) -> None:
@@ -447,6 +573,24 @@ def test_the_account_s_quota_is_what_ses_says(aws: None) -> None:
     outlets._ses.meta.events.register("before-call.sesv2.GetAccount", answer)  # type: ignore[arg-type]
 
     assert outlets.allowance() == Allowance(1.0, 50)
+
+
+def test_mails_wait_while_the_account_may_not_send(
+    database: Engine, session: Session, aws: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = notice(session)
+    outlets = Outlets(sender=SENDER)
+
+    def answer(**_: Any) -> tuple[Any, dict[str, Any]]:
+        quota = {"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 0.0}
+        return type("Answer", (), {"status_code": 200})(), {"SendingEnabled": False, "SendQuota": quota}
+
+    outlets._ses.meta.events.register("before-call.sesv2.GetAccount", answer)  # type: ignore[arg-type]
+
+    assert send(database, outlets) == {}
+
+    assert (row(session, key).status, row(session, key).attempts) == ("pending", 0)
+    assert "quota.unknown" in caplog.messages
 
 
 def test_the_function_logs_no_address(

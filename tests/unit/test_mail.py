@@ -1,4 +1,5 @@
 import json
+import re
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,34 @@ from nightshift.notifications import KINDS
 
 VILLAIN = "<script>alert('x')</script>"
 
+DATE = re.compile(r"\d{4}-\d\d")
+"""What is read as a date, and refused when it is none."""
+
 VOID = {"meta", "br"}
+
+KNOWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "div",
+    "table",
+    "tr",
+    "th",
+    "td",
+    "h1",
+    "h2",
+    "p",
+    "ul",
+    "li",
+}
+KNOWN |= {"strong", "span", "code", "a", "br"}
+"""The elements that every mail client has known for long."""
+
+STYLED = {"body", "div", "th", "td", "h1", "h2", "ul", "li", "span", "code", "a"}
+"""Those whose look must not hang on a style sheet, which some clients drop."""
 
 
 class Balance(HTMLParser):
@@ -24,8 +52,10 @@ class Balance(HTMLParser):
         self.open: list[str] = []
         self.wrong: list[str] = []
         self.text: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
 
-    def handle_starttag(self, tag: str, _attributes: object) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -60,6 +90,57 @@ def test_a_mail_is_whole_in_both_forms(kind: str) -> None:
         assert "{{" not in form
         assert "{%" not in form
     assert "<" not in mail.text
+    assert "\n\n\n" not in mail.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mail_keeps_its_look_where_the_style_sheet_is_dropped(kind: str) -> None:
+    page = Balance()
+    page.feed(render_sample(kind).html)
+
+    assert {tag for tag, _ in page.elements} <= KNOWN
+    for tag, attributes in page.elements:
+        if tag in STYLED:
+            assert "style" in attributes, (tag, attributes)
+    assert len([tag for tag, attributes in page.elements if attributes.get("role") == "presentation"]) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_list_of_mails_shows_what_it_is_about(kind: str) -> None:
+    """GIVEN a client that shows the first words THEN they are neither the title again nor the greeting."""
+    page = Balance()
+    page.feed(render_sample(kind).html.partition("<body")[2].partition("<h1")[0])
+    first = "".join(page.text).split(">")[1].strip()
+
+    expected = "Pick a goal" if kind == "productivity_nudge" else samples()[kind]["body"]
+    assert first.startswith(expected)
+    assert len(first) > 140, "nothing of the mail itself follows"
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("goal_planning", ["12 March 2026"]),
+        ("weekly_review", ["from 23 February 2026 to 1 March 2026", "6 h 20 min"]),
+        ("monthly_report", ["February 2026", "23 h 40 min", "28 min", "51 min"]),
+        ("credential_expiry", ["31 March 2026", "in 30 days", "in 1 day", "2 days ago", "API key"]),
+        ("job_failure", ["1 March 2026, 01:30 UTC"]),
+    ],
+)
+def test_dates_and_durations_are_written_as_people_write_them(kind: str, facts: list[str]) -> None:
+    mail = render_sample(kind)
+    for form in (mail.html, mail.text):
+        assert [fact for fact in facts if fact not in form] == []
+        assert not re.search(r"\d{4}-\d\d", form)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"), [(0, "0 min"), (59.4, "59 min"), (59.5, "1 h"), (60, "1 h"), (61, "1 h 1 min")]
+)
+def test_a_duration_is_in_hours_from_an_hour_on(minutes: float, expected: str) -> None:
+    data = {**samples()["weekly_review"]["data"], "focus_minutes": minutes}
+
+    assert f"Focus time: {expected}\n" in render("weekly_review", title="T", body="", data=data, name=None).text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,7 +152,7 @@ def test_what_people_wrote_is_escaped(kind: str) -> None:
             return {key: poison(item, key) for key, item in value.items()}
         if isinstance(value, list):
             return [poison(item) for item in value]
-        return VILLAIN if isinstance(value, str) else value
+        return VILLAIN if isinstance(value, str) and not DATE.match(value) else value
 
     poisoned = json.loads(json.dumps(poison(samples()[kind]["data"])))
     mail = render(kind, title=VILLAIN, body=VILLAIN, data=poisoned, name=VILLAIN, preferences_url=VILLAIN)
@@ -84,6 +165,12 @@ def test_what_people_wrote_is_escaped(kind: str) -> None:
 def test_a_missing_fact_is_an_error_and_not_a_gap() -> None:
     with pytest.raises(UnsendableError, match="weekly_review"):
         render("weekly_review", title="Your week", body="", data={}, name=None)
+
+
+def test_a_date_that_is_none_is_an_error() -> None:
+    with pytest.raises(UnsendableError, match="goal_planning") as refused:
+        render("goal_planning", title="Plan", body="", data={"title": "Swim", "due_on": VILLAIN}, name=None)
+    assert VILLAIN not in str(refused.value)
 
 
 def test_somebody_without_a_name_is_not_greeted() -> None:

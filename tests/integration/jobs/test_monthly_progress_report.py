@@ -58,7 +58,8 @@ def test_the_figures_of_the_calendar_month_before(invoke_job: Invoke, session: S
         "average_minutes": 25.8,
         "minutes_per_day": 1.8,
     }
-    assert outbox(session)[0].dedupe_key == f"{ann}|monthly|2026-02|email"
+    (mail,) = outbox(session)
+    assert (mail.title, mail.dedupe_key) == ("Your month: February 2026", f"{ann}|monthly|2026-02|email")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 A row goes pending → sending → sent, in two transactions with the sending between them. Whoever dies in between leaves
 `sending`, which after a while is called `unknown`: it may have been sent, so it is not sent again on its own, and is
-counted for somebody to look at. Rows are claimed one by one, so that a death leaves one such row, and with SKIP LOCKED,
-so that two dispatchers never take the same.
+counted for somebody to look at. Rows are claimed one by one, as each may be sent, so that a death leaves only those in
+the air, and with SKIP LOCKED, so that two dispatchers never take the same.
+
+An answer takes longer than the account's rate lets the next one wait, so several are in the air at once: threads wait
+for the answers, and this one alone speaks with the database.
 
 What becomes of the channels: `email` goes to SES, `ops` to SNS. `in_app` rows are `sent` as soon as they are due, which
 is what the application shows, with `read_at` its own to write. `push` rows stay `pending`: the application, which has
@@ -11,9 +14,13 @@ the keys of the push services, claims and marks them the same way.
 """
 
 import datetime as dt
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +28,14 @@ from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
+from nightshift.errors import DeclarationError
 from nightshift.execution import Deadline
 from nightshift.local_time import live
 from nightshift.mail import UnsendableError, check_address, render
-from nightshift.models.identity import User
+from nightshift.models.identity import User, UserPreferences
 from nightshift.models.operations import Notification
-from nightshift.notifications import KINDS, Channel
-from nightshift.outlets import NotSent, Outlets, Refused, Throttled, Unclear
+from nightshift.notifications import KINDS, Channel, end_of_quiet_hours
+from nightshift.outlets import CALLS_AT_ONCE, NotSent, Outlets, Refused, Throttled, Unclear
 from nightshift.parameters import Parameter
 
 MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that one user may get within 24 hours")
@@ -35,11 +43,16 @@ MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that o
 LEASE = dt.timedelta(minutes=5)
 """After this long a claimed row's sender is dead: longer than the dispatcher's function can live."""
 
-MOST_TRIES = 5
+MOST_TRIES = 8
+"""Within two hours, as each pause is twice the last: what is later than that is not worth telling."""
+
 FIRST_RETRY = dt.timedelta(minutes=1)
 LONGEST_PAUSE_SECONDS = 30.0
 
 DAY = dt.timedelta(days=1)
+
+PROMPT = dt.timedelta(minutes=5)
+"""Up to this age a row is sent when its job meant it to be. An older one was held up, perhaps into quiet hours."""
 
 Wait = Callable[[float], None]
 
@@ -60,20 +73,57 @@ class Parcel:
 
     @property
     def duty(self) -> bool:
-        return KINDS[self.kind].duty
+        kind = KINDS.get(self.kind)
+        return kind is not None and kind.duty
+
+
+Flights = dict[Future[None], tuple[Parcel, int]]
+"""What is in the air: a claimed row, and how many times in a row the account was throttled when it was sent."""
 
 
 @dataclass
 class _Pace:
-    """Not more mails a second than the account may send, and ever longer pauses while it is throttled."""
+    """When the next may be sent: not more a second than the account may, and ever longer pauses while it is throttled.
 
+    Its clock is what remains of the invocation.
+    """
+
+    deadline: Deadline
     per_second: float
-    left: int | None
+    left: int | None = None
+    at_once: int = 1
     throttled: int = 0
 
-    @property
-    def pause(self) -> float:
-        return min(LONGEST_PAUSE_SECONDS, 2.0**self.throttled if self.throttled else 1 / self.per_second)
+    def __post_init__(self) -> None:
+        self.next_at = self.deadline.remaining
+
+    def pause(self, in_the_air: int) -> float | None:
+        """Seconds until the next may be sent; infinite while an answer must come first; None: not by this invocation.
+
+        While the account is throttled, one at a time is tried.
+        """
+        if self.left == 0 or self.deadline.near:
+            return None
+        if in_the_air and (self.throttled or in_the_air == self.at_once or in_the_air == self.left):
+            return math.inf
+        pause = max(0.0, self.deadline.remaining - self.next_at)
+        return pause if pause <= self.deadline.remaining - self.deadline.reserve else None
+
+    def began(self) -> int:
+        """One is being sent. Returns how many times in a row the account has been throttled before."""
+        # Turns keep their distance also when one is a little late; a longer delay is not made up for.
+        self.next_at = min(self.next_at - 1 / self.per_second, self.deadline.remaining)
+        return self.throttled
+
+    def throttle(self, before: int) -> None:
+        self.throttled = max(self.throttled, before + 1)  # once, for all that were in the air together
+        self.next_at = self.deadline.remaining - min(LONGEST_PAUSE_SECONDS, 2.0**self.throttled)
+
+    def succeed(self, before: int) -> None:
+        if before == self.throttled:
+            self.throttled = 0
+        if self.left is not None:
+            self.left -= 1
 
 
 def dispatch(
@@ -81,12 +131,13 @@ def dispatch(
 ) -> Counter[str]:
     """Send what is due until nothing is, the quota is used up, or the deadline is near.
 
-    Returns how many rows became sent, failed, suppressed, unknown or released (in_app), and how many were put back.
-    daily_cap: mails to one user within 24 hours, above which ordinary kinds are suppressed; kinds of duty always pass.
+    Returns how many rows became sent, failed, suppressed, unknown or released (in_app), and how many were put back or
+    put off. daily_cap: mails to one user within 24 hours, above which ordinary kinds are suppressed; kinds of duty
+    always pass.
     """
     counts: Counter[str] = Counter(unknown=_give_up_on_the_lost(session), released=_release_in_app(session))
     if outlets.operators_topic:
-        counts += _send_all(session, outlets, "ops", deadline, _Pace(10, None), daily_cap, wait)
+        counts += _send_all(session, outlets, "ops", _Pace(deadline, per_second=10), daily_cap, wait)
     if _anything_due(session, "email"):
         if outlets.sender:
             counts += _send_mails(session, outlets, deadline, daily_cap, wait)
@@ -104,34 +155,68 @@ def _send_mails(session: Session, outlets: Outlets, deadline: Deadline, daily_ca
         return Counter()
     if allowance.left == 0:
         telemetry.warn("quota.used_up", reason="the account may send no more mails today; they wait")
-    pace = _Pace(allowance.per_second, allowance.left)
-    return _send_all(session, outlets, "email", deadline, pace, daily_cap, wait)
+    # As many as are begun in a second: an answer seldom takes that long.
+    at_once = min(CALLS_AT_ONCE, math.ceil(allowance.per_second))
+    pace = _Pace(deadline, allowance.per_second, allowance.left, at_once)
+    return _send_all(session, outlets, "email", pace, daily_cap, wait)
 
 
 def _send_all(
-    session: Session, outlets: Outlets, channel: Channel, deadline: Deadline, pace: _Pace, daily_cap: int, wait: Wait
+    session: Session, outlets: Outlets, channel: Channel, pace: _Pace, daily_cap: int, wait: Wait
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
-    while pace.left != 0 and not deadline.near:
-        claimed = _claim(session, channel, daily_cap)
-        if claimed is None:
-            break
-        if isinstance(claimed, str):
-            counts[claimed] += 1
-            continue
-        counts[_send(session, outlets, claimed, pace)] += 1
-        if pace.pause > deadline.remaining - deadline.reserve:
-            break
-        wait(pace.pause)
+    flights: Flights = {}
+    with ThreadPoolExecutor(pace.at_once) as threads, _landing(session, flights, pace, counts) as land:
+        while (pause := pace.pause(len(flights))) is not None:
+            if flights and land(pause):
+                continue  # an answer may have changed the pace
+            if pause:
+                if not flights:
+                    wait(pause)
+                continue
+            claimed = _claim(session, channel, daily_cap)
+            if isinstance(claimed, Parcel):
+                flights[threads.submit(_hand_over, outlets, claimed)] = claimed, pace.began()
+            elif claimed is not None:
+                counts[claimed] += 1
+            elif flights:
+                land(math.inf)  # it may be put back, and be due again
+            else:
+                break
     return counts
 
 
-def _send(session: Session, outlets: Outlets, parcel: Parcel, pace: _Pace) -> str:
-    """Send one claimed row and note what came of it. Returns its new status; `put_back` when it is pending again."""
+@contextmanager
+def _landing(
+    session: Session, flights: Flights, pace: _Pace, counts: Counter[str]
+) -> Iterator[Callable[[float], bool]]:
+    """What marks the rows that are answered, and waits so many seconds for the first if none is; whether any was.
+
+    At the end all land. An error that is no answer is raised; its row stays `sending`, and the others in the air are
+    marked all the same.
+    """
+
+    def land(seconds: float) -> bool:
+        timeout = None if math.isinf(seconds) else seconds
+        landed = wait_for(flights, timeout, return_when=FIRST_COMPLETED).done
+        for flight in landed:
+            parcel, throttled = flights.pop(flight)
+            counts[_note(session, flight, parcel, pace, throttled)] += 1
+        return bool(landed)
+
     try:
-        _hand_over(outlets, parcel)
+        yield land
+    finally:
+        while flights:
+            land(math.inf)
+
+
+def _note(session: Session, flight: Future[None], parcel: Parcel, pace: _Pace, throttled: int) -> str:
+    """Note what came of a claimed row. Returns its new status; `put_back` when it is pending again."""
+    try:
+        flight.result()
     except Throttled as cause:
-        pace.throttled += 1
+        pace.throttle(throttled)
         _put_back(session, parcel, str(cause), counted=False)
         return "put_back"
     except NotSent as cause:
@@ -139,13 +224,11 @@ def _send(session: Session, outlets: Outlets, parcel: Parcel, pace: _Pace) -> st
             return _settle(session, parcel, "failed", f"not sent in {parcel.attempts} tries: {cause}")
         _put_back(session, parcel, str(cause), counted=True)
         return "put_back"
-    except (Refused, UnsendableError) as cause:
+    except (Refused, UnsendableError, DeclarationError) as cause:
         return _settle(session, parcel, "failed", str(cause))
     except Unclear as cause:
         return _settle(session, parcel, "unknown", f"no clear answer: {cause}")
-    pace.throttled = 0
-    if pace.left is not None:
-        pace.left -= 1
+    pace.succeed(throttled)
     return _settle(session, parcel, "sent")
 
 
@@ -166,7 +249,7 @@ def _hand_over(outlets: Outlets, parcel: Parcel) -> None:
 
 def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str | None:
     """The next row that is due, committed as `sending`; or the status it got without sending; or None."""
-    row = Notification
+    row, now = Notification, func.clock_timestamp().label("now")
     due = (
         select(row.id)
         .where(row.status == "pending", row.channel == channel, row.scheduled_for <= func.clock_timestamp())
@@ -178,7 +261,7 @@ def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str |
         update(row)
         .where(row.id == due.scalar_subquery())
         .values(status="sending", claimed_at=func.clock_timestamp(), attempts=row.attempts + 1, error=None)
-        .returning(row.id, row.user_id, row.kind, row.title, row.body, row.data, row.attempts)
+        .returning(row.id, row.user_id, row.kind, row.title, row.body, row.data, row.attempts, row.created_at, now)
         .execution_options(synchronize_session=False)
     )
     with session.begin():
@@ -186,15 +269,28 @@ def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str |
         if claimed is None:
             return None
         facts = claimed._asdict()
-        user_id = facts.pop("user_id")
+        user_id, created_at, at = facts.pop("user_id"), facts.pop("created_at"), facts.pop("now")
         parcel = Parcel(**facts, channel=channel, name=None, address=None)
         if channel == "ops":
             return parcel
-        user = session.execute(
-            select(User.name, User.email, live.label("live")).where(User.id == user_id)
-        ).one_or_none()
+        recipient = (
+            select(
+                *(User.name, User.email, live.label("live")),
+                func.coalesce(UserPreferences.email_enabled, True).label("wanted"),
+                UserPreferences.quiet_start.is_not(None).label("quiet"),
+            )
+            .outerjoin(UserPreferences, UserPreferences.user_id == User.id)
+            .where(User.id == user_id)
+        )
+        user = session.execute(recipient).one_or_none()
         if user is None or not user.live:
             return _set(session, parcel, "suppressed", "the recipient is no longer an active user")
+        if not user.wanted:
+            return _set(session, parcel, "suppressed", "the recipient has switched mails off")
+        if user.quiet and at - created_at > PROMPT:
+            until = end_of_quiet_hours(session, user_id, at)
+            if until is not None:
+                return _put_off(session, parcel, until)
         if not parcel.duty and _mails_of_the_day(session, user_id, parcel) >= daily_cap:
             return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
     return Parcel(**{**vars(parcel), "name": user.name, "address": user.email})
@@ -237,6 +333,13 @@ def _put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -
             update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)
         )
     telemetry.warn("notification.put_back", notification=str(parcel.id), channel=parcel.channel, reason=reason)
+
+
+def _put_off(session: Session, parcel: Parcel, until: dt.datetime) -> str:
+    """Leave a row for the end of the quiet hours, into which it was held up."""
+    later = {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until}
+    session.execute(update(Notification).where(Notification.id == parcel.id).values(later))
+    return "put_off"
 
 
 def _give_up_on_the_lost(session: Session) -> int:

@@ -133,8 +133,13 @@ People = Subquery
 
 def everybody(run: Run) -> People:
     """All live users, each by the clock of their own zone."""
+    return everybody_at(run.now)
+
+
+def everybody_at(now: dt.datetime) -> People:
+    """All live users, each by the clock of their own zone, at an instant that is no run's."""
     zone = func.coalesce(zone_names.c.name, "UTC")
-    local_now = at_zone(zone, literal(run.now))
+    local_now = at_zone(zone, literal(now))
     return (
         _people(zone, zone_names.c.name.is_not(None), cast(local_now, Date), local_now)
         .outerjoin_from(User, zone_names, zone_names.c.name == User.timezone)

@@ -4,7 +4,9 @@ What people wrote (names, titles) is escaped in HTML and refused in a header whe
 asks for something that `data` lacks fails; it does not leave a gap.
 """
 
+import datetime as dt
 import json
+import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 
 from nightshift.notifications import KINDS, check_kind
+
+FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
+"""Said in every cell: the cells of a table do not take it from around them everywhere."""
 
 
 class UnsendableError(ValueError):
@@ -55,7 +60,9 @@ def render(
         html, text = (templates().get_template(f"{kind}.{form}").render(facts) for form in ("html", "txt"))
     except (TemplateError, TypeError, ValueError) as error:
         cause = type(error).__name__  # its text may quote what people wrote
-        raise UnsendableError(f"the templates of {kind} failed with {cause}: its data lacks a fact") from None
+        raise UnsendableError(
+            f"the templates of {kind} failed with {cause}: its data lacks a fact, or has a wrong one"
+        ) from None
     return Mail(title, html, text)
 
 
@@ -99,10 +106,42 @@ def render_sample(kind: str) -> Mail:
 
 @cache
 def templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("nightshift"),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["font"] = FONT
+    environment.filters.update(day=_day, month=_month, instant=_instant, duration=_duration, in_words=_in_words)
+    return environment
+
+
+def _day(date: str) -> str:
+    """`2026-03-01` as people write it: `1 March 2026`."""
+    day = dt.date.fromisoformat(date)
+    return f"{day.day} {day:%B %Y}"
+
+
+def _month(month: str) -> str:
+    """`2026-03` as people write it: `March 2026`."""
+    return f"{dt.date.fromisoformat(month + '-01'):%B %Y}"
+
+
+def _instant(instant: str) -> str:
+    """`2026-03-01T01:30:00Z` as people write it: `1 March 2026, 01:30 UTC`."""
+    at = dt.datetime.fromisoformat(instant).astimezone(dt.UTC)
+    return f"{_day(at.date().isoformat())}, {at:%H:%M} UTC"
+
+
+def _duration(minutes: float) -> str:
+    """Minutes as people say it: `45 min`, `2 h`, `6 h 20 min`."""
+    hours, rest = divmod(math.floor(minutes + 0.5), 60)
+    parts = [f"{hours:,} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0 or hours == 0)
+    return " ".join(parts)
+
+
+def _in_words(name: str) -> str:
+    """`api_key` as people say it: `API key`."""
+    return name.replace("_", " ").replace("api ", "API ")

@@ -18,7 +18,7 @@ All three hold for everybody:
 - Inactive, deleted and anonymised users get nothing.
 - Preferences: only an explicit false blocks. A missing row or a key that is not asked for allows. A channel that the
   user has switched off (`email_enabled`, `push_enabled`) gets no row, and a push needs a token.
-- Quiet hours move `scheduled_for` to their end, in the user's zone.
+- Quiet hours move `scheduled_for` to their end, in the user's zone. A mail that is held up into them is put off too.
 - A job function cannot send: it has no permission to. Only the dispatcher has (nightshift.dispatch).
 """
 
@@ -51,7 +51,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.errors import DeclarationError
-from nightshift.local_time import People, at_zone, everybody
+from nightshift.local_time import People, at_zone, everybody, everybody_at
 from nightshift.models.identity import PushToken, UserPreferences
 from nightshift.models.operations import Notification
 from nightshift.run import Run
@@ -209,6 +209,19 @@ def tell_operators(
     }
     added = insert(Notification).values(row).on_conflict_do_nothing(index_elements=["dedupe_key"])
     return session.execute(added.returning(Notification.id)).first() is not None
+
+
+def end_of_quiet_hours(session: Session, user_id: Any, now: dt.datetime) -> dt.datetime | None:
+    """When the quiet hours end that an instant falls into for a user; None: into none."""
+    people = everybody_at(now)
+    placed = (
+        select(_scheduled_for(people, now))
+        .select_from(people)
+        .join(UserPreferences, UserPreferences.user_id == people.c.user_id)
+        .where(people.c.user_id == user_id)
+    )
+    until = session.scalar(placed)
+    return until if until is not None and until > now else None
 
 
 def _offers(messages: Select[Any], via: Iterable[Via], people: People, run: Run) -> Select[Any]:

@@ -4,6 +4,7 @@ A call is made once. botocore would also repeat it when the answer is lost, and 
 was surely not sent is told apart from what may have been, and the outbox itself is the queue for trying again.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,12 @@ PREFERENCES_VARIABLE = "NIGHTSHIFT_PREFERENCES_URL"
 THROTTLED = {"TooManyRequestsException", "ThrottlingException", "Throttling", "Throttled", "LimitExceededException"}
 REFUSED = {"MessageRejected", "BadRequestException", "InvalidParameter", "InvalidParameterValue", "ValidationError"}
 
-LONGEST_SNS_SUBJECT = 100
+LONGEST_SNS_SUBJECT = 99
+
+CALLS_AT_ONCE = 16
+"""So many threads may call at once."""
+
+_MAKING = threading.Lock()  # clients serve many threads, but boto3 makes them one at a time
 
 
 class NotSent(Exception):  # noqa: N818 - the notice is tried again
@@ -71,28 +77,38 @@ class Outlets:
         from botocore.config import Config
 
         # Without a route to the API a call from a VPC would hang until the function's own timeout.
-        return Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+        return Config(
+            connect_timeout=3,
+            read_timeout=10,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=CALLS_AT_ONCE,
+        )
 
     @cached_property
     def _ses(self) -> "SESV2Client":
         import boto3
 
-        return boto3.client("sesv2", config=self._config)
+        with _MAKING:
+            return boto3.client("sesv2", config=self._config)
 
     @cached_property
     def _sns(self) -> "SNSClient":
         import boto3
 
-        return boto3.client("sns", config=self._config)
+        with _MAKING:
+            return boto3.client("sns", config=self._config)
 
     def allowance(self) -> Allowance:
         """The account's quota as SES tells it.
 
         Raises:
-            NotSent, Unclear: SES did not tell.
+            NotSent, Unclear: SES did not tell, or sends nothing for this account at present.
         """
         with _told_apart():
-            quota = self._ses.get_account()["SendQuota"]
+            account = self._ses.get_account()
+        if not account.get("SendingEnabled", True):
+            raise NotSent("SES has paused sending for this account")
+        quota = account["SendQuota"]
         most, sent = quota["Max24HourSend"], quota["SentLast24Hours"]
         return Allowance(max(quota["MaxSendRate"], 0.01), None if most < 0 else max(0, int(most - sent)))
 
@@ -126,7 +142,7 @@ class Outlets:
         Raises:
             NotSent, Refused, Unclear: they were not told, or perhaps not.
         """
-        subject = mail.subject.encode("ascii", "replace").decode()[:LONGEST_SNS_SUBJECT]
+        subject = mail.subject[:LONGEST_SNS_SUBJECT]
         with _told_apart():
             self._sns.publish(TopicArn=str(self.operators_topic), Subject=subject, Message=mail.text)
 
