@@ -2,15 +2,17 @@
 
 import datetime as dt
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from nightshift import Delete, Job, Parameter, Update
+from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, Update
 from nightshift import sweep as sweeping
 from nightshift.errors import RunFailedError
+from nightshift.execution import Execution
 from nightshift.models import AuthToken, LoginAttempt
 from tests.integration.conftest import Invoke
 
@@ -91,6 +93,44 @@ def test_few_expired_rows_go_through_the_age_index(invoke_job: Invoke, session: 
     assert result["counters"]["deleted"] == 50
     assert left(session) == (0, 20_000)
     assert set(ways) == {"range"}
+
+
+def test_a_walk_ends_with_the_last_row_that_was_counted(
+    invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN old rows that lie in front of young ones, and batches of four blocks
+    for number in ("first", "largest"):
+        monkeypatch.setattr(sweeping.HeapWalk, number, 4)
+    attempts(session, old=5_000, young=0, analyze=False)
+    attempts(session, old=0, young=15_000)
+    blocks = session.scalar(text("select pg_relation_size('login_attempts') / 8192"))
+    session.commit()
+    # WHEN the job deletes them THEN it does not walk through the blocks behind the last one
+    assert invoke_job(job, at=NOW)["counters"]["deleted"] == 5_000
+    assert left(session) == (0, 15_000)
+    assert 4 * len(ways) < blocks / 2
+
+
+def test_a_batch_of_rows_does_not_wait_for_the_disk_and_the_end_of_the_run_does(
+    invoke_job: Invoke, session: Session
+) -> None:
+    # GIVEN a server that is as careful as one in production; the one for tests is not
+    session.execute(text(f"alter database {session.get_bind().engine.url.database} set synchronous_commit = on"))
+    attempts(session, old=10, young=10)
+    settings: list[tuple[str, str]] = []
+
+    def ending(connection: Any) -> None:
+        setting = connection.exec_driver_sql("select current_setting('synchronous_commit')").scalar()
+        state = connection.exec_driver_sql("select coalesce(max(state), 'none') from nightshift.runs").scalar()
+        settings.append((state, setting))
+
+    event.listen(Engine, "commit", ending)
+    try:
+        invoke_job(job, at=NOW)
+    finally:
+        event.remove(Engine, "commit", ending)
+    assert ("running", "off") in settings, "a batch"
+    assert settings[-1] == ("succeeded", "on")
 
 
 def test_rows_of_one_instant_that_exceed_a_batch_are_divided_by_the_heap(
@@ -301,6 +341,26 @@ def test_more_candidates_than_the_cap_stop_the_run_before_it_begins(invoke_job: 
             at="2026-03-01T03:00:00Z",
         )
     assert left(session) == (12_000, 3_000)
+
+
+def test_what_a_destructive_function_says_is_capped_like_rows(invoke_job: Invoke, session: Session) -> None:
+    done: list[str] = []
+
+    def look(_session: Session, _run: Run) -> list[StepPlan]:
+        return [StepPlan("burn", "papers", "burn", 3), StepPlan("burn", "letters", "burn", 4)]
+
+    def burn(execution: Execution) -> None:
+        with execution.batch() as batch:
+            done.append("burnt")
+            batch.count(burnt=7)
+
+    step = Function(name="burn", apply=burn, plan=look, counters=("burnt",), destructive=True)
+    burning = replace(job, name="burn-papers", steps=(step,))
+    with pytest.raises(RunFailedError, match="step burn would burn 4 rows of letters; max_rows is 3"):
+        invoke_job(burning, {"parameters": {"max_rows": 3}})
+    assert not done
+    assert invoke_job(burning, {"parameters": {"max_rows": 4}})["counters"]["burnt"] == 7
+    assert last_run(session).candidates == {"burn": 7}
 
 
 def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:

@@ -1,5 +1,6 @@
 """Carrying out a claimed run: plan it, or state what it destroys, do its steps in order, settle it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import cast
 
@@ -10,7 +11,7 @@ from nightshift.errors import CapExceededError
 from nightshift.execution import Execution
 from nightshift.job import MAX_ROWS, MAX_SHARE, Job
 from nightshift.ledger import Standing
-from nightshift.steps.base import StepPlan
+from nightshift.steps.base import Step, StepPlan
 from nightshift.steps.rows import RowStep
 
 
@@ -55,23 +56,28 @@ def _state_candidates(job: Job, execution: Execution) -> None:
 
     An operator lifts the cap for one run with an override that says who and why; it stands in the ledger.
     """
-    candidates: dict[str, int] = {}
-    plans = []
     with execution.session.begin():
-        for step in job.steps:
-            if step.destructive and isinstance(step, RowStep):
-                rows, of = step.candidates(execution.session, execution.run)
-                candidates[step.name] = rows
-                plans.append(StepPlan(step.name, step.table.fullname, step.action, rows, of))
+        plans = [plan for step in job.steps if step.destructive for plan in _stated(step, execution)]
     over = _over_cap(execution, plans)
     if over and not execution.run.override:
         raise CapExceededError(
             f"{'; '.join(over)}. Nothing was changed. Look at a plan of the job; then raise the cap, or run it once "
             'with {"override": {"by": "your name", "reason": "why"}}'
         )
+    candidates: Counter[str] = Counter()
+    for plan in plans:
+        candidates[plan.step] += plan.rows
     ledger.state_candidates(execution.session, execution.claim, candidates)
-    execution.candidates = candidates
+    execution.candidates = dict(candidates)
     execution.log("run.candidates", **candidates)
+
+
+def _stated(step: Step, execution: Execution) -> list[StepPlan]:
+    """The numbers of a step's plan. Where they are all that is wanted, rows are counted and no sample is drawn."""
+    if not isinstance(step, RowStep):
+        return step.plan(execution.session, execution.run)
+    rows, of = step.candidates(execution.session, execution.run)
+    return [StepPlan(step.name, step.table.fullname, step.action, rows, of)]
 
 
 def _over_cap(execution: Execution, plans: list[StepPlan]) -> list[str]:

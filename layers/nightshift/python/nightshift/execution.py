@@ -119,11 +119,14 @@ class Execution:
             raise Interrupted
 
     @contextmanager
-    def batch(self, *, snapshot: bool = False) -> Iterator[Batch]:
+    def batch(self, *, snapshot: bool = False, may_be_lost: bool = False) -> Iterator[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for work whose statements
             must fit together. A row that somebody else changes meanwhile then makes the attempt fail.
+        may_be_lost: do not wait until the commit is on the disk. Should the server crash in that moment, effects and
+            cursor are lost together, so the run goes on from the batch before; its end is always waited for. Not for
+            batches that also do something outside the database.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
@@ -138,7 +141,7 @@ class Execution:
         with self.session.begin():
             if snapshot:
                 self.session.execute(text("set transaction isolation level repeatable read"))
-            self._prepare_transaction()
+            self._prepare_transaction(may_be_lost)
             yield batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = [*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]
@@ -158,15 +161,13 @@ class Execution:
         self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
-    def _prepare_transaction(self) -> None:
+    def _prepare_transaction(self, may_be_lost: bool) -> None:
         """Bound the transaction by the time that is left, and let append-only guards see that a run is at work."""
         limit = max(1, int(self.deadline.remaining * 1000))
-        self.session.execute(
-            select(
-                func.set_config("statement_timeout", str(limit), True),
-                func.set_config("nightshift.run_id", str(self.run.id), True),
-            )
-        )
+        settings = {"statement_timeout": str(limit), "nightshift.run_id": str(self.run.id)}
+        if may_be_lost:
+            settings["synchronous_commit"] = "off"
+        self.session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
 
     def _check_error_budget(self) -> None:
         quarantined = self.counters[QUARANTINED]

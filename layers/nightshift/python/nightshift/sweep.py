@@ -151,7 +151,10 @@ class RangeWalk:
 
 
 def sweep(execution: Execution, task: Sweep, *, at_most: int | None = None) -> None:
-    """Do the task to every matching row. `at_most` is the number of matching rows where it is known.
+    """Do the task to every matching row. `at_most` is the number of matching rows where it has been counted before.
+
+    The walk ends with so many rows: what no longer matches needs no look, and a row that matches only since the count
+    was not announced. It is the next run's.
 
     Raises:
         Interrupted, Fenced, ErrorBudgetExceededError: see `Execution.batch`.
@@ -175,7 +178,7 @@ def _sweep_leaf(execution: Execution, task: Sweep, leaf: Leaf, at_most: int | No
     while not (cursor and cursor.get("done")):
         place = {"table": leaf.name, "filenode": leaf.filenode, "way": walk.way}
         try:
-            with execution.batch() as batch:
+            with execution.batch(may_be_lost=True) as batch:
                 window = walk.window(batch.session, cursor or {}, size)
                 if window is None:
                     walk = walks["heap"]
@@ -186,7 +189,9 @@ def _sweep_leaf(execution: Execution, task: Sweep, leaf: Leaf, at_most: int | No
                     _one_by_one(batch, task, leaf, conditions)
                 else:
                     _all_at_once(batch, task, leaf, conditions)
-                batch.position = place | (window.after if window.after is not None else {"done": True})
+                rows = (cursor or {}).get("rows", 0) + batch.counts[task.counter]
+                whole = window.after is None or (at_most is not None and rows >= at_most)
+                batch.position = place | ({"done": True} if whole else {**(window.after or {}), "rows": rows})
         except DBAPIError as error:
             if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
                 passing += 1

@@ -4,7 +4,6 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sqlalchemy.orm import Session
 
@@ -19,7 +18,8 @@ class Function:
     """`apply` does the work in `with execution.batch() as batch:` blocks; each is a point where it can be interrupted.
 
     It begins at `execution.position` (None at the start), sets `batch.position` and counts with `batch.count(…)`.
-    `plan` says what it would do, with a session that it only reads from.
+    `plan` says what it would do, with a session that it only reads from. What a destructive one says is checked against
+    the job's cap before any step begins.
     """
 
     name: str
@@ -29,8 +29,7 @@ class Function:
     changes: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     tables: tuple[str, ...] = ()
-
-    destructive: ClassVar[bool] = False
+    destructive: bool = False
 
     def fingerprint(self, run: Run) -> str:
         """A digest of the function's source: a position that other code earned may mean something else."""
