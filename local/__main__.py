@@ -1,5 +1,6 @@
 """`python -m local demo` and `python -m local up`: the app on one machine, once through or until Ctrl-C."""
 
+import datetime as dt
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
 from local.collect import collect
-from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, results_table
+from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, put_off_mails, results_table
 from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
@@ -43,11 +44,13 @@ def demo() -> None:
     """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
     started = time.monotonic()
     with _running("demo") as running:
-        rows = load_data(running, console)
+        now = dt.datetime.now(dt.UTC)
+        rows = load_data(running, console, now=now)
         console.print(f"Loaded {rows:,} rows")
-        invocations = invoke_all(running.aws, console)
+        invocations = invoke_all(running.aws, console, now=now)
         console.print(results_table(invocations))
         with console.status("Sending the mails, and failing once on purpose"):
+            waiting = put_off_mails(running)
             sent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
             collected = collect(running, OUTPUT)
@@ -60,6 +63,7 @@ def demo() -> None:
         else:
             console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
         console.print(f"The dispatcher: {', '.join(f'{fate} {count:,}' for fate, count in sent.items())}.")
+        console.print(f"{waiting:,} more mails wait in the outbox: a few of each kind were sent, for you to read.")
         console.print(
             f"To read: {collected.mails} mails in {OUTPUT.name}/mails, {collected.files} files in {OUTPUT.name}/files."
         )
