@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from sqlalchemy import Engine, NullPool, create_engine, func, select
+from sqlalchemy import Engine, NullPool, create_engine, func, select, update
 from sqlalchemy.orm import Session
 
 from local import dataset
@@ -22,6 +23,7 @@ from local.aws import LocalAws
 from local.collect import UPLOADS
 from local.dataset.tracking import Encrypt
 from local.machine import DATABASE, Machine
+from local.occasions import last_due
 from nightshift.data_keys import DataKeys, KeyService
 from nightshift.deployment import function_name
 from nightshift.models import Notification, Upload, file_references
@@ -39,9 +41,10 @@ FAILURE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Invocation:
-    """What one job answered: its result, or the error that Lambda reports."""
+    """What one job answered: its result, or the error that Lambda reports. `due` is the past time it was run for."""
 
     job: str
+    due: dt.datetime | None
     failed: bool
     answer: Mapping[str, Any]
 
@@ -67,8 +70,8 @@ class LocalKeyService(KeyService):
         return client
 
 
-def load_data(running: Machine, console: Console, *, users: int = 20_000) -> int:
-    """Fill the database with users and what belongs to them, amounts sealed, and the store with their files.
+def load_data(running: Machine, console: Console, *, now: dt.datetime, users: int = 20_000) -> int:
+    """Fill the database with users and what belongs to them as of now, amounts sealed, and the store with their files.
 
     Returns the number of rows.
     """
@@ -79,9 +82,7 @@ def load_data(running: Machine, console: Console, *, users: int = 20_000) -> int
         def filled(table: str, rows: int) -> None:
             progress.advance(task)
 
-        rows = dataset.load(
-            engine, now=dt.datetime.now(dt.UTC), users=users, encrypt=_seal(running, engine), progress=filled
-        )
+        rows = dataset.load(engine, now=now, users=users, encrypt=_seal(running, engine), progress=filled)
         _upload_orphans(running, engine, progress)
     return sum(rows.values())
 
@@ -126,21 +127,40 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def invoke_all(aws: LocalAws, console: Console) -> list[Invocation]:
-    """Invoke every deployed job once, as a person would from the console: with `{}`. As many at a time as processors:
-    a first call unpacks the layers, which takes longer than most jobs.
+def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Invocation]:
+    """Invoke every deployed job once, as a person would from the console: with `{}`, or with the last time at which it
+    was due when its work depends on the clock. As many at a time as processors: a first call unpacks the layers, which
+    takes longer than most jobs. Those for a past time come one after another, as they would have: daily-check and
+    inactive-users heed each other's mails of the day.
     """
     functions: LambdaClient = aws.client("lambda")
     pages = functions.get_paginator("list_functions").paginate()
     deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
     jobs = [job for job in registry() if function_name(job) in deployed]
+    due = {job: at for job in jobs if (at := last_due(registry()[job].job, now))}
 
     def invoke(job: str) -> Invocation:
-        answer = functions.invoke(FunctionName=function_name(job), Payload=b"{}")
-        return Invocation(job, "FunctionError" in answer, json.loads(answer["Payload"].read()))
+        payload = {"scheduled_for": due[job].isoformat()} if job in due else {}
+        answer = functions.invoke(FunctionName=function_name(job), Payload=json.dumps(payload).encode())
+        return Invocation(job, due.get(job), "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
     with _progress(console) as progress, _workers() as pool:
-        return list(progress.track(pool.map(invoke, jobs), total=len(jobs), description="Running every job"))
+        at_once = pool.map(invoke, [job for job in jobs if job not in due])
+        in_turn = map(invoke, sorted(due, key=due.__getitem__))
+        found = list(progress.track(chain(at_once, in_turn), total=len(jobs), description="Running every job"))
+    return sorted(found, key=lambda each: jobs.index(each.job))
+
+
+def put_off_mails(running: Machine, *, kept: int = 20) -> None:
+    """Put off all but so many mails of each kind until tomorrow: at the pace that SES sets, all would take the dispatcher
+    a quarter of an hour, and the reports of the first of the month would come before the rest.
+    """
+    row = Notification
+    place = func.row_number().over(partition_by=row.kind, order_by=(row.scheduled_for, row.id))
+    placed = select(row.id, place.label("place")).where(row.channel == "email", row.status == "pending").subquery()
+    later = update(row).where(row.id.in_(select(placed.c.id).where(placed.c.place > kept)), row.status == "pending")
+    with create_engine(running.postgres.url(DATABASE), poolclass=NullPool).begin() as connection:
+        connection.execute(later.values(scheduled_for=func.now() + dt.timedelta(days=1)))
 
 
 def dispatch(aws: LocalAws) -> str | None:
@@ -154,14 +174,12 @@ def dispatch(aws: LocalAws) -> str | None:
     return str(told["errorMessage"]) if "FunctionError" in answer else None
 
 
-def mails_waiting(running: Machine) -> tuple[int, int]:
-    """How many mails stand in the outbox: due ones, and others for the end of somebody's quiet hours."""
-    row, now = Notification, func.clock_timestamp()
-    counted = select(func.count().filter(row.scheduled_for <= now), func.count().filter(row.scheduled_for > now))
-    waiting = counted.where(row.channel == "email", row.status.in_(("pending", "sending")))
+def mails_waiting(running: Machine) -> int:
+    """How many mails stand in the outbox, whenever they are due."""
+    row = Notification
+    waiting = select(func.count()).where(row.channel == "email", row.status.in_(("pending", "sending")))
     with create_engine(running.postgres.url(DATABASE), poolclass=NullPool).connect() as connection:
-        due, later = connection.execute(waiting).one()
-    return due, later
+        return connection.scalar(waiting) or 0
 
 
 def fail_on_purpose(running: Machine, job: str) -> str | None:
@@ -186,15 +204,20 @@ def fail_on_purpose(running: Machine, job: str) -> str | None:
 
 
 def results_table(invocations: list[Invocation]) -> Table:
-    """Job, outcome, counters, duration and next run in UTC, a line each. Counters that are zero are left out."""
+    """Job, outcome, the time it was run for, counters, duration and next run, a line each; times in UTC. Counters that
+    are zero are left out.
+    """
     table = Table(
         Column("Job", no_wrap=True),
         Column("Outcome", no_wrap=True),
+        Column("Run for (UTC)", no_wrap=True),
         Column("What it did"),
         Column("Took", no_wrap=True, justify="right"),
         Column("Next run (UTC)", no_wrap=True),
         title="What each job did",
         title_justify="left",
+        caption="A job that goes by people's clocks was run for the last time at which it was due in UTC.",
+        caption_justify="left",
     )
     for invocation in invocations:
         next_run = registry()[invocation.job].job.timetable.next_after(dt.datetime.now(dt.UTC))
@@ -202,6 +225,7 @@ def results_table(invocations: list[Invocation]) -> Table:
         table.add_row(
             invocation.job,
             f"[{'green' if invocation.as_it_should else 'red'}]{invocation.outcome}",
+            f"{invocation.due:%a %d %b %H:%M}" if invocation.due else "now",
             str(invocation.answer.get("errorMessage", "")) or _done(invocation.answer.get("counters", {})),
             "" if duration is None else f"{duration:,} ms",
             "never" if next_run is None else f"{next_run:%a %d %b %H:%M}",

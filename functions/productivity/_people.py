@@ -29,10 +29,10 @@ def any_session(run: Run, people: People, since: Instant | dt.datetime) -> Colum
 
 
 def mailed_today(people: People, kind: str) -> ColumnElement[bool]:
-    """Whether a mail of a kind was written for the person on the local date: one nudge a day is enough."""
+    """Whether a mail of a kind is for the person's local date: written on it, or kept until then by quiet hours."""
     row = Notification
-    begin, end = (midnight(people.c.zone, people.c.local_date + day) for day in (0, 1))
-    today = (row.created_at >= begin) & (row.created_at < end)
+    day_before, begin, end = (midnight(people.c.zone, people.c.local_date + day) for day in (-1, 0, 1))
+    today = (row.created_at >= day_before) & (row.created_at < end) & (row.scheduled_for >= begin)
     return exists().where(row.user_id == people.c.user_id, row.channel == "email", row.kind == kind, today)
 
 

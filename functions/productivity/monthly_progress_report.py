@@ -12,17 +12,17 @@ from sqlalchemy import Date, DateTime, Integer, Numeric, Select, case, cast, fun
 
 from functions.productivity._people import focus, goals_within
 from nightshift import Job, Run, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People, at_zone
+from nightshift.local_time import TICK, LocalMoment, People, midnight
 from nightshift.models import Goal, User, UserPreferences
 from nightshift.notifications import Via, message
 from nightshift.steps.notify import Message, Notify
 
 
 def report(run: Run, people: People) -> Select[Any]:
-    after = func.date_trunc("month", cast(people.c.local_date, DateTime))
-    first = after - func.make_interval(0, 1)
-    since, until = at_zone(people.c.zone, first), at_zone(people.c.zone, after)
-    month_days = cast(after, Date) - cast(first, Date)
+    after = cast(func.date_trunc("month", cast(people.c.local_date, DateTime)), Date)
+    first = cast(after - func.make_interval(0, 1), Date)
+    since, until = midnight(people.c.zone, first), midnight(people.c.zone, after)
+    month_days = after - first
     sessions = focus(people, since, until)
     figures = (
         select(
@@ -38,7 +38,7 @@ def report(run: Run, people: People) -> Select[Any]:
     created, completed, count, minutes = figures.c.created, figures.c.completed, figures.c.sessions, figures.c.minutes
     share = func.least(100, func.round(literal(100.0, Numeric) * completed / func.nullif(created, 0)))
     whole_minutes = cast(func.floor(minutes), Integer)
-    name = func.to_char(first, "YYYY-MM")
+    name = func.to_char(cast(first, DateTime), "YYYY-MM")
     found = message(
         User.id,
         key=func.concat_ws("|", User.id, "monthly", name),

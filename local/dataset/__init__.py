@@ -1,8 +1,7 @@
 """The demonstration's data: some thousand users and what belongs to them, the same for the same seed and moment.
 
 Every age is counted back from `now`, so that each job finds something to do when it runs at `now`, or within the next
-quarter of an hour. What depends on the calendar does so here as well: working hours exist from Monday to Friday, and
-what is due on a Sunday or on the first of a month is due then.
+quarter of an hour; a job whose work depends on the clock, at the last time at which it was due (local/occasions.py).
 
 People, addresses and files are made up: mail goes to example.com, example.org and example.net only, and internet
 addresses are from the ranges set aside for documentation and benchmarks.

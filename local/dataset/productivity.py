@@ -7,15 +7,16 @@ OPEN_GOAL_SHARE = 0.45
 CANCELLED_GOAL_SHARE = 0.10  # the rest is completed
 GOAL_DAYS = 420  # the oldest was closed so long ago; those of more than 200 days are archived already
 DUE_TOMORROW_SHARE = 0.12  # of the open ones, by their owner's local date
+DUE_TODAY_SHARE = 0.08  # nobody is told today; yesterday they were
 DUE_NEXT_WEEK_SHARE = 0.25  # in 7 to 13 days
-DUE_BETWEEN_SHARE = 0.15  # in 0 or 2 to 6 days: nobody is told
+DUE_BETWEEN_SHARE = 0.10  # in 2 to 6 days: nobody is told
 OVERDUE_SHARE = 0.10  # nobody is told either
 NO_DATE_SHARE = 0.15  # the rest is due in 14 to 90 days
 TIMERS_PER_USER = 10.0
 TIMER_DAYS = 210  # a timer ran at most so long before its owner was last seen
 ABANDONED_SHARE = 0.12
 PAUSED_SHARE = 0.005
-RUNNING_NOW_SHARE = 0.02  # of the people whose clock shows a working hour: running for 51 to 170 minutes
+RUNNING_SHARE = 0.02  # of the people at work when it was last a working hour in UTC: running for 80 to 170 minutes then
 FORGOTTEN_TIMERS_PER_USER = 0.002  # running for more than twelve hours
 FRESH_TIMERS_PER_USER = 0.004  # running for less than fifty minutes
 EVENTS_PER_USER = 6.0
@@ -34,12 +35,13 @@ FILLS = (
                 || ' ' || pick(array['two chapters', 'the report', 'a week of meals', 'ten words', 'the desk',
                     'five kilometres', 'the draft'], draw('object', k)),
             status, today + case when draw('due', k) < :tomorrow then 1
-                when draw('due', k) < :tomorrow + :next_week then 7 + floor(7 * draw('due day', k))::int
-                when draw('due', k) < :tomorrow + :next_week + :between
-                    then pick(array[0, 2, 3, 4, 5, 6], draw('due day', k))
-                when draw('due', k) < :tomorrow + :next_week + :between + :overdue
+                when draw('due', k) < :tomorrow + :today then 0
+                when draw('due', k) < :tomorrow + :today + :next_week then 7 + floor(7 * draw('due day', k))::int
+                when draw('due', k) < :tomorrow + :today + :next_week + :between
+                    then 2 + floor(5 * draw('due day', k))::int
+                when draw('due', k) < :tomorrow + :today + :next_week + :between + :overdue
                     then -1 - floor(30 * draw('due day', k))::int
-                when draw('due', k) < :tomorrow + :next_week + :between + :overdue + :none then null
+                when draw('due', k) < :tomorrow + :today + :next_week + :between + :overdue + :none then null
                 else 14 + floor(77 * draw('due day', k))::int end,
             case when status = 'completed' then ago(closed) end, case when status = 'cancelled' then ago(closed) end,
             case when status <> 'active' and closed > 200 then ago(closed - 180) end,
@@ -60,6 +62,7 @@ FILLS = (
         cancelled=CANCELLED_GOAL_SHARE,
         days=GOAL_DAYS,
         tomorrow=DUE_TOMORROW_SHARE,
+        today=DUE_TODAY_SHARE,
         next_week=DUE_NEXT_WEEK_SHARE,
         between=DUE_BETWEEN_SHARE,
         overdue=OVERDUE_SHARE,
@@ -102,17 +105,23 @@ FILLS = (
         abandoned=ABANDONED_SHARE,
         paused=PAUSED_SHARE,
     ),
-    # Running now: where it is Monday to Friday, 09:00 to 17:59; everywhere, forgotten since yesterday; and just begun.
+    # Running: since it was last a working hour in UTC, Monday to Friday, 09:00 to 17:59, if need be over the weekend;
+    # forgotten since yesterday; and just begun.
     fill(
         "timer_sessions",
         """
         insert into timer_sessions (id, user_id, status, planned_seconds, started_at, created_at)
         select key('running', k), id, 'running', 3000, begun, begun
         from (
-            select i as k, id, ago((51 + 120 * draw('running since', i)) / 1440) as begun
-            from people where not gone and draw('running', i) < :share
-                and extract(hour from present() at time zone clock) between 9 and 17
-                and extract(isodow from present() at time zone clock) <= 5
+            select i as k, id, worked - interval '1 minute' * (80 + 90 * draw('running since', i)) as begun
+            from (
+                select max(minute) as worked
+                from generate_series(present() - interval '3 days', present(), '1 minute') as minute
+                where extract(hour from minute) between 9 and 17 and extract(isodow from minute) <= 5
+            ) as last, people
+            where not gone and draw('running', i) < :share
+                and extract(hour from worked at time zone clock) between 9 and 17
+                and extract(isodow from worked at time zone clock) <= 5
             union all
             select 1000000000 + k, id, ago((13 + 20 * draw('forgotten', k)) / 24)
             from generate_series(1, per_user(:forgotten)) as k join people on i = someone('forgotten by', k)
@@ -121,7 +130,7 @@ FILLS = (
             from generate_series(1, per_user(:fresh)) as k join people on i = someone('fresh by', k)
         ) as timers
         """,
-        share=RUNNING_NOW_SHARE,
+        share=RUNNING_SHARE,
         forgotten=FORGOTTEN_TIMERS_PER_USER,
         fresh=FRESH_TIMERS_PER_USER,
     ),

@@ -37,7 +37,7 @@ def deployed() -> Iterator[Machine]:
     """PostgreSQL with a small data set and AWS with IAM enforced, every stack deployed, retries after moments."""
     others = psutil.Process().children(recursive=True)
     with started_machine("e2e", settings={"jobs": _quiet_jobs()}, retry_base_seconds=0.1) as running:
-        load_data(running, Console(quiet=True), users=USERS)
+        load_data(running, Console(quiet=True), now=dt.datetime.now(dt.UTC), users=USERS)
         yield running
         started = [process for process in psutil.Process().children(recursive=True) if process not in others]
     _, alive = psutil.wait_procs(started, timeout=5)
@@ -55,8 +55,8 @@ def _quiet_jobs() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def answers(deployed: Machine) -> dict[str, Invocation]:
-    """What each job answered to its first invocation, with `{}`, on the data set."""
-    return {each.job: each for each in invoke_all(deployed.aws, Console(quiet=True))}
+    """What each job answered to its first invocation on the data set, as the demonstration makes it."""
+    return {each.job: each for each in invoke_all(deployed.aws, Console(quiet=True), now=dt.datetime.now(dt.UTC))}
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
--- Rows young and old for every job, as of 2026-03-01 02:00 UTC. No age lies within an hour of a limit, so that an
+-- Rows young and old for every job, as of 2026-03-01 22:00 UTC, a Sunday. No age lies within an hour of a limit, so that an
 -- occurrence a second later has nothing new to do.
 
-create function pg_temp.ago(age interval) returns timestamptz return timestamptz '2026-03-01 02:00Z' - age;
+create function pg_temp.ago(age interval) returns timestamptz return timestamptz '2026-03-01 22:00Z' - age;
 
 create temporary table ages as
 select n, age, pg_temp.ago(age) as at
@@ -131,6 +131,26 @@ select user_id, 'Read', 'completed', pg_temp.ago('3 hours'), pg_temp.ago('4 hour
 from people where n = 1;
 
 insert into user_activity_days (user_id, day) select user_id, '2026-02-28' from people where n <= 2;
+
+-- Five for whom the hour of a job that goes by their clocks has just come: Monday 11:00, Monday 9:00, Sunday 19:00,
+-- Sunday 18:00, and 10:00 on the first.
+with local_people as (
+    insert into users (email, name, timezone, last_login_at, created_at, updated_at)
+    select 'clock' || n || '@example.org', zone, zone, pg_temp.ago('4 days 12 hours'), pg_temp.ago('500 days'),
+        pg_temp.ago('500 days')
+    from unnest(
+        array['Pacific/Auckland', 'Australia/Sydney', 'America/Sao_Paulo', 'America/Halifax', 'Etc/GMT+12']
+    ) with ordinality as given (zone, n)
+    returning id, timezone, created_at
+), due as (
+    insert into goals (user_id, title, due_on, created_at, updated_at)
+    select id, 'Write', due_on, created_at, created_at
+    from local_people, unnest(array['2026-03-03', '2026-03-10']::date[]) as due_on
+)
+insert into timer_sessions (user_id, status, started_at, created_at)
+select id, 'running', pg_temp.ago(age), pg_temp.ago(age)
+from local_people, unnest(array['2 hours', '3 days']::interval[]) as age
+where timezone in ('Pacific/Auckland', 'Australia/Sydney');
 
 insert into feature_events (user_id, feature, occurred_at) select user_id, 'export', at from people;
 

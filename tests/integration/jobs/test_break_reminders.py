@@ -3,6 +3,7 @@ import itertools
 import uuid
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from functions.productivity.break_reminders import job
@@ -65,11 +66,47 @@ def test_once_for_each_block_of_50_minutes(invoke_job: Invoke, session: Session)
     ],
 )
 def test_weekdays_from_nine_to_seventeen(invoke_job: Invoke, session: Session, at: str, reminded: int) -> None:
-    timer(session, person(session, "ann"), utc(at) - 60 * MINUTE)
+    ann = person(session, "ann")
+    timer(session, ann, utc(at) - 60 * MINUTE)
+    timer(session, ann, utc(at) - 20 * 60 * MINUTE)
 
     counters = invoke_job(job, at=utc(at))["counters"]
 
-    assert (counters["running"], counters["reminded"]) == (reminded, reminded)
+    assert (counters["running"], counters["reminded"], counters["stale"]) == (2 * reminded, reminded, reminded)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "reminded"),
+    [
+        ("Asia/Kathmandu", "2026-03-02 03:14", 0),
+        ("Asia/Kathmandu", "2026-03-02 03:15", 1),
+        ("Asia/Kolkata", "2026-03-02 12:29", 1),
+        ("Asia/Kolkata", "2026-03-02 12:30", 0),
+        ("Europe/Berlin", "2026-03-27 07:00", 0),
+        ("Europe/Berlin", "2026-03-30 07:00", 1),  # the clocks went forward in between
+        ("Europe/Berlin", "2026-10-23 07:00", 1),
+        ("Europe/Berlin", "2026-10-26 07:00", 0),  # and back
+        ("Pacific/Kiritimati", "2026-03-01 19:00", 1),  # Monday there
+        ("Pacific/Kiritimati", "2026-03-06 10:00", 0),  # Saturday there
+        ("Pacific/Pago_Pago", "2026-03-07 04:59", 1),  # Friday there
+        ("Pacific/Pago_Pago", "2026-03-02 10:59", 0),  # Sunday there
+    ],
+)
+def test_weekday_and_hours_are_those_of_the_local_clock(
+    invoke_job: Invoke, session: Session, zone: str, at: str, reminded: int
+) -> None:
+    timer(session, person(session, "ann", timezone=zone), utc(at) - 60 * MINUTE)
+    assert invoke_job(job, at=utc(at))["counters"]["reminded"] == reminded
+
+
+def test_a_pause_is_not_subtracted(invoke_job: Invoke, session: Session) -> None:
+    key = timer(session, person(session, "ann"), MONDAY - 60 * MINUTE)
+    session.execute(update(TimerSession).values(actual_seconds=600))
+    session.commit()
+
+    invoke_job(job, at=MONDAY)
+
+    assert [row.data for row in outbox(session)] == [{"session_id": str(key), "minutes": 60}]
 
 
 def test_hours_are_the_person_s_own(invoke_job: Invoke, session: Session) -> None:
@@ -98,10 +135,13 @@ def test_who_has_a_device_gets_a_push_as_well(invoke_job: Invoke, session: Sessi
 
 
 def test_break_reminders_switched_off(invoke_job: Invoke, session: Session) -> None:
-    timer(session, person(session, "ann", {"break_reminders": False}), MONDAY - 60 * MINUTE)
+    ann = person(session, "ann", {"break_reminders": False})
+    session.add(PushToken(user_id=ann, token="t", platform="ios", created_at=MONDAY))
+    timer(session, ann, MONDAY - 60 * MINUTE)
 
-    assert invoke_job(job, at=MONDAY)["counters"]["reminded"] == 0
+    counters = invoke_job(job, at=MONDAY)["counters"]
 
+    assert (counters["running"], counters["reminded"], counters["pushes"]) == (1, 0, 0)
     assert outbox(session) == []
 
 

@@ -70,6 +70,29 @@ def test_midnight_is_that_of_the_person(invoke_job: Invoke, session: Session) ->
 
 
 @pytest.mark.parametrize(
+    ("created_at", "kinds"),
+    [("2026-10-24 23:59", [NUDGE]), ("2026-10-25 00:00", []), ("2026-10-25 00:30", []), ("2026-10-25 01:30", [])],
+)
+def test_a_day_whose_midnight_comes_twice_begins_at_the_first(
+    invoke_job: Invoke, session: Session, created_at: str, kinds: list[tuple[str, str, str]]
+) -> None:
+    """GIVEN the Azores, where 01:00 became 00:00 in that night, at 00:00 and at 01:00 in UTC."""
+    timer(session, person(session, "ann", timezone="Atlantic/Azores", last_login_at=utc(created_at)), utc(created_at))
+
+    invoke_job(job, at=utc("2026-10-25 19:00"))
+
+    assert told(session) == kinds
+
+
+def test_a_timer_begun_after_the_run_was_due_is_not_seen(invoke_job: Invoke, session: Session) -> None:
+    timer(session, person(session, "ann", last_login_at=SIX), SIX + dt.timedelta(seconds=1))
+
+    invoke_job(job, at=SIX)
+
+    assert told(session) == [MAIL, NUDGE]
+
+
+@pytest.mark.parametrize(
     ("last_login_at", "checked"), [("2026-02-23 18:00", 1), ("2026-02-23 17:59", 0), ("2026-03-05 12:00", 1), (None, 0)]
 )
 def test_only_who_signed_in_within_seven_days_is_checked(
@@ -106,6 +129,51 @@ def test_one_nudge_mail_a_day_whichever_job_comes_first(invoke_job: Invoke, sess
         ("bob", "productivity_nudge", "email"),
         ("bob", "productivity_nudge", "in_app"),
     ]
+
+
+def test_the_day_of_the_other_mail_is_the_local_one(invoke_job: Invoke, session: Session) -> None:
+    """GIVEN Auckland, 13 hours ahead, where 1 March ends at 11:00 in UTC."""
+    person(session, "ann", timezone="Pacific/Auckland", last_login_at=utc("2026-02-25 09:00"))
+
+    daily = invoke_job(job, at=utc("2026-03-01 05:00"))["counters"]
+    away = invoke_job(inactive_users, at=utc("2026-03-01 21:00"))["counters"]
+    assert (daily["emails"], away["emails"]) == (1, 1), "18:00 on the 1st, 10:00 on the 2nd"
+
+    daily = invoke_job(job, at=utc("2026-03-02 05:00"))["counters"]
+    assert (daily["nudged"], daily["emails"]) == (1, 0), "18:00 on the 2nd"
+
+
+def test_a_nudge_that_quiet_hours_keep_until_morning_is_the_one_of_that_day(
+    invoke_job: Invoke, session: Session
+) -> None:
+    quiet = {"quiet_start": dt.time(17), "quiet_end": dt.time(7)}
+    person(session, "ann", quiet, last_login_at=utc("2026-02-26 12:00"))
+
+    assert invoke_job(job, at=utc("2026-03-01 18:00"))["counters"]["emails"] == 1
+    (mail,) = [row for row in outbox(session) if row.channel == "email"]
+    assert mail.scheduled_for == utc("2026-03-02 07:00")
+
+    assert invoke_job(inactive_users, at=utc("2026-03-02 10:00"))["counters"]["matched"] == 0
+
+
+def test_so_is_the_mail_of_the_other_job(invoke_job: Invoke, session: Session) -> None:
+    quiet = {"quiet_start": dt.time(9), "quiet_end": dt.time(8)}
+    person(session, "ann", quiet, last_login_at=utc("2026-02-25 09:00"))
+
+    invoke_job(inactive_users, at=utc("2026-03-01 10:00"))
+    assert [row.scheduled_for for row in outbox(session)] == [utc("2026-03-02 08:00")]
+
+    counts = [invoke_job(job, at=SIX + days * dt.timedelta(days=1))["counters"]["emails"] for days in (-1, 0, 1)]
+    assert counts == [0, 0, 1]
+
+
+def test_a_notice_without_a_mail_leaves_the_other_mail_alone(invoke_job: Invoke, session: Session) -> None:
+    timer(session, person(session, "ann", last_login_at=utc("2026-02-26 09:00")), utc("2026-03-01 09:00"))
+
+    invoke_job(job, at=SIX)
+    assert told(session) == [NUDGE]
+
+    assert invoke_job(inactive_users, at=utc("2026-03-02 10:00"))["counters"]["emails"] == 1
 
 
 def test_the_next_day_is_another_one(invoke_job: Invoke, session: Session) -> None:

@@ -63,6 +63,34 @@ def test_the_days_are_those_of_the_person_s_calendar(invoke_job: Invoke, session
     assert told(session)[2:] == [("utc", "goal_deadline", "email"), ("utc", "goal_deadline", "in_app")]
 
 
+@pytest.mark.parametrize(
+    ("zone", "at", "local_date"),
+    [
+        ("Pacific/Auckland", "2026-03-01 20:00", "2026-03-02"),
+        ("Asia/Kathmandu", "2026-03-02 03:15", "2026-03-02"),
+        ("Australia/Eucla", "2026-03-02 00:15", "2026-03-02"),
+        ("America/St_Johns", "2026-03-02 12:30", "2026-03-02"),
+        ("Europe/Berlin", "2026-03-29 07:00", "2026-03-29"),  # the clocks went forward that night
+        ("Europe/Berlin", "2026-10-25 08:00", "2026-10-25"),  # and back
+    ],
+)
+def test_tomorrow_follows_the_local_date_at_nine_o_clock(
+    invoke_job: Invoke, session: Session, zone: str, at: str, local_date: str
+) -> None:
+    """GIVEN goals due on the local date and the two days after it THEN one of them is due tomorrow."""
+    ann = person(session, "ann", timezone=zone)
+    today = dt.date.fromisoformat(local_date)
+    for days in range(3):
+        session.add(Goal(user_id=ann, title=f"in {days}", due_on=today + dt.timedelta(days=days)))
+    session.commit()
+
+    counts = [invoke_job(job, at=utc(at) + n * dt.timedelta(minutes=15))["counters"]["emails"] for n in (-1, 0, 1)]
+
+    assert counts == [0, 1, 0]
+    assert {row.body for row in outbox(session)} == {"in 1"}
+    assert f"{ann}|goal_deadline|{local_date}|email" in [row.dedupe_key for row in outbox(session)]
+
+
 def test_reminders_switched_off_leave_the_notice_and_keep_the_mail(invoke_job: Invoke, session: Session) -> None:
     goal(session, person(session, "ann", {"goal_reminders": False}), 1)
 
@@ -98,6 +126,18 @@ def test_a_moved_date_is_told_anew(invoke_job: Invoke, session: Session) -> None
     ]
 
 
+def test_a_deadline_that_moved_by_a_day_is_told_on_both_channels_again(invoke_job: Invoke, session: Session) -> None:
+    goal(session, person(session, "ann"), 1)
+    invoke_job(job, at=NINE)
+    session.execute(update(Goal).values(due_on=Goal.due_on + 1))
+    session.commit()
+
+    counters = invoke_job(job, at=NINE + dt.timedelta(days=1))["counters"]
+
+    assert (counters["in_app"], counters["emails"]) == (1, 1)
+    assert {row.title for row in outbox(session)} == {"A goal is due tomorrow"}
+
+
 @pytest.mark.parametrize("closed", [{"status": "completed"}, {"status": "cancelled"}, {"archived_at": NINE}])
 def test_a_goal_that_is_closed_or_archived_is_never_told(
     invoke_job: Invoke, session: Session, closed: dict[str, Any]
@@ -111,14 +151,15 @@ def test_a_goal_that_is_closed_or_archived_is_never_told(
 
 def test_many_goals_are_one_mail_in_the_order_of_their_titles(invoke_job: Invoke, session: Session) -> None:
     ann = person(session, "ann")
-    twins = sorted(goal(session, ann, 1, "Read").id for _ in range(2))
+    namesakes = [goal(session, ann, 1, "Read", id=uuid.UUID(int=number)).id for number in (3, 5, 1, 4, 2)]
     goal(session, ann, 1, "Cook")
 
     counters = invoke_job(job, at=NINE)["counters"]
 
     (mail,) = [row for row in outbox(session) if row.channel == "email"]
-    assert mail.title == "3 goals are due tomorrow"
+    assert mail.title == "6 goals are due tomorrow"
     assert mail.dedupe_key == f"{ann}|goal_deadline|2026-03-02|email"
-    assert [goal["title"] for goal in mail.data["goals"]] == ["Cook", "Read", "Read"]
-    assert [goal["goal_id"] for goal in mail.data["goals"][1:]] == [str(key) for key in twins]
-    assert (counters["goals_tomorrow"], counters["emails"]) == (3, 1)
+    assert [goal["title"] for goal in mail.data["goals"]] == ["Cook", *["Read"] * 5]
+    assert [goal["goal_id"] for goal in mail.data["goals"][1:]] == [str(key) for key in sorted(namesakes)]
+    assert mail.body == "Cook, Read, Read, Read, Read, Read"
+    assert (counters["goals_tomorrow"], counters["in_app"], counters["emails"]) == (6, 6, 1)

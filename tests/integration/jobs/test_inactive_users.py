@@ -20,6 +20,7 @@ MAIL = ("ann", "inactive_user", "email")
         (2 * DAY + 23 * HOUR, None),
         (3 * DAY, None),
         (3 * DAY + SECOND, 3),
+        (4 * DAY - SECOND, 3),
         (4 * DAY, 4),
         (7 * DAY, 7),
         (7 * DAY + SECOND, None),
@@ -60,6 +61,26 @@ def test_an_absence_is_told_once_and_the_next_one_again(invoke_job: Invoke, sess
         f"{ann}|inactive|2026-03-06|email",
         f"{ann}|inactive|2026-03-12|email",
     ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "ten"),
+    [
+        ("Asia/Kathmandu", "2026-03-10 04:15"),
+        ("America/St_Johns", "2026-03-10 12:30"),
+        ("Pacific/Auckland", "2026-03-09 21:00"),
+        ("America/New_York", "2026-03-10 14:00"),  # the clocks went forward two days before
+    ],
+)
+def test_ten_o_clock_is_that_of_the_person_and_the_absence_is_named_by_its_day_in_utc(
+    invoke_job: Invoke, session: Session, zone: str, ten: str
+) -> None:
+    ann = person(session, "ann", timezone=zone, last_login_at=utc("2026-03-05 23:45"))
+
+    counts = [invoke_job(job, at=utc(ten) + n * dt.timedelta(minutes=15))["counters"]["emails"] for n in (-1, 0, 1)]
+
+    assert counts == [0, 1, 0]
+    assert [row.dedupe_key for row in outbox(session)] == [f"{ann}|inactive|2026-03-05|email"]
 
 
 def test_general_mails_switched_off(invoke_job: Invoke, session: Session) -> None:

@@ -69,6 +69,7 @@ def test_the_figures_of_the_calendar_month_before(invoke_job: Invoke, session: S
         ("2024-03-01 09:00", "2024-02", 29),
         ("2026-05-01 09:00", "2026-04", 30),
         ("2026-02-01 09:00", "2026-01", 31),
+        ("2026-01-01 09:00", "2025-12", 31),
     ],
 )
 def test_minutes_a_day_go_by_the_days_of_the_month(
@@ -123,6 +124,35 @@ def test_the_month_is_that_of_the_person_s_calendar(invoke_job: Invoke, session:
     invoke_job(job, at=utc("2026-02-28 19:00"))
 
     assert (report(session)["month"], report(session)["sessions"]) == ("2026-02", 1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "after", "at"),
+    [
+        ("Asia/Kathmandu", "2026-01-31 18:15", "2026-02-28 18:15", "2026-03-01 03:15"),
+        ("Europe/Berlin", "2026-02-28 23:00", "2026-03-31 22:00", "2026-04-01 07:00"),  # an hour short
+        ("Europe/Berlin", "2026-09-30 22:00", "2026-10-31 23:00", "2026-11-01 08:00"),  # an hour long
+        ("America/Havana", "2026-10-01 04:00", "2026-11-01 04:00", "2026-11-01 14:00"),  # midnight came twice after it
+    ],
+)
+def test_the_month_runs_from_local_midnight_to_local_midnight_whatever_the_clocks_do(
+    invoke_job: Invoke, session: Session, zone: str, first: str, after: str, at: str
+) -> None:
+    """GIVEN each thing at the first and last instant of the month, and at those next to it THEN two of each count."""
+    ann = person(session, "ann", timezone=zone, created_at=utc(first) - dt.timedelta(microseconds=1))
+    person(session, "late", timezone=zone, created_at=utc(first))
+    last, before = (utc(each) - dt.timedelta(microseconds=1) for each in (after, first))
+    for instant in (before, utc(first), last, utc(after)):
+        given = {"user_id": ann, "status": "completed", "created_at": instant}
+        session.add(TimerSession(**given, started_at=instant, actual_seconds=60))
+        session.add(Goal(**given, title="Walk", completed_at=instant))
+    session.commit()
+
+    counts = [invoke_job(job, at=utc(at) + n * dt.timedelta(minutes=15))["counters"]["eligible"] for n in (-1, 0, 1)]
+
+    assert counts == [0, 1, 0]
+    figures = report(session)
+    assert (figures["sessions"], figures["goals_created"], figures["goals_completed"]) == (2, 2, 2)
 
 
 def test_only_on_the_first(invoke_job: Invoke, session: Session) -> None:

@@ -42,6 +42,7 @@ def test_the_figures_of_the_last_seven_local_days(invoke_job: Invoke, session: S
             Goal(**done, completed_at=utc("2026-02-28 12:00"), archived_at=SUNDAY),
             Goal(**done, completed_at=utc("2026-02-22 23:59")),
             Goal(user_id=ann, title="Swim"),
+            Goal(user_id=ann, title="Sing", completed_at=utc("2026-02-28 12:00")),  # open again
         ]
     )
     session.commit()
@@ -59,12 +60,68 @@ def test_the_figures_of_the_last_seven_local_days(invoke_job: Invoke, session: S
     }
 
 
-def test_less_than_a_minute_is_none(invoke_job: Invoke, session: Session) -> None:
-    timer(session, person(session, "ann", last_login_at=SUNDAY), SUNDAY - DAY, 59)
+@pytest.mark.parametrize(("seconds", "minutes"), [([59], 0), ([60], 1), ([59, 59], 1), ([90, 90], 3)])
+def test_only_whole_minutes_of_the_sum_count(
+    invoke_job: Invoke, session: Session, seconds: list[int], minutes: int
+) -> None:
+    ann = person(session, "ann", last_login_at=SUNDAY)
+    for each in seconds:
+        timer(session, ann, SUNDAY - DAY, each)
 
     invoke_job(job, at=SUNDAY)
 
-    assert (review(session)["sessions"], review(session)["focus_minutes"]) == (1, 0)
+    assert (review(session)["sessions"], review(session)["focus_minutes"]) == (len(seconds), minutes)
+
+
+def test_a_session_over_midnight_belongs_to_the_day_it_was_begun(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session, "ann", last_login_at=SUNDAY)
+    for begun, over in (("2026-02-22 23:50", "2026-02-23 00:20"), ("2026-02-27 23:50", "2026-02-28 00:20")):
+        timer(session, ann, utc(begun), 1800, ended_at=utc(over))
+
+    invoke_job(job, at=SUNDAY)
+
+    assert (review(session)["sessions"], review(session)["streak_days"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "monday", "sunday_evening"),
+    [
+        ("Asia/Kathmandu", "2026-02-22 18:15", "2026-03-01 13:15"),
+        ("Asia/Kolkata", "2026-02-22 18:30", "2026-03-01 13:30"),
+        ("Europe/Berlin", "2026-03-22 23:00", "2026-03-29 17:00"),  # the clocks went forward on that Sunday
+        ("Europe/Berlin", "2026-10-18 22:00", "2026-10-25 18:00"),  # and back
+        ("Atlantic/Azores", "2026-10-19 00:00", "2026-10-25 20:00"),  # midnight of that Sunday came twice
+        ("Africa/Cairo", "2026-04-19 22:00", "2026-04-26 16:00"),  # midnight of that Friday was skipped
+    ],
+)
+def test_the_week_runs_from_local_monday_to_sunday_evening_whatever_the_clocks_do(
+    invoke_job: Invoke, session: Session, zone: str, monday: str, sunday_evening: str
+) -> None:
+    """GIVEN a session at the first and last instant of the week, and one each day between THEN a streak of seven."""
+    begin, end = utc(monday), utc(sunday_evening)
+    ann = person(session, "ann", timezone=zone, last_login_at=end)
+    timer(session, ann, begin - dt.timedelta(microseconds=1))
+    timer(session, ann, end + dt.timedelta(microseconds=1))
+    timer(session, ann, end + DAY)
+    for at in (begin, *(begin + days * DAY + DAY / 2 for days in range(1, 6)), end):
+        timer(session, ann, at)
+
+    counts = [invoke_job(job, at=end + n * dt.timedelta(minutes=15))["counters"]["users"] for n in (-1, 0, 1)]
+
+    assert counts == [0, 1, 0]
+    assert (review(session)["sessions"], review(session)["streak_days"]) == (7, 8)
+
+
+def test_one_review_a_sunday(invoke_job: Invoke, session: Session) -> None:
+    person(session, "ann", last_login_at=SUNDAY)
+
+    invoke_job(job, at=SUNDAY)
+    invoke_job(job, {"force": True}, at=SUNDAY)
+    invoke_job(job, at=SUNDAY + dt.timedelta(minutes=15))
+    assert len(outbox(session)) == 2
+
+    invoke_job(job, at=SUNDAY + 7 * DAY)
+    assert len(outbox(session)) == 4
 
 
 @pytest.mark.parametrize(

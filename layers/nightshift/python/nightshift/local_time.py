@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
+    case,
     cast,
     column,
     func,
@@ -86,7 +87,8 @@ def window_start(session: Session, run: Run) -> dt.datetime:
 
 
 # The distinct texts are found by leaps over the index users_timezone, so that the question costs the same with a
-# million users. A window of two hours can hold a moment of the local date of either end.
+# million users. A window of two hours ends on the moment's local date, or on the day after: past midnight, which the
+# clocks may even have skipped together with the moment.
 _DUE_ZONES = text(
     """
     with recursive stored (timezone) as (
@@ -101,9 +103,8 @@ _DUE_ZONES = text(
       left join pg_timezone_names known on known.name = stored.timezone
      cross join lateral (select coalesce(known.name, 'UTC') as name) zone
      cross join lateral (
-        select cast(timezone(zone.name, cast(:since as timestamptz)) as date) as local_date
-        union
-        select cast(timezone(zone.name, cast(:until as timestamptz)) as date)
+        select cast(timezone(zone.name, cast(:until as timestamptz)) as date) - days as local_date
+          from (values (0), (1)) as back (days)
      ) day
      cross join lateral (
         select timezone(zone.name, day.local_date + cast(:at as time)) as instant
@@ -172,8 +173,12 @@ def at_zone(
 
 
 def midnight(zone: ColumnElement[str], date: ColumnElement[dt.date]) -> ColumnElement[dt.datetime]:
-    """The instant at which a local date begins."""
-    return at_zone(zone, cast(date, DateTime))
+    """The instant at which a local date begins: the first one, where the clocks are put back to midnight."""
+    # PostgreSQL takes the second of two. The clocks of the evening before lead to the first, or to an instant that
+    # still belongs to that evening, when it was the evening that came twice.
+    begins, evening = cast(date, DateTime), literal(dt.timedelta(hours=3))
+    first, second = at_zone(zone, begins - evening) + evening, at_zone(zone, begins)
+    return case((local_date_of(zone, first) == date, func.least(first, second)), else_=second)
 
 
 def local_date_of(
