@@ -79,11 +79,10 @@ def judge(session: Session, run: Run, found: dict[str, Component]) -> None:
 
 
 def page(session: Session, run: Run, name: str, one: Component) -> None:
-    at = f"{run.now:%Y-%m-%dT%H:%M:%SZ}"
-    facts = {"rule": RULE, "severity": SEVERITY[one.status], "subject": name, "occurrences": 1}
-    data = {**facts, "first_seen_at": at, "last_seen_at": at}
+    data = WORDING.data(severity=SEVERITY[one.status], subject=name, note=one.reason, at=run.now)
+    key = f"{RULE}|{name}|{run.now:%Y-%m-%dT%H:%M:%SZ}"
     title, body = f"{name} is {one.status}", f"{WORDING.body} {one.reason or ''}"
-    tell_operators(session, run, "security_alert", key=f"{RULE}|{name}|{at}", title=title, body=body, data=data)
+    tell_operators(session, run, "security_alert", key=key, title=title, body=body, data=data)
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:

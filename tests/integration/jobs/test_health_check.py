@@ -15,6 +15,7 @@ from nightshift.database import DATABASE_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE
 from nightshift.errors import UnclaimedError
 from nightshift.files import FileStore, FileStoreError
+from nightshift.mail import render
 from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, RequestStats, RunRecord
 from tests.integration.conftest import Context, Invoke
 from tests.integration.jobs.activity import store
@@ -274,6 +275,9 @@ def test_one_bad_check_is_no_alert_two_running_are_one(
         ("email", admin, "Critical: a component is not well"),
         ("ops", None, "files is unhealthy"),
     ]
+    for row in outbox(session):
+        shown = render(row.kind, title=row.title, body=row.body, data=row.data, name=None).text
+        assert "  - files, S3 answered PutObject with AccessDenied\n" in shown
 
     invoke_job(job, at=NOW + 4 * TICK)
 
