@@ -94,6 +94,17 @@ def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monke
     assert (components(session)["database"], overall(session)) == ("degraded", "degraded")
 
 
+def test_a_database_that_answers_with_an_error_or_too_late_is_unhealthy(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_health, "SECONDS_EACH", 1)
+    monkeypatch.setattr(_health, "PING", text("select 1 from pg_sleep(30)"))
+
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert (components(session)["database"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
+
+
 @pytest.mark.parametrize(("errors", "status"), [(5, "healthy"), (6, "degraded")])
 def test_error_rate(invoke_job: Invoke, session: Session, errors: int, status: str) -> None:
     requests(session, errors)
@@ -330,6 +341,20 @@ def test_an_unknown_component_neither_alerts_nor_resolves(
         invoke_job(job, at=NOW + number * TICK)
 
     assert alerts(session) == [("unhealthy_component:files", "critical", "open")]
+
+
+def test_the_alert_of_a_replica_that_is_no_longer_there_is_resolved(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as lagging:
+        lagging.setattr(_health, "REPLICATION", text("select 1, 1, 60.0"))
+        invoke_job(job, at=NOW)
+        invoke_job(job, at=NOW + TICK)
+    assert alerts(session) == [("unhealthy_component:replication", "medium", "open")]
+
+    invoke_job(job, at=NOW + 2 * TICK)
+
+    assert alerts(session) == [("unhealthy_component:replication", "medium", "resolved")]
 
 
 def test_checks_are_kept_for_thirty_days(invoke_job: Invoke, session: Session) -> None:
