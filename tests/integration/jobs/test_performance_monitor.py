@@ -208,3 +208,12 @@ def test_each_scope_is_kept_for_its_own_time(invoke_job: Invoke, session: Sessio
     left = session.execute(select(MetricRollup.scope, MetricRollup.period_start)).all()
     kept = {(scope, AT - limit * DAY) for scope, limit in limits.items()}
     assert {tuple(row) for row in left} == kept | {("day", AT - 1000 * DAY), ("perf_10m", START)}
+
+
+@pytest.mark.parametrize(("start", "deleted"), [("2023-03-10 13:00", 0), ("2023-03-10 12:59", 1)])
+def test_a_year_of_daily_figures_is_one_of_the_calendar(
+    invoke_job: Invoke, session: Session, start: str, deleted: int
+) -> None:
+    store(session, "perf_1d", utc(start), utc(start) + DAY)
+
+    assert invoke_job(job, at=utc("2024-03-10 13:00"))["counters"]["deleted"] == deleted

@@ -419,13 +419,14 @@ def test_more_active_users_than_seats_alert_and_change_nothing_else(invoke_job: 
     subscription = subscribe(session, "active")
     licence = license_of(session, subscription, seats=2)
     enough = license_of(session, subscription, seats=3, license_key_hash=b"2")
-    for number in range(5):
+    for number in range(6):
         session.add(
             User(
                 email=f"user{number}@example.org",
                 org_id=subscription.org_id,
                 is_active=number != 3,
                 deleted_at=NOW if number == 4 else None,
+                anonymized_at=NOW if number == 5 else None,
                 created_at=NOW,
             )
         )
