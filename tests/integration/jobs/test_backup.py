@@ -300,12 +300,11 @@ def test_an_interrupted_verification_goes_on_with_the_parts_not_read_yet(
     monkeypatch.setattr("functions.administration._backup_steps.LARGE_PART", -1)
     monkeypatch.setattr(Deadline, "near", True)
 
-    result = invoke_job(job, at=NOW)
+    result, attempts = invoke_job(job, at=NOW), 1
     while result["outcome"] == "interrupted":
-        assert session.scalars(select(Backup.id).where(Backup.verified_at.is_not(None))).all() == []
-        session.rollback()
-        result = invoke_job(job, {"run_id": result["run_id"]})
+        result, attempts = invoke_job(job, {"run_id": result["run_id"]}), attempts + 1
 
+    assert attempts > result["counters"]["tables"]
     parts = [name for name in read if name != "manifest.json"]
     assert len(parts) == len(set(parts)) == result["counters"]["verified"] == result["counters"]["tables"]
     assert backup_row(session).verified_at == NOW
