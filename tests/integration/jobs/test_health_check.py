@@ -87,11 +87,13 @@ def test_all_is_well_and_what_cannot_be_measured_is_unknown(invoke_job: Invoke, 
 
 
 def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _health.SLOWEST_PING_MS == 1000
     monkeypatch.setattr(_health, "SLOWEST_PING_MS", 0)
 
-    invoke_job(job, at=NOW)
+    counters = invoke_job(job, at=NOW)["counters"]
 
     assert (components(session)["database"], overall(session)) == ("degraded", "degraded")
+    assert (counters["degraded"], counters["unhealthy"]) == (1, 0)
 
 
 def test_a_database_that_answers_with_an_error_or_too_late_is_unhealthy(

@@ -1,8 +1,10 @@
 import datetime as dt
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from functions.administration import _server
@@ -81,6 +83,26 @@ def test_the_database_is_measured_and_its_counters_are_told_as_what_was_added(
     assert second["commits"] == second["counters"]["commits"] - first["counters"]["commits"] >= 0
     assert second["deadlocks"] == 0
     assert (second["memory_percent"], second["cpu_percent"]) == (None, None)
+
+
+def test_connections_are_counted_by_what_they_are_doing(session: Session, database: Engine) -> None:
+    """GIVEN one that holds a lock, idle, and one that has waited for it for more than a second."""
+
+    def wait_for_the_table() -> None:
+        with database.begin() as connection:
+            connection.execute(text("lock table goals"))
+
+    with database.begin() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(text("lock table goals"))
+        waiter = pool.submit(wait_for_the_table)
+        deadline = time.monotonic() + 10
+        while (found := _server.connections(session))["slow_statements"] == 0:
+            assert time.monotonic() < deadline, "nothing is slow"
+            session.rollback()
+        holder.rollback()
+        waiter.result(timeout=10)
+
+    assert found == {"connections_active": 1, "connections_idle": 1, "connections_waiting": 1, "slow_statements": 1}
 
 
 @pytest.mark.parametrize(

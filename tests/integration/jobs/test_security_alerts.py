@@ -219,6 +219,20 @@ def test_active_sessions_of_one_user_at_three_addresses(
     assert found(session) == ([("many_addresses", "medium", n)] if n else [])
 
 
+@pytest.mark.parametrize(("apart", "n"), [(30 * MINUTE - dt.timedelta(microseconds=1), 3), (30 * MINUTE, 0)])
+def test_sessions_at_three_addresses_count_within_thirty_minutes(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID, apart: dt.timedelta, n: int
+) -> None:
+    first = NOW - 40 * MINUTE
+    invoke_job(job, at=NOW - 15 * MINUTE)
+    for number, at in enumerate((first, first + MINUTE, first + apart)):
+        begin(session, ann, at, ip=f"192.0.2.{number}")
+
+    invoke_job(job, at=NOW)
+
+    assert found(session) == ([("many_addresses", "medium", n)] if n else [])
+
+
 def test_another_country_is_told_and_then_is_the_known_one(
     invoke_job: Invoke, session: Session, admin: uuid.UUID
 ) -> None:

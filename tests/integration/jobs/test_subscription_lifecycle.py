@@ -356,11 +356,16 @@ def test_a_payment_that_failed_again_after_recovery_counts_from_then(invoke_job:
     assert subscription.past_due_since == NOW - 2 * DAY
 
 
-def test_a_payment_before_it_was_past_due_does_not_bring_it_back(invoke_job: Invoke, session: Session) -> None:
+@pytest.mark.parametrize(("earlier", "expected"), [(MICROSECOND, "past_due"), (0 * MICROSECOND, "active")])
+def test_a_payment_counts_from_the_instant_when_it_was_past_due(
+    invoke_job: Invoke, session: Session, earlier: dt.timedelta, expected: str
+) -> None:
     subscription = subscribe(session, "past_due", past_due_since=NOW - DAY)
-    tell(session, subscription, "payment_succeeded", NOW - DAY - MICROSECOND)
+    tell(session, subscription, "payment_succeeded", NOW - DAY - earlier)
 
-    assert _changed(invoke_job(job, at=NOW)) == {}
+    assert invoke_job(job, at=NOW)["counters"]["recovered"] == (expected == "active")
+
+    assert status_of(session, subscription) == (expected, "active")
 
 
 def test_a_paused_subscription_that_is_paid_begins_a_period_with_the_payment(
