@@ -90,7 +90,7 @@ def test_what_was_exported_comes_back_the_same(
             for table in ("analytics_cache", "request_stats"):
                 assert before[f"public.{table}"]
                 assert restored.scalar(text(f"select count(*) from {table}")) == 0  # noqa: S608 - of this test
-            assert restored.scalar(select(Backup.status)) == "succeeded"
+            assert backup_row(restored).status == "succeeded"
             # The supervisor finds nothing to go on with: the backup would be written over with what is there now.
             own = restored.execute(select(RunRecord.state, RunRecord.lease_until, RunRecord.position)).all()
             assert own == [("cancelled", None, None)]
