@@ -150,6 +150,22 @@ def test_a_backup_on_disk_is_restored_into_a_migrated_database(
         assert digests(copy)["public.users"] == digests(filled)["public.users"]
 
 
+def test_rows_come_back_as_they_were_whatever_triggers_the_database_has(
+    invoke_job: Invoke, filled: Engine, files: FileStore, new_database: NewDatabase, migrated: str
+) -> None:
+    invoke_job(job, at=NOW)
+    stamp = "create function stamp() returns trigger language plpgsql as $$ begin new.title = 'x'; return new; end $$"
+
+    with new_database(template=migrated) as copy:
+        with copy.begin() as connection:
+            connection.execute(text(stamp))
+            connection.execute(text("create trigger t before insert on goals for each row execute function stamp()"))
+        result = restore(copy)
+
+        assert result.exit_code == 0, result.stderr
+        assert digests(copy)["public.goals"] == digests(filled)["public.goals"]
+
+
 @pytest.mark.parametrize("damage", ["changed", "cut off", "missing", "another"])
 def test_a_damaged_part_is_found_before_anything_is_written(
     invoke_job: Invoke, filled: Engine, files: FileStore, empty_database: Engine, damage: str

@@ -310,6 +310,7 @@ def test_from_a_failed_payment_to_suspension_and_back(invoke_job: Invoke, sessio
     by_hand.status = "suspended"
     tell(session, subscription, "payment_failed", failed)
     invoke_job(job, at=NOW)
+    assert status_of(session, subscription) == ("past_due", "active")
     invoke_job(job, at=NOW + 8 * DAY)
     assert status_of(session, subscription) == ("unpaid", "suspended")
     paid = NOW + 8 * DAY + HOUR
