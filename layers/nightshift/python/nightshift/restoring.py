@@ -16,7 +16,8 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.orm import Session
 
 from nightshift import erasure
-from nightshift.backups import FORMAT, MANIFEST, BackupError, Parts, check, rows_of, schema_version
+from nightshift.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
+from nightshift.compressed import rows_of
 from nightshift.erasure import Mode, Person
 from nightshift.migrations import upgrade
 from nightshift.models import Attempt, Backup, DataRequest, ErasureRecord, RunRecord, User
