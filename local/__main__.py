@@ -54,7 +54,7 @@ def demo() -> None:
             unsent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
             collected = collect(running, OUTPUT)
-            waiting = mails_waiting(running)
+            waiting = sum(mails_waiting(running))
         well = sum(invocation.as_it_should for invocation in invocations)
         console.print(f"{well} of {len(invocations)} jobs did what they should.")
         if error:

@@ -152,8 +152,8 @@ def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Inv
 
 
 def put_off_mails(running: Machine, *, kept: int = 20) -> None:
-    """Put off all but so many mails of each kind until tomorrow: at the pace that SES sets, all would take the dispatcher
-    a quarter of an hour, and the reports of the first of the month would come before the rest.
+    """Put off all but so many mails of each kind until tomorrow. At the pace that SES sets, all would take a quarter of
+    an hour, and the reports of the first of the month would come before the rest.
     """
     row = Notification
     place = func.row_number().over(partition_by=row.kind, order_by=(row.scheduled_for, row.id))
@@ -174,12 +174,14 @@ def dispatch(aws: LocalAws) -> str | None:
     return str(told["errorMessage"]) if "FunctionError" in answer else None
 
 
-def mails_waiting(running: Machine) -> int:
-    """How many mails stand in the outbox, whenever they are due."""
-    row = Notification
-    waiting = select(func.count()).where(row.channel == "email", row.status.in_(("pending", "sending")))
+def mails_waiting(running: Machine) -> tuple[int, int]:
+    """How many mails stand in the outbox: due ones, and those for later."""
+    row, now = Notification, func.clock_timestamp()
+    counted = select(func.count().filter(row.scheduled_for <= now), func.count().filter(row.scheduled_for > now))
+    waiting = counted.where(row.channel == "email", row.status.in_(("pending", "sending")))
     with create_engine(running.postgres.url(DATABASE), poolclass=NullPool).connect() as connection:
-        return connection.scalar(waiting) or 0
+        due, later = connection.execute(waiting).one()
+    return due, later
 
 
 def fail_on_purpose(running: Machine, job: str) -> str | None:

@@ -1,25 +1,20 @@
 """One part of the archive: rows of the audit log as a compressed file in the file store, proven to have arrived.
 
 A part is the object `audit/2024/11/part-1.jsonl.gz`, one row a line, and the manifest beside it, which says what must
-be in it. Nothing is held in memory: rows come through a cursor of the database and go to a temporary file.
+be in it. Nothing is held in memory: rows come through a cursor of the database and go through the compressor.
 """
 
 import datetime as dt
-import gzip
-import hashlib
 import json
-import tempfile
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from dateutil.relativedelta import relativedelta
 from sqlalchemy import ColumnElement, Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
 from nightshift import Parameter, Run
-from nightshift.files import CHUNK_BYTES, FileStore, manifest_key
+from nightshift.compressed import Contents, DamagedError, contents_of, writing
+from nightshift.files import FileStore, manifest_key
 from nightshift.models import AuditLog
 
 ARCHIVE_AFTER = Parameter(
@@ -77,16 +72,6 @@ class Part:
         return f"audit/{self.month:%Y/%m}/part-{self.number}.jsonl.gz"
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a file holds."""
-
-    rows: int
-    bytes: int
-    sha256: str
-    """Of the compressed file, as hexadecimal digits."""
-
-
 def due(run: Run) -> ColumnElement[bool]:
     """The rows to archive: anonymised, old enough, in no archive yet, and not on legal hold."""
     return and_(
@@ -107,10 +92,14 @@ def store(session: Session, files: FileStore, part: Part, rows: ColumnElement[bo
     row = select(*COLUMNS).where(rows).subquery("row")
     line = select(cast(func.row_to_json(row.table_valued()), Text)).order_by(row.c.occurred_at, row.c.id)
     lines = session.scalars(line, execution_options={"yield_per": ROWS_A_FETCH})
-    with tempfile.TemporaryFile() as file:
-        written = _write(file, lines)
-        files.upload(part.key, file, content_type="application/gzip")
-    found = _read(files.chunks(part.key))
+    with writing(files, part.key) as file:
+        for each in lines:
+            file.write(each.encode() + b"\n")
+    written = file.contents
+    try:
+        found = contents_of(files.chunks(part.key))
+    except DamagedError as error:
+        raise ArchiveMismatchError(f"{part.key} came back {error}. {UNMARKED}") from None
     if found != written:
         raise ArchiveMismatchError(
             f"{part.key} came back with {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; written were"
@@ -122,38 +111,3 @@ def store(session: Session, files: FileStore, part: Part, rows: ColumnElement[bo
     if files.read(manifest_key(part.key)) != content:
         raise ArchiveMismatchError(f"the manifest of {part.key} came back different. {UNMARKED}")
     return written
-
-
-def _write(file: BinaryIO, lines: Iterable[str]) -> Contents:
-    rows = 0
-    # Without a name and a time in it, the same rows make the same bytes.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as compressed:
-        for line in lines:
-            compressed.write(line.encode() + b"\n")
-            rows += 1
-    size = file.tell()
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    return Contents(rows, size, digest.hexdigest())
-
-
-def _read(chunks: Iterable[bytes]) -> Contents:
-    """What a stored file holds, by taking it apart again.
-
-    Raises:
-        ArchiveMismatchError: it is not a whole gzip file.
-    """
-    digest, gunzip = hashlib.sha256(), zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    rows = size = 0
-    try:
-        for chunk in chunks:
-            digest.update(chunk)
-            size += len(chunk)
-            rows += gunzip.decompress(chunk).count(b"\n")
-    except zlib.error as error:
-        raise ArchiveMismatchError(f"an archive came back damaged ({error}). {UNMARKED}") from None
-    if not gunzip.eof:
-        raise ArchiveMismatchError(f"an archive came back cut off. {UNMARKED}")
-    return Contents(rows, size, digest.hexdigest())

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -35,10 +36,11 @@ from nightshift.backups import (
 from nightshift.execution import Batch, Execution, describe
 from nightshift.files import FileStoreError
 from nightshift.models import Backup
-from nightshift.snapshots import PREFIX, SnapshotError
+from nightshift.snapshots import PREFIX, SnapshotError, Snapshots
 from nightshift.steps.base import SAMPLE_SIZE, iso
 
 BACKUPS = "nightshift.backups"
+ALERT = "backup-snapshot"
 
 
 def no_plan(_session: Session, _run: Run) -> list[StepPlan]:
@@ -49,7 +51,7 @@ def no_plan(_session: Session, _run: Run) -> list[StepPlan]:
 def take_snapshot(execution: Execution) -> None:
     """Begin a snapshot where the database is one of RDS, and note how the earlier ones have come along.
 
-    RDS refusing is an open alert and no reason to do without the export.
+    What goes wrong with them is an open alert, until a run finds all in order, and no reason to do without the export.
     """
     if execution.position is not None:
         return
@@ -59,29 +61,44 @@ def take_snapshot(execution: Execution) -> None:
         give_up_abandoned(batch.session, run)
         if snapshots is None:
             return
-        name = f"{PREFIX}{run.now:%Y-%m-%d-%H%M%S}"
-        backup_id = begin(batch.session, run, "snapshot", name)
+        problems = [*_begin_snapshot(batch, run, snapshots), *_follow_snapshots(batch, run, snapshots)]
+        for name, error in problems:
+            batch.quarantine(f"{BACKUPS}:{name}", error)
+        if problems:
+            details = {"subject": "snapshots of RDS", "reason": problems[-1][1]}
+            alerts.sight(batch.session, rule=ALERT, subject="rds", severity="critical", details=details, at=run.now)
+        else:
+            alerts.resolve(batch.session, rule=ALERT, quiet_since=run.now, at=run.now)
+
+
+def _begin_snapshot(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:
+    """Yields its name and the reason when there is none of this run."""
+    name = f"{PREFIX}{run.now:%Y-%m-%d-%H%M%S}"
+    backup_id = begin(batch.session, run, "snapshot", name)
+    if backup_id is None:
+        return
+    try:
+        snapshots.create(name, {"nightshift": "backup", "scheduled_for": iso(run.now)})
+    except SnapshotError as error:
+        settle(batch.session, backup_id, "failed", str(error))
+        yield name, str(error)
+
+
+def _follow_snapshots(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:
+    """Yields the names of those that failed or could not be asked about, and the reasons."""
+    for backup in batch.session.scalars(unfinished_snapshots(run)).all():
+        name = str(backup.location)
         try:
-            if backup_id is not None:
-                snapshots.create(name, {"nightshift": "backup", "scheduled_for": iso(run.now)})
-            for backup in batch.session.scalars(unfinished_snapshots(run)).all():
-                state = snapshots.state(str(backup.location))
-                begun_now = backup.id == backup_id
-                if state != "running" and not (begun_now and state == "missing"):
-                    error = None if state == "succeeded" else "RDS says that it failed, or has no such snapshot"
-                    settle(batch.session, backup.id, "succeeded" if error is None else "failed", error)
+            state = snapshots.state(name)
         except SnapshotError as error:
-            if backup_id is not None:
-                settle(batch.session, backup_id, "failed", str(error))
-            batch.quarantine(f"{BACKUPS}:{name}", str(error))
-            alerts.sight(
-                batch.session,
-                rule="backup-snapshot",
-                subject="rds",
-                severity="critical",
-                details={"error": str(error)},
-                at=run.now,
-            )
+            yield name, str(error)
+            continue
+        if state == "succeeded":
+            settle(batch.session, backup.id, "succeeded")
+        elif state == "failed" or (state == "missing" and backup.scheduled_for != run.now):
+            reason = "RDS says that it failed" if state == "failed" else "RDS has no such snapshot"
+            settle(batch.session, backup.id, "failed", reason)
+            yield name, reason
 
 
 def plan_export(session: Session, run: Run) -> list[StepPlan]:
@@ -140,6 +157,7 @@ def _copy(execution: Execution, batch: Batch, place: dict[str, Any]) -> None:
     manifest = {
         "format": FORMAT,
         "backup_id": place["backup"],
+        "run_id": str(execution.run.id),
         "scheduled_for": iso(execution.run.now),
         "schema_version": schema_version(session),
         "consistent": len({table["snapshot"] for table in tables}) <= 1,

@@ -31,6 +31,7 @@ PROBE_KEY = "health-check/probe"
 
 DATABASE, FILES = "database", "files"
 NO_REPLICA = "no replica"
+PING = text("select 1")
 SLOWEST_PING_MS = 1000
 
 
@@ -105,7 +106,7 @@ LATEST_SUCCESSES = text(
 def in_database(session: Session, now: dt.datetime, own_job: str) -> Iterator[tuple[str, Component]]:
     """The components that the database tells of, in the caller's transaction, each within five seconds."""
     session.execute(text("select set_config('statement_timeout', :limit, true)"), {"limit": f"{SECONDS_EACH}s"})
-    yield DATABASE, ping(session)
+    yield DATABASE, _guarded(session, partial(ping, session), otherwise="unhealthy")
     for name, (measure, limit) in MEASURES.items():
         yield name, _guarded(session, partial(_measured, session, measure, {"now": now}, limit))
     yield "jobs", _guarded(session, partial(jobs, session, now, own_job))
@@ -115,9 +116,9 @@ def in_database(session: Session, now: dt.datetime, own_job: str) -> Iterator[tu
 
 
 def ping(session: Session) -> Component:
-    """The milliseconds of a question to the database. Whether it answers at all is known before."""
+    """The milliseconds of a question to the database. Whether it can be reached at all is known before."""
     started = time.perf_counter()
-    session.execute(text("select 1"))
+    session.execute(PING)
     return Component.judged((time.perf_counter() - started) * 1000, SLOWEST_PING_MS)
 
 
@@ -169,10 +170,10 @@ def _measured(session: Session, measure: str, values: dict[str, Any], limit: flo
     return Component.judged(session.scalar(text(measure), values), limit)
 
 
-def _guarded(session: Session, measure: Callable[[], Component]) -> Component:
-    """What was measured, or unknown when the database refused to tell or took too long."""
+def _guarded(session: Session, measure: Callable[[], Component], otherwise: Status = "unknown") -> Component:
+    """What was measured, or `otherwise` when the database refused to tell or took too long."""
     try:
         with session.begin_nested():
             return measure()
     except DBAPIError as error:
-        return Component("unknown", None, describe(error))
+        return Component(otherwise, None, describe(error))

@@ -6,6 +6,7 @@ from sqlalchemy import Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from nightshift import Parameter, Run
+from nightshift.local_time import live
 from nightshift.models import License, Subscription, User
 
 UNUSED_AFTER = Parameter("unused_after_days", 90, "days", minimum=7, about="a licence not validated for so long")
@@ -32,7 +33,7 @@ def exceeded_seats(run: Run) -> Select[Any]:
     """Active licences of organisations with more active users than the licence has seats."""
     users = (
         select(User.org_id, func.count().label("number"))
-        .where(User.org_id.is_not(None), User.is_active, User.deleted_at.is_(None))
+        .where(User.org_id.is_not(None), live)
         .group_by(User.org_id)
         .subquery()
     )

@@ -60,14 +60,16 @@ def overall(found: dict[str, Component]) -> Status:
 
 
 def judge(session: Session, run: Run, found: dict[str, Component]) -> None:
-    """Raise alerts for what was bad before as well, resolve those of what is healthy, and tell."""
+    """Raise alerts for what was bad before as well, resolve those of what is healthy or gone, and tell."""
     latest = select(HealthCheck.components).where(HealthCheck.checked_at < run.now)
     before: dict[str, Any] = session.scalar(latest.order_by(HealthCheck.checked_at.desc()).limit(1)) or {}
     noted = select(Alert.fingerprint).where(Alert.rule == RULE, Alert.last_seen_at > run.ago(REPEAT))
     lately = set(session.scalars(noted.where(Alert.status != "resolved")))
-    for name, one in found.items():
-        if one.status == "healthy":
+    for fingerprint in session.scalars(select(Alert.fingerprint).where(Alert.rule == RULE, Alert.status != "resolved")):
+        name = fingerprint.removeprefix(f"{RULE}:")
+        if name not in found or found[name].status == "healthy":  # a replica that is no longer there, for example
             resolve(session, rule=RULE, subject=name, quiet_since=run.now, at=run.now)
+    for name, one in found.items():
         if one.status not in BAD or before.get(name, {}).get("status") not in BAD or f"{RULE}:{name}" in lately:
             continue
         severity = SEVERITY[one.status]
@@ -79,11 +81,10 @@ def judge(session: Session, run: Run, found: dict[str, Component]) -> None:
 
 
 def page(session: Session, run: Run, name: str, one: Component) -> None:
-    at = f"{run.now:%Y-%m-%dT%H:%M:%SZ}"
-    facts = {"rule": RULE, "severity": SEVERITY[one.status], "subject": name, "occurrences": 1}
-    data = {**facts, "first_seen_at": at, "last_seen_at": at}
+    data = WORDING.data(severity=SEVERITY[one.status], subject=name, note=one.reason, at=run.now)
+    key = f"{RULE}|{name}|{run.now:%Y-%m-%dT%H:%M:%SZ}"
     title, body = f"{name} is {one.status}", f"{WORDING.body} {one.reason or ''}"
-    tell_operators(session, run, "security_alert", key=f"{RULE}|{name}|{at}", title=title, body=body, data=data)
+    tell_operators(session, run, "security_alert", key=key, title=title, body=body, data=data)
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:

@@ -30,7 +30,7 @@ WORDING = Wording("requests are slow", "In three windows of ten minutes running,
 KEPT = {
     "perf_10m": Parameter("samples_retention_days", 14, "days", minimum=1, about="ten-minute figures"),
     "perf_1h": Parameter("hourly_retention_days", 90, "days", minimum=7, about="hourly figures"),
-    "perf_1d": Parameter("daily_retention_days", 365, "days", minimum=31, about="daily figures"),
+    "perf_1d": Parameter("daily_retention_years", 1, "years", minimum=1, about="daily figures"),
 }
 
 

@@ -3,8 +3,9 @@
 Failed sign-ins by address and account, a sign-in after them, one user at many addresses or in another country, roles of
 administrators granted, failed second factors, very busy API keys, deletions, suspicious sessions, failed critical jobs.
 A run looks from 30 minutes before the last good run's end on, at most 24 hours back, and counts an event once. What is
-new or has become worse is told; 24 hours after its last event an alert is resolved. Addresses appear as pseudonyms.
-Failed sign-ins from the networks in `nightshift.trusted_networks` are not counted by address.
+new or has become worse is told in one mail to each administrator, the most severe first (super administrators: what is
+critical, deletions and suspicious sessions); 24 hours after its last event an alert is resolved. Addresses appear as
+pseudonyms. Failed sign-ins from the networks in `nightshift.trusted_networks` are not counted by address.
 """
 
 import datetime as dt

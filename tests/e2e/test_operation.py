@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.collect import collect
-from local.demo import dispatch, mails_waiting
+from local.demo import dispatch, mails_waiting, put_off_mails
 from local.deploy import PROJECT
 from local.machine import Machine
 from nightshift.deployment import function_name
@@ -86,6 +86,7 @@ def test_the_dispatcher_sends_the_mails_of_the_outbox(
     machine: Machine, functions: Lambda, session: Session, tmp_path: Path
 ) -> None:
     """Those that its rule starts and those started by hand together: what is collected is what the outbox says."""
+    put_off_mails(machine)
     assert dispatch(machine.aws) is None
     eventually(lambda: mails_waiting(machine)[0] == 0, seconds=60)
     # Those of the data set were sent before there was a dispatcher to claim them.

@@ -238,3 +238,27 @@ insert into data_requests (user_id, subject_ref, request_type, options, requeste
 select user_id, concat('subject ', n), 'DELETION', jsonb_build_object('anonymizeContributions', n % 2 = 0), at
 from people
 where n > 5;
+
+-- An administrator whose second factor fails and fails, somebody who tries passwords, and half an hour of slow requests.
+update users set role = 'admin' where name = 'User 1';
+
+insert into audit_logs (occurred_at, actor_id, action, status)
+select pg_temp.ago('10 minutes'), user_id, 'auth.mfa', 'failure' from people, generate_series(1, 10) where people.n = 1;
+
+insert into login_attempts (email, success, ip, attempted_at)
+select 'nobody@example.org', false, '192.0.2.9', pg_temp.ago('10 minutes') from generate_series(1, 6);
+
+insert into request_stats (minute, route, n, errors, sum_ms, hist)
+select pg_temp.ago(age), '/v1/slow', 10, 0, 21000, array_fill(0, array[200]) || 10 || array_fill(0, array[80])
+from unnest(array['5 minutes', '15 minutes', '25 minutes']::interval[]) as age;
+
+insert into nightshift.health_checks (checked_at, overall, components, duration_ms)
+select at, 'healthy', '{}', 10 from ages;
+
+insert into nightshift.metric_rollups (scope, period_start, period_end, data)
+select scope, at, at + interval '10 minutes', '{}'
+from ages, unnest(array['perf_10m', 'perf_1h', 'perf_1d']) as scope;
+
+-- A backup that failed, and may go: the last good one never does.
+insert into nightshift.backups (kind, tier, scheduled_for, status, location, expires_at, started_at)
+select 'logical', 'daily', at, 'failed', 'backups/' || n || '/', at + interval '7 days', at from ages where age = '20 days';

@@ -275,7 +275,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> N
     """Let something happen once, between a part's last byte and the marking of its rows."""
     store, once = _archive.store, [happens]
 
-    def and_then(*args: Any) -> _archive.Contents:
+    def and_then(*args: Any) -> Any:
         contents = store(*args)
         if once:
             once.pop()()

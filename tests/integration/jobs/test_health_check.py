@@ -15,6 +15,7 @@ from nightshift.database import DATABASE_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE
 from nightshift.errors import UnclaimedError
 from nightshift.files import FileStore, FileStoreError
+from nightshift.mail import render
 from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, RequestStats, RunRecord
 from tests.integration.conftest import Context, Invoke
 from tests.integration.jobs.activity import store
@@ -86,11 +87,24 @@ def test_all_is_well_and_what_cannot_be_measured_is_unknown(invoke_job: Invoke, 
 
 
 def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _health.SLOWEST_PING_MS == 1000
     monkeypatch.setattr(_health, "SLOWEST_PING_MS", 0)
 
-    invoke_job(job, at=NOW)
+    counters = invoke_job(job, at=NOW)["counters"]
 
     assert (components(session)["database"], overall(session)) == ("degraded", "degraded")
+    assert (counters["degraded"], counters["unhealthy"]) == (1, 0)
+
+
+def test_a_database_that_answers_with_an_error_or_too_late_is_unhealthy(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_health, "SECONDS_EACH", 1)
+    monkeypatch.setattr(_health, "PING", text("select 1 from pg_sleep(30)"))
+
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert (components(session)["database"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
 
 
 @pytest.mark.parametrize(("errors", "status"), [(5, "healthy"), (6, "degraded")])
@@ -274,6 +288,9 @@ def test_one_bad_check_is_no_alert_two_running_are_one(
         ("email", admin, "Critical: a component is not well"),
         ("ops", None, "files is unhealthy"),
     ]
+    for row in outbox(session):
+        shown = render(row.kind, title=row.title, body=row.body, data=row.data, name=None).text
+        assert "  - files, S3 answered PutObject with AccessDenied\n" in shown
 
     invoke_job(job, at=NOW + 4 * TICK)
 
@@ -326,6 +343,20 @@ def test_an_unknown_component_neither_alerts_nor_resolves(
         invoke_job(job, at=NOW + number * TICK)
 
     assert alerts(session) == [("unhealthy_component:files", "critical", "open")]
+
+
+def test_the_alert_of_a_replica_that_is_no_longer_there_is_resolved(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as lagging:
+        lagging.setattr(_health, "REPLICATION", text("select 1, 1, 60.0"))
+        invoke_job(job, at=NOW)
+        invoke_job(job, at=NOW + TICK)
+    assert alerts(session) == [("unhealthy_component:replication", "medium", "open")]
+
+    invoke_job(job, at=NOW + 2 * TICK)
+
+    assert alerts(session) == [("unhealthy_component:replication", "medium", "resolved")]
 
 
 def test_checks_are_kept_for_thirty_days(invoke_job: Invoke, session: Session) -> None:

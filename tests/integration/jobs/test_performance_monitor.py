@@ -1,8 +1,10 @@
 import datetime as dt
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from functions.administration import _server
@@ -81,6 +83,26 @@ def test_the_database_is_measured_and_its_counters_are_told_as_what_was_added(
     assert second["commits"] == second["counters"]["commits"] - first["counters"]["commits"] >= 0
     assert second["deadlocks"] == 0
     assert (second["memory_percent"], second["cpu_percent"]) == (None, None)
+
+
+def test_connections_are_counted_by_what_they_are_doing(session: Session, database: Engine) -> None:
+    """GIVEN one that holds a lock, idle, and one that has waited for it for more than a second."""
+
+    def wait_for_the_table() -> None:
+        with database.begin() as connection:
+            connection.execute(text("lock table goals"))
+
+    with database.begin() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(text("lock table goals"))
+        waiter = pool.submit(wait_for_the_table)
+        deadline = time.monotonic() + 10
+        while (found := _server.connections(session))["slow_statements"] == 0:
+            assert time.monotonic() < deadline, "nothing is slow"
+            session.rollback()
+        holder.rollback()
+        waiter.result(timeout=10)
+
+    assert found == {"connections_active": 1, "connections_idle": 1, "connections_waiting": 1, "slow_statements": 1}
 
 
 @pytest.mark.parametrize(
@@ -163,14 +185,15 @@ def test_three_slow_windows_running_alert(
     )
 
 
+@pytest.mark.parametrize("back", [2, 3])
 @pytest.mark.parametrize("gap", [None, {10: 5}])
 def test_a_window_that_was_not_slow_breaks_the_row(
-    invoke_job: Invoke, session: Session, gap: dict[int, int] | None
+    invoke_job: Invoke, session: Session, gap: dict[int, int] | None, back: int
 ) -> None:
-    for back in (1, 3, 4):
-        requests(session, AT - back * WINDOW, {2000: 5})
+    for slow in {1, 2, 3, 4} - {back}:
+        requests(session, AT - slow * WINDOW, {2000: 5})
     if gap is not None:
-        requests(session, AT - 2 * WINDOW, gap)
+        requests(session, AT - back * WINDOW, gap)
 
     assert invoke_job(job, at=AT)["counters"]["alerts"] == 0
 
@@ -208,3 +231,12 @@ def test_each_scope_is_kept_for_its_own_time(invoke_job: Invoke, session: Sessio
     left = session.execute(select(MetricRollup.scope, MetricRollup.period_start)).all()
     kept = {(scope, AT - limit * DAY) for scope, limit in limits.items()}
     assert {tuple(row) for row in left} == kept | {("day", AT - 1000 * DAY), ("perf_10m", START)}
+
+
+@pytest.mark.parametrize(("start", "deleted"), [("2023-03-10 13:00", 0), ("2023-03-10 12:59", 1)])
+def test_a_year_of_daily_figures_is_one_of_the_calendar(
+    invoke_job: Invoke, session: Session, start: str, deleted: int
+) -> None:
+    store(session, "perf_1d", utc(start), utc(start) + DAY)
+
+    assert invoke_job(job, at=utc("2024-03-10 13:00"))["counters"]["deleted"] == deleted

@@ -1,14 +1,30 @@
 import datetime as dt
+import time
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from functions.administration.security_alerts import job
-from nightshift.models import Alert, ApiKey, AuditLog, LoginAttempt, RegisteredJob, RunRecord, User, UserSession
+from nightshift import Run
+from nightshift.alert_notices import Wording, tell
+from nightshift.alerts import sight
+from nightshift.mail import render
+from nightshift.models import (
+    Alert,
+    ApiKey,
+    AuditLog,
+    LoginAttempt,
+    Notification,
+    RegisteredJob,
+    RunRecord,
+    User,
+    UserSession,
+)
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, utc
 
@@ -67,6 +83,23 @@ def found(session: Session) -> Found:
 def alert(session: Session) -> Alert:
     session.rollback()
     return session.scalars(select(Alert)).one()
+
+
+def titles_in(mail: Notification) -> list[str]:
+    return [rule["title"] for rule in mail.data.get("rules", [])]
+
+
+def text_of(mail: Notification) -> str:
+    return render(mail.kind, title=mail.title, body=mail.body, data=mail.data, name=None).text
+
+
+def wait_until_blocked(database: Engine, name: str) -> None:
+    """Until the session of that name waits for a lock."""
+    waiting = text("select count(*) from pg_stat_activity where application_name = :name and wait_event_type = 'Lock'")
+    deadline = time.monotonic() + 10
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(waiting, {"name": name}):
+            assert time.monotonic() < deadline, "nobody waits"
 
 
 def user(session: Session, user_id: uuid.UUID) -> User:
@@ -180,6 +213,20 @@ def test_active_sessions_of_one_user_at_three_addresses(
     for number, ip in enumerate(addresses):
         begin(session, ann, NOW - (20 - number) * MINUTE, ip=ip, **more)
         begin(session, other, NOW - MINUTE, ip="192.0.2.9")
+
+    invoke_job(job, at=NOW)
+
+    assert found(session) == ([("many_addresses", "medium", n)] if n else [])
+
+
+@pytest.mark.parametrize(("apart", "n"), [(30 * MINUTE - dt.timedelta(microseconds=1), 3), (30 * MINUTE, 0)])
+def test_sessions_at_three_addresses_count_within_thirty_minutes(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID, apart: dt.timedelta, n: int
+) -> None:
+    first = NOW - 40 * MINUTE
+    invoke_job(job, at=NOW - 15 * MINUTE)
+    for number, at in enumerate((first, first + MINUTE, first + apart)):
+        begin(session, ann, at, ip=f"192.0.2.{number}")
 
     invoke_job(job, at=NOW)
 
@@ -325,12 +372,20 @@ def test_a_critical_job_that_failed_for_good(invoke_job: Invoke, session: Sessio
     assert found(session) == [("job_failure", "critical", 1)]
     (mail,) = outbox(session)
     assert (mail.kind, mail.title) == ("job_failure", "The job finalize-deletions has failed")
-    assert mail.data == {
-        "job": "finalize-deletions",
-        "run_id": str(run.id),
-        "scheduled_for": "2026-03-01T08:59:00Z",
-        "reason": "ValueError: no",
-    }
+    failed = {"job": "finalize-deletions", "run_id": str(run.id), "scheduled_for": "2026-03-01T08:59:00Z"}
+    assert mail.data == {"jobs": [{**failed, "reason": "ValueError: no"}]}
+    assert f"nightshift show {run.id}" in text_of(mail)
+
+
+def test_several_critical_jobs_that_failed_are_one_mail(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
+    for name in ("finalize-deletions", "backup"):
+        failed_run(session, name, NOW - MINUTE)
+
+    assert invoke_job(job, at=NOW)["counters"]["notified"] == 1
+
+    (mail,) = outbox(session)
+    assert mail.title == "2 jobs have failed"
+    assert [failed["job"] for failed in mail.data["jobs"]] == ["backup", "finalize-deletions"]
 
 
 def test_one_burst_seen_by_two_runs_is_one_alert_and_one_mail(
@@ -367,6 +422,8 @@ def test_a_burst_across_two_runs_counts_each_event_once_and_tells_again_when_it_
 
     assert (risen["alerts_updated"], risen["notified"]) == (1, 1)
     assert found(session) == [("failed_logins_by_address", "critical", 27)]
+    titles = {mail.title for mail in outbox(session)}
+    assert titles == {f"{severity}: many failed sign-ins from one address" for severity in ("High", "Critical")}
 
 
 def test_failures_before_and_after_a_run_make_a_burst_together(invoke_job: Invoke, session: Session) -> None:
@@ -433,12 +490,15 @@ def test_super_administrators_are_told_of_what_is_critical_or_cannot_be_undone(
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    rules = ["critical_action", "failed_logins_by_address", "job_failure"]
-    told = {
-        who: sorted(m.data.get("rule", m.kind) for m in outbox(session) if m.user_id == who) for who in (admin, root)
+    critical_action, address = "something was deleted for good", "many failed sign-ins from one address"
+    told = {(mail.user_id, mail.kind): titles_in(mail) for mail in outbox(session)}
+    assert told == {
+        (admin, "security_alert"): [critical_action, address],
+        (root, "security_alert"): [critical_action],
+        (admin, "job_failure"): [],
+        (root, "job_failure"): [],
     }
-    assert told == {admin: rules, root: ["critical_action", "job_failure"]}
-    assert counters["notified"] == 5
+    assert counters["notified"] == 4
 
 
 def test_without_administrators_the_super_administrators_are_told_of_everything(
@@ -453,16 +513,96 @@ def test_without_administrators_the_super_administrators_are_told_of_everything(
     assert [mail.user_id for mail in outbox(session)] == [root]
 
 
-def test_an_attack_from_very_many_addresses_is_one_mail(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
-    for number in range(21):
-        by_different_people(session, burst(5), ip=f"198.51.100.{number}")
+def test_all_that_is_new_is_one_mail_to_each_administrator_the_most_severe_first(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    other, ann = person(session, "other", role="admin"), person(session, "ann", last_known_country="DE")
+    begin(session, ann, NOW - 5 * MINUTE, country="FR")
+    by_different_people(session, burst(5))
+    by_different_people(session, burst(6), ip="192.0.2.2")
+    by_different_people(session, burst(20), ip="192.0.2.3")
+    audit(session, "role.delete", burst(1), actor_id=ann)
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert (counters["alerts_new"], counters["notified"]) == (21, 1)
+    assert (counters["alerts_new"], counters["notified"]) == (5, 2)
+    mails = outbox(session)
+    assert {mail.user_id for mail in mails} == {admin, other}
+    assert mails[0].data == mails[1].data
+    assert {mail.title for mail in mails} == {"Critical: many failed sign-ins from one address, and 4 more"}
+    assert {mail.body for mail in mails} == {"5 alerts are new or have become worse: 1 critical, 3 high, 1 medium."}
+    rules = mails[0].data["rules"]
+    assert [(rule["title"], rule["severity"], rule["n"]) for rule in rules] == [
+        ("many failed sign-ins from one address", "critical", 3),
+        ("something was deleted for good", "high", 1),
+        ("a sign-in from another country", "medium", 1),
+    ]
+    assert [alert["occurrences"] for alert in rules[0]["alerts"]] == [20, 6, 5]
+    assert rules[2]["alerts"] == [
+        {
+            "subject": f"user {ann}",
+            "note": "DE to FR",
+            "occurrences": 1,
+            "first_seen_at": "2026-03-01T09:55:00Z",
+            "last_seen_at": "2026-03-01T09:55:00Z",
+        }
+    ]
+    shown = text_of(mails[0])
+    assert shown.index("Critical: many failed") < shown.index("High: something") < shown.index("Medium: a sign-in")
+
+
+def test_the_next_mail_tells_only_what_has_come_since(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
+    by_different_people(session, burst(5))
+    invoke_job(job, at=NOW)
+    by_different_people(session, burst(5, NOW + MINUTE))
+    audit(session, "role.delete", [NOW + MINUTE], actor_id=admin)
+
+    counters = invoke_job(job, at=NOW + 15 * MINUTE)["counters"]
+
+    assert (counters["alerts_new"], counters["alerts_updated"], counters["notified"]) == (1, 1, 1)
+    (mail,) = (mail for mail in outbox(session) if mail.created_at > NOW)
+    assert (mail.title, mail.data["rules"][0]["n"]) == ("High: something was deleted for good", 1)
+
+
+def test_an_attack_from_very_many_addresses_buries_nothing_else(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    for number in range(12):
+        by_different_people(session, burst(5), ip=f"198.51.100.{number}")
+    audit(session, "role.delete", burst(1), actor_id=admin)
+
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert (counters["alerts_new"], counters["notified"]) == (13, 1)
     (mail,) = outbox(session)
-    assert mail.title == "High: many failed sign-ins from one address, 21 at once"
-    assert mail.data["occurrences"] == 105
+    assert mail.title == "High: something was deleted for good, and 12 more"
+    listed = {rule["title"]: (rule["n"], len(rule["alerts"])) for rule in mail.data["rules"]}
+    assert listed == {"something was deleted for good": (1, 1), "many failed sign-ins from one address": (12, 10)}
+    assert "And 2 more" in text_of(mail)
+
+
+def test_an_alert_that_another_job_is_telling_of_is_not_told_twice(
+    session: Session, database: Engine, admin: uuid.UUID
+) -> None:
+    run = Run(uuid.uuid4(), job.name, NOW)
+    wording = Wording("a component is not well", "")
+    for rule in ("unhealthy_component", "slow_requests"):
+        sight(session, rule=rule, subject="all", severity="high", details={}, at=NOW)
+    session.commit()
+
+    def tell_of_all() -> None:
+        with Session(database) as another, another.begin():
+            another.execute(text("set local application_name = 'the other job'"))
+            tell(another, run, {"unhealthy_component": wording}, others=True)
+
+    tell(session, run, {"unhealthy_component": wording})
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(tell_of_all)
+        wait_until_blocked(database, "the other job")
+        session.commit()
+        other.result(timeout=10)
+
+    assert sorted(titles_in(mail) for mail in outbox(session)) == [["a component is not well"], ["slow requests"]]
 
 
 def test_no_address_is_written_into_alerts_or_mails(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
@@ -487,7 +627,7 @@ def test_alerts_of_other_jobs_are_told_as_well(invoke_job: Invoke, session: Sess
 
     assert (counters["rules_hit"], counters["notified"]) == (0, 1)
     (mail,) = outbox(session)
-    assert (mail.title, mail.data["subject"]) == ("High: hourly error rate", "all")
+    assert (mail.title, mail.data["rules"][0]["alerts"][0]["subject"]) == ("High: hourly error rate", "all")
 
 
 def test_a_plan_says_what_would_be_done_and_does_nothing(

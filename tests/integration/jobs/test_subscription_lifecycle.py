@@ -310,6 +310,7 @@ def test_from_a_failed_payment_to_suspension_and_back(invoke_job: Invoke, sessio
     by_hand.status = "suspended"
     tell(session, subscription, "payment_failed", failed)
     invoke_job(job, at=NOW)
+    assert status_of(session, subscription) == ("past_due", "active")
     invoke_job(job, at=NOW + 8 * DAY)
     assert status_of(session, subscription) == ("unpaid", "suspended")
     paid = NOW + 8 * DAY + HOUR
@@ -356,11 +357,16 @@ def test_a_payment_that_failed_again_after_recovery_counts_from_then(invoke_job:
     assert subscription.past_due_since == NOW - 2 * DAY
 
 
-def test_a_payment_before_it_was_past_due_does_not_bring_it_back(invoke_job: Invoke, session: Session) -> None:
+@pytest.mark.parametrize(("earlier", "expected"), [(MICROSECOND, "past_due"), (0 * MICROSECOND, "active")])
+def test_a_payment_counts_from_the_instant_when_it_was_past_due(
+    invoke_job: Invoke, session: Session, earlier: dt.timedelta, expected: str
+) -> None:
     subscription = subscribe(session, "past_due", past_due_since=NOW - DAY)
-    tell(session, subscription, "payment_succeeded", NOW - DAY - MICROSECOND)
+    tell(session, subscription, "payment_succeeded", NOW - DAY - earlier)
 
-    assert _changed(invoke_job(job, at=NOW)) == {}
+    assert invoke_job(job, at=NOW)["counters"]["recovered"] == (expected == "active")
+
+    assert status_of(session, subscription) == (expected, "active")
 
 
 def test_a_paused_subscription_that_is_paid_begins_a_period_with_the_payment(
@@ -419,13 +425,14 @@ def test_more_active_users_than_seats_alert_and_change_nothing_else(invoke_job: 
     subscription = subscribe(session, "active")
     licence = license_of(session, subscription, seats=2)
     enough = license_of(session, subscription, seats=3, license_key_hash=b"2")
-    for number in range(5):
+    for number in range(6):
         session.add(
             User(
                 email=f"user{number}@example.org",
                 org_id=subscription.org_id,
                 is_active=number != 3,
                 deleted_at=NOW if number == 4 else None,
+                anonymized_at=NOW if number == 5 else None,
                 created_at=NOW,
             )
         )

@@ -9,16 +9,15 @@ Nothing is held in memory: rows go from the database's stream through the compre
 """
 
 import datetime as dt
-import gzip
-import hashlib
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from nightshift import compressed
+from nightshift.compressed import Contents, DamagedError, contents_of
 from nightshift.errors import PermanentError
 from nightshift.files import FileStore
 
@@ -38,8 +37,6 @@ PARTLY_EXCLUDED = {"auth_tokens": "kind <> 'access_denylist'"}
 
 BLOCKS_A_COPY = 8192
 """A table is copied so many blocks at a time (64 MB), all into one file. In between there is a look at the clock."""
-
-COMPRESSION = 3  # level 6 takes twice the time for a twentieth of the size
 
 TABLES = text("""
     select case nspname when 'public' then '' else nspname || '.' end || relname as name,
@@ -78,15 +75,6 @@ class Source:
         kept = f" and {PARTLY_EXCLUDED[self.name]}" if self.name in PARTLY_EXCLUDED else ""
         # The names are the database's own, quoted; the numbers are ours. COPY takes no parameters.
         return f"copy (select {columns} from only {self.quoted} where ctid >= '({first},0)'{upper}{kept}) to stdout"  # noqa: S608
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a part of a backup holds, told from its compressed bytes."""
-
-    rows: int
-    bytes: int
-    sha256: str
 
 
 class Parts(Protocol):
@@ -130,36 +118,6 @@ def schema_version(session: Session) -> list[str]:
     return list(versions)
 
 
-class _Counting:
-    """Passes bytes on, and tells their number and digest."""
-
-    def __init__(self, target: Any) -> None:
-        self._target = target
-        self.digest = hashlib.sha256()
-        self.bytes = 0
-
-    def write(self, content: bytes) -> int:
-        self.digest.update(content)
-        self.bytes += len(content)
-        self._target.write(content)
-        return len(content)
-
-    def flush(self) -> None:
-        pass
-
-
-class _Rows:
-    """Takes COPY's stream: a row ends with a line feed, and those within values are escaped."""
-
-    def __init__(self, target: gzip.GzipFile) -> None:
-        self._target = target
-        self.number = 0
-
-    def write(self, content: bytes) -> None:
-        self.number += content.count(b"\n")
-        self._target.write(content)
-
-
 def export(
     session: Session, source: Source, files: FileStore, key: str, *, out_of_time: Callable[[], bool]
 ) -> Contents:
@@ -170,25 +128,13 @@ def export(
         FileStoreError, DBAPIError: the same, but the transaction cannot.
     """
     cursor: Any = session.connection().connection.cursor()  # pg8000's, which takes a stream
-    with files.writing(key, content_type="application/gzip") as stored:
-        counting = _Counting(stored)
-        # Without a name and a time in it, the same rows make the same bytes.
-        with gzip.GzipFile(filename="", mode="wb", fileobj=counting, mtime=0, compresslevel=COMPRESSION) as compressed:
-            rows = _Rows(compressed)
-            for first in range(0, max(1, source.blocks), BLOCKS_A_COPY):
-                if first and out_of_time():
-                    raise OutOfTimeError(f"out of time within {source.name}")
-                last = first + BLOCKS_A_COPY
-                cursor.execute(source.statement(first, last if last < source.blocks else None), stream=rows)
-    return Contents(rows.number, counting.bytes, counting.digest.hexdigest())
-
-
-def rows_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The rows in a part's bytes, a piece at a time."""
-    gunzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    for chunk in chunks:
-        if piece := gunzip.decompress(chunk):
-            yield piece
+    with compressed.writing(files, key) as rows:
+        for first in range(0, max(1, source.blocks), BLOCKS_A_COPY):
+            if first and out_of_time():
+                raise OutOfTimeError(f"out of time within {source.name}")
+            last = first + BLOCKS_A_COPY
+            cursor.execute(source.statement(first, last if last < source.blocks else None), stream=rows)
+    return rows.contents
 
 
 def check(table: dict[str, Any], parts: Parts) -> None:
@@ -198,29 +144,16 @@ def check(table: dict[str, Any], parts: Parts) -> None:
         BackupError: it is damaged or cut off, or holds something else.
         FileStoreError: it cannot be read.
     """
-    digest, size = hashlib.sha256(), 0
-
-    def noted() -> Iterator[bytes]:
-        nonlocal size
-        for chunk in parts.chunks(table["file"]):
-            digest.update(chunk)
-            size += len(chunk)
-            yield chunk
-
     try:
-        rows = sum(piece.count(b"\n") for piece in rows_of(noted()))
-    except zlib.error as error:
-        raise BackupError(f"{table['file']} is damaged: {error}. Take another backup") from None
-    found, expected = Contents(rows, size, digest.hexdigest()), _expected(table)
+        found = contents_of(parts.chunks(table["file"]))
+    except DamagedError as error:
+        raise BackupError(f"{table['file']} is {error}. Take another backup") from None
+    expected = Contents(table["rows"], table["bytes"], table["sha256"])
     if found != expected:
         raise BackupError(
             f"{table['file']} is damaged: it holds {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; "
             f"the manifest says {expected.rows} in {expected.bytes}, {expected.sha256}. Take another backup"
         )
-
-
-def _expected(table: dict[str, Any]) -> Contents:
-    return Contents(table["rows"], table["bytes"], table["sha256"])
 
 
 def _quoted(name: str) -> str:

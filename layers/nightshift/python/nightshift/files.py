@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -93,14 +93,6 @@ class FileStore:
 
     def write(self, key: str, content: bytes, *, content_type: str, **metadata: Any) -> None:
         """Create or replace an object. S3 answers only when it is stored."""
-        with self.asking("PutObject"):
-            self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
-            )
-
-    def upload(self, key: str, content: IO[bytes], *, content_type: str, **metadata: Any) -> None:
-        """Create or replace an object from an open file, without holding it in memory. At most 5 GB."""
-        content.seek(0)
         with self.asking("PutObject"):
             self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata

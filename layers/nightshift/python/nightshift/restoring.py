@@ -16,10 +16,11 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.orm import Session
 
 from nightshift import erasure
-from nightshift.backups import FORMAT, MANIFEST, BackupError, Parts, check, rows_of, schema_version
+from nightshift.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
+from nightshift.compressed import rows_of
 from nightshift.erasure import Mode, Person
 from nightshift.migrations import upgrade
-from nightshift.models import Backup, DataRequest, ErasureRecord, User
+from nightshift.models import Attempt, Backup, DataRequest, ErasureRecord, RunRecord, User
 
 LEDGER = "nightshift.erasure_ledger"
 
@@ -236,6 +237,17 @@ def _continue_sequences(connection: Connection, table: Mapping[str, Any]) -> Non
 
 
 def _note(session: Session, manifest: Mapping[str, Any]) -> None:
-    """In the backup itself its own row is still running: it was written before the end."""
+    """In the backup itself its own row, and the run that made it, are not at their end.
+
+    Whoever went on with that run would write the backup over with what is in the database now.
+    """
     own = update(Backup).where(Backup.id == uuid.UUID(manifest["backup_id"]), Backup.status == "running")
     session.execute(own.values(status="succeeded", manifest=dict(manifest)))
+    run_id, ended = uuid.UUID(manifest["run_id"]), func.clock_timestamp()
+    run = update(RunRecord).where(RunRecord.id == run_id)
+    reason = "the database was restored from the backup that this run made"
+    session.execute(
+        run.values(state="cancelled", reason=reason, finished_at=ended, lease_until=None, step=None, position=None)
+    )
+    attempt = update(Attempt).where(Attempt.run_id == run_id, Attempt.ended_at.is_(None))
+    session.execute(attempt.values(ended_at=ended, ending="lost"))
