@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
-from nightshift import Job
+from nightshift import Job, files
 from nightshift import sweep as sweeping
 from nightshift.execution import Deadline
 from nightshift.models import AuditLog
@@ -140,6 +140,7 @@ def test_a_run_interrupted_after_every_batch_ends_like_an_undisturbed_one(
 ) -> None:
     planned = invoke_job(job, {"dry_run": True}, at=NOW)
     monkeypatch.setattr(Deadline, "near", True)
+    monkeypatch.setattr(files, "AT_ONCE", 1)
 
     result = invoke_job(job, at=NOW)
     attempts = 1
