@@ -97,6 +97,7 @@ create index notif_outbox on nightshift.notifications (channel, scheduled_for) w
 create index notif_sending on nightshift.notifications (claimed_at) where status = 'sending';
 create index notif_sent on nightshift.notifications (sent_at) where status = 'sent';
 create index notif_user on nightshift.notifications (user_id, created_at desc);
+create index notif_created on nightshift.notifications (created_at);
 
 create table nightshift.alerts (
     id uuid primary key default gen_random_uuid(),
