@@ -10,6 +10,7 @@ from nightshift import Run, alerts
 from nightshift.erasure import Mode, Person, erase, record
 from nightshift.files import FileStore
 from nightshift.models import AuditLog, DataRequest, User
+from nightshift.quotes import Quotes
 
 MOST_ATTEMPTS = 5
 
@@ -43,8 +44,8 @@ def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None
                 files.delete(found.key)
 
 
-def settle(session: Session, run: Run, request_id: uuid.UUID) -> Outcome:
-    """Carry a request out in the caller's transaction, which has locked it."""
+def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes) -> Outcome:
+    """Carry a request out in the caller's transaction, which has locked it. `found` is where the address is quoted."""
     request = session.execute(
         select(DataRequest.user_id, DataRequest.subject_ref, DataRequest.options).where(DataRequest.id == request_id)
     ).one()
@@ -61,7 +62,7 @@ def settle(session: Session, run: Run, request_id: uuid.UUID) -> Outcome:
         return "blocked"
     else:
         outcome = mode = mode_of(request.options)
-        erase(session, Person(user.id, user.email), mode, at=run.now)
+        erase(session, Person(user.id, user.email), mode, at=run.now, found=found)
     _note(session, request_id, status="COMPLETED", completed_at=run.now, last_error=None)
     record(session, request.subject_ref, mode, at=run.now)
     return outcome

@@ -24,7 +24,7 @@ RETENTION = Parameter("retention_days", 30, "days", minimum=7)
 FOLDER = "uploads/"
 """An upload's object is its storage key behind this."""
 
-OBJECTS_AT_ONCE = 50
+OBJECTS_A_BATCH = 200
 """How many objects are deleted between two transactions."""
 
 referenced = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key).exists()
@@ -150,14 +150,14 @@ def _delete_objects(
         execution.stop_if_late()
         gone: dict[Any, str] = {}
         failed: dict[Any, str] = {}
-        for row in rows:
-            try:
-                existed = files.exists(FOLDER + row.storage_key)
-                if existed:
-                    files.delete(FOLDER + row.storage_key)
-                gone[row.key] = deleted if existed else missing
-            except FileStoreError as error:
-                failed[row.key] = describe(error)
+        by_object = {FOLDER + row.storage_key: row for row in rows}
+        for portion in files.delete_each(list(by_object)):
+            for name, result in portion.items():
+                row = by_object[name]
+                if isinstance(result, FileStoreError):
+                    failed[row.key] = describe(result)
+                else:
+                    gone[row.key] = deleted if result else missing
             if execution.deadline.near:
                 break
         with execution.batch() as batch:
@@ -166,8 +166,8 @@ def _delete_objects(
             failed |= dict.fromkeys(kept, "something has referred to the file while it was being deleted")
             for counter in gone.values():
                 batch.count(**{counter: 1})
-            for name, reason in failed.items():
-                batch.quarantine(f"{FOLDER}{name}", reason)
+            for key_of_row, reason in failed.items():
+                batch.quarantine(f"{FOLDER}{key_of_row}", reason)
             batch.count(errors=len(failed))
 
 
@@ -175,7 +175,7 @@ def _next(execution: Execution, due: Select[Any, str], key: InstrumentedAttribut
     if execution.position is not None:
         due = due.where(key > execution.position["after"])
     with execution.session.begin():
-        return execution.session.execute(due.order_by(key).limit(OBJECTS_AT_ONCE)).all()
+        return execution.session.execute(due.order_by(key).limit(OBJECTS_A_BATCH)).all()
 
 
 def _planned(step: str, table: str, run: Run, rows: int, sample: Any) -> StepPlan:

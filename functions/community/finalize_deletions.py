@@ -7,6 +7,7 @@ blocked, and somebody is alerted; an operator sets the request back to PENDING w
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, select, tuple_
@@ -18,10 +19,14 @@ from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.erasure import TABLES
 from nightshift.execution import Execution, describe, sqlstate
 from nightshift.files import FileStoreError
-from nightshift.models import DataRequest
+from nightshift.models import DataRequest, User
+from nightshift.quotes import Quotes, find
 from nightshift.steps.base import SAMPLE_SIZE, iso
 
 GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
+
+REQUESTS_AT_ONCE = 500
+"""For how many the audit log is read at once, in search of their addresses."""
 
 OUT_OF_TIME = "57014"
 """The state of a statement that was cancelled, because the invocation is about to end."""
@@ -47,43 +52,57 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
     return planned
 
 
-def next_request(execution: Execution) -> Row[Any] | None:
+def next_requests(execution: Execution) -> Sequence[Row[Any]]:
     requests = due(execution.run)
     if (place := execution.position) is not None:
         # A request that was put off is still due, but not in this run.
         after = (dt.datetime.fromisoformat(place["requested_at"]), uuid.UUID(place["id"]))
         requests = requests.where(tuple_(DataRequest.requested_at, DataRequest.id) > tuple_(*after))
     with execution.session.begin():
-        return execution.session.execute(requests.limit(1)).first()
+        return execution.session.execute(requests.limit(REQUESTS_AT_ONCE)).all()
+
+
+def look_for_quotes(execution: Execution, requests: Sequence[Row[Any]]) -> Quotes:
+    users = [request.user_id for request in requests]
+    with execution.session.begin():
+        addresses = execution.session.scalars(select(User.email).where(User.id.in_(users))).all()
+        return find(execution.session, addresses, at=execution.run.now)
 
 
 def finalize(execution: Execution) -> None:
-    while (request := next_request(execution)) is not None:
+    while requests := next_requests(execution):
         execution.stop_if_late()
-        failure = None
-        try:
-            delete_exports(execution.session, execution.resources.files, request.user_id)
-        except FileStoreError as error:
-            failure = describe(error)
-        with execution.batch() as batch:
-            batch.position = {"requested_at": request.requested_at.isoformat(), "id": str(request.id)}
-            pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
-            if batch.session.scalar(pending.with_for_update()) is None:
-                continue  # taken back a moment ago
-            batch.count(requests=1)
-            if failure is None:
-                try:
-                    with batch.session.begin_nested():
-                        outcome = settle(batch.session, execution.run, request.id)
-                    batch.count(**{outcome: 1})
-                except DBAPIError as error:
-                    if sqlstate(error) in (None, OUT_OF_TIME):
-                        raise
-                    failure = describe(error)
-            if failure is not None:
-                put_off(batch.session, execution.run, request.id, failure)
-                batch.count(errors=1)
-                batch.quarantine(f"data_requests:{request.id}", failure)
+        quotes = look_for_quotes(execution, requests)
+        for request in requests:
+            finalize_one(execution, request, quotes)
+
+
+def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> None:
+    execution.stop_if_late()
+    failure = None
+    try:
+        delete_exports(execution.session, execution.resources.files, request.user_id)
+    except FileStoreError as error:
+        failure = describe(error)
+    with execution.batch() as batch:
+        batch.position = {"requested_at": request.requested_at.isoformat(), "id": str(request.id)}
+        pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
+        if batch.session.scalar(pending.with_for_update()) is None:
+            return  # taken back a moment ago
+        batch.count(requests=1)
+        if failure is None:
+            try:
+                with batch.session.begin_nested():
+                    outcome = settle(batch.session, execution.run, request.id, quotes)
+                batch.count(**{outcome: 1})
+            except DBAPIError as error:
+                if sqlstate(error) in (None, OUT_OF_TIME):
+                    raise
+                failure = describe(error)
+        if failure is not None:
+            put_off(batch.session, execution.run, request.id, failure)
+            batch.count(errors=1)
+            batch.quarantine(f"data_requests:{request.id}", failure)
 
 
 OUTCOMES = ("anonymized", "deleted", "already_gone", "blocked")

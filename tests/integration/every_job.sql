@@ -110,6 +110,10 @@ join nightshift.audit_archives archive on archive.month = date_trunc('month', at
 insert into audit_logs (occurred_at, action, metadata, anonymized_at)
 select at, 'goal.create', '{"n": 1}', at + interval '1 year' from ages where age between '1 year' and '3 years';
 
+-- Somebody else quotes each person's address.
+insert into audit_logs (occurred_at, action, resource_id, metadata)
+select at, 'user.invite', 'user' || n || '@example.org', jsonb_build_object('to', 'user' || n || '@example.org') from ages;
+
 insert into goals (user_id, title, status, completed_at, cancelled_at, created_at, updated_at)
 select user_id, 'Read', status, case status when 'completed' then at end, case status when 'cancelled' then at end, at, at
 from people, unnest(array['active', 'completed', 'cancelled']) as status;

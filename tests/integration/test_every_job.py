@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
-from nightshift import Job, Run
+from nightshift import Job, Run, files
 from nightshift import sweep as sweeping
 from nightshift.execution import Deadline
 from nightshift.models import AuditLog
@@ -149,6 +149,7 @@ def test_a_run_interrupted_after_every_batch_ends_like_an_undisturbed_one(
 ) -> None:
     planned = invoke_job(job, {"dry_run": True}, at=NOW)
     monkeypatch.setattr(Deadline, "near", True)
+    monkeypatch.setattr(files, "AT_ONCE", 1)
 
     result = invoke_job(job, at=NOW)
     attempts = 1

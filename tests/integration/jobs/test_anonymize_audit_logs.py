@@ -35,6 +35,8 @@ def test_rows_strictly_older_than_a_year_are_anonymized_once(invoke_job: Invoke,
             row("a year and a microsecond", A_YEAR_AGO - MICROSECOND),
             row("young", NOW),
             row("on hold", legal_hold=True),
+            row("on hold, a year", A_YEAR_AGO, legal_hold=True),
+            row("on hold, done before", legal_hold=True, anonymized_at=NOW - DAY),
             row("done before", anonymized_at=NOW - DAY, metadata_={"left": "alone@example.org"}),
         ]
     )
@@ -45,7 +47,7 @@ def test_rows_strictly_older_than_a_year_are_anonymized_once(invoke_job: Invoke,
     assert counters["anonymized"] == 1
     assert counters["held"] == 1
     assert counters["cutoff"] == "2025-03-01T02:00:00Z"
-    assert anonymized(session) == {"a year and a microsecond", "done before"}
+    assert anonymized(session) == {"a year and a microsecond", "done before", "on hold, done before"}
     assert columns(session, "done before")["metadata"] == {"left": "alone@example.org"}
     assert columns(session, "done before")["anonymized_at"] == NOW - DAY
 

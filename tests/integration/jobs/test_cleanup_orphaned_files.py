@@ -1,17 +1,20 @@
 import datetime as dt
+import threading
+import time
 import uuid
 from typing import Any
 
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
 from functions.community import _stored_files
 from functions.community.cleanup_orphaned_files import job
+from nightshift import files as file_store
 from nightshift.execution import Deadline
-from nightshift.files import FILES_VARIABLE, FileStore, FileStoreError
+from nightshift.files import AT_ONCE, FILES_VARIABLE, FileStore, FileStoreError
 from nightshift.models import AuditLog, Project, UnclaimedObject, Upload, User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW
@@ -195,6 +198,69 @@ def test_the_store_failing_for_one_file_keeps_that_row_only(
     assert counters(result) == {"checked": 3, "orphaned": 3, "records_deleted": 2, "files_deleted": 2, "errors": 1}
 
 
+@pytest.mark.parametrize("operation", ["exists", "delete"])
+def test_of_many_files_only_those_that_fail_keep_their_rows(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """Files go several at a time; neither those beside a failing one nor those behind it are held up."""
+    keys = {f"{number:02}.png" for number in range(3 * AT_ONCE + 1)}
+    failing = {"03.png", "30.png"}
+    for key in sorted(keys):
+        upload(session, key)
+    session.commit()
+    store(files, *keys)
+    call = getattr(FileStore, operation)
+
+    def fail_on_some(self: FileStore, key: str) -> Any:
+        if key.removeprefix("uploads/") in failing:
+            raise FileStoreError("S3 answered with SlowDown")
+        return call(self, key)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileStore, operation, fail_on_some)
+        result = invoke_job(job, at=NOW)
+
+    gone = len(keys - failing)
+    expected = {
+        "checked": len(keys),
+        "orphaned": len(keys),
+        "records_deleted": gone,
+        "files_deleted": gone,
+        "errors": 2,
+    }
+    assert counters(result) == expected
+    assert rows(session) == stored(files) == failing
+
+    assert counters(invoke_job(job, at=NOW + DAY), "files_deleted", "files_missing", "errors") == {"files_deleted": 2}
+    assert rows(session) == stored(files) == set()
+
+
+def test_the_store_is_asked_for_several_files_at_once_and_not_for_too_many(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN a store that answers only when as many have asked as may WHEN files are deleted THEN it answers."""
+    for number in range(2 * AT_ONCE):
+        upload(session, f"{number}.png")
+    session.commit()
+    together, lock = threading.Barrier(AT_ONCE, timeout=30), threading.Lock()
+    under_way, most = 0, 0
+
+    def answer_all_together(self: FileStore, key: str) -> bool:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        together.wait()
+        with lock:
+            under_way -= 1
+        return False
+
+    monkeypatch.setattr(FileStore, "exists", answer_all_together)
+
+    assert counters(invoke_job(job, at=NOW), "files_missing") == {"files_missing": 2 * AT_ONCE}
+    assert most == AT_ONCE
+
+
 def test_a_file_that_is_referenced_again_is_reclaimed(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     again = upload(session, "a.png", deleting_at=NOW - DAY)
     store(files, "a.png")
@@ -255,6 +321,42 @@ def test_a_reference_that_comes_too_late_keeps_the_row_and_is_told(
     assert counters(result) == {"checked": 1, "orphaned": 1, "files_deleted": 1, "errors": 1, "reclaimed": 1}
 
 
+def test_a_reference_that_is_not_committed_yet_is_waited_for(
+    invoke_job: Invoke, session: Session, files: FileStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN an application that has locked the row to refer to it WHEN the row's turn comes THEN it is seen."""
+    upload(session, "a.png")
+    user = user_with_avatar(session, "/somewhere/else.png")
+    session.commit()
+    delete, locked = FileStore.delete, threading.Event()
+
+    def refer_slowly() -> None:
+        with database.begin() as application, database.connect() as observer:
+            application.execute(select(Upload.id).with_for_update(read=True))
+            application.execute(update(User).where(User.id == user.id).values(avatar_url="/uploads/a.png"))
+            locked.set()
+            waits = text("select exists (select from pg_locks where not granted)")
+            deadline = time.monotonic() + 30
+            while not observer.scalar(waits) and time.monotonic() < deadline:
+                observer.rollback()
+
+    application = threading.Thread(target=refer_slowly)
+
+    def refer_after(self: FileStore, key: str) -> None:
+        delete(self, key)
+        application.start()
+        assert locked.wait(timeout=30)
+
+    store(files, "a.png")
+    monkeypatch.setattr(FileStore, "delete", refer_after)
+
+    result = invoke_job(job, at=NOW)
+    application.join()
+
+    assert rows(session) == {"a.png"}
+    assert counters(result) == {"checked": 1, "orphaned": 1, "files_deleted": 1, "errors": 1, "reclaimed": 1}
+
+
 def test_no_transaction_is_open_while_the_store_is_asked(
     invoke_job: Invoke, session: Session, files: FileStore, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,11 +388,15 @@ def test_a_run_that_is_cut_off_after_each_file_deletes_them_all(
         store(files, f"{number}.png")
     session.commit()
     monkeypatch.setattr(Deadline, "near", True)
+    monkeypatch.setattr(file_store, "AT_ONCE", 1)
 
+    left = [rows(session)]
     result = invoke_job(job, at=NOW)
     while result["outcome"] == "interrupted":
         result = invoke_job(job, {"run_id": result["run_id"]})
+        left.append(rows(session))
 
+    assert {len(each) for each in left} == {4, 3, 2, 1, 0}
     assert rows(session) == stored(files) == set()
     assert counters(result) == {"checked": 4, "orphaned": 4, "records_deleted": 4, "files_deleted": 4}
 
@@ -351,6 +457,47 @@ def test_sightings_count_only_one_after_the_other(invoke_job: Invoke, session: S
     assert counters(invoke_job(job, at=NOW + 2 * DAY), *UNCLAIMED) == {"unclaimed": 1}
     assert stored(files) == {"a.png"}
     assert counters(invoke_job(job, at=NOW + 3 * DAY), *UNCLAIMED) == {"unclaimed": 1, "unclaimed_deleted": 1}
+
+
+def test_an_object_that_gets_its_row_at_the_last_moment_stays(
+    invoke_job: Invoke, session: Session, files: FileStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(files, "a.png")
+    invoke_job(job, at=NOW)
+    find = _stored_files._next
+
+    def claim_first(execution: Any, due: Any, key: Any) -> Any:
+        if key is UnclaimedObject.storage_key:
+            with Session(database) as application, application.begin():
+                if application.scalar(select(func.count()).select_from(Upload)) == 0:
+                    upload(application, "a.png", NOW)
+        return find(execution, due, key)
+
+    monkeypatch.setattr(_stored_files, "_next", claim_first)
+
+    assert counters(invoke_job(job, at=NOW + DAY), *UNCLAIMED) == {"unclaimed": 1}
+    assert stored(files) == rows(session) == {"a.png"}
+
+
+def test_a_listing_that_fails_deletes_nothing_and_forgets_nothing(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(files, "a.png")
+    invoke_job(job, at=NOW)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise FileStoreError("S3 answered ListObjectsV2 with SlowDown")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileStore, "pages", refuse)
+        result = invoke_job(job, at=NOW + DAY)
+
+    assert counters(result, *UNCLAIMED) == {"errors": 1}
+    assert stored(files) == {"a.png"}
+    assert session.scalars(select(UnclaimedObject.last_seen_at)).all() == [NOW]
+
+    found = counters(invoke_job(job, at=NOW + 2 * DAY), *UNCLAIMED)
+    assert found == {"unclaimed": 1, "unclaimed_deleted": 1}
 
 
 def test_a_long_listing_is_read_page_by_page(

@@ -83,7 +83,7 @@ def test_rows_that_were_never_archived_go_as_well_and_are_counted(invoke_job: In
     assert (counters["deleted"], counters["deleted_unarchived"]) == (3, 2)
 
 
-def test_five_thousand_go_in_one_run(invoke_job: Invoke, session: Session) -> None:
+def test_five_thousand_go_in_one_run_of_several_batches(invoke_job: Invoke, session: Session) -> None:
     session.execute(
         text(
             "insert into audit_logs (action, occurred_at)"
@@ -96,6 +96,7 @@ def test_five_thousand_go_in_one_run(invoke_job: Invoke, session: Session) -> No
     counters = invoke_job(job, at=NOW)["counters"]
 
     assert counters["deleted"] == counters["deleted_unarchived"] == 5000
+    assert counters["batches"] > 3  # the rows, the archives, the count, and at least one more
     assert rows(session) == {"young"}
 
 
@@ -133,7 +134,7 @@ def test_an_archive_with_a_row_on_hold_stays_until_the_hold_ends(
     invoke_job: Invoke, session: Session, files: FileStore
 ) -> None:
     held = archive("2022-11")
-    session.add(held)
+    session.add_all([held, archive("2022-10")])
     session.flush()
     session.add(row("held", legal_hold=True, archive_id=held.id))
     session.add(row("free", archive_id=held.id))
@@ -141,7 +142,8 @@ def test_an_archive_with_a_row_on_hold_stays_until_the_hold_ends(
     files.write(held.s3_key, b"x", content_type="application/gzip")
 
     first = invoke_job(job, at=NOW)["counters"]
-    assert (first["deleted"], first["archives_deleted"], first["held"]) == (1, 0, 1)
+    assert (first["deleted"], first["archives_deleted"], first["held"]) == (1, 1, 1)
+    assert archives(session) == {"audit/2022-11/1.jsonl.gz"}
     assert files.exists("audit/2022-11/1.jsonl.gz")
 
     session.execute(text("select set_config('nightshift.run_id', 'test', true)"))

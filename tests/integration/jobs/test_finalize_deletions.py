@@ -3,13 +3,16 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Text, cast, func, select, text, update
+from sqlalchemy import Engine, Text, cast, event, func, select, text, update
 from sqlalchemy.orm import Session
 
 from functions.community import finalize_deletions
-from functions.community._deletion_requests import delete_exports
+from functions.community._deletion_requests import delete_exports, settle
 from functions.community.finalize_deletions import job
+from nightshift import erasure, quotes
 from nightshift.erasure import RULES, RULES_OF_THEIR_OWN
+from nightshift.errors import RunFailedError
+from nightshift.execution import Deadline
 from nightshift.files import FILES_VARIABLE, FileStore
 from nightshift.models import (
     Alert,
@@ -115,7 +118,7 @@ def everything_of(session: Session, ann: User, bob: User) -> None:
     """A row of Ann's in every table that can hold one, with her address and her IP wherever they fit."""
     mail, ip, agent = "Ann@Example.org", "198.51.100.7", "AnnBrowser"
     own, snapshot = (
-        Project(title="Hers"),
+        Project(title=f"Write to {mail}"),
         YearlySnapshot(
             user_id=ann.id,
             status="FINALIZED",
@@ -227,6 +230,7 @@ def everything_of(session: Session, ann: User, bob: User) -> None:
             AuditLog(
                 occurred_at=NOW, actor_type="api_key", api_key_id=key.id, action="api.request", ip=ip, user_agent=agent
             ),
+            AuditLog(occurred_at=NOW, session_id=login.id, action="auth.mfa", ip=ip, user_agent=agent),
             AuditLog(
                 occurred_at=NOW,
                 actor_id=bob.id,
@@ -300,6 +304,7 @@ def test_what_is_left_in_which_table(
     everything_of(session, ann, bob)
     request(session, ann, options=options)
     session.commit()
+    assert {rule.table.name for rule in RULES} <= filled(session), "add a row of Ann's to everything_of"
     ann_id = str(ann.id)
 
     invoke_job(job, at=NOW)
@@ -362,6 +367,7 @@ def test_audit_rows_say_what_happened_and_not_who(
     assert (own.country, own.resource_id) == ("DE", "user [email]")
     assert (own.metadata_, own.changes) == ({"list": [{"n": 1}], "text": "by [email]"}, {"old": {}, "n": 2})
     assert (by_key.ip, by_key.user_agent) == (None, None)
+    assert (rows["auth.mfa"].session_id, rows["auth.mfa"].ip, rows["auth.mfa"].user_agent) == (None,) * 3
     assert (others.actor_id, str(others.ip), others.resource_id) == (bob.id, "203.0.113.9", "[email]")
     assert others.metadata_ == {"to": ["[email]", "ann@example.org.uk, jo-Ann@Example.org"], "who": "a\n[email]."}
 
@@ -457,6 +463,13 @@ def test_a_deletion_after_an_anonymisation_is_recorded_as_one(invoke_job: Invoke
     assert session.execute(select(ErasureRecord.mode, ErasureRecord.executed_at)).all() == [("deleted", NOW + DAY)]
 
 
+def test_a_recorded_deletion_is_never_taken_back_to_an_anonymisation(session: Session) -> None:
+    erasure.record(session, "ref", "deleted", at=NOW)
+    erasure.record(session, "ref", "anonymized", at=NOW + DAY)
+
+    assert session.execute(select(ErasureRecord.mode, ErasureRecord.executed_at)).one() == ("deleted", NOW)
+
+
 def test_the_request_outlives_the_person(invoke_job: Invoke, session: Session) -> None:
     asked = request(session, person(session), options=FULLY, last_error="earlier", attempts=1)
     session.commit()
@@ -515,20 +528,29 @@ def test_a_legal_hold_blocks_and_alerts(invoke_job: Invoke, session: Session, fi
 def test_a_hold_on_another_persons_row_blocks_nobody_and_is_left_as_it_is(invoke_job: Invoke, session: Session) -> None:
     bob = person(session, "bob@b.org")
     held = AuditLog(actor_id=bob.id, action="held", legal_hold=True, metadata_={"to": "ann@example.org"})
-    session.add(held)
-    request(session, person(session))
+    ann = person(session)
+    login = UserSession(user_id=ann.id, token_hash=b"s", expires_at=NOW)
+    session.add_all([held, login])
+    session.flush()
+    of_hers = AuditLog(session_id=login.id, action="held as well", legal_hold=True, ip="198.51.100.7")
+    session.add(of_hers)
+    request(session, ann)
     session.commit()
+    login_id = login.id
 
     assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
-    again(session, held)
+    again(session, held, of_hers)
     assert held.metadata_ == {"to": "ann@example.org"}
+    assert (of_hers.session_id, str(of_hers.ip)) == (login_id, "198.51.100.7")
 
 
 def test_of_two_super_admins_the_second_to_ask_is_blocked(invoke_job: Invoke, session: Session) -> None:
     first, second = (person(session, f"{name}@b.org", role="super_admin") for name in ("a", "b"))
     person(session, "idle@b.org", role="super_admin", is_active=False)
     person(session, "gone@b.org", role="super_admin", deleted_at=NOW)
-    later, earlier = request(session, first, DUE + SECOND), request(session, second, DUE)
+    person(session, "hidden@b.org", role="super_admin", anonymized_at=NOW)
+    later = request(session, first, DUE + SECOND, id=uuid.UUID(int=1))
+    earlier = request(session, second, DUE, id=uuid.UUID(int=2))
     session.commit()
 
     assert counters(invoke_job(job, at=NOW)) == {"requests": 2, "anonymized": 1, "blocked": 1}
@@ -557,12 +579,14 @@ def test_the_oldest_contributor_inherits_before_any_adviser(invoke_job: Invoke, 
     ann, bob, cat, dan, off = (person(session, f"{name}@b.org") for name in ("ann", "bob", "cat", "dan", "off"))
     off.is_active = False
     gone = person(session, "gone@b.org", anonymized_at=NOW)
+    left = person(session, "left@b.org", deleted_at=NOW)
     project = project_with(
         session,
         (ann, "CREATOR", NOW - 9 * DAY),
         (dan, "ADVISOR", NOW - 8 * DAY),
         (off, "CONTRIBUTOR", NOW - 8 * DAY),
         (gone, "CONTRIBUTOR", NOW - 8 * DAY),
+        (left, "CONTRIBUTOR", NOW - 8 * DAY),
         (bob, "CONTRIBUTOR", NOW - 6 * DAY),
         (cat, "CONTRIBUTOR", NOW - 7 * DAY),
     )
@@ -571,8 +595,8 @@ def test_the_oldest_contributor_inherits_before_any_adviser(invoke_job: Invoke, 
 
     invoke_job(job, at=NOW)
 
-    roles = {dan.id: "ADVISOR", off.id: "CONTRIBUTOR", gone.id: "CONTRIBUTOR", bob.id: "CONTRIBUTOR", cat.id: "CREATOR"}
-    assert collaborators(session, project) == roles
+    passed_over = dict.fromkeys((off.id, gone.id, left.id, bob.id), "CONTRIBUTOR")
+    assert collaborators(session, project) == passed_over | {dan.id: "ADVISOR", cat.id: "CREATOR"}
 
 
 def test_ties_go_by_user_and_an_adviser_inherits_where_nobody_contributed(invoke_job: Invoke, session: Session) -> None:
@@ -601,6 +625,25 @@ def test_projects_with_another_creator_stay_and_those_with_nobody_go(invoke_job:
     assert set(session.scalars(select(Project.id))) == {shared.id, helped.id}
 
 
+def test_a_project_is_not_deleted_over_people_who_cannot_inherit_it(invoke_job: Invoke, session: Session) -> None:
+    """An account that is locked today may be back tomorrow, and who was anonymised chose that the work should stay."""
+    ann, idle = person(session), person(session, "idle@b.org", is_active=False)
+    gone, bob = person(session, "gone@b.org", anonymized_at=NOW), person(session, "bob@b.org")
+    with_idle = project_with(session, (ann, "CREATOR", NOW), (idle, "CONTRIBUTOR", NOW))
+    with_gone = project_with(session, (ann, "CREATOR", NOW), (gone, "CREATOR", NOW))
+    with_bob = project_with(session, (ann, "CREATOR", NOW), (gone, "CREATOR", NOW), (bob, "ADVISOR", NOW))
+    projects = {project.id for project in (with_idle, with_gone, with_bob)}
+    request(session, ann, options=FULLY)
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    assert set(session.scalars(select(Project.id))) == projects
+    assert collaborators(session, with_idle) == {idle.id: "CONTRIBUTOR"}
+    assert collaborators(session, with_gone) == {gone.id: "CREATOR"}
+    assert collaborators(session, with_bob) == {gone.id: "CREATOR", bob.id: "CREATOR"}
+
+
 def test_an_anonymised_creator_keeps_the_project(invoke_job: Invoke, session: Session) -> None:
     ann, bob = person(session), person(session, "bob@b.org")
     project = project_with(session, (ann, "CREATOR", NOW), (bob, "CONTRIBUTOR", NOW))
@@ -612,6 +655,190 @@ def test_an_anonymised_creator_keeps_the_project(invoke_job: Invoke, session: Se
 
     assert collaborators(session, project) == {ann.id: "CREATOR", bob.id: "CONTRIBUTOR"}
     assert session.scalar(select(func.count()).select_from(Upvote)) == 1
+
+
+# Other people's rows that quote the person's address.
+
+LONG_AGO = NOW - 400 * DAY
+
+
+def quoting(session: Session, address: str, at: dt.datetime = LONG_AGO, **given: Any) -> AuditLog:
+    row = AuditLog(occurred_at=at, action="user.invite", metadata_={"to": address}, **given)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def masked(session: Session) -> int:
+    session.rollback()
+    return session.scalar(select(func.count()).where(AuditLog.metadata_["to"].astext == "[email]")) or 0
+
+
+PEOPLE = ("ann@example.org", "Joann@Example.org", "x@b.io", "o'brien+1@b.org", "müller@b.org", '"j \\ d"@b.org')
+
+
+@pytest.mark.parametrize("rows_listed", [quotes.MOST_LISTED, 1], ids=["listed", "too many to list"])
+@pytest.mark.parametrize("at_once", [500, 1], ids=["in one look", "one by one"])
+def test_quotes_of_everybody_are_masked_however_they_are_found(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, rows_listed: int, at_once: int
+) -> None:
+    monkeypatch.setattr(quotes, "MOST_LISTED", rows_listed)
+    monkeypatch.setattr(finalize_deletions, "REQUESTS_AT_ONCE", at_once)
+    for address in PEOPLE:
+        local, domain = address.split("@")
+        request(session, person(session, address))
+        session.add_all(
+            [
+                AuditLog(occurred_at=LONG_AGO, action="id", resource_id=f"<{local}@{domain.upper()}>"),
+                AuditLog(occurred_at=LONG_AGO, action="metadata", metadata_={"deep": [f"\n{address}", "no@b.org"]}),
+                AuditLog(occurred_at=LONG_AGO, action="changes", changes={address: 1, "kept": 2}),
+                AuditLog(occurred_at=LONG_AGO, action="nobody", resource_id=f"x{address}", changes={"@": "@b.org"}),
+                Notification(
+                    channel="ops",
+                    kind="k",
+                    title=address,
+                    body="",
+                    data={"a": [address]},
+                    dedupe_key=address,
+                    scheduled_for=NOW,
+                    created_at=LONG_AGO,
+                ),
+            ]
+        )
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": len(PEOPLE), "anonymized": len(PEOPLE)}
+
+    rows = session.execute(select(AuditLog.action, AuditLog.resource_id, AuditLog.metadata_, AuditLog.changes))
+    found = [tuple(row) for row in rows if not row.action.startswith("job.")]
+    left = [row for row in found if row[0] == "nobody"]
+    assert {str(row) for row in found if row not in left} == {
+        str(("id", "<[email]>", {}, None)),
+        str(("metadata", None, {"deep": ["\n[email]", "no@b.org"]}, None)),
+        str(("changes", None, {}, {"kept": 2})),
+    }
+    assert sorted(str(row[1]) for row in left) == sorted(f"x{address}" for address in PEOPLE)
+    notices = session.execute(select(Notification.title, Notification.data).distinct()).all()
+    assert notices == [("[email]", {"a": ["[email]"]})]
+
+
+def test_a_quote_that_is_written_during_the_run_is_masked(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN that the look for addresses is over WHEN a row quotes one before its turn THEN it is masked as well."""
+    ann = person(session)
+    request(session, ann)
+    session.commit()
+
+    def quote_first(*arguments: Any) -> Any:
+        with Session(database) as application, application.begin():
+            quoting(application, ann.email, NOW - dt.timedelta(hours=3))
+        return settle(*arguments)
+
+    monkeypatch.setattr(finalize_deletions, "settle", quote_first)
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    assert masked(session) == 1
+
+
+def test_an_address_that_is_changed_during_the_run_is_looked_for_anew(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = person(session, "old@example.org")
+    request(session, ann)
+    quoting(session, "new@example.org")
+    session.commit()
+
+    def rename_first(*arguments: Any) -> None:
+        with database.begin() as application:
+            application.execute(update(User).where(User.id == ann.id).values(email="new@example.org"))
+        delete_exports(*arguments)
+
+    monkeypatch.setattr(finalize_deletions, "delete_exports", rename_first)
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    assert masked(session) == 1
+
+
+def test_a_hold_that_ends_during_the_run_no_longer_protects(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = person(session)
+    request(session, ann)
+    quoting(session, ann.email, legal_hold=True)
+    session.commit()
+
+    def release_first(*arguments: Any) -> None:
+        with database.begin() as counsel:
+            counsel.execute(select(func.set_config("nightshift.run_id", "test", True)))
+            counsel.execute(update(AuditLog).values(legal_hold=False))
+        delete_exports(*arguments)
+
+    monkeypatch.setattr(finalize_deletions, "delete_exports", release_first)
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    assert masked(session) == 1
+
+
+def test_a_failed_request_leaves_the_quotes_of_that_person_alone(invoke_job: Invoke, session: Session) -> None:
+    ann, bob = person(session), person(session, "bob@b.org")
+    for user in (ann, bob):
+        request(session, user)
+        quoting(session, user.email)
+    break_erasure_of(session, bob)
+    session.commit()
+
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 2, "anonymized": 1, "errors": 1}
+    assert set(session.scalars(select(AuditLog.metadata_["to"].astext).where(AuditLog.action == "user.invite"))) == {
+        "[email]",
+        "bob@b.org",
+    }
+
+
+def test_a_run_that_is_cut_off_after_each_request_masks_all_quotes(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ann", "bob", "eve"):
+        request(session, person(session, f"{name}@b.org"))
+        quoting(session, f"{name}@b.org")
+    session.commit()
+    monkeypatch.setattr(Deadline, "near", True)
+
+    result = invoke_job(job, at=NOW)
+    while result["outcome"] == "interrupted":
+        result = invoke_job(job, {"run_id": result["run_id"]})
+
+    assert counters(result) == {"requests": 3, "anonymized": 3}
+    assert masked(session) == 3
+
+
+@MODES
+def test_the_audit_log_is_read_as_a_whole_once_however_many_ask(
+    invoke_job: Invoke, session: Session, database: Engine, options: dict[str, Any]
+) -> None:
+    """Of all statements of a run, only the look for the addresses cannot do without reading the whole log."""
+    for number in range(4):
+        request(session, person(session, f"p{number}@b.org"), options=options)
+        quoting(session, f"p{number}@b.org")
+    session.commit()
+    sent: list[tuple[str, Any]] = []
+    listener = (Engine, "before_cursor_execute", lambda *given: sent.append((given[2], given[3])))
+    event.listen(*listener)
+    try:
+        assert counters(invoke_job(job, at=NOW))["requests"] == 4
+    finally:
+        event.remove(*listener)
+
+    whole = []
+    with database.connect() as connection:
+        connection.execute(text("set enable_seqscan = off"))
+        for statement, parameters in sent:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+                plan = connection.exec_driver_sql(f"explain {statement}", parameters).scalars().all()
+                whole += [statement for line in plan if "Seq Scan on audit_logs" in line]
+                whole += [statement for line in plan if "Seq Scan on notifications" in line]
+    assert len(sent) > 100
+    assert [statement[:14] for statement in whole] == ["SELECT address"] * 2  # one for each table
 
 
 # Exports.
@@ -695,6 +922,21 @@ def test_a_failure_rolls_back_that_person_only(invoke_job: Invoke, session: Sess
     assert "P0001" in str(failed.last_error)
     assert "bob@" not in f"{failed.last_error} {result['errors']}"
     assert session.scalar(select(func.count()).select_from(ErasureRecord)) == 2
+
+
+def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session)
+    asked = request(session, ann)
+    refusal = "begin raise 'canceling statement' using errcode = 'query_canceled'; end"
+    session.execute(text(f"create function refuse() returns trigger language plpgsql as $$ {refusal} $$"))
+    session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
+    session.commit()
+
+    with pytest.raises(RunFailedError, match="57014"):
+        invoke_job(job, at=NOW)
+
+    again(session, ann, asked)
+    assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
 
 
 def test_the_fifth_failure_is_final_and_alerts(invoke_job: Invoke, session: Session) -> None:

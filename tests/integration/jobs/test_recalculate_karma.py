@@ -172,6 +172,26 @@ def test_a_figure_that_changes_while_the_list_is_worked_off_is_left_alone(
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_a_user_who_is_anonymised_while_the_list_is_worked_off_is_left_alone(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [user(session, karma=number) for number in range(1, 7)]
+    session.commit()
+    write = recompute.Recompute._write
+
+    def erase_first(step: recompute.Recompute, batch: Any, place: Any, size: int) -> None:
+        if place["after"] == 2:
+            with database.begin() as other_job:
+                other_job.execute(update(User).where(User.id == users[4].id).values(anonymized_at=NOW))
+        write(step, batch, place, size)
+
+    monkeypatch.setattr(recompute.Recompute, "_write", erase_first)
+
+    assert counters(invoke_job(job, at=NOW))["changed"] == 5
+    assert karma(session, *users) == [0, 0, 0, 0, 5, 0]
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_it_is_written_in_batches_and_leaves_no_list_behind(invoke_job: Invoke, session: Session) -> None:
     users = [user(session, karma=number) for number in range(1, 12)]
     session.commit()

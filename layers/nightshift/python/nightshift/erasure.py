@@ -13,25 +13,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
-    ColumnElement,
     Executable,
     String,
     Table,
-    Text,
+    any_,
     case,
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
-    true,
     update,
 )
-from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from nightshift import quotes
 from nightshift.models import (
     AnnualSummary,
     ApiKey,
@@ -62,6 +59,7 @@ from nightshift.models import (
     UserSession,
     YearlySnapshot,
 )
+from nightshift.quotes import Quotes
 
 Mode = Literal["anonymized", "deleted"]
 Fate = Literal["delete", "forget", "keep"]
@@ -137,12 +135,6 @@ RULES = (
 
 RULES_OF_THEIR_OWN = (AuditLog.actor_id, Collaborator.user_id, User.email)
 
-MENTIONS: tuple[tuple[tuple[InstrumentedAttribute[Any], ...], ColumnElement[bool]], ...] = (
-    ((AuditLog.resource_id, AuditLog.metadata_, AuditLog.changes), ~AuditLog.legal_hold),
-    ((Notification.title, Notification.body, Notification.data), true()),
-)
-"""Where other people's rows may quote the person's address, which is masked there."""
-
 TABLES = tuple(
     dict.fromkeys(
         column.class_.__table__.fullname
@@ -158,15 +150,18 @@ TABLES = tuple(
 """Every table that an erasure may write."""
 
 
-def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime) -> None:
+def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime, found: Quotes | None = None) -> None:
     """Erase a person in the caller's transaction, which must name its run, because the audit log only grows.
 
     The account's row should be locked. Rows of the audit log that are on legal hold stay as they are.
+
+    found: what a look for the person's address has found. Without it all of the audit log is read.
     """
     for statement in (
         _redact_audit_log(person),
-        *_mask_mentions(person),
+        *quotes.masks(person.address, found),
         _close_requests(person),
+        _mask_titles(person),
         *(_hand_over_projects(person) if mode == "deleted" else ()),
         *(statement for rule in RULES for statement in rule.statements(person, mode)),
         _anonymise_account(person, at) if mode == "anonymized" else delete(User).where(User.id == person.id),
@@ -189,9 +184,10 @@ def record(session: Session, subject_ref: str, mode: Mode, *, at: dt.datetime) -
 
 def _redact_audit_log(person: Person) -> Executable:
     """The person's own rows lose who it was, as the yearly anonymisation does it."""
-    keys = select(ApiKey.id).where(ApiKey.user_id == person.id)
-    sessions = select(UserSession.id).where(UserSession.user_id == person.id)
-    own = or_(AuditLog.actor_id == person.id, AuditLog.api_key_id.in_(keys), AuditLog.session_id.in_(sessions))
+    # As arrays: beside an OR, `in (select …)` would read the whole audit log.
+    keys = func.array(select(ApiKey.id).where(ApiKey.user_id == person.id).scalar_subquery())
+    sessions = func.array(select(UserSession.id).where(UserSession.user_id == person.id).scalar_subquery())
+    own = or_(AuditLog.actor_id == person.id, AuditLog.api_key_id == any_(keys), AuditLog.session_id == any_(sessions))
     return (
         update(AuditLog)
         .where(own, ~AuditLog.legal_hold)
@@ -209,15 +205,6 @@ def _redact_audit_log(person: Person) -> Executable:
     )
 
 
-def _mask_mentions(person: Person) -> Iterator[Executable]:
-    # In JSON a quote or backslash of the address is escaped. A look at a text as a whole spares taking it apart.
-    written = func.lower(func.btrim(sql_cast(func.to_jsonb(literal(person.address, Text)), Text), '"'))
-    for columns, condition in MENTIONS:
-        named = or_(*(func.strpos(func.lower(sql_cast(column, Text)), written) > 0 for column in columns))
-        masked = {column: func.nightshift.mask_address(column, literal(person.address, Text)) for column in columns}
-        yield update(columns[0].class_).where(named, condition).values(masked)
-
-
 def _close_requests(person: Person) -> Executable:
     """Exports that wait are cancelled; what the person wrote into the options of any request is redacted."""
     waiting = (DataRequest.request_type == "EXPORT") & (DataRequest.status == "PENDING")
@@ -229,8 +216,19 @@ def _close_requests(person: Person) -> Executable:
     )
 
 
+def _mask_titles(person: Person) -> Executable:
+    """Projects belong to several people: of the addresses in a title, only the person's own goes."""
+    theirs = select(Collaborator.project_id).where(Collaborator.user_id == person.id)
+    masked = func.nightshift.mask_address(Project.title, person.address)
+    return update(Project).where(Project.id.in_(theirs), Project.title != masked).values(title=masked)
+
+
 def _hand_over_projects(person: Person) -> Iterator[Executable]:
-    """A project whose only creator goes is handed to its oldest contributor, or else adviser, or goes as well."""
+    """A project whose only creator goes is handed to its oldest contributor, or else adviser.
+
+    With no other collaborator it goes as well. It stays with those who cannot inherit it: an account that is locked
+    now, or somebody who was anonymised and chose that the work should stay.
+    """
     other, owner = aliased(Collaborator), aliased(User)
     others = (
         exists(other.user_id)
@@ -255,7 +253,8 @@ def _hand_over_projects(person: Person) -> Iterator[Executable]:
         .where(Collaborator.project_id == heir.c.project_id, Collaborator.user_id == heir.c.user_id)
         .values(role="CREATOR")
     )
-    yield delete(Project).where(Project.id.in_(alone))  # those that are still alone
+    anybody = exists(other.user_id).where(other.project_id == Project.id, other.user_id != person.id)
+    yield delete(Project).where(Project.id.in_(alone), ~anybody)
     yield delete(Collaborator).where(Collaborator.user_id == person.id)
 
 

@@ -26,6 +26,7 @@ class Notification(Base):
         Index("notif_sending", "claimed_at", postgresql_where=text("status = 'sending'")),
         Index("notif_sent", "sent_at", postgresql_where=text("status = 'sent'")),
         Index("notif_user", "user_id", text("created_at desc")),
+        Index("notif_created", "created_at"),
         IN_NIGHTSHIFT,
     )
 

@@ -1,4 +1,4 @@
-"""Up to where the occurrences of each job are accounted for, and under which schedule."""
+"""Up to where the occurrences of each job are accounted for; what was written lately into the outbox is found."""
 
 from pathlib import Path
 

@@ -3,3 +3,6 @@
 alter table nightshift.jobs
     add column schedule text,
     add column accounted_until timestamptz not null default now();
+
+-- Erasures look for what was written since they began.
+create index notif_created on nightshift.notifications (created_at);
