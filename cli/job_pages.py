@@ -1,18 +1,23 @@
 """The tables of jobs in README.md and docs/jobs.md, made from the declarations."""
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cli.schedule_words import in_words
+from nightshift.job import Job
 from nightshift.registry import PACKS, Registration, registry
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 JOBS = ROOT / "docs" / "jobs.md"
-TESTS = ROOT / "tests" / "integration" / "jobs"
+TESTS = ROOT / "tests"
+TESTS_OF_JOBS = TESTS / "integration" / "jobs"
+SHOWN = TESTS_OF_JOBS / "shown"
 
 BEGIN, END = "<!-- jobs: made by `make docs` -->", "<!-- end of jobs -->"
 
@@ -56,7 +61,6 @@ def _short_table() -> str:
 
 def _entry(registration: Registration) -> str:
     job = registration.job
-    test = TESTS / f"test_{job.name.replace('-', '_')}.py"
     facts = {
         "When": f"{in_words(job.timetable)}, `{job.timetable}`",
         "Writes": _listed(table for step in job.steps for table in step.tables) or "nothing but its own record",
@@ -69,11 +73,31 @@ def _entry(registration: Registration) -> str:
         "Needs": _listed(sorted(job.needs)),
         "When missed": _policy(registration),
         "If it fails": "pages" if job.critical else "",
-        "Tests": f"[{test.name}](../{test.relative_to(ROOT)})" if test.exists() else "",
     }
     lines = [f"### {job.name}\n", f"{registration.rule}\n"]
     lines += [f"- **{name}:** {fact}" for name, fact in facts.items() if fact]
-    return "\n".join(lines) + "\n"
+    lines += ["\n<details><summary>What its tests show</summary>\n", "| fact | shown by |", "|---|---|"]
+    for fact, tests in shown(registration).items():
+        links = (f"[{name}](../{file.relative_to(ROOT)})" for file, name in map(partial(located, job), tests))
+        lines.append(f"| {fact.replace('|', '&#124;')} | {'<br>'.join(links)} |")
+    return "\n".join([*lines, "\n</details>\n"])
+
+
+def shown(registration: Registration) -> dict[str, list[str]]:
+    """Each fact about a job that tests show, with their names; see `located`."""
+    return dict(_facts(registration.pack).get(registration.job.name, {}))
+
+
+def located(job: Job, test: str) -> tuple[Path, str]:
+    """The file and the function of a test: of the job's own tests, or after its file below tests/ and two colons."""
+    file, _, name = test.rpartition("::")
+    return (TESTS / file if file else TESTS_OF_JOBS / f"test_{job.name.replace('-', '_')}.py"), name
+
+
+@cache
+def _facts(pack: str) -> dict[str, dict[str, list[str]]]:
+    """The facts of a pack's jobs, by job."""
+    return tomllib.loads((SHOWN / f"{pack}.toml").read_text())
 
 
 def _figures(pack: str) -> list[str]:

@@ -2,11 +2,15 @@
 
 import ast
 import re
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from cli.docs import pages
+from cli.job_pages import SHOWN, located, shown
+from nightshift.registry import registry
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -21,9 +25,22 @@ def test_every_test_that_proves_a_promise_exists() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text())
     assert len(named) > 10
     for file, name in named:
-        body = ast.parse((ROOT / file).read_text()).body
-        functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
-        assert name in functions, f"{file} has no {name}"
+        assert name in _functions(ROOT / file), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("job", registry())
+def test_every_test_that_shows_a_fact_about_a_job_exists(job: str) -> None:
+    facts = shown(registry()[job])
+    assert facts, f"tests/integration/jobs/shown/ says nothing of {job}"
+    for fact, tests in facts.items():
+        assert tests, f"no test shows: {fact}"
+        for file, name in (located(registry()[job].job, test) for test in tests):
+            assert name in _functions(file), f"{file} has no {name}"
+
+
+def test_facts_are_told_of_jobs_that_exist() -> None:
+    told = {job for file in SHOWN.glob("*.toml") for job in tomllib.loads(file.read_text())}
+    assert told == set(registry())
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)
@@ -46,3 +63,9 @@ def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert sent
     assert sent <= {heading.lower().replace(" ", "-") for heading in headings}
+
+
+@cache
+def _functions(file: Path) -> frozenset[str]:
+    """The names of the functions of a file."""
+    return frozenset(node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef))

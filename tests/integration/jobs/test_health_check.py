@@ -290,7 +290,7 @@ def test_one_bad_check_is_no_alert_two_running_are_one(
     ]
     for row in outbox(session):
         shown = render(row.kind, title=row.title, body=row.body, data=row.data, name=None).text
-        assert "  - files, S3 answered PutObject with AccessDenied\n" in shown
+        assert "  - files, S3 answered PutObject with AccessDenied: 1 time\n" in shown
 
     invoke_job(job, at=NOW + 4 * TICK)
 
