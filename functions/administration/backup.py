@@ -46,6 +46,7 @@ job = Job(
             counters=("expired_deleted",),
             changes=("expired_deleted",),
             tables=(BACKUPS,),
+            destructive=True,
         ),
     ),
 )

@@ -72,6 +72,7 @@ job = Job(
             counters=("archives_deleted",),
             changes=("archives_deleted",),
             tables=(ARCHIVES,),
+            destructive=True,
         ),
         Count(
             model=AuditLog,

@@ -122,6 +122,7 @@ job = Job(
             changes=OUTCOMES,
             parameters=(GRACE,),
             tables=TABLES,
+            destructive=True,
         ),
     ),
 )

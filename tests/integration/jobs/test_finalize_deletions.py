@@ -492,6 +492,18 @@ def test_the_address_is_free_to_register_again(invoke_job: Invoke, session: Sess
     session.commit()
 
 
+def test_more_requests_than_the_cap_erase_nobody(invoke_job: Invoke, session: Session) -> None:
+    people = [person(session, f"user{number}@example.org") for number in range(3)]
+    for one in people:
+        request(session, one)
+    session.commit()
+    with pytest.raises(RunFailedError, match="would anonymize 3 rows of users; max_rows is 2"):
+        invoke_job(job, {"parameters": {"max_rows": 2}}, at=NOW)
+    session.expire_all()
+    assert {one.email for one in people} == {f"user{number}@example.org" for number in range(3)}
+    assert counters(invoke_job(job, {"parameters": {"max_rows": 3}, "force": True}, at=NOW))["anonymized"] == 3
+
+
 def test_a_second_run_does_nothing(invoke_job: Invoke, session: Session) -> None:
     request(session, person(session))
     session.commit()
