@@ -438,6 +438,17 @@ def test_what_was_held_up_into_quiet_hours_waits_for_their_end(
     assert (kept.attempts, kept.claimed_at is None) == ((0, True) if fate == "put_off" else (1, False))
 
 
+def test_mails_of_duty_go_before_those_that_have_waited_longer(database: Engine, session: Session) -> None:
+    for number in range(3):
+        notice(session, f"ordinary {number}", scheduled_for=NOON + dt.timedelta(seconds=number))
+    notice(session, "duty", kind="security_alert", scheduled_for=NOON + dt.timedelta(hours=1))
+    outlets = Letterbox(left=2)
+
+    assert send(database, outlets)["sent"] == 2
+
+    assert outlets.subjects == ["duty", "ordinary 0"]
+
+
 def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engine, session: Session) -> None:
     first = notice(session, "1", user={"email": "ann@example.org"})
     ann = row(session, first).user_id

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
@@ -54,6 +54,9 @@ DAY = dt.timedelta(days=1)
 PROMPT = dt.timedelta(minutes=5)
 """Up to this age a row is sent when its job meant it to be. An older one was held up, perhaps into quiet hours."""
 
+OF_DUTY = [kind.name for kind in KINDS.values() if kind.duty]
+"""Kinds that go out first, whatever the recipient's preferences and however many mails they have had."""
+
 Wait = Callable[[float], None]
 
 
@@ -73,8 +76,7 @@ class Parcel:
 
     @property
     def duty(self) -> bool:
-        kind = KINDS.get(self.kind)
-        return kind is not None and kind.duty
+        return self.kind in OF_DUTY
 
 
 Flights = dict[Future[None], tuple[Parcel, int]]
@@ -137,7 +139,8 @@ def dispatch(
     """
     counts: Counter[str] = Counter(unknown=_give_up_on_the_lost(session), released=_release_in_app(session))
     if outlets.operators_topic:
-        counts += _send_all(session, outlets, "ops", _Pace(deadline, per_second=10), daily_cap, wait)
+        ops = Notification.channel == "ops"
+        counts += _send_all(session, outlets, ops, _Pace(deadline, per_second=10), daily_cap, wait)
     if _anything_due(session, "email"):
         if outlets.sender:
             counts += _send_mails(session, outlets, deadline, daily_cap, wait)
@@ -158,11 +161,15 @@ def _send_mails(session: Session, outlets: Outlets, deadline: Deadline, daily_ca
     # As many as are begun in a second: an answer seldom takes that long.
     at_once = min(CALLS_AT_ONCE, math.ceil(allowance.per_second))
     pace = _Pace(deadline, allowance.per_second, allowance.left, at_once)
-    return _send_all(session, outlets, "email", pace, daily_cap, wait)
+    # What somebody has to know does not queue behind what thousands are glad to know.
+    counts: Counter[str] = Counter()
+    for of_duty in (Notification.kind.in_(OF_DUTY), Notification.kind.not_in(OF_DUTY)):
+        counts += _send_all(session, outlets, and_(Notification.channel == "email", of_duty), pace, daily_cap, wait)
+    return counts
 
 
 def _send_all(
-    session: Session, outlets: Outlets, channel: Channel, pace: _Pace, daily_cap: int, wait: Wait
+    session: Session, outlets: Outlets, which: ColumnElement[bool], pace: _Pace, daily_cap: int, wait: Wait
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     flights: Flights = {}
@@ -174,7 +181,7 @@ def _send_all(
                 if not flights:
                     wait(pause)
                 continue
-            claimed = _claim(session, channel, daily_cap)
+            claimed = _claim(session, which, daily_cap)
             if isinstance(claimed, Parcel):
                 flights[threads.submit(_hand_over, outlets, claimed)] = claimed, pace.began()
             elif claimed is not None:
@@ -247,12 +254,12 @@ def _hand_over(outlets: Outlets, parcel: Parcel) -> None:
         outlets.mail(check_address(parcel.address or ""), mail, unsubscribe=not parcel.duty)
 
 
-def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str | None:
-    """The next row that is due, committed as `sending`; or the status it got without sending; or None."""
+def _claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parcel | str | None:
+    """The next of these rows that is due, committed as `sending`; or the status it got without sending; or None."""
     row, now = Notification, func.clock_timestamp().label("now")
     due = (
         select(row.id)
-        .where(row.status == "pending", row.channel == channel, row.scheduled_for <= func.clock_timestamp())
+        .where(row.status == "pending", which, row.scheduled_for <= func.clock_timestamp())
         .order_by(row.scheduled_for, row.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -261,7 +268,9 @@ def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str |
         update(row)
         .where(row.id == due.scalar_subquery())
         .values(status="sending", claimed_at=func.clock_timestamp(), attempts=row.attempts + 1, error=None)
-        .returning(row.id, row.user_id, row.kind, row.title, row.body, row.data, row.attempts, row.created_at, now)
+        .returning(
+            row.id, row.channel, row.user_id, row.kind, row.title, row.body, row.data, row.attempts, row.created_at, now
+        )
         .execution_options(synchronize_session=False)
     )
     with session.begin():
@@ -270,8 +279,8 @@ def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str |
             return None
         facts = claimed._asdict()
         user_id, created_at, at = facts.pop("user_id"), facts.pop("created_at"), facts.pop("now")
-        parcel = Parcel(**facts, channel=channel, name=None, address=None)
-        if channel == "ops":
+        parcel = Parcel(**facts, name=None, address=None)
+        if parcel.channel == "ops":
             return parcel
         recipient = (
             select(
@@ -298,8 +307,7 @@ def _claim(session: Session, channel: Channel, daily_cap: int) -> Parcel | str |
 
 def _mails_of_the_day(session: Session, user_id: Any, parcel: Parcel) -> int:
     row = Notification
-    of_duty = [kind.name for kind in KINDS.values() if kind.duty]
-    ordinary = and_(row.channel == "email", row.kind.not_in(of_duty), row.id != parcel.id)
+    ordinary = and_(row.channel == "email", row.kind.not_in(OF_DUTY), row.id != parcel.id)
     sent = row.status.in_(("sending", "sent", "unknown"))
     recent = row.claimed_at > func.clock_timestamp() - DAY
     return session.scalar(select(func.count()).where(row.user_id == user_id, ordinary, sent, recent)) or 0
