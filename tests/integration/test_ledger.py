@@ -1,5 +1,6 @@
 """The ledger's promises: one outcome an occurrence, one live epoch a job, and nothing from a zombie."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -443,6 +444,23 @@ def test_the_supervisor_settles_and_reports_a_run_that_died_on_its_last_attempt(
     (run,) = runs(session)
     assert (run.state, run.reason) == ("failed", "attempt 3 of 3 ended without a word")
     assert supervise() == ([], [])
+
+
+def test_the_supervisor_forgets_what_ended_longer_than_400_days_ago(session: Session, supervise: Any) -> None:
+    for days in (399, 401):
+        claim = open_run(session)
+        with session.begin():
+            ledger.finish(session, claim, counters={})
+        long_ago = text("update nightshift.runs set finished_at = now() - make_interval(days => :days) where id = :id")
+        session.execute(long_ago, {"days": days, "id": claim.run.id})
+        session.commit()
+    open_run(session)
+    supervise()
+    kept = [
+        run.finished_at is None or run.finished_at > run.created_at - dt.timedelta(days=400) for run in runs(session)
+    ]
+    assert kept == [True, True]
+    assert session.scalar(text("select count(*) from nightshift.attempts")) == 2
 
 
 def test_a_report_that_does_not_get_through_is_made_again(session: Session, supervise: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, ColumnElement, DateTime, and_, cast, func, literal, or_, select, tuple_, update
+from sqlalchemy import ARRAY, ColumnElement, DateTime, and_, cast, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,11 @@ MAX_ATTEMPTS = 3
 
 CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 """How far EventBridge's clock may be ahead of the database's."""
+
+KEPT = dt.timedelta(days=400)
+"""How long the ledger remembers a run that has ended: a year and a month, so that years can be compared."""
+
+FORGOTTEN_AT_ONCE = 500
 
 ERRORS_KEPT = 10
 
@@ -581,3 +586,15 @@ def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing
         _fail(session, record, clock, reason, critical=record.job in critical)
     session.flush()
     return [Standing.of(record) for record in records]
+
+
+def forget(session: Session) -> int:
+    """Delete a portion of the runs that ended longer ago than the ledger keeps them. Returns how many."""
+    old = (
+        select(RunRecord.id)
+        .where(RunRecord.finished_at < database_clock(session) - KEPT)
+        .order_by(RunRecord.finished_at)
+        .limit(FORGOTTEN_AT_ONCE)
+    )
+    forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
+    return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -2,7 +2,7 @@
 
 An occurrence that no event announced is settled by its job's policy. A job never invokes itself, because AWS cuts such
 chains after 16 hops: an interrupted run, one that waits, one whose attempt died and a retry that Lambda lost are begun
-from here. A run that died on its last attempt is settled and reported.
+from here. A run that died on its last attempt is settled and reported. What ended long ago is forgotten.
 """
 
 import datetime as dt
@@ -54,6 +54,8 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
     for run in stalled:
         telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
         invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
+    with session.begin():
+        ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
