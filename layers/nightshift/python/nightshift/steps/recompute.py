@@ -83,7 +83,7 @@ class Recompute:
         size, passing = FIRST, 0
         while (place := execution.position or {}) and place["after"] < place["last"]:
             try:
-                with execution.batch(may_be_lost=True) as batch:
+                with execution.batch() as batch:
                     self._write(batch, place, size)
             except DBAPIError as error:
                 if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
