@@ -164,8 +164,14 @@ def test_a_backfill_needs_its_occurrence(invoke_job: Invoke) -> None:
         invoke_job(job, {"trigger": "backfill"})
 
 
-def test_the_function_does_it_in_the_database_of_its_environment(session: Session, invoke_job: Invoke) -> None:
+def test_the_function_does_it_in_the_database_of_its_environment_and_logs_no_name(
+    session: Session, invoke_job: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
     done = handler({"command": "pause", "job": job.name, **ADA}, Context(30))
     assert done["paused"]["by"] == "Ada"
+    assert "error" in handler({"command": "pause", "by": "Ada"}, Context(30))
+    logged = [vars(record) for record in caplog.records]
+    assert [each["refused"] for each in logged if each["msg"] == "command.carried_out"] == [False, True]
+    assert "Ada" not in str(logged)
     session.rollback()
     assert session.scalar(text("select paused_by from nightshift.jobs where name = :job"), {"job": job.name}) == "Ada"

@@ -200,9 +200,7 @@ class Console:
         jobs = self.deployment.jobs()
         if name is None:
             return jobs
-        if not isinstance(name, str) or name not in jobs:
-            raise EventError(f"no deployed job is named {name!r}")
-        return {name: jobs[name]}
+        return {name: deployed_job(jobs, name)}
 
 
 Query = Callable[..., Answer]
@@ -312,6 +310,17 @@ def _last_runs() -> Select[RunRecord]:
     """The latest settled run of every job that was meant to change something."""
     settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
+
+
+def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
+    """The deployed job of that name.
+
+    Raises:
+        EventError: there is none.
+    """
+    if not isinstance(name, str) or name not in jobs:
+        raise EventError(f"no deployed job is named {name!r}")
+    return jobs[name]
 
 
 def find_run(session: Session, run_id: Any) -> RunRecord:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.console import Answer, find_run, pause_of, read_request, run_summary
+from nightshift.console import Answer, deployed_job, find_run, pause_of, read_request, run_summary
 from nightshift.deployment import Deployment
 from nightshift.errors import EventError
 from nightshift.execution import describe
@@ -52,9 +52,7 @@ class Control:
         return {"run": run_summary(record)}
 
     def _job(self, name: Any) -> str:
-        if not isinstance(name, str) or name not in self.deployment.jobs():
-            raise EventError(f"no deployed job is named {name!r}")
-        return name
+        return deployed_job(self.deployment.jobs(), name).job.name
 
 
 Command = Callable[..., Answer]
