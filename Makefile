@@ -6,7 +6,7 @@ CODE := app.py bench cli functions infra layers local tests
 REQUIREMENTS := requirements-dev.txt requirements.txt layers/dependencies/requirements.txt constraints.txt
 
 # Tools of .venv come first on the PATH (Node among them), and the runtime library can be imported from its layer.
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python"
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python:$(CURDIR)/layers/application/python"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "layers/nightshift/python")]
+sys.path[:0] = [str(PROJECT), *(str(PROJECT / f"layers/{name}/python") for name in ("nightshift", "application"))]
 
 from infra.app import main  # noqa: E402 - only now can the runtime library be found
 

@@ -87,7 +87,9 @@ def in_own_process(
     engine: Engine, module: str, event: Mapping[str, Any], *, prelude: str = ""
 ) -> tuple[float, dict[str, int]]:
     """The peak memory in MB of a process that does nothing but this invocation, and the run's counters."""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "layers/nightshift/python")))
+    path = os.pathsep.join(
+        (str(ROOT), *(str(ROOT / f"layers/{name}/python") for name in ("nightshift", "application")))
+    )
     code = _OWN_PROCESS.format(prelude=prelude, module=module)
     printed = python(code, path=path, NIGHTSHIFT_DATABASE=as_setting(engine), BENCH_EVENT=json.dumps(event))
     answer = json.loads(printed.splitlines()[-1])

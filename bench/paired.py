@@ -15,7 +15,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
-from nightshift import migrations
+from nightshift.database import migrations
+from nightshift.declaration import this_project
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,14 +81,20 @@ def database() -> Iterator[Engine]:
     with server() as postgres:
         # Without TLS over its socket, as the jobs connect: pg8000 would read the machine's certificates each time.
         engine = create_engine(postgres.url(), poolclass=NullPool, connect_args={"ssl_context": False})
-        migrations.upgrade(engine, application=True)
+        migrations.upgrade(engine, this_project().branches(tables=True))
         yield engine
         engine.dispose()
 
 
 def python(code: str, *, path: str | None = None, options: tuple[str, ...] = (), **environment: str) -> str:
     """Run Python code in a process of its own and return what it prints."""
-    search = path if path is not None else os.pathsep.join((str(ROOT), str(ROOT / "layers/nightshift/python")))
+    search = (
+        path
+        if path is not None
+        else os.pathsep.join(
+            (str(ROOT), *(str(ROOT / f"layers/{name}/python") for name in ("nightshift", "application")))
+        )
+    )
     done = subprocess.run(
         [sys.executable, *options, "-c", code],
         env=os.environ | {"PYTHONPATH": search} | environment,

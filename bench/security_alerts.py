@@ -129,7 +129,8 @@ def main() -> None:
         for _ in range(6):
             last_good_run(engine, NOW - QUARTER)
             quiet.append(invoked(engine, MODULE, EVENT).seconds)
-        from nightshift.database import DatabaseSettings, _engine
+        from nightshift.database import DatabaseSettings
+        from nightshift.database.connection import _engine
 
         used = _engine(DatabaseSettings.from_environment())
 

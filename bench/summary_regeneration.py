@@ -10,11 +10,11 @@ import uuid
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.orm import Session
 
+from application.models import PaymentRecord, User, YearlySnapshot
+from application.sealed import Sealer
 from bench.invocation import as_setting, in_own_process
 from bench.paired import database, line, python, seconds
-from nightshift.data_keys import DataKeys
-from nightshift.models import DataKey, PaymentRecord, User, YearlySnapshot
-from nightshift.sealed import Sealer
+from nightshift.store import DataKey, DataKeys
 
 PAYMENTS = int(os.environ.get("BENCH_ROWS", "1_000"))
 """Of each snapshot."""

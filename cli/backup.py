@@ -16,9 +16,8 @@ from cli import screen
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from nightshift.backups import Parts
     from nightshift.database import DatabaseSettings
-    from nightshift.restoring import Erasure, Restored
+    from nightshift.store import Parts, Restored
 
 EXIT_INCOMPLETE = 1
 
@@ -74,14 +73,14 @@ def restore(
     Every part is compared with the manifest before anything is written, and all is written in one transaction.
     Exit code 1: restored, but some erasures could not be done again.
     """
-    from nightshift.restoring import read_manifest
+    from nightshift.store import read_manifest
 
     database = _settings(into)
     with _one_line_errors(), screen.waiting("restoring"):
         parts = _parts(file)
         manifest = read_manifest(parts)
         ledger = into if drill and erasures_from is None else erasures_from
-        erasures = _erasures_of(_settings(ledger)) if ledger else _newest_erasures(file)
+        erasures = _owed_by(_settings(ledger)) if ledger else _newest_owed(file)
         if drill:
             with _scratch(database) as scratch:
                 done = _restore(scratch, manifest, parts, erasures, accept_inconsistent)
@@ -90,10 +89,10 @@ def restore(
         else:
             done = _restore(database, manifest, parts, erasures, accept_inconsistent)
     typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, all as the manifest says")
-    typer.echo(f"erased again: {done.erasures.again}")
-    if done.erasures.unknown:
+    typer.echo(f"erased again: {done.reapplied.again}")
+    if done.reapplied.unknown:
         typer.echo(
-            f"not erased again: {done.erasures.unknown}. They are newer than the backup, which has no request that "
+            f"not erased again: {done.reapplied.unknown}. They are newer than the backup, which has no request that "
             "says whom they were about: look them up in your records before anybody uses this database",
             err=True,
         )
@@ -104,9 +103,8 @@ def restore(
 def _one_line_errors() -> Iterator[None]:
     from sqlalchemy.exc import DBAPIError
 
-    from nightshift.backups import BackupError
-    from nightshift.execution import describe
-    from nightshift.files import FileStoreError
+    from nightshift.database import describe
+    from nightshift.store import BackupError, FileStoreError
 
     try:
         yield
@@ -134,8 +132,8 @@ class Folder:
     path: Path
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        from nightshift.backups import BackupError
-        from nightshift.files import CHUNK_BYTES
+        from nightshift.store import BackupError
+        from nightshift.store.files import CHUNK_BYTES
 
         try:
             with (self.path / name).open("rb") as file:
@@ -146,8 +144,8 @@ class Folder:
 
 
 def _parts(file: str) -> "Parts":
-    from nightshift.backups import MANIFEST, StoredParts
-    from nightshift.files import FileStore
+    from nightshift.store import FileStore, StoredParts
+    from nightshift.store.backups import MANIFEST
 
     folder, _, name = file.rpartition("/")
     if name != MANIFEST:
@@ -158,11 +156,11 @@ def _parts(file: str) -> "Parts":
     return StoredParts(FileStore(address.netloc), f"{address.path.strip('/')}/")
 
 
-def _newest_erasures(file: str) -> "list[Erasure]":
+def _newest_owed(file: str) -> "list[dict[str, str]]":
     """The ledger of the newest whole backup beside this one, itself included: their folders' names are times."""
-    from nightshift.backups import MANIFEST, check
-    from nightshift.files import FileStore
-    from nightshift.restoring import LEDGER, erasures_in, read_manifest
+    from nightshift.store import FileStore, read_manifest
+    from nightshift.store.backups import MANIFEST
+    from nightshift.store.restoring import owed_in
 
     if file.startswith("s3://"):
         address = urlsplit(file)
@@ -175,25 +173,26 @@ def _newest_erasures(file: str) -> "list[Erasure]":
         newest = str(max(beside_here.glob(f"*/{MANIFEST}")))
     parts = _parts(newest)
     manifest = read_manifest(parts)
-    for table in manifest["tables"]:
-        if table["name"] == LEDGER:
-            check(table, parts)
-    return erasures_in(manifest, parts)
+    return owed_in(manifest, parts)
 
 
-def _erasures_of(database: "DatabaseSettings") -> "list[Erasure]":
+def _owed_by(database: "DatabaseSettings") -> "list[dict[str, str]]":
     from nightshift.database import session_for
-    from nightshift.restoring import erasures_of
+    from nightshift.store.restoring import owed_by
 
     with session_for(database, seconds=SECONDS) as session:
-        return erasures_of(session)
+        return owed_by(session)
 
 
 def _restore(
-    database: "DatabaseSettings", manifest: Any, parts: "Parts", erasures: "list[Erasure]", accept_inconsistent: bool
+    database: "DatabaseSettings",
+    manifest: Any,
+    parts: "Parts",
+    erasures: "list[dict[str, str]]",
+    accept_inconsistent: bool,
 ) -> "Restored":
-    from nightshift import restoring
     from nightshift.database import session_for
+    from nightshift.store import restoring
 
     with session_for(database, seconds=SECONDS, application_name="nightshift/restore") as session:
         return restoring.restore(session, manifest, parts, erasures, accept_inconsistent=accept_inconsistent)
@@ -222,8 +221,7 @@ def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
 def _plan_every_job(scratch: "DatabaseSettings", manifest: Any) -> None:
     """What every job would have done then: its questions must find the tables as they need them."""
     from nightshift.database import session_for
-    from nightshift.registry import registry
-    from nightshift.run import Run
+    from nightshift.declaration import Run, registry
 
     then = dt.datetime.fromisoformat(manifest["scheduled_for"])
     with session_for(scratch, seconds=SECONDS) as session:
@@ -237,7 +235,7 @@ def _note_test(database: "DatabaseSettings", manifest: Any) -> None:
     from sqlalchemy import func, update
 
     from nightshift.database import session_for
-    from nightshift.models import Backup
+    from nightshift.store import Backup
 
     with session_for(database, seconds=SECONDS) as session, session.begin():
         tested = update(Backup).where(Backup.id == uuid.UUID(manifest["backup_id"]))

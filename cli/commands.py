@@ -13,12 +13,9 @@ from cli import backup, mail, screen
 from cli.aws import AwsError, FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
 from cli.times import parse
-from nightshift.deployment import Deployment, function_name
+from nightshift.declaration import Deployment, Registration, Schedule, function_name, iso, registry
 from nightshift.errors import DeclarationError, EventError, SettingError
-from nightshift.models.ledger import OPEN_STATES
-from nightshift.registry import Registration, registry
-from nightshift.schedule import Schedule
-from nightshift.steps.base import iso
+from nightshift.ledger import OPEN_STATES
 
 CONSOLE = function_name("console")
 CONTROL = function_name("control")
@@ -98,7 +95,7 @@ def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_
     """
     only = _job_key(job)
     if declared:
-        from nightshift.console import declared as as_declared
+        from nightshift.operations import declared as as_declared
 
         found = {name: each for name, each in Deployment().jobs().items() if job in (None, name)}
         answer = {"jobs": [as_declared(each, _now()) for each in found.values()]}
@@ -120,7 +117,7 @@ def next_(
     """Show the coming occurrences."""
     only = _job_key(job)
     if declared:
-        from nightshift.console import upcoming
+        from nightshift.operations import upcoming
 
         found = {name: each for name, each in Deployment().jobs().items() if job in (None, name)}
         answer: dict[str, Any] = {"next": upcoming(found, _now(), count)}

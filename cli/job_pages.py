@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.schedule_words import in_words
-from nightshift.job import Job
-from nightshift.registry import PACKS, Registration, registry
+from nightshift.declaration import PACKS, Job, Registration, registry
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

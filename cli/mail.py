@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from nightshift.mail import render_sample
-from nightshift.notifications import KINDS
+from nightshift.outbox import notice_kinds, render_sample
 
 application = typer.Typer(no_args_is_help=True, help="Look at the mails that are sent.")
 
-KindName = StrEnum("KindName", {name: name for name in KINDS})  # type: ignore[misc]
+KindName = StrEnum("KindName", {name: name for name in notice_kinds()})  # type: ignore[misc]
 
 
 @application.callback()
@@ -21,7 +20,7 @@ def main() -> None:
 
 @application.command()
 def preview(
-    kind: Annotated[KindName, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
+    kind: Annotated[KindName, typer.Argument(metavar="KIND", help=f"One of {', '.join(notice_kinds())}.")],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path("."),
 ) -> None:
     """Write a mail of a kind with sample data, as HTML and as text."""

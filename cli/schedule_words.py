@@ -4,7 +4,7 @@ import re
 
 from cron_descriptor import ExpressionDescriptor, Options
 
-from nightshift.schedule import Schedule
+from nightshift.declaration import Schedule
 
 _OPTIONS = Options(locale_code="en_GB", use_24hour_time_format=True, day_of_week_start_index_zero=False)
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli.schedule_words import in_words
 from cli.times import shown, took
-from nightshift.schedule import Schedule
+from nightshift.declaration import Schedule
 
 Answer = Mapping[str, Any]
 

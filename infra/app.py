@@ -11,8 +11,8 @@ from infra.pack_stack import PackStack
 from infra.packages import BuildError, Packages
 from infra.platform_stack import PlatformStack
 from infra.settings import CONTEXT_KEY, Settings, read_settings
+from nightshift.declaration import Registration, registry
 from nightshift.errors import DeclarationError, SettingError
-from nightshift.registry import Registration, registry
 
 REFUSED = 2
 BROKEN = 1

@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from aws_cdk import Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import Duration, aws_cloudwatch as cloudwatch, aws_lambda as lambda_, aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarms import own_metric
-from nightshift.deployment import function_name
-from nightshift.registry import Registration
+from nightshift.declaration import Registration, function_name
 
 WIDTH, HALF, HEIGHT = 24, 12, 6
 

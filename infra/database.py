@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Aws, Duration, RemovalPolicy
-from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_rds as rds
+from aws_cdk import Aws, Duration, RemovalPolicy, aws_ec2 as ec2, aws_iam as iam, aws_rds as rds
 from constructs import Construct
 
 from infra.nag import acknowledge
 from infra.settings import ExistingDatabase, Network, NewDatabase
-from nightshift.snapshots import CLUSTER_VARIABLE, INSTANCE_VARIABLE, PREFIX
+from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
+from nightshift.store.snapshots import PREFIX
 
 
 @dataclass(frozen=True)

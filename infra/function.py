@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_destinations as destinations
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import (
+    Aws,
+    Duration,
+    RemovalPolicy,
+    Stack,
+    aws_iam as iam,
+    aws_lambda as lambda_,
+    aws_lambda_destinations as destinations,
+    aws_logs as logs,
+    aws_sqs as sqs,
+)
 from constructs import Construct
 
 from infra.code import Code
 from infra.database import DatabaseAccess
 from infra.nag import acknowledge
 from infra.settings import LOG_RETENTION
-from nightshift.database import DATABASE_VARIABLE
-from nightshift.deployment import function_name
+from nightshift.declaration import function_name
+from nightshift.environment import DATABASE_VARIABLE
 
 LAMBDA_RETRIES = 2
 """After the first delivery. Lambda waits one minute before the first retry and two before the second."""

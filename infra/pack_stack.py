@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Fn, Stack, StackSynthesizer, Tags
-from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import Fn, Stack, StackSynthesizer, Tags, aws_s3 as s3, aws_sqs as sqs
 from constructs import Construct
 
 from infra.code import Code
 from infra.platform_stack import FILES_EXPORT, KEYS_EXPORT, PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
-from nightshift.registry import Registration
+from nightshift.declaration import Registration
 
 
 class PackStack(Stack):

@@ -17,8 +17,7 @@ from fnmatch import translate
 from functools import cached_property
 from pathlib import Path
 
-from aws_cdk import AssetHashType
-from aws_cdk import aws_lambda as lambda_
+from aws_cdk import AssetHashType, aws_lambda as lambda_
 
 from infra.settings import Architecture
 

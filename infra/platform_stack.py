@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack, StackSynthesizer, Tags, triggers
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import (
+    Aws,
+    CfnOutput,
+    Duration,
+    RemovalPolicy,
+    Stack,
+    StackSynthesizer,
+    Tags,
+    aws_events as events,
+    aws_events_targets as targets,
+    aws_iam as iam,
+    aws_kms as kms,
+    aws_s3 as s3,
+    aws_sns as sns,
+    aws_sns_subscriptions as subscriptions,
+    aws_sqs as sqs,
+    triggers,
+)
 from constructs import Construct
 
 from infra.alarms import BREACHING, AlarmTopics, Severity, own_metric
@@ -21,10 +30,15 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.packages import Packages
 from infra.settings import NewDatabase, Settings
-from nightshift.data_keys import KMS_KEY_VARIABLE
-from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
-from nightshift.outlets import CAP_VARIABLE, PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE
-from nightshift.registry import Registration
+from nightshift.declaration import Registration, function_name
+from nightshift.environment import (
+    CAP_VARIABLE,
+    DEPLOYMENT_VARIABLE,
+    KMS_KEY_VARIABLE,
+    PREFERENCES_VARIABLE,
+    SENDER_VARIABLE,
+    TOPIC_VARIABLE,
+)
 
 MIGRATION_TIMEOUT = Duration.minutes(14)
 FILES_EXPORT = "nightshift-files-bucket-arn"

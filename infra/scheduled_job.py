@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass
 
-from aws_cdk import Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import (
+    Duration,
+    aws_cloudwatch as cloudwatch,
+    aws_events as events,
+    aws_events_targets as targets,
+    aws_s3 as s3,
+    aws_sqs as sqs,
+)
 from constructs import Construct
 
 from infra.alarms import AlarmTopics
@@ -18,14 +20,15 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform_stack import FILES_EXPORT
 from infra.settings import Settings
-from nightshift.data_keys import KMS_KEY_VARIABLE
-from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name
-from nightshift.files import FILES_VARIABLE
-from nightshift.job import Job
-from nightshift.outlets import TOPIC_VARIABLE
-from nightshift.parameters import PARAMETERS_VARIABLE
-from nightshift.registry import Registration
-from nightshift.runtime import ENABLED_VARIABLE
+from nightshift.declaration import Job, Registration, function_name
+from nightshift.environment import (
+    DEPLOYMENT_VARIABLE,
+    ENABLED_VARIABLE,
+    FILES_VARIABLE,
+    KMS_KEY_VARIABLE,
+    PARAMETERS_VARIABLE,
+    TOPIC_VARIABLE,
+)
 
 DELIVERY_AGE = Duration.hours(1)
 DELIVERY_RETRIES = 30

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from nightshift.database import DatabaseSettings
-from nightshift.deployment import Deployment
-from nightshift.dispatch import MAILS_A_DAY
+from nightshift.declaration import PACKS, Deployment, Registration, Schedule, ScheduleError
 from nightshift.errors import SettingError
-from nightshift.registry import PACKS, Registration
-from nightshift.schedule import Schedule, ScheduleError
+from nightshift.outbox import MAILS_A_DAY
 
 CONTEXT_KEY = "nightshift"
 AURORA = "aurora-serverless-v2"

@@ -18,17 +18,17 @@ from rich.table import Column, Table
 from sqlalchemy import Engine, NullPool, create_engine, func, select, update
 from sqlalchemy.orm import Session
 
+from application.models import Upload, file_references
+from application.sealed import Sealer
 from local import dataset
 from local.aws import LocalAws
 from local.collect import UPLOADS
 from local.dataset.tracking import Encrypt
 from local.machine import DATABASE, Machine
 from local.occasions import last_due
-from nightshift.data_keys import DataKeys, KeyService
-from nightshift.deployment import function_name
-from nightshift.models import Notification, Upload, file_references
-from nightshift.registry import registry
-from nightshift.sealed import Sealer
+from nightshift.declaration import function_name, registry
+from nightshift.outbox import Notification
+from nightshift.store import DataKeys, KeyService
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient

@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, text
 from local.aws import ACCOUNT, REGION, LocalAws
 from local.deploy import PROJECT, Deployment
 from local.postgres import PostgresServer
-from nightshift.deployment import function_name
+from nightshift.declaration import function_name
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

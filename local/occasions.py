@@ -10,8 +10,8 @@ from itertools import count
 
 from functions.productivity import break_reminders
 from nightshift import Job
-from nightshift.local_time import LocalMoment
-from nightshift.steps.notify import Notify
+from nightshift.outbox import LocalMoment
+from nightshift.steps import Notify
 
 DAY = dt.timedelta(days=1)
 

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
-from nightshift import migrations
+from nightshift.database import migrations
+from nightshift.declaration import this_project
 
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
 
@@ -58,7 +59,7 @@ def new_database(postgres: PostgresServer) -> Iterator[NewDatabase]:
 def migrated(new_database: NewDatabase) -> Iterator[str]:
     """The name of a database with every migration applied, to copy from. Nothing may stay connected to it."""
     with new_database() as engine:
-        migrations.upgrade(engine, application=True)
+        migrations.upgrade(engine, this_project().branches(tables=True))
         yield str(engine.url.database)
 
 

@@ -12,10 +12,11 @@ from dateutil.relativedelta import relativedelta
 from sqlalchemy import ColumnElement, Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
+from application.models import AuditLog
 from nightshift import Parameter, Run
-from nightshift.compressed import Contents, DamagedError, contents_of, writing
-from nightshift.files import FileStore, manifest_key
-from nightshift.models import AuditLog
+from nightshift.store import Contents, FileStore
+from nightshift.store.compressed import DamagedError, contents_of, writing
+from nightshift.store.files import manifest_key
 
 ARCHIVE_AFTER = Parameter(
     "audit_archive_after_days", 365, "days", minimum=365, about="archive anonymised audit rows older than this"

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift import Parameter, Run
-from nightshift.models import Backup
+from nightshift.store import Backup
 
 KEEP_DAILY = Parameter("keep_daily", 7, "items", maximum=35, about="daily backups to keep")
 KEEP_WEEKLY = Parameter("keep_weekly", 4, "items", minimum=0, maximum=5, about="Sundays' backups to keep")

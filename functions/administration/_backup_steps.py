@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from application import alerts
 from functions.administration._backup_rows import (
     begin,
     give_up_abandoned,
@@ -18,26 +19,22 @@ from functions.administration._backup_rows import (
     settle,
     unfinished_snapshots,
 )
-from nightshift import Run, StepPlan, alerts
-from nightshift.backups import (
-    EXCLUDED,
+from nightshift import Run, StepPlan
+from nightshift.database import describe
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.store import Backup, BackupError, FileStoreError, SnapshotError, Snapshots, StoredParts
+from nightshift.store.backups import (
     FORMAT,
     MANIFEST,
-    PARTLY_EXCLUDED,
-    BackupError,
     OutOfTimeError,
-    StoredParts,
     check,
     export,
     folder_of,
     schema_version,
     sources,
+    unsaved,
 )
-from nightshift.execution import Batch, Execution, describe
-from nightshift.files import FileStoreError
-from nightshift.models import Backup
-from nightshift.snapshots import PREFIX, SnapshotError, Snapshots
-from nightshift.steps.base import SAMPLE_SIZE, iso
+from nightshift.store.snapshots import PREFIX
 
 BACKUPS = "nightshift.backups"
 ALERT = "backup-snapshot"
@@ -163,7 +160,7 @@ def _copy(execution: Execution, batch: Batch, place: dict[str, Any]) -> None:
         "consistent": len({table["snapshot"] for table in tables}) <= 1,
         "snapshots": snapshots,
         "tables": sorted(tables, key=lambda table: str(table["name"])),
-        "excluded": EXCLUDED | {f"{table}, but for {rows}": "" for table, rows in PARTLY_EXCLUDED.items()},
+        "excluded": unsaved(),
     }
     content = json.dumps(manifest, indent=2).encode()
     files.write(folder + MANIFEST, content, content_type="application/json")

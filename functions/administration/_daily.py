@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from application.rounding import percent
 from functions.administration._figures import Data
 from nightshift import Run
-from nightshift.periods import Period
-from nightshift.rounding import percent
+from nightshift.steps import Period
 
 QUERIES: Mapping[str, TextClause] = {
     "users": text("""

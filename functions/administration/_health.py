@@ -18,10 +18,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from nightshift.console import PERIODS_WITHOUT_SUCCESS
-from nightshift.deployment import Deployment
-from nightshift.execution import describe
-from nightshift.files import FileStore, FileStoreError
+from nightshift.database import describe
+from nightshift.declaration import Deployment
+from nightshift.operations import PERIODS_WITHOUT_SUCCESS
+from nightshift.store import FileStore, FileStoreError
 
 Status = Literal["healthy", "unknown", "degraded", "unhealthy"]
 BAD: tuple[Status, ...] = ("degraded", "unhealthy")

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from application.models import License, Subscription, User
+from application.people import live
 from nightshift import Parameter, Run
-from nightshift.local_time import live
-from nightshift.models import License, Subscription, User
 
 UNUSED_AFTER = Parameter("unused_after_days", 90, "days", minimum=7, about="a licence not validated for so long")
 LICENCES_NAMED = 20

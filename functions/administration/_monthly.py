@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import TextClause, func, select, text
 from sqlalchemy.orm import Session
 
+from application.people import ADMIN_ROLES
+from application.rounding import percent
 from functions.administration import audit_log_cleanup
 from functions.administration._figures import Data
 from functions.community import anonymize_audit_logs, cleanup_invitations, cleanup_push_tokens, delete_audit_logs
@@ -18,11 +20,9 @@ from functions.identity import (
     refresh_token_cleanup,
 )
 from nightshift import Delete, Job, Run, Update
-from nightshift.models import RunRecord
-from nightshift.notifications import ADMIN_ROLES
-from nightshift.periods import Period
-from nightshift.rounding import percent
-from nightshift.steps.base import iso
+from nightshift.declaration import iso
+from nightshift.ledger import RunRecord
+from nightshift.steps import Period
 
 DAY = dt.timedelta(days=1)
 IDLE = 90 * DAY

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jinja2 import PackageLoader
+
 from functions.administration._figures import FIGURES, Data
-from nightshift.mail import templates
-from nightshift.periods import Period
+from nightshift.outbox.mail import templates
+from nightshift.steps import Period
 
 ABBREVIATIONS = {"api": "API", "mfa": "MFA", "id": "ID", "n": "number"}
 NOTHING = "–"
@@ -41,7 +43,7 @@ class Section:
 
 def page(kind: str, period: Period, as_of: dt.datetime, data: Data) -> str:
     """The report as an HTML page that needs nothing else, for a screen or for paper."""
-    template = templates().get_template("reports/report.html")
+    template = templates().overlay(loader=PackageLoader("application", "reports")).get_template("report.html")
     facts = {"title": f"{kind.capitalize()} report", "period": in_words(kind, period), "as_of": clock(as_of)}
     return template.render(**facts, summary=summary(data), sections=list(sections(kind, data)))
 

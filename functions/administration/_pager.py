@@ -4,8 +4,9 @@ import datetime as dt
 import os
 
 from nightshift import telemetry
-from nightshift.files import FILES_VARIABLE, FileStore, FileStoreError
-from nightshift.outlets import TOPIC_VARIABLE, NotSent, Outlets, Refused, Unclear
+from nightshift.environment import FILES_VARIABLE, TOPIC_VARIABLE
+from nightshift.outbox import NotSent, Outlets, Refused, Unclear
+from nightshift.store import FileStore, FileStoreError
 
 PAGED_KEY = "health-check/paged"
 AGAIN_AFTER = dt.timedelta(minutes=5)
@@ -24,7 +25,7 @@ def database_unreachable() -> None:
     files = FileStore(os.environ[FILES_VARIABLE])
     if _paged_lately(files):
         return
-    from nightshift.mail import Mail  # brings the template engine, which a check that works does not need
+    from nightshift.outbox import Mail  # brings the template engine, which a check that works does not need
 
     try:
         Outlets(operators_topic=os.environ[TOPIC_VARIABLE]).publish(Mail(TITLE, html="", text=BODY))

@@ -7,14 +7,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.histogram import requests_between
+from application.rounding import one_decimal
 from functions.administration import _server
 from functions.productivity._figures import FIGURES
 from nightshift import Run
-from nightshift.histogram import requests_between
-from nightshift.models import MetricRollup, job_runs
-from nightshift.periods import Period
-from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import Figures
+from nightshift.ledger import job_runs
+from nightshift.steps import Figures, MetricRollup, Period
 
 SCOPE = "perf_10m"
 WINDOW = dt.timedelta(minutes=10)

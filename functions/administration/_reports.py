@@ -9,17 +9,16 @@ from sqlalchemy import Select, Text, cast, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from application.models import Report, User
+from application.people import ADMIN_ROLES
 from functions.administration import _page
 from functions.administration._figures import Data
 from nightshift import Run, StepPlan
-from nightshift.execution import Execution
-from nightshift.files import FileStore
-from nightshift.models import Report, User
-from nightshift.notifications import ADMIN_ROLES, Via, message, pending, write
-from nightshift.parameters import Parameter
-from nightshift.periods import Period
-from nightshift.steps.base import fingerprint_of, iso
+from nightshift.declaration import Execution, Parameter, StepDefaults, fingerprint_of, iso
+from nightshift.outbox import Via, message, pending, write
+from nightshift.steps import Period
 from nightshift.steps.rollup import WRITTEN
+from nightshift.store import FileStore
 
 Kind = Literal["daily", "weekly", "monthly"]
 Figures = Callable[[Session, Run, Period], Data]
@@ -61,7 +60,7 @@ def page_key(key: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteReport:
+class WriteReport(StepDefaults):
     """Write one report of a period and tell the administrators, in one transaction and from one snapshot.
 
     A report that says what it said before is not written again, and nobody is told of it a second time.

@@ -7,7 +7,7 @@ not counted is looked at once, from `:settled` on, where noting it twice would n
 
 from dataclasses import dataclass
 
-from nightshift.alert_notices import JOB_FAILURE, Wording
+from application.alerts import JOB_FAILURE, Wording
 
 MEDIUM, HIGH, CRITICAL = 1, 2, 3  # positions in nightshift.alerts.SEVERITIES
 

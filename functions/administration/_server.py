@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from nightshift.rounding import one_decimal
+from application.rounding import one_decimal
 
 # The one place where a clock is read: this measures the server as it is, whatever time the run is for.
 CONNECTIONS = text(

@@ -30,10 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
+from application.models import License, Organization, Subscription, SubscriptionEvent
 from nightshift import Parameter, Run, StepPlan
-from nightshift.execution import Execution
-from nightshift.models import License, Organization, Subscription, SubscriptionEvent
-from nightshift.steps.base import SAMPLE_SIZE, fingerprint_of
+from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
 
 ROWS_A_BATCH = 1_000
 FIRST = uuid.UUID(int=0)
@@ -107,7 +106,7 @@ def noted(event: str, at: Value) -> Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transition:
+class Transition(StepDefaults):
     """A step: subscriptions change their status, their organisation follows, and an event is written.
 
     effective_at: when that took effect, told from the row as it was.

@@ -6,6 +6,7 @@ subscription that was past due for long, goes all of its way in one run.
 
 from sqlalchemy import case, func, text
 
+from application.models import Subscription as S  # noqa: N817  nearly every line below names it
 from functions.administration._subscriptions import (
     SUSPENDED,
     Transition,
@@ -15,7 +16,6 @@ from functions.administration._subscriptions import (
     noted,
 )
 from nightshift import Parameter
-from nightshift.models import Subscription as S  # noqa: N817  nearly every line below names it
 
 SUSPEND_AFTER = Parameter("suspend_after_days", 7, "days", about="past due for longer: unpaid, and suspended")
 CANCEL_AFTER = Parameter("cancel_after_days", 30, "days", about="past due for longer: cancelled")

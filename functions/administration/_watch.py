@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
-from nightshift import Parameter, Run, StepPlan, alerts
-from nightshift.alerts import Severity
-from nightshift.execution import Execution
-from nightshift.models import Alert
-from nightshift.steps.base import SAMPLE_SIZE, fingerprint_of
+from application import alerts
+from application.alerts import Severity
+from application.models import Alert
+from nightshift import Parameter, Run, StepPlan
+from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class Watch(StepDefaults):
     """A step: one open alert of a rule for each row that a query finds. An alert that says so already is left alone.
 
     found: selects `subject`, a text that tells the alerts of the rule apart, and `details`, a JSON object. Few rows.

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
+from application.models import Report
+from application.rounding import one_decimal, percent
 from functions.administration import _daily
 from functions.administration._figures import FIGURES, Data
 from nightshift import Run
-from nightshift.models import Report
-from nightshift.periods import Period
-from nightshift.rounding import one_decimal, percent
+from nightshift.steps import Period
 
 DAY, WEEK = dt.timedelta(days=1), dt.timedelta(weeks=1)
 

@@ -10,12 +10,11 @@ import datetime as dt
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from application.models import AuditArchive, AuditLog
 from functions.administration._archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
-from nightshift.execution import Batch, Execution
-from nightshift.files import FileStore
-from nightshift.models import AuditArchive, AuditLog
-from nightshift.steps.base import SAMPLE_SIZE, iso
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.store import FileStore
 
 ORDER = (AuditLog.occurred_at, AuditLog.id)
 

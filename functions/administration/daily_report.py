@@ -6,7 +6,7 @@ Yesterday is the day before the run's, in UTC. What has no history, like the num
 from functions.administration import _daily
 from functions.administration._reports import WriteReport
 from nightshift import Job, lambda_handler
-from nightshift.periods import last_day
+from nightshift.steps import last_day
 
 job = Job(
     name="daily-report",

@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, Text, case, cast, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
+from application.models import User, expiring_credentials
+from application.people import ADMIN_ROLES
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.local_time import People
-from nightshift.models import Notification, User, expiring_credentials
-from nightshift.notifications import ADMIN_ROLES, Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import Notification, People, Via, message
+from nightshift.steps import Message, Notify
 
 KIND = "credential_expiry"
 FIRST_STEP = 30
@@ -68,7 +68,7 @@ def to_administrators(run: Run, people: People) -> Select[Any]:
     item = steps(run).subquery("item").c
     this_item = func.jsonb_build_object("items", func.jsonb_build_array(func.jsonb_build_object("key", item.key)))
     known = exists().where(
-        Notification.user_id == User.id,
+        Notification.recipient == cast(User.id, Text),
         Notification.created_at >= run.ago(SEEN_IN_DIGESTS),
         Notification.kind == KIND,
         Notification.data.contains(this_item),

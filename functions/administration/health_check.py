@@ -12,16 +12,16 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from application.alerts import Severity, Wording, sight, tell
+from application.alerts.sightings import resolve
+from application.models import Alert, HealthCheck
 from functions.administration import _health
 from functions.administration._health import BAD, FILES, Component, Status
 from functions.administration._pager import database_unreachable
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler, minutes
-from nightshift.alert_notices import Wording, tell
-from nightshift.alerts import Severity, resolve, sight
+from nightshift.declaration import Execution
 from nightshift.errors import UnclaimedError
-from nightshift.execution import Execution
-from nightshift.models import Alert, HealthCheck
-from nightshift.notifications import tell_operators
+from nightshift.outbox import tell_operators
 from nightshift.runtime import LambdaContext
 
 RULE = "unhealthy_component"

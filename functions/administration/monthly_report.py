@@ -6,7 +6,7 @@ Each rule is a check with the numbers it was judged by; the score is the share t
 from functions.administration import _monthly
 from functions.administration._reports import WriteReport
 from nightshift import Job, lambda_handler
-from nightshift.periods import last_month
+from nightshift.steps import last_month
 
 job = Job(
     name="monthly-report",

@@ -11,16 +11,15 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.alerts import Wording, sight, tell
+from application.alerts.sightings import resolve
+from application.histogram import Requests, requests_between
+from application.models import Alert
+from application.rounding import one_decimal
 from functions.administration._performance import SCOPE, WINDOW, figures
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.alert_notices import Wording, tell
-from nightshift.alerts import resolve, sight
-from nightshift.execution import Execution
-from nightshift.histogram import Requests, requests_between
-from nightshift.models import Alert, MetricRollup
-from nightshift.periods import Period
-from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import RollUp
+from nightshift.declaration import Execution
+from nightshift.steps import MetricRollup, Period, RollUp
 
 WINDOWS = 3
 SLOW = "slow_requests"

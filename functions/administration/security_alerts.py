@@ -14,14 +14,12 @@ from collections import Counter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.alerts import note_events, resolve_quiet, tell
 from functions.administration._accounts import follow_countries, lock_attacked_accounts
 from functions.administration._security_rules import RULES
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
-from nightshift.alert_notices import tell
-from nightshift.alerts import note_events, resolve_quiet
-from nightshift.execution import Execution
-from nightshift.models import RunRecord
-from nightshift.registry import registry
+from nightshift.declaration import Execution, registry
+from nightshift.ledger import RunRecord
 
 WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
 SORTING_MEMORY = "32MB"  # so that a day's million attempts, after an outage, are sorted in memory

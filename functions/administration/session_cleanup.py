@@ -3,8 +3,8 @@
 A session that is both counts as expired. An active session is never deleted, however old it is.
 """
 
+from application.models import UserSession
 from nightshift import Delete, Job, Parameter, Update, lambda_handler
-from nightshift.models import UserSession
 
 IDLE = Parameter("idle_days", 30, "days", minimum=1, about="end active sessions without activity for this long")
 RETENTION = Parameter("retention_days", 90, "days", minimum=14, about="keep sessions this long after their end")

@@ -6,8 +6,8 @@ now stays 30 days more. Tokens are those no other cleanup owns: access deny-list
 
 from sqlalchemy import func
 
+from application.models import ApiKey, AuthToken, Invitation
 from nightshift import Delete, Job, Parameter, Update, lambda_handler
-from nightshift.models import ApiKey, AuthToken, Invitation
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7, about="how long closed invitations and keys are kept")
 

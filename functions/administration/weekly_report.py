@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from functions.administration import _daily, _weekly
 from functions.administration._reports import WriteReport, key_of, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
-from nightshift.execution import Execution
-from nightshift.periods import Period, last_week
+from nightshift.declaration import Execution
+from nightshift.steps import Period, last_week
 
 
 def missing_days(session: Session, run: Run) -> list[Period]:

@@ -6,11 +6,12 @@ from typing import Any, Literal
 from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
-from nightshift import Run, alerts
-from nightshift.erasure import Mode, Person, erase, record
-from nightshift.files import FileStore
-from nightshift.models import AuditLog, DataRequest, User
-from nightshift.quotes import Quotes
+from application import alerts
+from application.erasure import Mode, Person, Quotes, erase
+from application.erasure.rules import record
+from application.models import AuditLog, DataRequest, User
+from nightshift import Run
+from nightshift.store import FileStore
 
 MOST_ATTEMPTS = 5
 

@@ -12,12 +12,12 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from application.models import UnclaimedObject, Upload, file_references
 from nightshift import Parameter, Run, StepPlan
-from nightshift.execution import Batch, Execution, describe
-from nightshift.files import FileStoreError
-from nightshift.models import UnclaimedObject, Upload, file_references
-from nightshift.resources import Resources
-from nightshift.steps.base import SAMPLE_SIZE, iso
+from nightshift.database import describe
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.engine import Resources
+from nightshift.store import FileStoreError
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7)
 

@@ -6,8 +6,8 @@ every e-mail address in a text. What happened stays: action, time, country, coun
 
 from sqlalchemy import func
 
+from application.models import AuditLog
 from nightshift import Count, Job, Parameter, Update, lambda_handler
-from nightshift.models import AuditLog
 
 RETENTION = Parameter("retention_years", 1, "years", minimum=1)
 

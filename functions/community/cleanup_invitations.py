@@ -4,8 +4,8 @@ The invited address is personal data of somebody who never became a user: deleti
 declined invitations stay; invitations of administrators belong to token-cleanup.
 """
 
+from application.models import Invitation
 from nightshift import Delete, Job, Parameter, lambda_handler
-from nightshift.models import Invitation
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7)
 

@@ -4,6 +4,7 @@ What refers to a file is said by the view `v_file_references`, and nowhere else.
 store has confirmed that it is gone. An object that no row names goes when two runs, one after the other, have seen it.
 """
 
+from application.models import Upload
 from functions.community._stored_files import (
     RETENTION,
     delete_files,
@@ -15,7 +16,6 @@ from functions.community._stored_files import (
     remember_unclaimed,
 )
 from nightshift import Count, Function, Job, Update, lambda_handler
-from nightshift.models import Upload
 
 job = Job(
     name="cleanup-orphaned-files",

@@ -5,8 +5,8 @@ A token that was never used counts from its registration. A device that comes ba
 
 from sqlalchemy import func
 
+from application.models import PushToken
 from nightshift import Delete, Job, Parameter, lambda_handler
-from nightshift.models import PushToken
 
 RETENTION = Parameter("retention_days", 90, "days", minimum=30)
 

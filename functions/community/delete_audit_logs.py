@@ -7,10 +7,10 @@ before its row, so that no object is ever forgotten; an archive with a row on ho
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from application.models import AuditArchive, AuditLog
 from nightshift import Count, Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.execution import Execution
-from nightshift.files import manifest_key
-from nightshift.models import AuditArchive, AuditLog
+from nightshift.declaration import Execution
+from nightshift.store.files import manifest_key
 
 ARCHIVES = "nightshift.audit_archives"
 

@@ -14,14 +14,15 @@ from sqlalchemy import Row, Select, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from application.erasure import Quotes
+from application.erasure.quotes import find
+from application.erasure.rules import TABLES
+from application.models import DataRequest, User
 from functions.community._deletion_requests import delete_exports, mode_of, put_off, settle
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.erasure import TABLES
-from nightshift.execution import Execution, describe, sqlstate
-from nightshift.files import FileStoreError
-from nightshift.models import DataRequest, User
-from nightshift.quotes import Quotes, find
-from nightshift.steps.base import SAMPLE_SIZE, iso
+from nightshift.database import describe, sqlstate
+from nightshift.declaration import SAMPLE_SIZE, Execution, iso
+from nightshift.store import FileStoreError
 
 GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
 

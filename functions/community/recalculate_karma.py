@@ -7,9 +7,9 @@ users and projects of any status. Between two runs the application keeps the fig
 
 from sqlalchemy import BigInteger, case, cast, func, select
 
+from application.models import Collaborator, Project, Upvote, User
 from nightshift import Job, lambda_handler
-from nightshift.models import Collaborator, Project, Upvote, User
-from nightshift.steps.recompute import Recompute
+from nightshift.steps import Recompute
 
 FEATURED = 100
 

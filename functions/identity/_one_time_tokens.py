@@ -2,8 +2,8 @@
 
 from sqlalchemy import or_
 
+from application.models import AuthToken
 from nightshift import Delete
-from nightshift.models import AuthToken
 
 
 def delete_used_or_expired(kind: str) -> tuple[Delete, Delete]:

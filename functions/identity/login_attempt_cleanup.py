@@ -3,8 +3,8 @@
 They hold addresses and serve lockouts that look back minutes. What looks back further reads the audit log.
 """
 
+from application.models import LoginAttempt
 from nightshift import Delete, Job, Parameter, lambda_handler
-from nightshift.models import LoginAttempt
 
 RETENTION = Parameter("retention_days", 7, "days", minimum=1)
 

@@ -4,8 +4,8 @@ Thirty days is the lifetime a token is given when it is issued; after it nothing
 so. A token that was revoked or replaced stays until it expires: its reuse is how a stolen one is noticed.
 """
 
+from application.models import AuthToken
 from nightshift import Delete, Job, Parameter, lambda_handler
-from nightshift.models import AuthToken
 
 RETAIN_EXPIRED = Parameter("retain_expired", 0, "days", minimum=0, about="keep tokens this long after they expire")
 

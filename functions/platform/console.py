@@ -4,9 +4,9 @@ import datetime as dt
 from typing import Any
 
 from nightshift import telemetry
-from nightshift.console import answer
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.deployment import Deployment
+from nightshift.declaration import Deployment
+from nightshift.operations import answer
 from nightshift.runtime import LambdaContext
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from nightshift import telemetry
-from nightshift.control import carry_out
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.deployment import Deployment
+from nightshift.declaration import Deployment
+from nightshift.operations import carry_out
 from nightshift.runtime import LambdaContext
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.dispatch import MAILS_A_DAY, dispatch
-from nightshift.execution import Deadline
-from nightshift.outlets import CAP_VARIABLE, PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE, Outlets
+from nightshift.deadline import Deadline
+from nightshift.environment import CAP_VARIABLE, PREFERENCES_VARIABLE, SENDER_VARIABLE, TOPIC_VARIABLE
+from nightshift.outbox import MAILS_A_DAY, Outlets, dispatch
 from nightshift.runtime import LambdaContext
 
 

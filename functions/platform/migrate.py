@@ -12,13 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
-from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.deployment import Deployment
-from nightshift.migrations import upgrade
-from nightshift.models.keys import DataKey
-from nightshift.models.ledger import RegisteredJob
+from nightshift.database.migrations import upgrade
+from nightshift.declaration import Deployment, this_project
+from nightshift.environment import KMS_KEY_VARIABLE
+from nightshift.ledger import RegisteredJob
 from nightshift.runtime import LambdaContext
+from nightshift.store import DataKey, KeyService, add_data_key
 
 NAME = "nightshift/migrate"
 SECONDS_TO_ANSWER = 10.0
@@ -31,9 +31,10 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     if owner:
         _make_user(DatabaseSettings.from_mapping(json.loads(owner)), settings, _remaining(context))
     jobs = Deployment.from_environment().jobs()
-    application = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
+    create = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
+    wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
-        applied = upgrade(session.connection(), application=application)
+        applied = upgrade(session.connection(), wanted, unwanted=[each for each in possible if each not in wanted])
         if jobs:
             names = [{"name": name} for name in jobs]
             session.execute(insert(RegisteredJob).values(names).on_conflict_do_nothing())

@@ -10,9 +10,9 @@ from botocore.config import Config
 
 from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.deployment import Deployment
+from nightshift.declaration import Deployment
+from nightshift.operations import look_over
 from nightshift.runtime import LambdaContext
-from nightshift.supervisor import look_over
 
 QUEUE_VARIABLE = "NIGHTSHIFT_DLQ_URL"
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, cast, distinct, extract, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from nightshift.models import Goal, TimerSession, User, UserActivityDay
-from nightshift.periods import Period
+from application.models import Goal, TimerSession, User, UserActivityDay
+from nightshift.steps import Period
 
 Instant = InstrumentedAttribute[dt.datetime] | InstrumentedAttribute[dt.datetime | None]
 

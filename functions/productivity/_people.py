@@ -1,15 +1,15 @@
-"""What the notices of this pack say about one person: conditions and figures over `nightshift.local_time.People`."""
+"""What the notices of this pack say about one person: conditions and figures over `nightshift.outbox.people.People`."""
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, cast, exists, func, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Text, cast, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.selectable import LateralFromClause
 
+from application.models import Goal, TimerSession, User
 from nightshift import Run, days
-from nightshift.local_time import People, local_date_of, midnight
-from nightshift.models import Goal, Notification, TimerSession, User
+from nightshift.outbox import Notification, People, local_date_of, midnight
 
 Instant = ColumnElement[dt.datetime]
 
@@ -25,7 +25,7 @@ def signed_in_lately(run: Run) -> ColumnElement[bool]:
 def any_session(run: Run, people: People, since: Instant | dt.datetime) -> ColumnElement[bool]:
     """Whether the person began any timer since then, whatever became of it."""
     began = TimerSession.created_at.between(since, run.now)
-    return exists().where(TimerSession.user_id == people.c.user_id, began)
+    return exists().where(TimerSession.user_id == people.c.recipient, began)
 
 
 def mailed_today(people: People, kind: str) -> ColumnElement[bool]:
@@ -33,7 +33,9 @@ def mailed_today(people: People, kind: str) -> ColumnElement[bool]:
     row = Notification
     day_before, begin, end = (midnight(people.c.zone, people.c.local_date + day) for day in (-1, 0, 1))
     today = (row.created_at >= day_before) & (row.created_at < end) & (row.scheduled_for >= begin)
-    return exists().where(row.user_id == people.c.user_id, row.channel == "email", row.kind == kind, today)
+    return exists().where(
+        row.recipient == cast(people.c.recipient, Text), row.channel == "email", row.kind == kind, today
+    )
 
 
 def goals_within(
@@ -41,7 +43,7 @@ def goals_within(
 ) -> ScalarSelect[int]:
     """How many of the person's goals have an instant within [since, until), archived ones included."""
     found = select(func.count()).select_from(Goal)
-    which = found.where(Goal.user_id == people.c.user_id, instant >= since, instant < until, *also)
+    which = found.where(Goal.user_id == people.c.recipient, instant >= since, instant < until, *also)
     return which.correlate(people).scalar_subquery()
 
 
@@ -49,7 +51,7 @@ def focus(people: People, since: Instant, until: Instant | dt.datetime) -> Later
     """The person's completed sessions created within [since, until): how many, and their seconds altogether."""
     sums = select(func.count().label("sessions"), func.coalesce(func.sum(length), 0).label("seconds"))
     which = sums.where(
-        TimerSession.user_id == people.c.user_id,
+        TimerSession.user_id == people.c.recipient,
         TimerSession.status == "completed",
         TimerSession.created_at >= since,
         TimerSession.created_at < until,
@@ -64,7 +66,7 @@ def streak_days(run: Run, people: People) -> ScalarSelect[int]:
         select(day.label("day"))
         .distinct()
         .where(
-            TimerSession.user_id == people.c.user_id,
+            TimerSession.user_id == people.c.recipient,
             TimerSession.status == "completed",
             TimerSession.created_at <= run.now,
         )

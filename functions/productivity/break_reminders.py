@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, cast, extract, func, literal, select
 
+from application.models import TimerSession
 from nightshift import Job, Run, hours, lambda_handler, minutes
-from nightshift.local_time import People
-from nightshift.models import TimerSession, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import People, Via, message
+from nightshift.steps import Message, Notify
 
 BLOCK_MINUTES = 50
 FORGOTTEN = hours(12)
@@ -23,7 +22,7 @@ FIRST_HOUR, LAST_HOUR = 9, 17
 def running_in_hours(found: Select[Any], people: People) -> Select[Any]:
     """Only running timers of people who are within their working hours."""
     now = people.c.local_now
-    return found.join(people, people.c.user_id == TimerSession.user_id).where(
+    return found.join(people, people.c.recipient == TimerSession.user_id).where(
         TimerSession.status == "running",
         extract("isodow", now).between(MONDAY, FRIDAY),
         extract("hour", now).between(FIRST_HOUR, LAST_HOUR),
@@ -65,8 +64,8 @@ job = Job(
                     kind="break_reminder",
                     to=long,
                     via=(
-                        Via("in_app", UserPreferences.break_reminders, counter="reminded"),
-                        Via("push", UserPreferences.break_reminders, counter="pushes"),
+                        Via("in_app", "break_reminders", counter="reminded"),
+                        Via("push", "break_reminders", counter="pushes"),
                     ),
                 ),
             ),

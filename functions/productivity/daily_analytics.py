@@ -11,12 +11,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.models import TimerSession
+from application.rounding import TENTH, percent
 from functions.productivity._counting import active_users, completed, goals, length, within
 from nightshift import Job, Run, lambda_handler
-from nightshift.models import MetricRollup, TimerSession
-from nightshift.periods import Period, last_day
-from nightshift.rounding import TENTH, percent
-from nightshift.steps.rollup import Figures, Finding, RollUp
+from nightshift.steps import Figures, Finding, MetricRollup, Period, RollUp, last_day
 
 TREND, SIGNIFICANT = 20, 50  # percent
 

@@ -9,16 +9,15 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from application.models import User
 from functions.productivity._people import any_session, mailed_today, signed_in_lately
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People, midnight
-from nightshift.models import User, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import TICK, LocalMoment, People, Via, message, midnight
+from nightshift.steps import Message, Notify
 
 
 def signed_in(run: Run, people: People) -> Select[Any]:
-    return select(User.id).join(people, people.c.user_id == User.id).where(signed_in_lately(run))
+    return select(User.id).join(people, people.c.recipient == User.id).where(signed_in_lately(run))
 
 
 def idle_today(run: Run, people: People) -> Select[Any]:
@@ -27,7 +26,7 @@ def idle_today(run: Run, people: People) -> Select[Any]:
         key=func.concat_ws("|", User.id, "nudge", people.c.local_date),
         title="Time for a short session?",
         body="There has been no timer session today.",
-    ).join(people, people.c.user_id == User.id)
+    ).join(people, people.c.recipient == User.id)
     since_midnight = any_session(run, people, midnight(people.c.zone, people.c.local_date))
     return found.where(signed_in_lately(run), ~since_midnight)
 
@@ -51,7 +50,7 @@ job = Job(
                 Message(
                     kind="productivity_nudge",
                     to=idle_for_two_days,
-                    via=(Via("email", UserPreferences.general, counter="emails"),),
+                    via=(Via("email", "general", counter="emails"),),
                     suppressed="suppressed",
                 ),
             ),

@@ -8,17 +8,10 @@ stay whatever their age. A goal's age is counted from when it was closed. Uses o
 
 from sqlalchemy import func, select
 
+from application.models import FeatureEvent, Goal, RequestStats, TimerSession, UserActivityDay
 from nightshift import Count, Delete, Job, Parameter, Update, lambda_handler
-from nightshift.models import (
-    FeatureEvent,
-    Goal,
-    MetricFinding,
-    MetricRollup,
-    Notification,
-    RequestStats,
-    TimerSession,
-    UserActivityDay,
-)
+from nightshift.outbox import Notification
+from nightshift.steps import MetricFinding, MetricRollup
 
 # Two months are what streaks and monthly figures look back on. Figures must outlive the sessions that wait for them by
 # a day: those of a day are as old as its beginning, its sessions as young as its end.

@@ -11,11 +11,10 @@ from typing import Any
 from sqlalchemy import Select, Text, case, cast, func, literal
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from application.models import Goal
 from nightshift import Job, Run, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People
-from nightshift.models import Goal, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import TICK, LocalMoment, People, Via, message
+from nightshift.steps import Message, Notify
 
 due = cast(Goal.due_on, Text)
 facts = func.jsonb_build_object("goal_id", Goal.id, "title", Goal.title, "due_on", due)
@@ -24,7 +23,7 @@ facts = func.jsonb_build_object("goal_id", Goal.id, "title", Goal.title, "due_on
 def due_in(found: Select[Any], people: People, first: int, last: int) -> Select[Any]:
     """Only open goals that are due so many days after the local date of their owner."""
     in_time = Goal.due_on.between(people.c.local_date + first, people.c.local_date + last)
-    return found.join(people, people.c.user_id == Goal.user_id).where(
+    return found.join(people, people.c.recipient == Goal.user_id).where(
         Goal.status == "active", Goal.archived_at.is_(None), in_time
     )
 
@@ -75,7 +74,7 @@ job = Job(
                 Message(
                     kind="goal_deadline",
                     to=tomorrow_in_one_mail,
-                    via=(Via("email", UserPreferences.goal_reminders, counter="emails"),),
+                    via=(Via("email", "goal_reminders", counter="emails"),),
                     suppressed="suppressed_by_preference",
                 ),
             ),

@@ -9,12 +9,11 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, cast, extract, func, literal
 
+from application.models import User
 from functions.productivity._people import mailed_today
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People, local_date_of
-from nightshift.models import User, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import TICK, LocalMoment, People, Via, local_date_of, message
+from nightshift.steps import Message, Notify
 
 UTC = literal("UTC")
 
@@ -28,7 +27,7 @@ def absent(run: Run, people: People) -> Select[Any]:
         title="Your goals are waiting",
         body=func.format(literal("You were last here %s days ago."), away),
         data=func.jsonb_build_object("days", away),
-    ).join(people, people.c.user_id == User.id)
+    ).join(people, people.c.recipient == User.id)
     return found.where(
         User.last_login_at.is_not(None),
         last_there < run.ago(days(3)),
@@ -49,7 +48,7 @@ job = Job(
                 Message(
                     kind="inactive_user",
                     to=absent,
-                    via=(Via("email", UserPreferences.general, counter="emails"),),
+                    via=(Via("email", "general", counter="emails"),),
                     matched="matched",
                     suppressed="suppressed",
                 ),

@@ -8,12 +8,11 @@ completed sessions in the month), active. Churn is the churned ones' share of th
 from sqlalchemy import case, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
+from application.models import FeatureEvent, TimerSession, User
+from application.rounding import percent, ratio
 from functions.productivity._counting import active_users, completed, goals, last_seen, live, new_users, within
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.models import FeatureEvent, TimerSession, User
-from nightshift.periods import Period, last_month
-from nightshift.rounding import percent, ratio
-from nightshift.steps.rollup import Figures, RollUp
+from nightshift.steps import Figures, Period, RollUp, last_month
 
 CHURNED, AT_RISK = days(30), days(14)
 POWER_SESSIONS = 20

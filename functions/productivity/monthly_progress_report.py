@@ -10,12 +10,11 @@ from typing import Any
 
 from sqlalchemy import Date, DateTime, Integer, Numeric, Select, case, cast, func, literal, select, true
 
+from application.models import Goal, User
 from functions.productivity._people import focus, goals_within
 from nightshift import Job, Run, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People, midnight
-from nightshift.models import Goal, User, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import TICK, LocalMoment, People, Via, message, midnight
+from nightshift.steps import Message, Notify
 
 
 def report(run: Run, people: People) -> Select[Any]:
@@ -54,7 +53,7 @@ def report(run: Run, people: People) -> Select[Any]:
             *("minutes_per_day", func.round(minutes / month_days, 1)),
         ),
     )
-    return found.join(people, people.c.user_id == User.id).join(figures, true()).where(User.created_at < since)
+    return found.join(people, people.c.recipient == User.id).join(figures, true()).where(User.created_at < since)
 
 
 job = Job(
@@ -69,7 +68,7 @@ job = Job(
                 Message(
                     kind="monthly_report",
                     to=report,
-                    via=(Via("email", UserPreferences.monthly_report, counter="emails"),),
+                    via=(Via("email", "monthly_report", counter="emails"),),
                     matched="eligible",
                     suppressed="suppressed",
                 ),

@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import Numeric, cast, func, select
 from sqlalchemy.orm import Session
 
+from application.alerts import Severity, sight
+from application.alerts.sightings import resolve
+from application.histogram import requests_between
+from application.models import Alert
+from application.rounding import one_decimal
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler
-from nightshift.alerts import Severity, resolve, sight
-from nightshift.execution import Execution
-from nightshift.histogram import requests_between
-from nightshift.models import Alert, MetricRollup
-from nightshift.periods import Period, last_day, last_hour
-from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import Figures, RollUp
+from nightshift.declaration import Execution
+from nightshift.steps import Figures, MetricRollup, Period, RollUp, last_day, last_hour
 
 ERRORS, SLOW = "hourly_error_rate", "hourly_mean_duration"
 RULES: dict[str, Severity] = {ERRORS: "high", SLOW: "medium"}

@@ -15,12 +15,10 @@ from fractions import Fraction
 from sqlalchemy import Numeric, Time, cast, func, select
 from sqlalchemy.orm import Session
 
+from application.rounding import one_decimal
 from functions.productivity._counting import timers_by_hour
 from nightshift import Job, Run, days, hours, lambda_handler
-from nightshift.models import MetricRollup
-from nightshift.periods import Period
-from nightshift.rounding import one_decimal
-from nightshift.steps.rollup import Figures, Finding, RollUp
+from nightshift.steps import Figures, Finding, MetricRollup, Period, RollUp
 
 SCOPE = "behavior_6h"
 SMALLEST_SAMPLE = 10

@@ -9,6 +9,8 @@ from collections import Counter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.models import User
+from application.rounding import percent
 from functions.productivity._counting import (
     active_users,
     completed,
@@ -19,10 +21,7 @@ from functions.productivity._counting import (
     timers_by_hour,
 )
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.models import User
-from nightshift.periods import Period, last_week
-from nightshift.rounding import percent
-from nightshift.steps.rollup import Figures, RollUp
+from nightshift.steps import Figures, Period, RollUp, last_week
 
 RETENTION_DAYS = (1, 7, 30)
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, cast, func, literal, select, true
 
+from application.models import Goal, User
 from functions.productivity._people import focus, goals_within, signed_in_lately, streak_days
 from nightshift import Job, Run, lambda_handler
-from nightshift.local_time import TICK, LocalMoment, People, midnight
-from nightshift.models import Goal, User, UserPreferences
-from nightshift.notifications import Via, message
-from nightshift.steps.notify import Message, Notify
+from nightshift.outbox import TICK, LocalMoment, People, Via, message, midnight
+from nightshift.steps import Message, Notify
 
 SUNDAY = 7
 
@@ -49,7 +48,7 @@ def review(run: Run, people: People) -> Select[Any]:
             *("focus_minutes", figures.c.minutes, "streak_days", figures.c.streak),
         ),
     )
-    return found.join(people, people.c.user_id == User.id).join(figures, true()).where(signed_in_lately(run))
+    return found.join(people, people.c.recipient == User.id).join(figures, true()).where(signed_in_lately(run))
 
 
 job = Job(
@@ -66,7 +65,7 @@ job = Job(
                     to=review,
                     via=(
                         Via("in_app", counter="in_app"),
-                        Via("email", UserPreferences.weekly_report, counter="emails"),
+                        Via("email", "weekly_report", counter="emails"),
                     ),
                     matched="users",
                     suppressed="suppressed",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from nightshift import Parameter, Run, days
 
 if TYPE_CHECKING:
-    from nightshift.hijri import Anniversary
+    from application.hijri import Anniversary
 
 LEAD = Parameter("lead_days", 30, "days", maximum=180, about="how long before the anniversary a user is reminded")
 QUIET = days(7)
@@ -82,7 +82,7 @@ def local_days(session: Session, run: Run) -> Mapping[str, dt.date]:
 
 def read_window(session: Session, run: Run, today: Mapping[str, dt.date], after: str | None) -> Window | None:
     """The next users after the given id, or None when there are no more."""
-    from nightshift.hijri import next_anniversary  # the calendar's tables are this job's alone
+    from application.hijri import next_anniversary  # the calendar's tables are this job's alone
 
     users = session.execute(LATEST_SNAPSHOTS, {"after": after or UUID(int=0), "users": USERS_IN_A_WINDOW}).all()
     if not users:

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Label, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
+from application.models import AnnualSummary, PaymentRecord, YearlySnapshot
 from nightshift import Run
-from nightshift.models import AnnualSummary, PaymentRecord, YearlySnapshot
 
 if TYPE_CHECKING:
-    from nightshift.sealed import Aggregator
+    from application.sealed import Aggregator
 
 PAYMENTS_AT_ONCE = 1000  # read from the database, so that memory does not grow with their number
 
@@ -23,7 +23,7 @@ ACTIVITY = func.greatest(YearlySnapshot.updated_at, YearlySnapshot.payments_chan
 
 def regenerate(session: Session, run: Run, aggregator: "Aggregator", snapshot_id: UUID) -> dict[str, int]:
     """Write a snapshot's summary if its figures have changed, and count what was found."""
-    from nightshift.sealed import SealedPayment
+    from application.sealed import SealedPayment
 
     found = session.execute(sources(snapshot_id)).one_or_none()
     if found is None:  # deleted or unlocked since it was chosen

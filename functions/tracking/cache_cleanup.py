@@ -3,8 +3,8 @@
 Readers pass over expired entries by themselves, so deleting one never changes an answer.
 """
 
+from application.models import CachedMetric
 from nightshift import Delete, Job, Parameter, lambda_handler
-from nightshift.models import CachedMetric
 
 MAX_AGE = Parameter("max_age_hours", 24, "hours", minimum=1)
 # Entries live for minutes and this runs once a day, so on an ordinary night nearly all of them go.

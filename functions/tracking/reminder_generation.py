@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from functions.tracking._anniversaries import INSERT_REMINDERS, LEAD, NEW_REMINDERS, local_days, read_window, told
 from nightshift import Function, Job, Policy, Run, StepPlan, lambda_handler
-from nightshift.execution import Batch, Execution, describe, is_row_error
+from nightshift.database import describe, is_row_error
+from nightshift.declaration import Batch, Execution
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:

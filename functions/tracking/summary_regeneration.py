@@ -10,10 +10,11 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from application.models import AnnualSummary, YearlySnapshot
 from functions.tracking._summaries import ACTIVITY, regenerate
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.execution import Execution, describe, is_row_error
-from nightshift.models import AnnualSummary, YearlySnapshot
+from nightshift.database import describe, is_row_error
+from nightshift.declaration import Execution
 
 LOOK_BACK = Parameter("look_back_days", 7, "days", about="how recent a change must be to be taken up")
 LIMIT = Parameter("summaries_a_run", 100, "items", maximum=10_000, about="how many summaries one run brings up to date")
@@ -45,8 +46,8 @@ def apply(execution: Execution) -> None:
     todo = (execution.position or {})["todo"]
     if not todo:
         return
-    from nightshift.data_keys import DataKeys  # with a summary to make, and not before: cryptography takes its time
-    from nightshift.sealed import Aggregator
+    from application.sealed import Aggregator
+    from nightshift.store import DataKeys  # with a summary to make, and not before: cryptography takes its time
 
     with execution.session.begin():
         aggregator = Aggregator(DataKeys.stored(execution.session, execution.resources.keys))

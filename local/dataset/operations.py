@@ -225,7 +225,7 @@ FILLS = (
     fill(
         "notifications",
         """
-        insert into notifications (id, user_id, channel, kind, title, body, data, dedupe_key, status, scheduled_for,
+        insert into notifications (id, recipient, channel, kind, title, body, data, dedupe_key, status, scheduled_for,
             created_at,
             sent_at, read_at, attempts)
         select key('message', k), id, channel, kind, initcap(replace(kind, '_', ' ')), 'From an earlier day.',

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from sqlalchemy import Connection, Text, Uuid, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from application.models import PaymentRecord, YearlySnapshot
 from local.dataset.calendar import months
 from local.dataset.fill import fill
 from local.dataset.people import DEACTIVATED_SHARE
-from nightshift.models import PaymentRecord, YearlySnapshot
 
 Encrypt = Callable[[str, str, str, str], str]
 """From the user's id, the table, the row's id and a plain value to the ciphertext the column is to hold."""

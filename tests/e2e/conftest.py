@@ -14,10 +14,8 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 from local.demo import Invocation, invoke_all, load_data
-from local.machine import DATABASE, Machine
-from local.machine import machine as started_machine
-from nightshift.deployment import function_name
-from nightshift.registry import registry
+from local.machine import DATABASE, Machine, machine as started_machine
+from nightshift.declaration import function_name, registry
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from nightshift.deployment import function_name
+from nightshift.declaration import function_name
 from tests.e2e.conftest import UNCAPPED, Lambda, eventually, runs, scheduled
 
 pytestmark = pytest.mark.e2e

@@ -12,9 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.machine import RDS_INSTANCE, Machine
-from nightshift.deployment import function_name
-from nightshift.registry import registry
-from nightshift.snapshots import PREFIX
+from nightshift.declaration import function_name, registry
+from nightshift.store.snapshots import PREFIX
 from tests.e2e.conftest import Lambda, eventually
 
 if TYPE_CHECKING:

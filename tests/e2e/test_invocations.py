@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.demo import Invocation
-from nightshift.registry import registry
+from nightshift.declaration import registry
 from tests.e2e.conftest import TICKING, Lambda, eventually, runs, scheduled
 
 pytestmark = pytest.mark.e2e

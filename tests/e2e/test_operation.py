@@ -13,8 +13,7 @@ from local.collect import collect
 from local.demo import dispatch, mails_waiting, put_off_mails
 from local.deploy import PROJECT
 from local.machine import Machine
-from nightshift.deployment import function_name
-from nightshift.registry import registry
+from nightshift.declaration import function_name, registry
 from tests.e2e.conftest import TICKING, Lambda, eventually, runs
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.machine import RDS_INSTANCE, Machine
-from nightshift.snapshots import PREFIX
+from nightshift.store.snapshots import PREFIX
 from tests.e2e.conftest import Lambda
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.node import search_path
-from nightshift.registry import registry
+from nightshift.declaration import registry
 
 PROJECT = Path(__file__).parents[2]
 SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application-AbCdEf"

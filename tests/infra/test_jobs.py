@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.registry import PACKS, Registration
+from nightshift.declaration import PACKS, Registration
 from tests.infra.conftest import CHANGED, JOBS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
 
 EVERY_JOB = pytest.mark.parametrize("registration", JOBS.values(), ids=list(JOBS))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nightshift.deployment import Deployment
+from nightshift.declaration import Deployment
 from tests.infra.conftest import CHANGED, JOBS, Assembly, actions, text
 
 RESOURCES_OF_A_STACK = 500  # CloudFormation's limit

@@ -21,8 +21,8 @@ from infra.settings import (
     Settings,
     read_settings,
 )
+from nightshift.declaration import registry
 from nightshift.errors import SettingError
-from nightshift.registry import registry
 from tests.infra.conftest import EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
 
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, Stack
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import App, Stack, aws_sqs as sqs
 
 from infra.app import build
 from infra.settings import read_settings

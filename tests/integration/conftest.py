@@ -14,13 +14,16 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from nightshift import Job
-from nightshift.data_keys import KMS_KEY_VARIABLE, KeyService, add_data_key
-from nightshift.database import DATABASE_VARIABLE
-from nightshift.deployment import DEPLOYMENT_VARIABLE
-from nightshift.files import FILES_VARIABLE, FileStore
-from nightshift.outlets import TOPIC_VARIABLE
+from nightshift.environment import (
+    DATABASE_VARIABLE,
+    DEPLOYMENT_VARIABLE,
+    FILES_VARIABLE,
+    INSTANCE_VARIABLE,
+    KMS_KEY_VARIABLE,
+    TOPIC_VARIABLE,
+)
 from nightshift.runtime import invoke
-from nightshift.snapshots import INSTANCE_VARIABLE, Snapshots
+from nightshift.store import FileStore, KeyService, Snapshots, add_data_key
 
 
 class Context:

@@ -173,7 +173,7 @@ values
 insert into nightshift.metric_findings (kind, scope, period_start, metric, value)
 select 'trend', 'day', date_trunc('day', at, 'UTC'), 'goals_created', 1 from ages where age > '30 hours';
 
-insert into nightshift.notifications (user_id, channel, kind, title, body, dedupe_key, status, scheduled_for, sent_at)
+insert into nightshift.notifications (recipient, channel, kind, title, body, dedupe_key, status, scheduled_for, sent_at)
 select user_id, 'in_app', 'goal_deadline', 'A goal is due', 'Read', 'every job|' || n || '|' || status, status, at,
     case status when 'sent' then at end
 from people, unnest(array['sent', 'failed']) as status;

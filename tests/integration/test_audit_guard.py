@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Executable, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from nightshift.models import ApiKey, AuditArchive, AuditLog, User
+from application.models import ApiKey, AuditArchive, AuditLog, User
 
 ROLE = "application_of_the_guard_tests"
 

@@ -10,12 +10,10 @@ from sqlalchemy import Engine, create_engine, delete, update
 from sqlalchemy.orm import Session
 
 from functions.platform.console import handler
-from nightshift.console import FAILURES_SHOWN, QUERIES, Console, answer
-from nightshift.database import DATABASE_VARIABLE
-from nightshift.deployment import DEPLOYMENT_VARIABLE, Deployment
-from nightshift.models.ledger import Attempt, QuarantinedItem, RegisteredJob, RunRecord
-from nightshift.registry import registry
-from nightshift.schedule import Schedule
+from nightshift.declaration import Deployment, Schedule, registry
+from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
+from nightshift.ledger import Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.operations import FAILURES_SHOWN, QUERIES, Console, answer
 from tests.integration.conftest import Context, Invoke
 
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)

@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from functions.community.cleanup_push_tokens import job
 from functions.platform.control import handler
-from nightshift import Function, Job, ledger
-from nightshift.control import carry_out
-from nightshift.deployment import Deployment
+from nightshift import Execution, Function, Job, ledger
+from nightshift.declaration import Deployment
 from nightshift.errors import EventError, RunFailedError
-from nightshift.execution import Execution
+from nightshift.operations import carry_out
 from tests.integration.conftest import Context, Invoke, scheduled
 
 AT = "2026-03-01T02:00:00Z"

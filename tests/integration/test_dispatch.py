@@ -15,15 +15,24 @@ from moto.ses.models import ses_backends
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
+from application.models import User, UserPreferences
 from functions.platform import dispatcher
 from nightshift import telemetry
-from nightshift.database import DATABASE_VARIABLE
-from nightshift.dispatch import MOST_TRIES, dispatch
-from nightshift.execution import Deadline
-from nightshift.mail import Mail, samples
-from nightshift.models import Notification, User, UserPreferences
-from nightshift.notifications import KINDS
-from nightshift.outlets import SENDER_VARIABLE, Allowance, NotSent, Outlets, Refused, Throttled, Unclear
+from nightshift.deadline import Deadline
+from nightshift.environment import DATABASE_VARIABLE, SENDER_VARIABLE
+from nightshift.outbox import (
+    MOST_TRIES,
+    Allowance,
+    Mail,
+    Notification,
+    NotSent,
+    Outlets,
+    Refused,
+    Throttled,
+    Unclear,
+    dispatch,
+    notice_kinds,
+)
 from tests.integration.conftest import Context
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -56,11 +65,11 @@ class Letterbox(Outlets):
 
 def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | None = None, **more: Any) -> uuid.UUID:
     """A pending mail to a user of its own, committed."""
-    if "user_id" not in more and more.get("channel") != "ops":
+    if "recipient" not in more and more.get("channel") != "ops":
         person = User(**{"email": f"{uuid.uuid4()}@example.org", "name": "Ann", **(user or {})})
         session.add(person)
         session.flush()
-        more["user_id"] = person.id
+        more["recipient"] = str(person.id)
     kind = more.get("kind", "inactive_user")
     row = Notification(
         **{
@@ -68,7 +77,7 @@ def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | N
             "kind": kind,
             "title": title,
             "body": "A body",
-            "data": samples()[kind]["data"] if kind in KINDS else {},
+            "data": notice_kinds()[kind].sample["data"] if kind in notice_kinds() else {},
             "dedupe_key": str(uuid.uuid4()),
             "scheduled_for": NOON,
             **more,
@@ -404,7 +413,7 @@ def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session
 
 def test_somebody_who_switched_mails_off_since_gets_none(database: Engine, session: Session) -> None:
     key = notice(session)
-    session.add(UserPreferences(user_id=row(session, key).user_id, email_enabled=False))
+    session.add(UserPreferences(user_id=row(session, key).recipient, email_enabled=False))
     session.commit()
     outlets = Letterbox()
 
@@ -426,7 +435,7 @@ def test_what_was_held_up_into_quiet_hours_waits_for_their_end(
     start = now + dt.timedelta(hours=begun)
     end = start + dt.timedelta(hours=2)
     key = notice(session, created_at=now - dt.timedelta(minutes=age))
-    zone = UserPreferences(user_id=row(session, key).user_id, quiet_start=start.time(), quiet_end=end.time())
+    zone = UserPreferences(user_id=row(session, key).recipient, quiet_start=start.time(), quiet_end=end.time())
     session.add(zone)
     session.commit()
 
@@ -451,9 +460,9 @@ def test_mails_of_duty_go_before_those_that_have_waited_longer(database: Engine,
 
 def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engine, session: Session) -> None:
     first = notice(session, "1", user={"email": "ann@example.org"})
-    ann = row(session, first).user_id
+    ann = row(session, first).recipient
     for title, kind in (("2", "inactive_user"), ("3", "inactive_user"), ("4", "security_alert")):
-        notice(session, title, user_id=ann, kind=kind)
+        notice(session, title, recipient=ann, kind=kind)
     notice(session, "somebody else's")
     outlets = Letterbox()
 
@@ -467,7 +476,7 @@ def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engi
         .values(claimed_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=25))
     )
     session.commit()
-    notice(session, "a day later", user_id=ann)
+    notice(session, "a day later", recipient=ann)
     assert send(database, outlets, cap=2)["sent"] == 1
 
 
@@ -525,14 +534,14 @@ def test_without_a_sender_mails_wait(database: Engine, session: Session) -> None
 
 
 def test_kinds_of_duty_carry_no_link_to_unsubscribe(database: Engine, session: Session) -> None:
-    for kind in KINDS:
+    for kind in notice_kinds():
         notice(session, kind, kind=kind)
     outlets = Letterbox()
 
     send(database, outlets)
 
     assert {subject: unsubscribe for _, subject, unsubscribe in outlets.given} == {  # type: ignore[attr-defined]
-        kind.name: not kind.duty for kind in KINDS.values()
+        kind.name: not kind.duty for kind in notice_kinds().values()
     }
 
 

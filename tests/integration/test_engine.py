@@ -9,11 +9,10 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, Update
-from nightshift import sweep as sweeping
+from application.models import AuthToken, LoginAttempt
+from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update
+from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
-from nightshift.execution import Execution
-from nightshift.models import AuthToken, LoginAttempt
 from tests.integration.conftest import Invoke
 
 NOW = "2026-03-01T02:00:00Z"
@@ -68,7 +67,7 @@ def last_run(session: Session) -> Any:
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The way of every window that a run goes through."""
     taken: list[str] = []
-    for walk in (sweeping.HeapWalk, sweeping.RangeWalk):
+    for walk in (HeapWalk, RangeWalk):
 
         def window(self: Any, *args: Any, _original: Any = walk.window) -> Any:
             taken.append(self.way)
@@ -100,7 +99,7 @@ def test_a_walk_ends_with_the_last_row_that_was_counted(
 ) -> None:
     # GIVEN old rows that lie in front of young ones, and batches of four blocks
     for number in ("first", "largest"):
-        monkeypatch.setattr(sweeping.HeapWalk, number, 4)
+        monkeypatch.setattr(HeapWalk, number, 4)
     attempts(session, old=5_000, young=0, analyze=False)
     attempts(session, old=0, young=15_000)
     blocks = session.scalar(text("select pg_relation_size('login_attempts') / 8192"))
@@ -136,7 +135,7 @@ def test_a_batch_of_rows_does_not_wait_for_the_disk_and_the_end_of_the_run_does(
 def test_rows_of_one_instant_that_exceed_a_batch_are_divided_by_the_heap(
     invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping.RangeWalk, "first", 64)
+    monkeypatch.setattr(RangeWalk, "first", 64)
     attempts(session, old=0, young=30_000)
     same = "insert into login_attempts (success, attempted_at) select true, '2026-01-01Z' from generate_series(1, 1000)"
     session.execute(text(same))
@@ -150,8 +149,8 @@ def test_rows_of_one_instant_that_exceed_a_batch_are_divided_by_the_heap(
 def test_ranges_follow_each_other_without_a_gap(
     invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping.RangeWalk, "first", 64)
-    monkeypatch.setattr(sweeping.RangeWalk, "largest", 64)
+    monkeypatch.setattr(RangeWalk, "first", 64)
+    monkeypatch.setattr(RangeWalk, "largest", 64)
     attempts(session, old=700, young=30_000)
     result = invoke_job(job, at=NOW)
     assert result["counters"]["deleted"] == 700
@@ -230,8 +229,8 @@ def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks move when a table is rewritten: a block number from before would leave rows out."""
-    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
-    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    monkeypatch.setattr(HeapWalk, "first", 4)
+    monkeypatch.setattr(HeapWalk, "largest", 4)
     attempts(session, old=10_000, young=10_000)
     stop_after(monkeypatch, batches=10)
     first = invoke_job(job, at=NOW)
@@ -251,8 +250,8 @@ def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
 def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
-    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    monkeypatch.setattr(HeapWalk, "first", 4)
+    monkeypatch.setattr(HeapWalk, "largest", 4)
     attempts(session, old=9_000, young=11_000)
     stop_after(monkeypatch, batches=5)
     first = invoke_job(job, at=NOW)
@@ -269,18 +268,18 @@ def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
 def stop_after(monkeypatch: pytest.MonkeyPatch, *, batches: int) -> None:
     """Let the deadline come near when a number of batches have been started."""
     asked = iter(range(1_000_000))
-    monkeypatch.setattr("nightshift.execution.Deadline.near", property(lambda _: next(asked) >= batches - 1))
+    monkeypatch.setattr("nightshift.deadline.Deadline.near", property(lambda _: next(asked) >= batches - 1))
 
 
 def go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightshift.execution.Deadline.near", property(lambda _: False))
+    monkeypatch.setattr("nightshift.deadline.Deadline.near", property(lambda _: False))
 
 
 def test_a_cursor_of_another_query_is_refused(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping.HeapWalk, "first", 4)
-    monkeypatch.setattr(sweeping.HeapWalk, "largest", 4)
+    monkeypatch.setattr(HeapWalk, "first", 4)
+    monkeypatch.setattr(HeapWalk, "largest", 4)
     attempts(session, old=4_000, young=16_000)
     stop_after(monkeypatch, batches=20)
     first = invoke_job(job, at=NOW)
@@ -290,13 +289,13 @@ def test_a_cursor_of_another_query_is_refused(
     step = Delete(model=LoginAttempt, where=condition, older_than=RETENTION, measured_by=LoginAttempt.attempted_at)
     changed = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
     starts: list[int] = []
-    walked = sweeping.HeapWalk.window
+    walked = HeapWalk.window
 
     def window(self: Any, session: Session, cursor: dict[str, Any], size: int) -> Any:
         starts.append(cursor.get("block", 0))
         return walked(self, session, cursor, size)
 
-    monkeypatch.setattr(sweeping.HeapWalk, "window", window)
+    monkeypatch.setattr(HeapWalk, "window", window)
     assert invoke_job(changed, {"run_id": first["run_id"]})["outcome"] == "succeeded"
     assert starts[0] == 0
 
@@ -374,7 +373,7 @@ def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Inv
 def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
     invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightshift.database.LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("nightshift.database.connection.LOCK_TIMEOUT_SECONDS", 0.2)
     attempts(session, old=100, young=100)
     with Session(database) as other:
         other.execute(text("select * from login_attempts where id = 1 for update"))

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
-from nightshift import Job, Run, files
-from nightshift import sweep as sweeping
-from nightshift.execution import Deadline
-from nightshift.models import AuditLog
-from nightshift.registry import registry
-from nightshift.steps.notify import Notify
-from nightshift.steps.rows import RowStep
-from nightshift.sweep import HeapWalk, RangeWalk
+from application.models import AuditLog
+from nightshift import Job, Run
+from nightshift.deadline import Deadline
+from nightshift.declaration import registry
+from nightshift.engine import ways
+from nightshift.engine.ways import Explain, HeapWalk, RangeWalk
+from nightshift.steps import Notify, RowStep
+from nightshift.store import files
 from tests.integration.conftest import Invoke
 
 NOW = dt.datetime(2026, 3, 1, 22, tzinfo=dt.UTC)
@@ -112,7 +112,7 @@ def in_small_batches(request: pytest.FixtureRequest, populated: Engine, monkeypa
     """One of the two ways through a table, forced, in batches so small that every step needs several."""
     with populated.begin() as connection:
         connection.execute(text("analyze"))
-    monkeypatch.setattr(sweeping, "DENSE_SHARE", -1 if request.param == "heap" else 2)
+    monkeypatch.setattr(ways, "DENSE_SHARE", -1 if request.param == "heap" else 2)
     for limit in ("smallest", "first", "largest"):
         monkeypatch.setattr(HeapWalk, limit, 1)
         monkeypatch.setattr(RangeWalk, limit, 3)
@@ -179,7 +179,7 @@ def test_the_rows_of_a_step_are_found_through_an_index(name: str, step: RowStep,
     job = registry()[name].job
     run = Run(uuid.uuid4(), name, NOW, parameters=job.resolve({}))
     session.execute(text("set local enable_seqscan = off"))
-    explained = session.execute(sweeping.Explain(select(step.age).where(step.predicate(run)))).scalar_one()
+    explained = session.execute(Explain(select(step.age).where(step.predicate(run)))).scalar_one()
     used = set(re.findall(r"'Index Name': '(\w+)'", str(explained)))
     keyed = {index.name for index in step.table.indexes} | {step.through}
     if next(iter(step.table.primary_key.columns)).name == getattr(step.age, "name", None):

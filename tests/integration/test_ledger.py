@@ -18,13 +18,13 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
+from application.models import LoginAttempt
 from nightshift import Delete, Function, Job, Parameter, Policy, ledger
-from nightshift.deployment import Deployment
+from nightshift.declaration import Deployment
+from nightshift.engine import RunExecution
 from nightshift.errors import EventError, Fenced, RunFailedError
-from nightshift.execution import Execution
 from nightshift.ledger import Claim, Request, Standing
-from nightshift.models import LoginAttempt
-from nightshift.supervisor import look_over
+from nightshift.operations import look_over
 from tests.integration.conftest import Invoke, scheduled
 
 AT = "2026-03-01T02:00:00Z"
@@ -121,7 +121,7 @@ def test_a_plan_takes_no_occurrence(invoke_job: Invoke, session: Session) -> Non
 
 
 def test_an_occurrence_that_meets_an_open_run_is_skipped_with_the_reason(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             batch.count(done=1)
         inner.append(invoke_job(job, scheduled("2026-03-02T02:00:00Z")))
@@ -135,7 +135,7 @@ def test_an_occurrence_that_meets_an_open_run_is_skipped_with_the_reason(invoke_
 
 
 def test_an_occurrence_of_a_waiting_kind_takes_its_turn(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             batch.count(done=1)
         if not inner:
@@ -174,7 +174,7 @@ def test_a_zombie_changes_nothing_and_says_what_happened(invoke_job: Invoke, ses
     attempts(session, old=500, young=500)
     results: list[dict[str, Any]] = []
 
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             if execution.claim.epoch == 1:
                 expire_leases(session)
@@ -195,7 +195,7 @@ def test_a_zombie_changes_nothing_and_says_what_happened(invoke_job: Invoke, ses
 def test_a_zombie_does_nothing_outside_the_database_either(invoke_job: Invoke, session: Session) -> None:
     deeds: list[int] = []
 
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         if execution.claim.epoch == 1:
             expire_leases(session)
             invoke_job(job, scheduled(AT))
@@ -210,7 +210,7 @@ def test_a_zombie_does_nothing_outside_the_database_either(invoke_job: Invoke, s
 
 
 def test_a_zombies_failure_does_not_fail_the_run(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             batch.count(done=1)
         if execution.claim.epoch == 1:
@@ -246,8 +246,8 @@ def killed_at_statement(number: int) -> Iterator[list[int]]:
 def test_dying_at_any_statement_leaves_the_data_of_an_undisturbed_run(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightshift.sweep.HeapWalk.first", 4)
-    monkeypatch.setattr("nightshift.sweep.HeapWalk.largest", 4)
+    monkeypatch.setattr("nightshift.engine.ways.HeapWalk.first", 4)
+    monkeypatch.setattr("nightshift.engine.ways.HeapWalk.largest", 4)
     job = retention(audited=True)
     number, deaths = 0, 0
     while True:
@@ -281,8 +281,8 @@ import json, sys, time
 from tests.integration.test_ledger import retention, scheduled, AT
 from tests.integration.conftest import Context
 from nightshift.runtime import invoke
-import nightshift.sweep
-nightshift.sweep.HeapWalk.largest = 32
+import nightshift.engine.ways
+nightshift.engine.ways.HeapWalk.largest = 32
 invoke(retention(), scheduled(AT), Context(4))
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -309,7 +309,7 @@ invoke(retention(), scheduled(AT), Context(4))
 
 
 def test_a_failed_attempt_leaves_the_run_open_until_the_last_one(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             batch.count(done=1)
         raise ConnectionResetError("the network went away")
@@ -338,7 +338,7 @@ def test_lambdas_retry_of_a_permanent_failure_fails_again_so_that_it_reaches_the
 
 
 def test_the_final_failure_of_a_critical_job_raises_one_alert(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         raise ValueError("broken")
 
     for at in (AT, "2026-03-02T02:00:00Z"):
@@ -357,7 +357,7 @@ def test_the_database_being_away_is_one_clear_error(invoke_job: Invoke, monkeypa
 
 
 def test_a_connection_cut_in_the_middle_leaves_the_run_open_for_its_retry(invoke_job: Invoke, session: Session) -> None:
-    def work(execution: Execution) -> None:
+    def work(execution: RunExecution) -> None:
         with execution.batch() as batch:
             batch.session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 

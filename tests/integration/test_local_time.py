@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Date, Engine, cast, func, literal, select, text
 from sqlalchemy.orm import Session
 
-from nightshift.local_time import LocalMoment, due_zones, local_date_of, midnight, window_start, zone_names
-from nightshift.models import RegisteredJob, RunRecord
-from nightshift.run import Run
+from nightshift.declaration import Run
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import LocalMoment, due_zones, local_date_of, midnight, window_start, zone_names
 from tests.integration.jobs.people import person, utc
 
 TWO_HOURS = dt.timedelta(hours=2)

@@ -10,9 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from functions.platform.migrate import handler
-from nightshift.data_keys import DataKeys, KeyService
-from nightshift.models import DataKey
-from nightshift.registry import registry
+from nightshift.declaration import registry
+from nightshift.store import DataKey, DataKeys, KeyService
 
 
 class Context:

@@ -12,11 +12,22 @@ from sqlalchemy import Engine, Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
-from nightshift import migrations
-from nightshift.models import NIGHTSHIFT_SCHEMA, Base
+from application.models.base import metadata
+from nightshift.database import NIGHTSHIFT_SCHEMA, migrations
+from nightshift.declaration import this_project
+from tests.tables import library
 
-TABLES = [table for table in Base.metadata.tables.values() if not table.info.get("is_view")]
-VIEWS = [table for table in Base.metadata.tables.values() if table.info.get("is_view")]
+METADATA = [library(), metadata()]
+TABLES = [table for each in METADATA for table in each.tables.values()]
+VIEWS = [table for table in TABLES if table.info.get("is_view")]
+EVERYTHING = this_project().branches(tables=True)
+
+# What the branch of the application's tables adds to the outbox: whoever is deleted takes their notices along.
+TIES = [
+    ("column", "nightshift.notifications.user_id"),
+    ("constraint", "nightshift.notifications.notifications_user_id_fkey"),
+    ("index", "nightshift.notif_user"),
+]
 
 # Everything a schema consists of, as PostgreSQL itself writes it down, in one list that can be compared.
 CATALOGUE = """
@@ -65,33 +76,34 @@ def from_models(empty_database: Engine) -> Engine:
         connection.exec_driver_sql(
             "create function nightshift.storage_key(url text) returns text immutable language sql return url"
         )
-        Base.metadata.create_all(connection, tables=TABLES)
+        for each in METADATA:
+            each.create_all(connection, tables=[table for table in each.tables.values() if table not in VIEWS])
     return empty_database
 
 
 def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
     with empty_database.connect() as connection:
-        assert migrations.state(connection, application=True).current == []
+        assert migrations.state(connection, EVERYTHING).current == []
 
-    applied = migrations.upgrade(empty_database, application=True)
+    applied = migrations.upgrade(empty_database, EVERYTHING)
 
     with empty_database.connect() as connection:
-        state = migrations.state(connection, application=True)
-    assert applied == ["nightshift_0001", "nightshift_0002", "application_0001"]
+        state = migrations.state(connection, EVERYTHING)
+    assert applied == ["nightshift_0001", "records_0001", "tables_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
 def test_a_second_upgrade_applies_nothing(database: Engine) -> None:
     before = catalogue(database, "public", NIGHTSHIFT_SCHEMA)
 
-    assert migrations.upgrade(database, application=True) == []
-    assert migrations.upgrade(database, application=False) == []
+    assert migrations.upgrade(database, EVERYTHING) == []
+    assert migrations.upgrade(database, unwanted=EVERYTHING) == []
     assert catalogue(database, "public", NIGHTSHIFT_SCHEMA) == before
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database, application=False) == ["nightshift_0001", "nightshift_0002"]
-    assert migrations.upgrade(empty_database, application=True) == ["application_0001"]
+    assert migrations.upgrade(empty_database) == ["nightshift_0001"]
+    assert migrations.upgrade(empty_database, EVERYTHING) == ["records_0001", "tables_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
     assert catalogue(empty_database, *both) == catalogue(database, *both)
@@ -111,7 +123,11 @@ def test_autogenerate_finds_no_difference_between_models_and_migrations(database
             },
         )
 
-        assert compare_metadata(context, Base.metadata) == []
+        # Alembic takes several metadata, which its annotations do not say.
+        found = compare_metadata(context, METADATA)  # type: ignore[arg-type]
+        assert {(what, thing.name) for what, *_, thing in found} == {
+            *(("remove_index", "notif_user"), ("remove_column", "user_id"), ("remove_fk", "notifications_user_id_fkey"))
+        }
 
 
 def test_models_and_migrations_make_the_same_tables_to_the_letter(database: Engine, from_models: Engine) -> None:
@@ -131,7 +147,8 @@ def test_models_and_migrations_make_the_same_tables_to_the_letter(database: Engi
     }
 
     assert len(modelled) > 900
-    assert migrated == modelled
+    assert {name: made for name, made in migrated.items() if name not in TIES} == modelled
+    assert set(TIES) <= set(migrated)
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.name))
@@ -156,7 +173,7 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         )
     before = catalogue(empty_database, "public")
 
-    applied = migrations.upgrade(empty_database, application=False)
+    applied = migrations.upgrade(empty_database)
 
     with empty_database.connect() as connection:
         schemas = connection.scalars(text("select nspname from pg_namespace where nspname !~ '^pg_'")).all()
@@ -164,7 +181,7 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         references = connection.scalars(
             text("select conname from pg_constraint where confrelid = 'users'::regclass")
         ).all()
-    assert applied == ["nightshift_0001", "nightshift_0002"]
+    assert applied == ["nightshift_0001"]
     assert catalogue(empty_database, "public") == before
     assert sorted(schemas) == ["information_schema", "nightshift", "public"]
     assert row == (1, "ann@example.org")
@@ -177,7 +194,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database: Engine) -> 
     before = catalogue(empty_database, "public", NIGHTSHIFT_SCHEMA)
 
     with pytest.raises(DBAPIError, match="already exists"):
-        migrations.upgrade(empty_database, application=True)
+        migrations.upgrade(empty_database, EVERYTHING)
 
     assert catalogue(empty_database, "public", NIGHTSHIFT_SCHEMA) == before
     with empty_database.connect() as connection:
@@ -187,7 +204,7 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database: Engine) -> 
 def test_a_connection_in_a_transaction_keeps_it(empty_database: Engine) -> None:
     with empty_database.connect() as connection:
         connection.begin()
-        migrations.upgrade(connection, application=True)
+        migrations.upgrade(connection, EVERYTHING)
         connection.rollback()
 
     assert catalogue(empty_database, "public", NIGHTSHIFT_SCHEMA) == {}
@@ -196,11 +213,11 @@ def test_a_connection_in_a_transaction_keeps_it(empty_database: Engine) -> None:
 def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) -> None:
     """GIVEN an upgrade that has not committed WHEN another starts THEN it waits, and finds nothing left to do."""
     second: list[list[str]] = []
-    thread = threading.Thread(target=lambda: second.append(migrations.upgrade(empty_database, application=True)))
+    thread = threading.Thread(target=lambda: second.append(migrations.upgrade(empty_database, EVERYTHING)))
     waiting = text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
 
     with empty_database.begin() as connection:
-        first = migrations.upgrade(connection, application=True)
+        first = migrations.upgrade(connection, EVERYTHING)
         thread.start()
         with empty_database.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
             deadline = time.monotonic() + 30
@@ -208,7 +225,7 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
                 assert time.monotonic() < deadline, "the second upgrade did not wait for the first"
     thread.join(30)
 
-    assert first == ["nightshift_0001", "nightshift_0002", "application_0001"]
+    assert first == ["nightshift_0001", "records_0001", "tables_0001"]
     assert second == [[]]
 
 

@@ -5,12 +5,13 @@ import pytest
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from application.models import PushToken, User
+from application.people import ADMIN_ROLES
 from nightshift import DeclarationError, Job
-from nightshift.local_time import TICK, LocalMoment, People
-from nightshift.models import Notification, PushToken, RunRecord, User, UserPreferences
-from nightshift.notifications import ADMIN_ROLES, KINDS, Via, message, tell_operators, write
-from nightshift.run import Run
-from nightshift.steps.notify import Message, Notify
+from nightshift.declaration import Run
+from nightshift.ledger import RunRecord
+from nightshift.outbox import TICK, LocalMoment, Notification, People, Via, message, notice_kinds, tell_operators, write
+from nightshift.steps import Message, Notify
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 
@@ -21,7 +22,7 @@ QUARTER = dt.timedelta(minutes=15)
 
 def hello(run: Run, people: People) -> Select[Any]:
     return message(
-        people.c.user_id, key=func.concat_ws("|", people.c.user_id, people.c.local_date), title="Hello", body=""
+        people.c.recipient, key=func.concat_ws("|", people.c.recipient, people.c.local_date), title="Hello", body=""
     )
 
 
@@ -29,7 +30,7 @@ def job_at(moment: LocalMoment | None, *via: Via, schedule: str = TICK) -> Job:
     found = Message(
         kind="inactive_user",
         to=hello,
-        via=via or (Via("email", UserPreferences.general, counter="emails"),),
+        via=via or (Via("email", "general", counter="emails"),),
         matched="matched",
         suppressed="suppressed",
     )
@@ -64,9 +65,7 @@ def test_only_an_explicit_false_blocks_and_only_its_channel(
     ann = person(session, "ann", preferences)
     session.add(PushToken(user_id=ann, token="t", platform="ios", created_at=NOON))
     session.commit()
-    job = job_at(
-        None, Via("in_app"), Via("email", UserPreferences.general, counter="emails"), Via("push", counter="pushes")
-    )
+    job = job_at(None, Via("in_app"), Via("email", "general", counter="emails"), Via("push", counter="pushes"))
 
     counters = invoke_job(job, at=NOON)["counters"]
 
@@ -162,7 +161,7 @@ def test_a_declaration_that_cannot_work_is_refused() -> None:
         Message(kind="birthday", to=hello, via=(Via("email"),))
     with pytest.raises(DeclarationError, match="tell_operators"):
         Message(kind="job_failure", to=hello, via=(Via("ops"),))
-    assert len(KINDS) == 13
+    assert len(notice_kinds()) == 13
 
 
 # Local time

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from local import dataset
 from local.occasions import last_due
-from nightshift.registry import registry
+from nightshift.declaration import registry
 from tests.conftest import NewDatabase
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import utc

@@ -10,11 +10,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.deployment import Deployment
-from nightshift.ledger import Claim, Policy, Request, Standing
-from nightshift.occurrences import PATIENCE
-from nightshift.registry import registry
-from nightshift.supervisor import Round, look_over
+from nightshift.declaration import Deployment, Policy, registry
+from nightshift.ledger import Claim, Request, Standing
+from nightshift.ledger.occurrences import PATIENCE
+from nightshift.operations import Round, look_over
 
 LATEST = "cleanup-invitations"
 EVERY = "daily-analytics"

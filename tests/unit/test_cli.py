@@ -19,7 +19,7 @@ from cli import commands, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
 from cli.commands import CONSOLE, CONTROL, application
 from cli.docs import CLI
-from nightshift.registry import registry
+from nightshift.declaration import registry
 
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
 JOB = "cleanup-invitations"

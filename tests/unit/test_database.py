@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nightshift import SettingError
-from nightshift.database import DatabaseSettings, tls_context
+from nightshift.database import DatabaseSettings
+from nightshift.database.connection import tls_context
 
 
 def test_a_url_always_means_our_driver() -> None:

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import func
 
 import functions
+from application.models import AuthToken, LoginAttempt, PushToken
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
-from nightshift.models import AuthToken, LoginAttempt, PushToken
-from nightshift.registry import PACKS, Registration, register, registry
+from nightshift.declaration import PACKS, Registration, registry
+from nightshift.declaration.discovery import register
 
 RETENTION = Parameter("retention_days", 7, "days")
 

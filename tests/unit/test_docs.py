@@ -10,7 +10,7 @@ import pytest
 
 from cli.docs import pages
 from cli.job_pages import SHOWN, located, shown
-from nightshift.registry import registry
+from nightshift.declaration import registry
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

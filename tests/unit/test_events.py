@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from application.models import LoginAttempt
 from nightshift import Delete, Job, Parameter, SettingError
 from nightshift.errors import EventError
-from nightshift.events import read_event
 from nightshift.ledger import Request
-from nightshift.models import LoginAttempt
+from nightshift.runtime import read_event
 
 RETENTION = Parameter("retention_days", 7, "days", minimum=2)
 

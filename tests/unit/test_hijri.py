@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from nightshift.hijri import next_anniversary
+from application.hijri import next_anniversary
 
 day = dt.date.fromisoformat
 

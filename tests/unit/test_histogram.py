@@ -1,6 +1,6 @@
 import pytest
 
-from nightshift.histogram import BUCKETS, UPPER_BOUNDS_MS, Requests
+from application.histogram import BUCKETS, UPPER_BOUNDS_MS, Requests
 
 
 def measured(*durations_ms: int) -> Requests:

@@ -1,7 +1,6 @@
 import json
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,7 @@ from typer.testing import CliRunner
 
 from cli.commands import application
 from nightshift.errors import DeclarationError
-from nightshift.mail import UnsendableError, render, render_sample, samples
-from nightshift.notifications import KINDS
+from nightshift.outbox import UnsendableError, notice_kinds, render, render_sample
 
 VILLAIN = "<script>alert('x')</script>"
 
@@ -68,15 +66,7 @@ class Balance(HTMLParser):
             self.text.append(data)
 
 
-def test_every_kind_has_its_templates_and_a_sample() -> None:
-    folder = files("nightshift") / "templates"
-    assert set(samples()) == set(KINDS)
-    for kind in KINDS:
-        assert (folder / f"{kind}.html").is_file()
-        assert (folder / f"{kind}.txt").is_file()
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", notice_kinds())
 def test_a_mail_is_whole_in_both_forms(kind: str) -> None:
     mail = render_sample(kind)
     page = Balance()
@@ -93,7 +83,7 @@ def test_a_mail_is_whole_in_both_forms(kind: str) -> None:
     assert "\n\n\n" not in mail.text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", notice_kinds())
 def test_a_mail_keeps_its_look_where_the_style_sheet_is_dropped(kind: str) -> None:
     page = Balance()
     page.feed(render_sample(kind).html)
@@ -105,14 +95,14 @@ def test_a_mail_keeps_its_look_where_the_style_sheet_is_dropped(kind: str) -> No
     assert len([tag for tag, attributes in page.elements if attributes.get("role") == "presentation"]) == 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", notice_kinds())
 def test_the_list_of_mails_shows_what_it_is_about(kind: str) -> None:
     """GIVEN a client that shows the first words THEN they are neither the title again nor the greeting."""
     page = Balance()
     page.feed(render_sample(kind).html.partition("<body")[2].partition("<h1")[0])
     first = "".join(page.text).split(">")[1].strip()
 
-    expected = "Pick a goal" if kind == "productivity_nudge" else samples()[kind]["body"]
+    expected = "Pick a goal" if kind == "productivity_nudge" else notice_kinds()[kind].sample["body"]
     assert first.startswith(expected)
     assert len(first) > 140, "nothing of the mail itself follows"
 
@@ -138,12 +128,12 @@ def test_dates_and_durations_are_written_as_people_write_them(kind: str, facts: 
     ("minutes", "expected"), [(0, "0 min"), (59.4, "59 min"), (59.5, "1 h"), (60, "1 h"), (61, "1 h 1 min")]
 )
 def test_a_duration_is_in_hours_from_an_hour_on(minutes: float, expected: str) -> None:
-    data = {**samples()["weekly_review"]["data"], "focus_minutes": minutes}
+    data = {**notice_kinds()["weekly_review"].sample["data"], "focus_minutes": minutes}
 
     assert f"Focus time: {expected}\n" in render("weekly_review", title="T", body="", data=data, name=None).text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", notice_kinds())
 def test_what_people_wrote_is_escaped(kind: str) -> None:
     """GIVEN markup in every text a template could show THEN none of it is markup in the mail."""
 
@@ -154,7 +144,7 @@ def test_what_people_wrote_is_escaped(kind: str) -> None:
             return [poison(item) for item in value]
         return VILLAIN if isinstance(value, str) and not DATE.match(value) else value
 
-    poisoned = json.loads(json.dumps(poison(samples()[kind]["data"])))
+    poisoned = json.loads(json.dumps(poison(notice_kinds()[kind].sample["data"])))
     mail = render(kind, title=VILLAIN, body=VILLAIN, data=poisoned, name=VILLAIN, preferences_url=VILLAIN)
 
     assert "<script" not in mail.html
@@ -184,7 +174,7 @@ def test_an_unknown_kind_is_refused() -> None:
         render("birthday", title="Hi", body="", data={}, name=None)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", notice_kinds())
 def test_the_preview_of_a_kind_is_written_in_both_forms(kind: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(application, ["mail", "preview", kind, "--to", str(tmp_path / "mails")])
 

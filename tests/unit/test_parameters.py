@@ -3,7 +3,7 @@
 import pytest
 
 from nightshift import DeclarationError, Parameter, SettingError
-from nightshift.parameters import from_environment, resolve
+from nightshift.declaration.parameters import from_environment, resolve
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7)
 

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 
-from nightshift.rounding import Exact, one_decimal, percent, ratio
+from application.rounding import Exact, one_decimal, percent, ratio
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from functools import cache
 from itertools import islice, pairwise, product
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from nightshift.schedule import CALENDAR_END, CALENDAR_START, Schedule, ScheduleError
+from nightshift.declaration import Schedule, ScheduleError
+from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START
 
 MOMENT = dt.timedelta.resolution
 MINUTE = dt.timedelta(minutes=1)
@@ -481,6 +481,6 @@ def test_one_missed_occurrence_is_within_two_periods(fields: str, instant: dt.da
 
 
 def test_importing_the_module_does_not_import_the_library() -> None:
-    code = "import sys, nightshift.schedule; sys.exit('aws_croniter' in sys.modules)"
+    code = "import sys, nightshift.declaration.schedule; sys.exit('aws_croniter' in sys.modules)"
     outcome = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False)
     assert outcome.returncode == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.schedule_words import in_words
-from nightshift.schedule import Schedule
+from nightshift.declaration import Schedule
 
 
 @pytest.mark.parametrize(

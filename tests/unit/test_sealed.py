@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from nightshift.data_keys import DataKeys
+from application.models import YearlySnapshot
+from application.sealed import Aggregator, SealedPayment, SealedValueError, Sealer, Summary
 from nightshift.errors import SettingError
-from nightshift.models import YearlySnapshot
-from nightshift.sealed import Aggregator, SealedPayment, SealedValueError, Sealer, Summary
+from nightshift.store import DataKeys
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 ANN, BOB = uuid.UUID(int=1), uuid.UUID(int=2)

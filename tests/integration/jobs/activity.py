@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from nightshift.models import Goal, MetricFinding, MetricRollup, TimerSession
+from application.models import Goal, TimerSession
+from nightshift.steps import MetricFinding, MetricRollup
 
 MINUTE = dt.timedelta(minutes=1)
 HOUR = dt.timedelta(hours=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from nightshift.models import AuditLog
+from application.models import AuditLog
 from tests.integration.jobs.people import utc
 
 

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from sqlalchemy.orm import Session
 
-from nightshift.models import User
+from application.models import User
 
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
 """When the runs of these tests are due."""

@@ -4,10 +4,11 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
-from nightshift.models import Notification, User, UserPreferences
+from application.models import User, UserPreferences
+from nightshift.outbox import Notification
 
 
 def utc(text: str) -> dt.datetime:
@@ -28,7 +29,9 @@ def person(session: Session, name: str, preferences: dict[str, Any] | None = Non
 
 def told(session: Session) -> list[tuple[str | None, str, str]]:
     """Everything in the outbox: recipient's name, kind, channel; sorted."""
-    rows = select(User.name, Notification.kind, Notification.channel).join(User, User.id == Notification.user_id)
+    rows = select(User.name, Notification.kind, Notification.channel).join(
+        User, cast(User.id, Text) == Notification.recipient
+    )
     return sorted((name, kind, channel) for name, kind, channel in session.execute(rows))
 
 

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import ApiKey, AuditArchive, AuditLog
 from functions.community.anonymize_audit_logs import job
 from nightshift.errors import SettingError
-from nightshift.models import ApiKey, AuditArchive, AuditLog
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 

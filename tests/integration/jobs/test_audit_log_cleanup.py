@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from application.models import AuditArchive, AuditLog, User
 from functions.administration import _archive, audit_log_cleanup
 from functions.administration.audit_log_cleanup import job
 from functions.community import delete_audit_logs
+from nightshift.deadline import Deadline
 from nightshift.errors import RunFailedError
-from nightshift.execution import Deadline
-from nightshift.files import FileStore
-from nightshift.models import AuditArchive, AuditLog, User
+from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, SECOND
 

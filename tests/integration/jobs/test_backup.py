@@ -16,15 +16,17 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
+from application.models import Alert, DataRequest, ErasureRecord, User
 from cli.commands import application
 from functions.administration._backup_rows import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from functions.administration.backup import job
-from nightshift import Run, backups
+from nightshift import Run
+from nightshift.deadline import Deadline
+from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
 from nightshift.errors import RunFailedError
-from nightshift.execution import Deadline
-from nightshift.files import PART_BYTES, FileStore, FileStoreError
-from nightshift.models import Alert, Attempt, Backup, DataRequest, ErasureRecord, RunRecord, User
-from nightshift.snapshots import CLUSTER_VARIABLE, INSTANCE_VARIABLE, SnapshotError, Snapshots
+from nightshift.ledger import Attempt, RunRecord
+from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups
+from nightshift.store.files import PART_BYTES
 from tests.conftest import NewDatabase
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, NOW

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from application.models import PushToken, TimerSession
 from functions.productivity.break_reminders import job
-from nightshift.models import PushToken, TimerSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

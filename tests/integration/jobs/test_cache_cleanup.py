@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import CachedMetric
 from functions.tracking.cache_cleanup import job
-from nightshift.models import CachedMetric
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 

@@ -3,8 +3,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import AuditLog, Invitation
 from functions.community.cleanup_invitations import job
-from nightshift.models import AuditLog, Invitation
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, NOW, SECOND
 

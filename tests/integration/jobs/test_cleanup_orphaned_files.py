@@ -10,12 +10,13 @@ from moto.s3.models import s3_backends
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
+from application.models import AuditLog, Project, UnclaimedObject, Upload, User
 from functions.community import _stored_files
 from functions.community.cleanup_orphaned_files import job
-from nightshift import files as file_store
-from nightshift.execution import Deadline
-from nightshift.files import AT_ONCE, FILES_VARIABLE, FileStore, FileStoreError
-from nightshift.models import AuditLog, Project, UnclaimedObject, Upload, User
+from nightshift.deadline import Deadline
+from nightshift.environment import FILES_VARIABLE
+from nightshift.store import FileStore, FileStoreError, files as file_store
+from nightshift.store.files import AT_ONCE
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW
 

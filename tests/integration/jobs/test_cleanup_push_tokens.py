@@ -4,8 +4,8 @@ import uuid
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from application.models import PushToken
 from functions.community.cleanup_push_tokens import job
-from nightshift.models import PushToken
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, NOW, SECOND
 

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from application.models import User, UserActivityDay
 from functions.productivity._figures import FIGURES
 from functions.productivity.daily_analytics import job
-from nightshift.models import MetricFinding, MetricRollup, User, UserActivityDay
+from nightshift.steps import MetricFinding, MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, completed_goal, figures, findings, goal, store, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND

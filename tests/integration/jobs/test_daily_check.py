@@ -4,9 +4,9 @@ import uuid
 import pytest
 from sqlalchemy.orm import Session
 
+from application.models import TimerSession
 from functions.productivity.daily_check import job
 from functions.productivity.inactive_users import job as inactive_users
-from nightshift.models import TimerSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

@@ -9,15 +9,17 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from application.models import Alert, ApiKey, AuditLog, Report, User, UserSession
 from functions.administration._figures import FIGURES, Data
 from functions.administration._reports import WriteReport
 from functions.administration.daily_report import job
 from nightshift import Run
+from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import RunFailedError
-from nightshift.files import FILES_VARIABLE, FileStore
-from nightshift.mail import render
-from nightshift.models import Alert, ApiKey, AuditLog, Notification, RegisteredJob, Report, RunRecord, User, UserSession
-from nightshift.periods import Period
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import Notification, render
+from nightshift.steps import Period
+from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.people import person, utc
@@ -264,7 +266,7 @@ def test_a_second_run_keeps_the_same_row(invoke_job: Invoke, session: Session, f
 
     assert session.execute(select(Report.id, Report.data, Report.created_at)).one() == before
     assert [(one["written"], one["notified"]) for one in (first, again)] == [(1, 1), (0, 0)]
-    assert session.scalars(select(Notification.user_id)).all() == [admin]
+    assert session.scalars(select(Notification.recipient)).all() == [str(admin)]
 
     # WHEN a row of the day comes late THEN the report is replaced, and nobody is told again
     event(session, "2026-03-01 13:00")
@@ -391,7 +393,7 @@ def test_administrators_are_told_by_mail_once(invoke_job: Invoke, session: Sessi
     assert invoke_job(job, at=AT)["counters"]["notified"] == 2
 
     notices = session.scalars(select(Notification)).all()
-    assert {notice.user_id for notice in notices} == admins
+    assert {notice.recipient for notice in notices} == {str(admin) for admin in admins}
     assert {(notice.kind, notice.channel, notice.title) for notice in notices} == {
         ("daily_admin_report", "email", "Daily report for Sunday 1 March 2026")
     }

@@ -6,19 +6,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import FeatureEvent, Goal, RequestStats, TimerSession, UserActivityDay
 from functions.productivity.daily_analytics import job as daily_analytics
 from functions.productivity.data_cleanup import job
 from nightshift.errors import SettingError
-from nightshift.models import (
-    FeatureEvent,
-    Goal,
-    MetricFinding,
-    MetricRollup,
-    Notification,
-    RequestStats,
-    TimerSession,
-    UserActivityDay,
-)
+from nightshift.outbox import Notification
+from nightshift.steps import MetricFinding, MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, goal, store, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND
@@ -193,7 +186,7 @@ def test_notifications_go_90_days_after_they_were_sent(
         ("unknown", "unknown", limit - MICROSECOND),
     ):
         given = {"title": "", "body": "", "scheduled_for": long_ago, "created_at": long_ago, "dedupe_key": label}
-        row = Notification(user_id=user_id, channel="email", kind="weekly_review", status=status, **given)
+        row = Notification(recipient=str(user_id), channel="email", kind="weekly_review", status=status, **given)
         row.sent_at = sent_at
         session.add(row)
     session.commit()

@@ -5,10 +5,12 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from application.models import AuditArchive, AuditLog
 from functions.community.delete_audit_logs import job
+from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import RunFailedError
-from nightshift.files import FILES_VARIABLE, FileStore, manifest_key
-from nightshift.models import AuditArchive, AuditLog
+from nightshift.store import FileStore
+from nightshift.store.files import manifest_key
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import MICROSECOND, NOW, SECOND
 

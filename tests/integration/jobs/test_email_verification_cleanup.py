@@ -1,8 +1,8 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import AuthToken, User
 from functions.identity.email_verification_cleanup import job
-from nightshift.models import AuthToken, User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
+from application.models import ApiKey, Certificate, License, Organization, Subscription, UserPreferences
 from functions.administration.expiry_notifications import job
-from nightshift.mail import render
-from nightshift.models import ApiKey, Certificate, License, Notification, Organization, Subscription, UserPreferences
+from nightshift.outbox import Notification, render
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, utc
 
@@ -29,7 +29,7 @@ def certificate(session: Session, owner: uuid.UUID | None, expires_at: dt.dateti
 
 
 def mails(session: Session, user_id: uuid.UUID) -> list[Notification]:
-    return [row for row in outbox(session) if row.user_id == user_id]
+    return [row for row in outbox(session) if row.recipient == str(user_id)]
 
 
 def labels(mail: Notification) -> list[str]:
@@ -207,7 +207,7 @@ def test_of_what_belongs_to_somebody_who_has_gone_only_the_administrators_hear(
 
     invoke_job(job, at=NOW)
 
-    assert [row.user_id for row in outbox(session)] == [admin]
+    assert [row.recipient for row in outbox(session)] == [str(admin)]
 
 
 def test_who_has_switched_mails_off_gets_none(invoke_job: Invoke, session: Session, ann: uuid.UUID) -> None:

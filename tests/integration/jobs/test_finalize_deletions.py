@@ -3,24 +3,18 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Text, cast, event, func, select, text, update
+from sqlalchemy import Engine, Table, Text, cast, event, func, select, text, update
 from sqlalchemy.orm import Session
 
-from functions.community import finalize_deletions
-from functions.community._deletion_requests import delete_exports, settle
-from functions.community.finalize_deletions import job
-from nightshift import erasure, quotes
-from nightshift.erasure import RULES, RULES_OF_THEIR_OWN
-from nightshift.errors import RunFailedError
-from nightshift.execution import Deadline
-from nightshift.files import FILES_VARIABLE, FileStore
-from nightshift.models import (
+from application import erasure
+from application.erasure import quotes
+from application.erasure.rules import RULES, RULES_OF_THEIR_OWN
+from application.models import (
     Alert,
     AnnualSummary,
     ApiKey,
     AuditLog,
     AuthToken,
-    Base,
     CachedMetric,
     Certificate,
     Collaborator,
@@ -32,7 +26,6 @@ from nightshift.models import (
     Idea,
     Invitation,
     LoginAttempt,
-    Notification,
     PaymentRecord,
     Project,
     PushToken,
@@ -46,8 +39,18 @@ from nightshift.models import (
     UserSession,
     YearlySnapshot,
 )
+from application.models.base import metadata
+from functions.community import finalize_deletions
+from functions.community._deletion_requests import delete_exports, settle
+from functions.community.finalize_deletions import job
+from nightshift.deadline import Deadline
+from nightshift.environment import FILES_VARIABLE
+from nightshift.errors import RunFailedError
+from nightshift.outbox import Notification
+from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
+from tests.tables import library
 
 pytestmark = pytest.mark.usefixtures("files")
 
@@ -55,7 +58,7 @@ DUE = NOW - 31 * DAY
 FULLY = {"anonymizeContributions": False}
 NAMED_LIKE_A_PERSON = {
     *("user_id", "actor_id", "creator_id", "uploader_id", "owner_user_id", "invited_by", "invited_user_id"),
-    *("email", "subject_id", "recipient_id", "author_id", "owner_id"),
+    *("email", "subject_id", "recipient", "recipient_id", "author_id", "owner_id"),
 }
 MODES = pytest.mark.parametrize("options", [{}, FULLY], ids=["anonymised", "deleted"])
 
@@ -97,11 +100,11 @@ def again(session: Session, *rows: Any) -> None:
 
 
 def test_every_column_that_tells_who_somebody_is_has_a_rule() -> None:
-    """A new table with a reference to a user fails here until `nightshift.erasure` says what becomes of it."""
-    users = Base.metadata.tables["users"]
+    """A new table with a reference to a user fails here until `application.erasure` says what becomes of it."""
+    users = metadata().tables["users"]
     telling = {
         f"{table.name}.{column.name}"
-        for table in Base.metadata.tables.values()
+        for table in every_table()
         if not table.info.get("is_view")
         for column in table.columns
         if column.name in NAMED_LIKE_A_PERSON or any(key.column.table is users for key in column.foreign_keys)
@@ -112,6 +115,10 @@ def test_every_column_that_tells_who_somebody_is_has_a_rule() -> None:
 
     assert telling - ruled == set()
     assert ruled - telling == set()
+
+
+def every_table() -> list[Table]:
+    return [*metadata().tables.values(), *library().tables.values()]
 
 
 def everything_of(session: Session, ann: User, bob: User) -> None:
@@ -196,7 +203,7 @@ def everything_of(session: Session, ann: User, bob: User) -> None:
             UserActivityDay(user_id=ann.id, day=NOW.date()),
             FeatureEvent(user_id=ann.id, feature="search"),
             Notification(
-                user_id=ann.id,
+                recipient=str(ann.id),
                 channel="email",
                 kind="k",
                 title=mail,
@@ -206,7 +213,7 @@ def everything_of(session: Session, ann: User, bob: User) -> None:
                 **at,
             ),
             Notification(
-                user_id=bob.id,
+                recipient=str(bob.id),
                 channel="email",
                 kind="k",
                 title=f"{mail} joined",
@@ -248,7 +255,7 @@ def occurrences(engine: Engine, needle: str) -> dict[str, int]:
     """In how many rows of which column of any table a text stands, in any case."""
     found = {}
     with engine.connect() as connection:
-        for table in Base.metadata.tables.values():
+        for table in every_table():
             for column in () if table.info.get("is_view") else table.columns:
                 rows = select(func.count()).where(func.strpos(func.lower(cast(column, Text)), needle) > 0)
                 if number := connection.scalar(rows):
@@ -291,7 +298,7 @@ LEFT = {
 
 def filled(session: Session) -> set[str]:
     """The tables that are not empty."""
-    tables = [table for table in Base.metadata.tables.values() if not table.info.get("is_view")]
+    tables = [table for table in every_table() if not table.info.get("is_view")]
     return {table.name for table in tables if session.scalar(select(func.count()).select_from(table))}
 
 

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from application.models import Goal
 from functions.productivity.goal_deadlines import job
-from nightshift.models import Goal
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

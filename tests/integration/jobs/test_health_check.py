@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import Alert, HealthCheck, RequestStats
 from functions.administration import _health, _pager
 from functions.administration.health_check import handler, job
-from nightshift.database import DATABASE_VARIABLE
-from nightshift.deployment import DEPLOYMENT_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import UnclaimedError
-from nightshift.files import FileStore, FileStoreError
-from nightshift.mail import render
-from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, RequestStats, RunRecord
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import Notification, render
+from nightshift.store import FileStore, FileStoreError
 from tests.integration.conftest import Context, Invoke
 from tests.integration.jobs.activity import store
 from tests.integration.jobs.people import outbox, person, utc
@@ -284,8 +284,8 @@ def test_one_bad_check_is_no_alert_two_running_are_one(
 
     assert alerts(session) == [("unhealthy_component:files", "critical", "open")]
     assert session.scalars(select(Alert.occurrences)).one() == 3
-    assert sorted((row.channel, row.user_id, row.title) for row in outbox(session)) == [
-        ("email", admin, "Critical: a component is not well"),
+    assert sorted((row.channel, row.recipient, row.title) for row in outbox(session)) == [
+        ("email", str(admin), "Critical: a component is not well"),
         ("ops", None, "files is unhealthy"),
     ]
     for row in outbox(session):
@@ -329,7 +329,7 @@ def test_what_becomes_worse_is_told_again(
         invoke_job(job, at=NOW + number * TICK)
 
     assert [severity for _, severity, _ in alerts(session)] == ["critical"]
-    titles = [row.title for row in outbox(session) if row.user_id == admin]
+    titles = [row.title for row in outbox(session) if row.recipient == str(admin)]
     assert sorted(titles) == ["Critical: a component is not well", "Medium: a component is not well"]
 
 

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from application.models import User
 from functions.productivity.inactive_users import job
-from nightshift.models import User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

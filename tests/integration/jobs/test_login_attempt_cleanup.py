@@ -1,8 +1,8 @@
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from application.models import LoginAttempt
 from functions.identity.login_attempt_cleanup import job
-from nightshift.models import LoginAttempt
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, NOW, SECOND
 

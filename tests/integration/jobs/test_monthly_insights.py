@@ -5,9 +5,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import FeatureEvent, UserActivityDay
 from functions.productivity._figures import FIGURES
 from functions.productivity.monthly_insights import job
-from nightshift.models import FeatureEvent, MetricRollup, UserActivityDay
+from nightshift.steps import MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import completed_goal, figures, goal, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND

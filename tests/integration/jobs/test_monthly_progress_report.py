@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
+from application.models import Goal, TimerSession
 from functions.productivity.monthly_progress_report import job
-from nightshift.models import Goal, TimerSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

@@ -8,29 +8,26 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from functions.administration._figures import FIGURES
-from functions.administration._monthly import figures
-from functions.administration.monthly_report import job
-from nightshift import Run
-from nightshift.files import FileStore
-from nightshift.mail import render
-from nightshift.models import (
+from application.models import (
     Alert,
     AuditLog,
     AuthToken,
-    Backup,
     Certificate,
     DataRequest,
     Invitation,
     LoginAttempt,
-    Notification,
     PushToken,
-    RegisteredJob,
     Report,
-    RunRecord,
     User,
 )
-from nightshift.periods import Period
+from functions.administration._figures import FIGURES
+from functions.administration._monthly import figures
+from functions.administration.monthly_report import job
+from nightshift import Run
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import Notification, render
+from nightshift.steps import Period
+from nightshift.store import Backup, FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.conftest import DAY, MICROSECOND
@@ -450,5 +447,5 @@ def test_a_second_run_changes_nothing_and_administrators_are_told_once(
     notice = kept.scalars(select(Notification)).one()
     assert (notice.kind, notice.title) == ("monthly_admin_report", "Monthly report for February 2026")
     assert notice.body == "8 of 8 checks passed."
-    assert notice.dedupe_key == f"{notice.user_id}|monthly_admin_report|2026-02-01|email"
+    assert notice.dedupe_key == f"{notice.recipient}|monthly_admin_report|2026-02-01|email"
     assert kept.scalars(select(AuditLog)).all() == []

@@ -1,9 +1,9 @@
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from application.models import AuthToken, User
 from functions.identity.email_verification_cleanup import job as mail_job
 from functions.identity.password_reset_cleanup import job
-from nightshift.models import AuthToken, User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 

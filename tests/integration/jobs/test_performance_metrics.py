@@ -5,10 +5,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.histogram import BUCKETS, UPPER_BOUNDS_MS
+from application.models import Alert, RequestStats
 from functions.productivity._figures import FIGURES
 from functions.productivity.performance_metrics import job
-from nightshift.histogram import BUCKETS, UPPER_BOUNDS_MS
-from nightshift.models import Alert, MetricRollup, RequestStats
+from nightshift.steps import MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, MINUTE, figures, store
 from tests.integration.jobs.conftest import DAY

@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from application.histogram import BUCKETS, UPPER_BOUNDS_MS
+from application.models import Alert, RequestStats
 from functions.administration import _server
 from functions.administration.performance_monitor import job
 from functions.productivity._figures import FIGURES
-from nightshift.histogram import BUCKETS, UPPER_BOUNDS_MS
-from nightshift.models import Alert, MetricRollup, RegisteredJob, RequestStats, RunRecord
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.steps import MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import MINUTE, figures, store
 from tests.integration.jobs.people import outbox, person, utc
@@ -180,8 +182,8 @@ def test_three_slow_windows_running_alert(
 
     assert counters["alerts"] == alerted
     assert [(one.rule, one.severity) for one in alerts(session)] == ([("slow_requests", "high")] if alerted else [])
-    assert [(mail.user_id, mail.title) for mail in outbox(session)] == (
-        [(admin, "High: requests are slow")] if alerted else []
+    assert [(mail.recipient, mail.title) for mail in outbox(session)] == (
+        [(str(admin), "High: requests are slow")] if alerted else []
     )
 
 

@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import Engine, event, func, select, text, update
 from sqlalchemy.orm import Session
 
+from application.models import AuditLog, Collaborator, Project, Upvote, User
 from functions.community.recalculate_karma import job
-from nightshift.models import AuditLog, Collaborator, Difference, Project, Upvote, User
-from nightshift.steps import recompute
+from nightshift.steps import Difference, recompute
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import NOW, SECOND
 

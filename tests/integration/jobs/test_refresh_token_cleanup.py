@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import AuthToken
 from functions.identity.email_verification_cleanup import job as next_job
 from functions.identity.refresh_token_cleanup import job
 from nightshift.errors import RunFailedError, SettingError
-from nightshift.models import AuthToken, RunRecord
+from nightshift.ledger import RunRecord
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import ReminderEvent, User, YearlySnapshot
 from functions.tracking import _anniversaries
 from functions.tracking.reminder_generation import job
-from nightshift.models import ReminderEvent, User, YearlySnapshot
 from tests.integration.conftest import Invoke
 
 RAMADAN_1445 = (1445, 9, 1)  # 2024-03-11; one year later is 2025-03-01
@@ -160,7 +160,7 @@ def test_two_anniversaries_in_one_gregorian_year(
     new_snapshot: NewSnapshot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nightshift.ledger.CLOCK_TOLERANCE", dt.timedelta(days=3660))  # 2030 is still to come
+    monkeypatch.setattr("nightshift.ledger.claims.CLOCK_TOLERANCE", dt.timedelta(days=3660))  # 2030 is still to come
     new_snapshot(new_user())
 
     assert run_on(invoke_job, "2029-12-06") == {"created": 1}

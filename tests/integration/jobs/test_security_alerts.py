@@ -9,22 +9,12 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from application.alerts import Wording, sight, tell
+from application.models import Alert, ApiKey, AuditLog, LoginAttempt, User, UserSession
 from functions.administration.security_alerts import job
 from nightshift import Run
-from nightshift.alert_notices import Wording, tell
-from nightshift.alerts import sight
-from nightshift.mail import render
-from nightshift.models import (
-    Alert,
-    ApiKey,
-    AuditLog,
-    LoginAttempt,
-    Notification,
-    RegisteredJob,
-    RunRecord,
-    User,
-    UserSession,
-)
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import Notification, render
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, utc
 
@@ -400,7 +390,7 @@ def test_one_burst_seen_by_two_runs_is_one_alert_and_one_mail(
     assert second["rules_hit"] == second["alerts_updated"] == second["notified"] == 0
     assert found(session) == [("failed_logins_by_address", "high", 7)]
     (mail,) = outbox(session)
-    assert (mail.user_id, mail.title) == (admin, "High: many failed sign-ins from one address")
+    assert (mail.recipient, mail.title) == (str(admin), "High: many failed sign-ins from one address")
     assert alert(session).notified_at == NOW
 
 
@@ -491,12 +481,12 @@ def test_super_administrators_are_told_of_what_is_critical_or_cannot_be_undone(
     counters = invoke_job(job, at=NOW)["counters"]
 
     critical_action, address = "something was deleted for good", "many failed sign-ins from one address"
-    told = {(mail.user_id, mail.kind): titles_in(mail) for mail in outbox(session)}
+    told = {(mail.recipient, mail.kind): titles_in(mail) for mail in outbox(session)}
     assert told == {
-        (admin, "security_alert"): [critical_action, address],
-        (root, "security_alert"): [critical_action],
-        (admin, "job_failure"): [],
-        (root, "job_failure"): [],
+        (str(admin), "security_alert"): [critical_action, address],
+        (str(root), "security_alert"): [critical_action],
+        (str(admin), "job_failure"): [],
+        (str(root), "job_failure"): [],
     }
     assert counters["notified"] == 4
 
@@ -510,7 +500,7 @@ def test_without_administrators_the_super_administrators_are_told_of_everything(
 
     invoke_job(job, at=NOW)
 
-    assert [mail.user_id for mail in outbox(session)] == [root]
+    assert [mail.recipient for mail in outbox(session)] == [str(root)]
 
 
 def test_all_that_is_new_is_one_mail_to_each_administrator_the_most_severe_first(
@@ -527,7 +517,7 @@ def test_all_that_is_new_is_one_mail_to_each_administrator_the_most_severe_first
 
     assert (counters["alerts_new"], counters["notified"]) == (5, 2)
     mails = outbox(session)
-    assert {mail.user_id for mail in mails} == {admin, other}
+    assert {mail.recipient for mail in mails} == {str(admin), str(other)}
     assert mails[0].data == mails[1].data
     assert {mail.title for mail in mails} == {"Critical: many failed sign-ins from one address, and 4 more"}
     assert {mail.body for mail in mails} == {"5 alerts are new or have become worse: 1 critical, 3 high, 1 medium."}

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import Alert, License, Organization, Subscription, SubscriptionEvent, User
 from functions.administration.subscription_lifecycle import job
-from nightshift.models import Alert, License, Organization, Subscription, SubscriptionEvent, User
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, MICROSECOND, NOW
 

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Engine, MetaData, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+import application
 import functions
 import nightshift
+from application.models import AnnualSummary, PaymentRecord, User, YearlySnapshot
+from application.sealed import Sealer
 from functions.tracking.summary_regeneration import job
-from nightshift.data_keys import DataKeys, KeyService, add_data_key
 from nightshift.errors import RunFailedError
-from nightshift.models import AnnualSummary, DataKey, PaymentRecord, User, YearlySnapshot
-from nightshift.sealed import Sealer
+from nightshift.store import DataKey, DataKeys, KeyService, add_data_key
 from tests.integration.conftest import Invoke
 
 NOW = dt.datetime(2026, 3, 1, 4, tzinfo=dt.UTC)
@@ -451,14 +452,14 @@ def test_no_figure_in_the_clear_reaches_logs_errors_plans_or_the_database(
     assert found == {}
 
 
-def test_figures_in_the_clear_are_held_by_one_module_alone(invoke_job: Invoke, session: Session, books: Books) -> None:
+def test_figures_in_the_clear_are_held_by_one_package_alone(invoke_job: Invoke, session: Session, books: Books) -> None:
     """Every value in reach of every frame of the job's and the library's code, when the frame is left."""
     ann = books.user()
     snapshot_id = books.snapshot(ann, "62831.85")
     for amount in ("27182.81", "4233.11"):
         books.pay(ann, snapshot_id, amount, name="Saint Giraffe")
     books.touched(snapshot_id, NOW - HOUR)
-    ours = tuple(str(Path(*package.__path__)) for package in (functions, nightshift))
+    ours = tuple(str(Path(*package.__path__)) for package in (functions, nightshift, application))
     seen, holders = set(), set()
 
     def look(frame: FrameType, event: str, returned: Any) -> None:
@@ -475,8 +476,8 @@ def test_figures_in_the_clear_are_held_by_one_module_alone(invoke_job: Invoke, s
         sys.setprofile(None)
 
     assert result["counters"]["regenerated"] == 1
-    assert {"summary_regeneration.py", "_summaries.py", "execution.py", "ledger.py", "runtime.py"} <= seen
-    assert holders == {"sealed.py"}
+    assert {"summary_regeneration.py", "_summaries.py", "execution.py", "claims.py", "handler.py"} <= seen
+    assert holders == {"aggregator.py", "values.py"}
 
 
 def texts_in(value: Any, depth: int = 6) -> Iterator[str]:

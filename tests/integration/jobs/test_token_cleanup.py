@@ -4,8 +4,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from application.models import ApiKey, AuditLog, AuthToken, Invitation
 from functions.administration.token_cleanup import job
-from nightshift.models import ApiKey, AuditLog, AuthToken, Invitation
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.conftest import DAY, NOW, SECOND
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from functions.productivity._figures import FIGURES
 from functions.productivity.user_behavior import job
-from nightshift.models import MetricFinding, MetricRollup
+from nightshift.steps import MetricFinding, MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, figures, findings, store, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND

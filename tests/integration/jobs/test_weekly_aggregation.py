@@ -5,9 +5,10 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from application.models import UserActivityDay
 from functions.productivity._figures import FIGURES
 from functions.productivity.weekly_aggregation import job
-from nightshift.models import MetricRollup, UserActivityDay
+from nightshift.steps import MetricRollup
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.activity import HOUR, completed_goal, figures, goal, timers
 from tests.integration.jobs.conftest import DAY, MICROSECOND

@@ -7,13 +7,15 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from application.models import Alert, HealthCheck, Report, UserSession
 from functions.administration import daily_report
 from functions.administration._figures import FIGURES
 from functions.administration._page import duration
 from functions.administration.weekly_report import job
-from nightshift.execution import Deadline
-from nightshift.files import FileStore
-from nightshift.models import Alert, HealthCheck, Notification, RegisteredJob, Report, RunRecord, UserSession
+from nightshift.deadline import Deadline
+from nightshift.ledger import RegisteredJob, RunRecord
+from nightshift.outbox import Notification
+from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.audit import event
 from tests.integration.jobs.conftest import DAY

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
+from application.models import Goal, TimerSession
 from functions.productivity.weekly_review import job
-from nightshift.models import Goal, TimerSession
 from tests.integration.conftest import Invoke
 from tests.integration.jobs.people import outbox, person, told, utc
 

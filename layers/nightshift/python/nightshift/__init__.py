@@ -3,29 +3,31 @@
 What a job file imports. Everything else in this package is the machinery behind it.
 """
 
-from nightshift.errors import DeclarationError, SettingError
-from nightshift.job import Job
-from nightshift.ledger import Policy
-from nightshift.parameters import Parameter, days, hours, minutes, years
-from nightshift.run import Run
-from nightshift.runtime import lambda_handler
-from nightshift.steps import Count, Delete, Function, StepPlan, Update
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Count",
-    "DeclarationError",
-    "Delete",
-    "Function",
-    "Job",
-    "Parameter",
-    "Policy",
-    "Run",
-    "SettingError",
-    "StepPlan",
-    "Update",
-    "days",
-    "hours",
-    "lambda_handler",
-    "minutes",
-    "years",
-]
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.declaration import (
+        Execution as Execution,
+        Job as Job,
+        Parameter as Parameter,
+        Policy as Policy,
+        Run as Run,
+        StepPlan as StepPlan,
+        days as days,
+        hours as hours,
+        minutes as minutes,
+        years as years,
+    )
+    from nightshift.errors import DeclarationError as DeclarationError, SettingError as SettingError
+    from nightshift.runtime import lambda_handler as lambda_handler
+    from nightshift.steps import Count as Count, Delete as Delete, Function as Function, Update as Update
+
+__getattr__ = face(
+    __name__,
+    declaration="Execution Job Parameter Policy Run StepPlan days hours minutes years",
+    errors="DeclarationError SettingError",
+    runtime="lambda_handler",
+    steps="Count Delete Function Update",
+)

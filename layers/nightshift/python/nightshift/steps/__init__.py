@@ -1,7 +1,35 @@
-"""The kinds of step a job can be made of."""
+"""The kinds of step that a job can be made of."""
 
-from nightshift.steps.base import Step, StepPlan
-from nightshift.steps.function import Function
-from nightshift.steps.rows import Count, Delete, Update
+from typing import TYPE_CHECKING
 
-__all__ = ["Count", "Delete", "Function", "Step", "StepPlan", "Update"]
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.steps.function import Function as Function
+    from nightshift.steps.notify import Message as Message, Notify as Notify
+    from nightshift.steps.periods import (
+        Period as Period,
+        last_day as last_day,
+        last_hour as last_hour,
+        last_month as last_month,
+        last_week as last_week,
+    )
+    from nightshift.steps.recompute import Recompute as Recompute
+    from nightshift.steps.rollup import Figures as Figures, Finding as Finding, RollUp as RollUp
+    from nightshift.steps.rows import Count as Count, Delete as Delete, RowStep as RowStep, Update as Update
+    from nightshift.steps.tables import (
+        Difference as Difference,
+        MetricFinding as MetricFinding,
+        MetricRollup as MetricRollup,
+    )
+
+__getattr__ = face(
+    __name__,
+    function="Function",
+    notify="Message Notify",
+    periods="Period last_day last_hour last_month last_week",
+    recompute="Recompute",
+    rollup="Figures Finding RollUp",
+    rows="Count Delete RowStep Update",
+    tables="Difference MetricFinding MetricRollup",
+)

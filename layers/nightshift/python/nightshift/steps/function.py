@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from nightshift.execution import Execution
-from nightshift.parameters import Parameter
-from nightshift.run import Run
-from nightshift.steps.base import StepPlan
+from nightshift.declaration import Execution, Parameter, Run, StepDefaults, StepPlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function:
+class Function(StepDefaults):
     """`apply` does the work in `with execution.batch() as batch:` blocks; each is a point where it can be interrupted.
 
     It begins at `execution.position` (None at the start), sets `batch.position` and counts with `batch.count(…)`.

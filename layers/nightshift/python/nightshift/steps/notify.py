@@ -1,6 +1,5 @@
 """A step that tells people something: chooses them by a SELECT and writes what they are told into the outbox."""
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +8,26 @@ from typing import Any, ClassVar
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
 from nightshift.errors import DeclarationError
-from nightshift.execution import Execution
-from nightshift.local_time import DueZone, LocalMoment, People, due_zones, everybody, part_of, people_of
-from nightshift.models.operations import Notification
-from nightshift.notifications import Via, Written, check_kind, pending, write
-from nightshift.parameters import Parameter
-from nightshift.run import Run
-from nightshift.steps.base import SAMPLE_SIZE, StepPlan, fingerprint_of
+from nightshift.outbox import (
+    DueZone,
+    LocalMoment,
+    Notification,
+    People,
+    Via,
+    Written,
+    check_kind,
+    due_zones,
+    everybody,
+    part_of,
+    pending,
+    people_of,
+    write,
+)
 
 FromPeople = Callable[[Run, People], Select[Any]]
-"""A SELECT over the people of a batch; see `nightshift.local_time.People` for their columns."""
+"""A SELECT over the people of a batch; see `nightshift.outbox.people.People` for their columns."""
 
 ERRORS = "errors"
 """The counter of people whose time zone is none: they count as being in UTC."""
@@ -34,7 +42,7 @@ TARGET_SECONDS = 0.1
 class Message:
     """What some people are told.
 
-    kind: one of `nightshift.notifications.KINDS`.
+    kind: one of the folders in notices/, see `nightshift.outbox.kinds`.
     to: who, with which key, title, body and data: a function of the run and the people, made with `message(…)`.
     via: the channels, each with its preference and counter.
     matched: the counter of messages that there were reasons for, whatever the recipients' preferences.
@@ -50,7 +58,7 @@ class Message:
     def __post_init__(self) -> None:
         check_kind(self.kind)
         if any(via.channel == "ops" for via in self.via):
-            raise DeclarationError("the channel ops belongs to no user: use tell_operators in a Function step")
+            raise DeclarationError("the channel ops belongs to no person: use tell_operators in a Function step")
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -68,12 +76,12 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notify:
+class Notify(StepDefaults):
     """Tell people something, each message at most once.
 
-    at: the moment on the users' own clocks. The job then runs on `local_time.TICK`, and each run takes the people for
-        whom the moment has come since the last one, zone by zone. Without it every run takes everybody at once: their
-        messages must be few.
+    at: the moment on people's own clocks. The job then runs on `nightshift.outbox.TICK`, and each run takes the people
+        for whom the moment has come since the last one, zone by zone. Without it every run takes everybody at once:
+        their messages must be few.
     messages: what is told, in order, for the same people in the same transaction.
     counting: counters of the rows of other SELECTs over the same people.
     """
@@ -129,13 +137,13 @@ class Notify:
             batch.position = {"done": True}
 
     def _tell_zone(self, execution: Execution, zone: DueZone) -> None:
-        """A zone's people in parts by id. The position names the zone and the last id, or no id when it is done."""
+        """A zone's people in parts. The position names the zone and the last recipient, or none when it is done."""
         after = None
         if execution.position is not None:
             reached, last_told = execution.position["zone"], execution.position["after"]
             if reached > zone.timezone or (reached == zone.timezone and last_told is None):
                 return
-            after = uuid.UUID(last_told) if reached == zone.timezone else None
+            after = last_told if reached == zone.timezone else None
         size, whole = FIRST_PART, False
         while not whole:
             with execution.batch() as batch:
@@ -144,7 +152,7 @@ class Notify:
                 if people:
                     batch.count(**self._tell(batch.session, execution.run, people_of(zone, execution.run, after, last)))
                     batch.count(**{ERRORS: 0 if zone.valid else people})
-                batch.position = {"zone": zone.timezone, "after": None if whole else str(last)}
+                batch.position = {"zone": zone.timezone, "after": None if whole else last}
             after = last
             faster = TARGET_SECONDS / max(execution.last_batch_seconds, 0.001)
             size = round(min(LARGEST_PART, max(SMALLEST_PART, size * min(2.0, faster))))

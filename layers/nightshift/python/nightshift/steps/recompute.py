@@ -6,21 +6,19 @@ from typing import Any, ClassVar, cast
 
 from sqlalchemy import ColumnElement, Select, Table, delete, func, insert, literal, literal_column, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
-from nightshift.execution import Batch, Execution, describe, is_passing, is_row_error
-from nightshift.models.base import Base
-from nightshift.models.operations import Difference
-from nightshift.parameters import Parameter
-from nightshift.run import Run
-from nightshift.steps.base import SAMPLE_SIZE, StepPlan, fingerprint_of
-from nightshift.sweep import PASSING_ERRORS_IN_A_ROW, paced
+from nightshift.database import describe, is_passing, is_row_error
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.engine import paced
+from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
+from nightshift.steps.tables import Difference
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recompute:
+class Recompute(StepDefaults):
     """Compute once, write down what differs, then write it in short transactions.
 
     The figures are computed by one statement that only reads: to aggregate everything at once takes the database a
@@ -38,7 +36,7 @@ class Recompute:
     """
 
     name: str
-    model: type[Base]
+    model: type[DeclarativeBase]
     column: InstrumentedAttribute[int]
     to: Select[uuid.UUID, int]
     where: ColumnElement[bool]

@@ -10,12 +10,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from nightshift.execution import Execution
-from nightshift.models.operations import MetricFinding, MetricRollup
-from nightshift.parameters import Parameter
-from nightshift.periods import Period
-from nightshift.run import Run
-from nightshift.steps.base import StepPlan, fingerprint_of, iso
+from nightshift.declaration import Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of, iso
+from nightshift.steps.periods import Period
+from nightshift.steps.tables import MetricFinding, MetricRollup
 
 WRITTEN = "written"
 """The counter of rows, of figures and findings, that the run wrote because they were new or differed."""
@@ -47,7 +44,7 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RollUp:
+class RollUp(StepDefaults):
     """Replace the figures of one period in one transaction, computed from rows by the database.
 
     Figures that are what they were are not written again, so a repeated run changes nothing. Findings that a

@@ -1,8 +1,9 @@
 """Steps that go over the rows of one table: delete them, update them, or only count them."""
 
+import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 from dateutil.relativedelta import relativedelta
@@ -19,15 +20,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
+from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepPlan, fingerprint_of, iso
+from nightshift.engine import Sweep, sweep
 from nightshift.errors import DeclarationError
-from nightshift.execution import Execution
-from nightshift.models.base import Base
-from nightshift.parameters import Parameter
-from nightshift.run import Run
-from nightshift.steps.base import SAMPLE_SIZE, StepPlan, fingerprint_of, iso
-from nightshift.sweep import Sweep, sweep
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
@@ -48,7 +45,7 @@ class RowStep(ABC):
     counter: what the rows are counted as.
     """
 
-    model: type[Base]
+    model: type[DeclarativeBase]
     counter: str
     measured_by: InstrumentedAttribute[Any] | ColumnElement[Any]
     where: Condition | FromRun | None = None
@@ -97,32 +94,33 @@ class RowStep(ABC):
         conditions = []
         if self.where is not None:
             conditions.append(self.where(run) if callable(self.where) else self.where)
-        if self.older_than is not None:
-            conditions.append(self.age < run.ago(self.older_than))
+        if (cutoff := self.cutoff(run)) is not None:
+            conditions.append(self.age < cutoff)
         return and_(true(), *conditions)
 
     def fingerprint(self, run: Run) -> str:
         return fingerprint_of(select(self.age).where(self.predicate(run)))
 
-    def plan(self, session: Session, run: Run) -> list[StepPlan]:
-        predicate = self.predicate(run)
-        key = self.table.primary_key.columns
-        first = select(*key).where(predicate).order_by(self.age).limit(SAMPLE_SIZE)
-        sample = tuple(",".join(map(str, row)) for row in session.execute(first))
-        rows, of = self.candidates(session, run)
-        cutoff = iso(run.ago(self.older_than)) if self.older_than is not None else None
-        return [StepPlan(self.name, self.table.fullname, self.action, rows, of, cutoff, sample)]
+    def cutoff(self, run: Run) -> dt.datetime | None:
+        return run.ago(self.older_than) if self.older_than is not None else None
 
-    def candidates(self, session: Session, run: Run) -> tuple[int, int | None]:
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        key = self.table.primary_key.columns
+        first = select(*key).where(self.predicate(run)).order_by(self.age).limit(SAMPLE_SIZE)
+        sample = tuple(",".join(map(str, row)) for row in session.execute(first))
+        return [replace(plan, sample=sample) for plan in self.candidates(session, run)]
+
+    def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
-        predicate = self.predicate(run)
+        predicate, of = self.predicate(run), None
         few = select(self.age).where(predicate).limit(SHARE_APPLIES_ABOVE + 1).subquery()
         rows = session.scalar(select(func.count()).select_from(few)) or 0
-        if rows <= SHARE_APPLIES_ABOVE:
-            return rows, None
-        both = select(func.count().filter(predicate), func.count()).select_from(self.table)
-        rows, of = session.execute(both).one()
-        return rows, of
+        if rows > SHARE_APPLIES_ABOVE:
+            both = select(func.count().filter(predicate), func.count()).select_from(self.table)
+            rows, of = session.execute(both).one()
+        cutoff = self.cutoff(run)
+        told = iso(cutoff) if cutoff is not None else None
+        return [StepPlan(self.name, self.table.fullname, self.action, rows, of, told)]
 
     @abstractmethod
     def apply(self, execution: Execution) -> None:

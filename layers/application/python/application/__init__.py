@@ -1,0 +1,1 @@
+"""The application whose jobs these are: its tables and rules. What stands here is the example."""

@@ -1,0 +1,23 @@
+"""Alerts: what is wrong, noted once, and told to the administrators."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from application.alerts.failures import JOB_FAILURE as JOB_FAILURE
+    from application.alerts.notices import Wording as Wording, tell as tell
+    from application.alerts.sightings import (
+        Severity as Severity,
+        note_events as note_events,
+        resolve as resolve,
+        resolve_quiet as resolve_quiet,
+        sight as sight,
+    )
+
+__getattr__ = face(
+    __name__,
+    failures="JOB_FAILURE",
+    notices="Wording tell",
+    sightings="Severity note_events resolve resolve_quiet sight",
+)

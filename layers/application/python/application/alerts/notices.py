@@ -1,0 +1,240 @@
+"""Telling the administrators of alerts that nobody has been told of: one mail each, of all that is new or has become
+worse, the most severe first. Critical jobs that have failed are told in a mail of their own kind."""
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.orm import Session
+
+from application.alerts.failures import JOB_FAILURE
+from application.alerts.sightings import SEVERITIES, Severity
+from application.models import Alert, User
+from application.people import ADMIN_ROLES, live
+from nightshift.declaration import Run
+from nightshift.ledger import RunRecord
+from nightshift.outbox import Via, message, write
+
+ALERTS_NAMED = 10
+"""So many alerts of one rule a mail names, and of the rest it says how many they are: an attack from thousands of
+addresses must not bury what else has happened."""
+
+EMAIL = [Via("email")]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What a notice says of a rule's alerts: `title` completes "High: …", `body` is a sentence."""
+
+    title: str
+    body: str
+
+    def data(self, *, severity: Severity, subject: str, note: str | None, at: dt.datetime) -> dict[str, Any]:
+        """What the templates of a `security_alert` need to tell of one alert of this rule."""
+        instant = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        seen = {"occurrences": 1, "first_seen_at": instant, "last_seen_at": instant}
+        alert = {"subject": subject, "note": note, **seen}
+        return {"rules": [{"title": self.title, "says": self.body, "severity": severity, "n": 1, "alerts": [alert]}]}
+
+
+def tell(
+    session: Session,
+    run: Run,
+    wordings: Mapping[str, Wording],
+    *,
+    to_super_admins: Collection[str] = (),
+    others: bool = False,
+) -> int:
+    """Write each recipient one mail of the alerts of these rules that are to be told. Returns how many mails.
+
+    In the caller's transaction, in which these alerts stay locked: no other job tells of them as well.
+
+    Administrators are told. Super administrators are told of what is critical, of the rules `to_super_admins`, and of
+    everything while there is nobody else to tell.
+
+    others: also alerts of all other rules, which some job has raised without telling anybody.
+    """
+    untold = and_(Alert.notified_at.is_(None), Alert.status != "resolved")
+    if not others:
+        untold = and_(untold, Alert.rule.in_(wordings))
+    locked = select(Alert.id).where(untold).with_for_update().subquery()
+    if not session.scalar(select(func.count()).select_from(locked)):
+        return 0
+    recipient = _recipient(to_super_admins)
+    mails = 0
+    for kind, found in (
+        (JOB_FAILURE, _failed_jobs(and_(untold, recipient))),
+        ("security_alert", _digest(and_(untold, recipient), wordings)),
+    ):
+        mails += write(session, run, kind, found, EMAIL).by_channel["email"]
+    told = update(Alert).where(untold, select(administrator.c.id).exists()).values(notified_at=run.now)
+    session.execute(told.execution_options(synchronize_session=False))
+    return mails
+
+
+administrator = (
+    select(User.id, User.role).where(User.role.in_(ADMIN_ROLES), live).cte("administrator").prefix_with("materialized")
+)
+# All of one role are told the same: a digest is made for each role, not for each person.
+role = select(administrator.c.role).distinct().cte("role").prefix_with("materialized")
+
+
+def _recipient(to_super_admins: Collection[str]) -> ColumnElement[bool]:
+    an_admin = exists().where(administrator.c.role == "admin")
+    widely = or_(Alert.severity == SEVERITIES[-1], Alert.rule.in_(to_super_admins), ~an_admin)
+    return or_(role.c.role == "admin", widely)
+
+
+def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
+    """A mail of the critical jobs that have failed, each with its run."""
+    job = func.jsonb_build_object(
+        *("job", RunRecord.job, "run_id", RunRecord.id),
+        *("scheduled_for", _instant(RunRecord.scheduled_for), "reason", RunRecord.reason),
+    )
+    failed = (
+        select(
+            role.c.role,
+            func.count().label("n"),
+            func.min(RunRecord.job).label("job"),
+            func.jsonb_agg(aggregate_order_by(job, RunRecord.job)).label("jobs"),
+            func.string_agg(cast(RunRecord.id, Text), aggregate_order_by(literal(","), RunRecord.id)).label("ids"),
+        )
+        .select_from(Alert)
+        .join(RunRecord, Alert.details["run_id"].astext == cast(RunRecord.id, Text))
+        .join(role, true())
+        .where(which, Alert.rule == JOB_FAILURE)
+        .group_by(role.c.role)
+        .cte("failed")
+    )
+    one = failed.c.n == 1
+    return message(
+        administrator.c.id,
+        key=_key(JOB_FAILURE, failed.c.ids),
+        title=case(
+            (one, "The job " + failed.c.job + " has failed"), else_=func.concat(failed.c.n, " jobs have failed")
+        ),
+        body=case(
+            (one, "A critical job failed for good; nobody will try it again on its own."),
+            else_="Critical jobs failed for good; nobody will try them again on their own.",
+        ),
+        data=func.jsonb_build_object("jobs", failed.c.jobs),
+    ).join(failed, failed.c.role == administrator.c.role)
+
+
+def _digest(which: ColumnElement[bool], wordings: Mapping[str, Wording]) -> Select[Any]:
+    """A mail of all other alerts, rule by rule, the most severe first."""
+    rank = func.array_position(list(SEVERITIES), Alert.severity)
+    place = func.row_number().over(
+        partition_by=(role.c.role, Alert.rule), order_by=(rank.desc(), Alert.last_seen_at.desc(), Alert.id)
+    )
+    told = (
+        select(Alert, role.c.role, rank.label("rank"), place.label("place"))
+        .join(role, true())
+        .where(which, Alert.rule != JOB_FAILURE)
+        .cte("told")
+    )
+    rules, alerts = _rules(told, wordings), told.c
+    of_each = [func.count().filter(alerts.severity == severity) for severity in reversed(SEVERITIES)]
+    counted = (
+        select(
+            alerts.role,
+            func.count().label("n"),
+            func.concat_ws(
+                ", ",
+                *(
+                    case((n > 0, func.concat(n, " ", name)))
+                    for n, name in zip(of_each, reversed(SEVERITIES), strict=True)
+                ),
+            ).label("severities"),
+            func.string_agg(func.concat(alerts.id, alerts.severity), aggregate_order_by(literal(","), alerts.id)).label(
+                "ids"
+            ),
+        )
+        .group_by(alerts.role)
+        .cte("counted")
+    )
+    listed = (
+        select(
+            rules.c.role,
+            func.jsonb_agg(aggregate_order_by(rules.c.rule, rules.c.rank.desc(), rules.c.name), type_=JSONB).label(
+                "rules"
+            ),
+        )
+        .group_by(rules.c.role)
+        .cte("listed")
+    )
+    worst, n = listed.c.rules[0], counted.c.n
+    return (
+        message(
+            administrator.c.id,
+            key=_key("alerts", counted.c.ids),
+            title=func.concat(
+                func.initcap(worst["severity"].astext),
+                ": ",
+                worst["title"].astext,
+                case((n > 1, func.concat(", and ", n - 1, " more"))),
+            ),
+            body=func.concat(
+                n,
+                case((n == 1, " alert is new or has become worse: "), else_=" alerts are new or have become worse: "),
+                counted.c.severities,
+                ".",
+            ),
+            data=func.jsonb_build_object("rules", listed.c.rules),
+        )
+        .join(counted, counted.c.role == administrator.c.role)
+        .join(listed, listed.c.role == administrator.c.role)
+    )
+
+
+def _rules(told: CTE, wordings: Mapping[str, Wording]) -> CTE:
+    """The alerts of each role and rule as one JSON object, with the first of them by name."""
+    alerts = told.c
+    alert = func.jsonb_build_object(
+        "subject",
+        func.coalesce(alerts.details["subject"].astext, func.substr(alerts.fingerprint, func.length(alerts.rule) + 2)),
+        "note",
+        func.coalesce(alerts.details["note"].astext, alerts.details["reason"].astext),
+        *("occurrences", alerts.occurrences),
+        *("first_seen_at", _instant(alerts.first_seen_at), "last_seen_at", _instant(alerts.last_seen_at)),
+    )
+    named = func.jsonb_agg(aggregate_order_by(alert, alerts.place)).filter(alerts.place <= ALERTS_NAMED)
+    words = func.translate(alerts.rule, "_-", "  ")
+    titles = {rule: wording.title for rule, wording in wordings.items()}
+    bodies = {rule: wording.body for rule, wording in wordings.items()}
+    worst = func.max(alerts.rank)
+    facts = func.jsonb_build_object(
+        *("title", case(titles, value=alerts.rule, else_=words)),
+        *("says", case(bodies, value=alerts.rule, else_="A job has found something that somebody should look at.")),
+        *("severity", case(dict(enumerate(SEVERITIES, 1)), value=worst)),
+        *("n", func.count(), "alerts", named),
+    )
+    rules = select(alerts.role, alerts.rule.label("name"), worst.label("rank"), facts.label("rule"))
+    return rules.group_by(alerts.role, alerts.rule).cte("rules")
+
+
+def _key(what: str, ids: ColumnElement[str]) -> ColumnElement[str]:
+    """The same alerts, as bad as before, are not told to the same person twice, whatever run tries to."""
+    return func.concat_ws("|", administrator.c.id, what, func.md5(ids))
+
+
+def _instant(value: Any) -> ColumnElement[str]:
+    return func.to_char(func.timezone("UTC", value), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')

@@ -1,0 +1,144 @@
+"""Alerts: one open row for each thing that is wrong, told apart by its fingerprint, however often it is seen."""
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from application.models import Alert
+
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
+
+Sighting = Literal["new", "risen", "known"]
+"""First seen; seen again and worse than before; seen again. The first two are worth telling somebody: the alert's
+`notified_at` is then empty, and the next notice of alerts (nightshift.alert_notices) takes it up."""
+
+
+def sight(
+    session: Session,
+    *,
+    rule: str,
+    subject: str,
+    severity: Severity,
+    details: Mapping[str, Any],
+    at: dt.datetime,
+    occurrences: int = 1,
+) -> Sighting:
+    """Note, in the caller's transaction, that a rule was hit for a subject at an instant.
+
+    The subject and the details hold ids, hashes and counts, never personal data. Severity only rises while an alert is
+    open; `occurrences` are added up.
+    """
+    fingerprint = f"{rule}:{subject}"
+    values = {
+        "rule": rule,
+        "fingerprint": fingerprint,
+        "severity": severity,
+        "details": dict(details),
+        "first_seen_at": at,
+        "last_seen_at": at,
+        "occurrences": occurrences,
+    }
+    added = insert(Alert).values(values).on_conflict_do_nothing().returning(Alert.id)
+    if session.execute(added).first() is not None:
+        return "new"
+    open_alert = select(Alert).where(Alert.fingerprint == fingerprint, Alert.status != "resolved").with_for_update()
+    alert = session.execute(open_alert.execution_options(populate_existing=True)).scalar_one()
+    risen = SEVERITIES.index(severity) > SEVERITIES.index(alert.severity)
+    if risen:
+        alert.severity, alert.notified_at = severity, None
+    alert.details = dict(details)
+    alert.occurrences += occurrences
+    alert.last_seen_at = max(alert.last_seen_at, at)
+    session.flush()
+    return "risen" if risen else "known"
+
+
+def resolve(
+    session: Session, *, rule: str, quiet_since: dt.datetime, at: dt.datetime, subject: str | None = None
+) -> int:
+    """Resolve, in the caller's transaction, a rule's open alerts last seen before `quiet_since`. Returns how many."""
+    which = [Alert.rule == rule, Alert.status != "resolved", Alert.last_seen_at < quiet_since]
+    if subject is not None:
+        which.append(Alert.fingerprint == f"{rule}:{subject}")
+    resolved = update(Alert).where(*which).values(status="resolved", resolved_at=at).returning(Alert.id)
+    return len(session.execute(resolved).all())
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a rule's events came to: alerts that are new, and alerts that were open and have been seen again."""
+
+    new: int
+    updated: int
+
+
+def note_events(session: Session, *, rule: str, events: str, details: str, values: Mapping[str, Any]) -> Noted:
+    """Note all events that hit a rule, in the caller's transaction, in one statement.
+
+    events: a SELECT of `raw` (text, whom it is about), `personal` (whether that is an address, which is then replaced
+        by its pseudonym), `at`, `rank` (the severity, as a position in SEVERITIES), `peak` (how many came together)
+        and `note` (text or null).
+    details: an SQL expression of JSON over `subject`, `peak` and `note`.
+    values: the parameters of both.
+
+    An event counts once, however often it is looked at: only those after the last one of the latest alert of the same
+    fingerprint do, whether that is open or has been resolved.
+    """
+    fingerprint = "cast(:rule as text) || ':' || subject"
+    severities = ", ".join(f"'{severity}'" for severity in SEVERITIES)
+    statement = f"""
+        with concerned as materialized (
+            select case when personal then nightshift.pseudonym(raw) else raw end as subject, array_agg(at) as instants,
+                max(rank) + 1 as rank, max(peak) as peak, max(note) as note
+            from ({events}) as event
+            group by raw, personal
+        ),
+        known as (
+            select concerned.*, (
+                select max(last_seen_at) from nightshift.alerts where fingerprint = {fingerprint}
+            ) as last_seen_at, (
+                select severity from nightshift.alerts where fingerprint = {fingerprint} and status <> 'resolved'
+            ) as severity
+            from concerned
+        ),
+        hit as (
+            select known.*, news.* from known cross join lateral (
+                select count(*) as occurrences, min(at) as first_at, max(at) as last_at from unnest(instants) as at
+                where last_seen_at is null or at > last_seen_at
+            ) as news
+            where occurrences > 0
+        ),
+        noted as (
+            insert into nightshift.alerts as alert
+                (rule, fingerprint, severity, details, first_seen_at, last_seen_at, occurrences)
+            select :rule, {fingerprint}, (array[{severities}])[rank], {details}, first_at, last_at, occurrences
+            from hit
+            on conflict (fingerprint) where status <> 'resolved' do update set
+                severity = case when {_RISEN} then excluded.severity else alert.severity end,
+                notified_at = case when {_RISEN} then null else alert.notified_at end,
+                details = excluded.details,
+                last_seen_at = excluded.last_seen_at,
+                occurrences = alert.occurrences + excluded.occurrences
+        )
+        select count(*) filter (where severity is null), count(severity) from hit
+    """  # noqa: S608 - made of constants of this module and of the rules' own
+    new, updated = session.execute(text(statement), {"rule": rule, **values}).one()
+    return Noted(new, updated)
+
+
+_RISEN = " < ".join(
+    f"array_position(array['low', 'medium', 'high', 'critical'], {table}.severity)" for table in ("alert", "excluded")
+)
+
+
+def resolve_quiet(session: Session, *, rules: Collection[str], quiet_since: dt.datetime, at: dt.datetime) -> int:
+    """Resolve, in the caller's transaction, the open alerts of these rules without an event since an instant."""
+    quiet = (Alert.rule.in_(rules), Alert.status != "resolved", Alert.last_seen_at < quiet_since)
+    resolved = update(Alert).where(*quiet).values(status="resolved", resolved_at=at).returning(Alert.id)
+    return len(session.execute(resolved.execution_options(synchronize_session=False)).all())

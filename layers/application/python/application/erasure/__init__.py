@@ -1,0 +1,15 @@
+"""Erasing a person: the rule for every column, and the quotes in other people's rows."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from application.erasure.quotes import Quotes as Quotes
+    from application.erasure.rules import Mode as Mode, Person as Person, erase as erase, record as record
+
+__getattr__ = face(
+    __name__,
+    quotes="Quotes",
+    rules="Mode Person erase record",
+)

@@ -1,0 +1,289 @@
+"""Erasing a person: one rule for every column that tells who somebody is.
+
+Two modes. Anonymised: the account stays as `[Deleted User]`, so that projects, ideas and likes keep an author; all that
+is personal goes. Deleted: the account goes as well, with everything that belongs to it. The rules are carried out in
+their order, in the caller's transaction. A test walks the metadata of all models and fails when a column that refers
+to a user has no rule here.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from sqlalchemy import (
+    Executable,
+    Table,
+    any_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from application.erasure import quotes
+from application.erasure.quotes import Quotes
+from application.models import (
+    AnnualSummary,
+    ApiKey,
+    AuditLog,
+    AuthToken,
+    CachedMetric,
+    Certificate,
+    Collaborator,
+    ConsentRecord,
+    DataRequest,
+    ErasureRecord,
+    FeatureEvent,
+    Goal,
+    Idea,
+    Invitation,
+    LoginAttempt,
+    PaymentRecord,
+    Project,
+    PushToken,
+    ReminderEvent,
+    TimerSession,
+    Upload,
+    Upvote,
+    User,
+    UserActivityDay,
+    UserPreferences,
+    UserSession,
+    YearlySnapshot,
+)
+from nightshift.outbox import Notification
+
+Mode = Literal["anonymized", "deleted"]
+Fate = Literal["delete", "forget", "keep"]
+"""The rows go; they stay and name nobody any more; they stay as they are, but for addresses in their texts."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What becomes of the rows whose column holds the person's id or address.
+
+    texts: free texts of rows that stay; every e-mail address is masked in them.
+    """
+
+    column: InstrumentedAttribute[Any]
+    anonymized: Fate = "delete"
+    deleted: Fate = "delete"
+    holds: Literal["id", "id as text", "address"] = "id"
+    texts: tuple[InstrumentedAttribute[Any], ...] = ()
+
+    @property
+    def table(self) -> Table:
+        return cast(Table, self.column.class_.__table__)
+
+    def statements(self, person: "Person", mode: Mode) -> Iterator[Executable]:
+        held = self.column.expression
+        match self.holds:
+            case "id":
+                theirs = held == person.id
+            case "id as text":
+                theirs = held == str(person.id)
+            case "address":
+                theirs = func.lower(held) == func.lower(person.address)
+        fate = self.anonymized if mode == "anonymized" else self.deleted
+        if fate == "delete":
+            yield delete(self.table).where(theirs)
+            return
+        for column in self.texts:
+            masked = func.nightshift.mask_emails(column)
+            yield update(self.table).values({column.key: masked}).where(theirs, column != masked)
+        if fate == "forget":
+            yield update(self.table).values({held.key: None}).where(theirs)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom to erase: the account's id, and the address that other people's rows may hold."""
+
+    id: uuid.UUID
+    address: str
+
+
+# The audit log, collaborations and the account itself have rules of their own below; RULES_OF_THEIR_OWN names them.
+RULES = (
+    Rule(AuthToken.user_id),
+    Rule(UserSession.user_id),
+    Rule(LoginAttempt.user_id),
+    Rule(LoginAttempt.email, holds="address"),
+    Rule(ApiKey.user_id),
+    Rule(PushToken.user_id),
+    Rule(ConsentRecord.user_id),
+    Rule(UserPreferences.user_id),
+    Rule(Notification.recipient, holds="id as text"),
+    Rule(Invitation.email, holds="address"),
+    Rule(Invitation.invited_by, anonymized="keep", deleted="forget"),
+    Rule(AnnualSummary.user_id),
+    Rule(PaymentRecord.user_id),
+    Rule(ReminderEvent.user_id),
+    Rule(CachedMetric.user_id),
+    Rule(YearlySnapshot.user_id),
+    Rule(TimerSession.user_id),
+    Rule(Goal.user_id),
+    Rule(UserActivityDay.user_id),
+    Rule(FeatureEvent.user_id, anonymized="forget", deleted="forget"),
+    Rule(Certificate.owner_user_id, anonymized="keep", deleted="forget", texts=(Certificate.label,)),
+    Rule(Upload.uploader_id, anonymized="keep", deleted="forget", texts=(Upload.filename,)),
+    Rule(Idea.creator_id, anonymized="keep", texts=(Idea.title, Idea.description)),
+    Rule(Upvote.user_id, anonymized="keep"),
+    Rule(DataRequest.user_id, anonymized="keep", deleted="forget"),
+)
+
+RULES_OF_THEIR_OWN = (AuditLog.actor_id, Collaborator.user_id, User.email)
+
+TABLES = tuple(
+    dict.fromkeys(
+        column.class_.__table__.fullname
+        for column in (
+            User.id,
+            *(rule.column for rule in RULES),
+            *RULES_OF_THEIR_OWN,
+            Project.id,
+            ErasureRecord.subject_ref,
+        )
+    )
+)
+"""Every table that an erasure may write."""
+
+
+def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime, found: Quotes | None = None) -> None:
+    """Erase a person in the caller's transaction, which must name its run, because the audit log only grows.
+
+    The account's row should be locked. Rows of the audit log that are on legal hold stay as they are.
+
+    found: what a look for the person's address has found. Without it all of the audit log is read.
+    """
+    for statement in (
+        _redact_audit_log(person),
+        *quotes.masks(person.address, found),
+        _close_requests(person),
+        _mask_titles(person),
+        *(_hand_over_projects(person) if mode == "deleted" else ()),
+        *(statement for rule in RULES for statement in rule.statements(person, mode)),
+        _anonymise_account(person, at) if mode == "anonymized" else delete(User).where(User.id == person.id),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
+
+
+def record(session: Session, subject_ref: str, mode: Mode, *, at: dt.datetime) -> None:
+    """Note the erasure, to be applied again after a restore. A deletion is never taken back to an anonymisation."""
+    noted = insert(ErasureRecord).values(subject_ref=subject_ref, mode=mode, executed_at=at)
+    harder = (ErasureRecord.mode == "anonymized") & (noted.excluded.mode == "deleted")
+    session.execute(
+        noted.on_conflict_do_update(
+            index_elements=[ErasureRecord.subject_ref],
+            set_={"mode": noted.excluded.mode, "executed_at": noted.excluded.executed_at},
+            where=harder,
+        )
+    )
+
+
+def _redact_audit_log(person: Person) -> Executable:
+    """The person's own rows lose who it was, as the yearly anonymisation does it."""
+    # As arrays: beside an OR, `in (select …)` would read the whole audit log.
+    keys = func.array(select(ApiKey.id).where(ApiKey.user_id == person.id).scalar_subquery())
+    sessions = func.array(select(UserSession.id).where(UserSession.user_id == person.id).scalar_subquery())
+    own = or_(AuditLog.actor_id == person.id, AuditLog.api_key_id == any_(keys), AuditLog.session_id == any_(sessions))
+    return (
+        update(AuditLog)
+        .where(own, ~AuditLog.legal_hold)
+        .values(
+            {
+                AuditLog.actor_id: None,
+                AuditLog.session_id: None,
+                AuditLog.ip: None,
+                AuditLog.user_agent: None,
+                AuditLog.resource_id: func.nightshift.mask_emails(AuditLog.resource_id),
+                AuditLog.metadata_: func.nightshift.redact(AuditLog.metadata_),
+                AuditLog.changes: func.nightshift.redact(AuditLog.changes),
+            }
+        )
+    )
+
+
+def _close_requests(person: Person) -> Executable:
+    """Exports that wait are cancelled; what the person wrote into the options of any request is redacted."""
+    waiting = (DataRequest.request_type == "EXPORT") & (DataRequest.status == "PENDING")
+    redacted = func.nightshift.redact(DataRequest.options)
+    return (
+        update(DataRequest)
+        .where(DataRequest.user_id == person.id, waiting | (DataRequest.options != redacted))
+        .values(status=case((waiting, "CANCELLED"), else_=DataRequest.status), options=redacted)
+    )
+
+
+def _mask_titles(person: Person) -> Executable:
+    """Projects belong to several people: of the addresses in a title, only the person's own goes."""
+    theirs = select(Collaborator.project_id).where(Collaborator.user_id == person.id)
+    masked = func.nightshift.mask_address(Project.title, person.address)
+    return update(Project).where(Project.id.in_(theirs), Project.title != masked).values(title=masked)
+
+
+def _hand_over_projects(person: Person) -> Iterator[Executable]:
+    """A project whose only creator goes is handed to its oldest contributor, or else adviser.
+
+    With no other collaborator it goes as well. It stays with those who cannot inherit it: an account that is locked
+    now, or somebody who was anonymised and chose that the work should stay.
+    """
+    other, owner = aliased(Collaborator), aliased(User)
+    others = (
+        exists(other.user_id)
+        .where(other.project_id == Collaborator.project_id, other.role == "CREATOR", other.user_id != person.id)
+        .where(owner.id == other.user_id, owner.deleted_at.is_(None), owner.anonymized_at.is_(None))
+    )
+    alone = select(Collaborator.project_id).where(
+        Collaborator.user_id == person.id, Collaborator.role == "CREATOR", ~others
+    )
+    candidate = aliased(Collaborator)
+    heir = (
+        select(candidate.project_id, candidate.user_id)
+        .join(User, User.id == candidate.user_id)
+        .where(candidate.project_id.in_(alone), candidate.role.in_(("CONTRIBUTOR", "ADVISOR")))
+        .where(User.is_active, User.deleted_at.is_(None), User.anonymized_at.is_(None), User.id != person.id)
+        .order_by(candidate.project_id, candidate.role == "ADVISOR", candidate.created_at, candidate.user_id)
+        .ext(distinct_on(candidate.project_id))
+        .subquery()
+    )
+    yield (
+        update(Collaborator)
+        .where(Collaborator.project_id == heir.c.project_id, Collaborator.user_id == heir.c.user_id)
+        .values(role="CREATOR")
+    )
+    anybody = exists(other.user_id).where(other.project_id == Project.id, other.user_id != person.id)
+    yield delete(Project).where(Project.id.in_(alone), ~anybody)
+    yield delete(Collaborator).where(Collaborator.user_id == person.id)
+
+
+def _anonymise_account(person: Person, at: dt.datetime) -> Executable:
+    return (
+        update(User)
+        .where(User.id == person.id)
+        .values(
+            email=f"deleted-{person.id}@deleted.invalid",
+            name="[Deleted User]",
+            bio=None,
+            avatar_url=None,
+            password_hash=None,
+            is_active=False,
+            show_email_on_profile=False,
+            include_in_search=False,
+            show_activity_publicly=False,
+            locked_reason=None,
+            last_login_at=None,
+            last_activity_at=None,
+            last_known_country=None,
+            anonymized_at=at,
+            deleted_at=at,
+            updated_at=at,
+        )
+    )

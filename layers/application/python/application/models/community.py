@@ -1,0 +1,130 @@
+"""What people build together: projects, who takes part, who likes them, who is invited, and the files they upload."""
+
+import uuid
+from typing import Annotated
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from application.models.base import Base
+from application.models.identity import FormerUserId, OwnerId
+from nightshift.database import CreatedNow, Off, Timestamp, UuidKey, one_of
+
+ProjectId = Annotated[uuid.UUID, mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))]
+
+
+class Project(Base):
+    """A project. Its people are its collaborators."""
+
+    __tablename__ = "projects"
+    __table_args__ = (
+        Index(
+            "projects_image",
+            text("nightshift.storage_key(image_url)"),
+            postgresql_where=text("image_url is not null"),
+        ),
+    )
+
+    id: Mapped[UuidKey]
+    title: Mapped[str]
+    image_url: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default="active")
+    is_featured: Mapped[Off]
+    created_at: Mapped[CreatedNow]
+    updated_at: Mapped[CreatedNow]
+
+
+class Collaborator(Base):
+    """A user's part in a project."""
+
+    __tablename__ = "collaborators"
+    __table_args__ = (one_of("role", "CREATOR", "CONTRIBUTOR", "ADVISOR"), Index("collaborators_user", "user_id"))
+
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True)
+    user_id: Mapped[OwnerId] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    created_at: Mapped[CreatedNow]
+
+
+class Upvote(Base):
+    """A user's vote for a project."""
+
+    __tablename__ = "upvotes"
+    __table_args__ = (Index("upvotes_project", "project_id"),)
+
+    user_id: Mapped[OwnerId] = mapped_column(primary_key=True)
+    project_id: Mapped[ProjectId] = mapped_column(primary_key=True)
+    created_at: Mapped[CreatedNow]
+
+
+class Idea(Base):
+    """An idea that is not a project yet."""
+
+    __tablename__ = "ideas"
+    __table_args__ = (Index("ideas_creator", "creator_id"),)
+
+    id: Mapped[UuidKey]
+    creator_id: Mapped[OwnerId]
+    title: Mapped[str]
+    description: Mapped[str | None]
+    created_at: Mapped[CreatedNow]
+
+
+class Invitation(Base):
+    """An invitation by mail, to a project or to the administration."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        one_of("kind", "project", "admin"),
+        one_of("status", "pending", "accepted", "declined", "expired", "revoked"),
+        Index("invitations_pending", "kind", "created_at", postgresql_where=text("status = 'pending'")),
+        Index("invitations_pending_exp", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index("invitations_closed", "kind", "created_at", postgresql_where=text("status <> 'pending'")),
+        Index("invitations_email", text("lower(email)")),
+        Index("invitations_project", "project_id", postgresql_where=text("project_id is not null")),
+        Index("invitations_by", "invited_by", postgresql_where=text("invited_by is not null")),
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[str]
+    email: Mapped[str]
+    role: Mapped[str | None]
+    project_id: Mapped[ProjectId | None]
+    invited_by: Mapped[FormerUserId | None]
+    token_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    status: Mapped[str] = mapped_column(server_default="pending")
+    created_at: Mapped[CreatedNow]
+    expires_at: Mapped[Timestamp | None]
+    accepted_at: Mapped[Timestamp | None]
+    declined_at: Mapped[Timestamp | None]
+
+
+class Upload(Base):
+    """A file in the object store. The row names the object until the store has confirmed that it is gone."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        Index("uploads_created", "created_at"),
+        Index("uploads_uploader", "uploader_id", postgresql_where=text("uploader_id is not null")),
+        Index("uploads_deleting", "deleting_at", "id", postgresql_where=text("deleting_at is not null")),
+    )
+
+    id: Mapped[UuidKey]
+    storage_key: Mapped[str] = mapped_column(unique=True)
+    filename: Mapped[str]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    uploader_id: Mapped[FormerUserId | None]
+    created_at: Mapped[CreatedNow]
+    deleting_at: Mapped[Timestamp | None]
+    """Set when nothing refers to the file any more and its deletion has begun. Nothing new may refer to it then."""
+
+
+file_references = Table(
+    "v_file_references",
+    Base.metadata,
+    Column("kind", Text),
+    Column("subject_id", Uuid),
+    Column("storage_key", Text),
+    info={"is_view": True},
+)
+"""A view: every way in which the application refers to a file. The key is null where a URL names no upload."""

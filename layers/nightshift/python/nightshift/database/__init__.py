@@ -1,0 +1,35 @@
+"""How PostgreSQL is spoken to: settings, connections, failures, the library's own tables, migrations."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.database.base import (
+        IN_NIGHTSHIFT as IN_NIGHTSHIFT,
+        NIGHTSHIFT_SCHEMA as NIGHTSHIFT_SCHEMA,
+        Base as Base,
+        CreatedNow as CreatedNow,
+        Json as Json,
+        Off as Off,
+        On as On,
+        Timestamp as Timestamp,
+        UuidKey as UuidKey,
+        one_of as one_of,
+    )
+    from nightshift.database.connection import session_for as session_for
+    from nightshift.database.failures import (
+        describe as describe,
+        is_passing as is_passing,
+        is_row_error as is_row_error,
+        sqlstate as sqlstate,
+    )
+    from nightshift.database.settings import DatabaseSettings as DatabaseSettings
+
+__getattr__ = face(
+    __name__,
+    base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
+    connection="session_for",
+    failures="describe is_passing is_row_error sqlstate",
+    settings="DatabaseSettings",
+)

@@ -1,0 +1,51 @@
+"""The declarative base of the library's own tables, their schema, and the kinds of column they share."""
+
+import datetime as dt
+import uuid
+from typing import Annotated, Any
+
+from sqlalchemy import CheckConstraint, DateTime, Double, MetaData, Text, Uuid, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+NIGHTSHIFT_SCHEMA = "nightshift"
+"""What Nightshift writes for itself."""
+
+IN_NIGHTSHIFT = {"schema": NIGHTSHIFT_SCHEMA}
+
+# PostgreSQL's own default names, so that a schema written by hand and one written by the models are the same.
+NAMING_CONVENTION = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+}
+
+Timestamp = Annotated[dt.datetime, mapped_column(DateTime(timezone=True))]
+"""An instant: `timestamptz`, read and written as an aware `datetime`."""
+
+CreatedNow = Annotated[dt.datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+"""An instant that defaults to the database's clock. Jobs write their run's `now` instead."""
+
+UuidKey = Annotated[uuid.UUID, mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))]
+
+Json = Annotated[dict[str, Any], mapped_column(JSONB)]
+
+On = Annotated[bool, mapped_column(server_default=text("true"))]
+Off = Annotated[bool, mapped_column(server_default=text("false"))]
+
+
+def one_of(column: str, *values: str) -> CheckConstraint:
+    """The check that a text column holds one of a few words."""
+    return CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", name=column)
+
+
+TYPES: dict[Any, Any] = {str: Text, float: Double, list[str]: ARRAY(Text)}
+"""The columns that Python's types stand for, where PostgreSQL has a better one than SQLAlchemy's default."""
+
+
+class Base(DeclarativeBase):
+    """The library's own tables. An application has a base, and so a metadata, of its own."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = TYPES

@@ -1,0 +1,109 @@
+"""Connections to the application's PostgreSQL: verified TLS, no password in the environment, every wait bounded.
+
+Nothing connects at import. One attempt uses one connection and closes it at its end: there is no pool to go stale
+while Lambda freezes the process.
+"""
+
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.orm import Session
+
+from nightshift.database.settings import DatabaseSettings
+
+LOCK_TIMEOUT_SECONDS = 10
+CONNECTION_GRACE_SECONDS = 5
+
+
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """A context that verifies the server's certificate and name. pg8000's own default falls back to plain text."""
+    if ca_file:
+        return ssl.create_default_context(cafile=ca_file)
+    with as_file(files("nightshift.database") / "certificates" / "rds.pem") as bundle:
+        return ssl.create_default_context(cafile=str(bundle))
+
+
+@cache
+def _engine(settings: DatabaseSettings) -> Engine:
+    """One engine a process, for its compiled statements. It keeps no connection."""
+    engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "do_connect")
+    def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
+        # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
+        keywords["ssl_context"] = False if settings.socket else tls_context(settings.ca_file)
+        if settings.secret_arn or settings.iam_region:
+            keywords.update(_credentials(settings))
+        keywords.update(_bounds.get())
+
+    return engine
+
+
+_bounds: ContextVar[dict[str, Any]] = ContextVar("bounds", default={})  # noqa: B039 - never changed in place
+"""What bounds the connections that are being made: pg8000's arguments for them."""
+
+
+@contextmanager
+def session_for(
+    settings: DatabaseSettings, *, seconds: float, application_name: str = "nightshift"
+) -> Iterator[Session]:
+    """A session on one connection of its own, whose every statement and every read ends within `seconds`.
+
+    Times are UTC in it, whatever the server's own zone is. The connection is closed at the end whatever happened.
+
+    Raises:
+        DBAPIError, OSError: the database cannot be reached or refuses.
+    """
+    limit = max(1, int(seconds))
+    startup = {
+        "TimeZone": "UTC",
+        "statement_timeout": f"{limit * 1000}",
+        "lock_timeout": f"{int(min(limit, LOCK_TIMEOUT_SECONDS) * 1000)}",
+        "idle_in_transaction_session_timeout": f"{(limit + CONNECTION_GRACE_SECONDS) * 1000}",
+    }
+    bounds = _bounds.set(
+        {
+            "application_name": application_name[:63],
+            "timeout": limit + CONNECTION_GRACE_SECONDS,
+            "startup_params": startup,
+        }
+    )
+    try:
+        connection = _engine(settings).connect()
+    finally:
+        _bounds.reset(bounds)
+    # Bound to the connection: on an engine without a pool the session would connect anew for every transaction.
+    with connection, Session(connection, expire_on_commit=False) as session:
+        yield session
+
+
+def _credentials(settings: DatabaseSettings) -> dict[str, Any]:
+    """Fetched for every connection: an IAM token lives 15 minutes and a secret may have been rotated."""
+    import boto3  # here, because a function that connects by socket or URL needs no AWS SDK
+    from botocore.config import Config
+
+    # Without a route to the API a call from a VPC would hang until the function's own timeout.
+    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
+    if settings.secret_arn:
+        secret = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=settings.secret_arn)
+        values = json.loads(secret["SecretString"])
+        found = {
+            "user": values["username"],
+            "password": values["password"],
+            "host": settings.url.host or values.get("host"),
+            "database": settings.url.database or values.get("dbname"),
+            "port": int(values.get("port", settings.url.port or 5432)),
+        }
+        return {key: value for key, value in found.items() if value is not None}
+    url = settings.url
+    token = boto3.client("rds", region_name=settings.iam_region, config=config).generate_db_auth_token(
+        DBHostname=str(url.host), Port=url.port or 5432, DBUsername=str(url.username)
+    )
+    return {"password": token}

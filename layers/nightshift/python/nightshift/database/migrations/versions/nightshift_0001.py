@@ -1,0 +1,15 @@
+"""The schema nightshift: the ledger, the outbox, and what the kinds of step write for themselves."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "nightshift_0001"
+down_revision = None
+branch_labels = ("nightshift",)
+depends_on = None
+
+
+def upgrade() -> None:
+    """Run the SQL beside this file. The schema itself exists already: Alembic's version table lives in it."""
+    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text())

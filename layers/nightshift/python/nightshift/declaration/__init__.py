@@ -1,0 +1,59 @@
+"""What a job and a project say of themselves. No database and no AWS."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.declaration.deployment import (
+        DeployedJob as DeployedJob,
+        Deployment as Deployment,
+        function_name as function_name,
+    )
+    from nightshift.declaration.discovery import PACKS as PACKS, Registration as Registration, registry as registry
+    from nightshift.declaration.job import MAX_ROWS as MAX_ROWS, MAX_SHARE as MAX_SHARE, Job as Job
+    from nightshift.declaration.parameters import (
+        Parameter as Parameter,
+        days as days,
+        hours as hours,
+        minutes as minutes,
+        years as years,
+    )
+    from nightshift.declaration.policy import Policy as Policy
+    from nightshift.declaration.project import (
+        AfterRestore as AfterRestore,
+        AuditTrail as AuditTrail,
+        FinalFailures as FinalFailures,
+        People as People,
+        Project as Project,
+        Reapplied as Reapplied,
+        this_project as this_project,
+    )
+    from nightshift.declaration.run import Mode as Mode, Run as Run, Trigger as Trigger
+    from nightshift.declaration.schedule import Schedule as Schedule, ScheduleError as ScheduleError
+    from nightshift.declaration.step import (
+        BATCHES as BATCHES,
+        QUARANTINED as QUARANTINED,
+        SAMPLE_SIZE as SAMPLE_SIZE,
+        Batch as Batch,
+        EventLog as EventLog,
+        Execution as Execution,
+        Step as Step,
+        StepDefaults as StepDefaults,
+        StepPlan as StepPlan,
+        fingerprint_of as fingerprint_of,
+        iso as iso,
+    )
+
+__getattr__ = face(
+    __name__,
+    deployment="DeployedJob Deployment function_name",
+    discovery="PACKS Registration registry",
+    job="Job MAX_ROWS MAX_SHARE",
+    parameters="Parameter days hours minutes years",
+    policy="Policy",
+    project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
+    run="Mode Run Trigger",
+    schedule="Schedule ScheduleError",
+    step="BATCHES Batch EventLog Execution QUARANTINED SAMPLE_SIZE Step StepDefaults StepPlan fingerprint_of iso",
+)

@@ -1,0 +1,130 @@
+"""The declaration of a job. Everything else is derived from it: function, rule, alarms, grants, tables, tests."""
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from nightshift.declaration.parameters import Parameter, resolve
+from nightshift.declaration.policy import Kind, Policy, default_policy
+from nightshift.declaration.run import Run
+from nightshift.declaration.schedule import Schedule, ScheduleError
+from nightshift.declaration.step import UNIVERSAL_COUNTERS, Step, iso
+from nightshift.errors import DeclarationError
+
+Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
+"""What a job may declare that it needs. The deployment grants exactly that, and no more.
+
+files: the file store. keys: the data keys. snapshots: those of the database. operators: the topic that pages, past the
+outbox. deployment: to know which jobs were deployed, and with which schedules.
+"""
+
+LONGEST_TIMEOUT = dt.timedelta(minutes=15)
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+MAX_ROWS = Parameter("max_rows", None, "rows", about="stop before destroying more rows than this; no limit by default")
+MAX_SHARE = Parameter(
+    "max_share", 50, "percent", maximum=100, about="stop before destroying more of a table, above 10,000 rows"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One unit of scheduled work.
+
+    name: kebab-case and unique; its file has the same name with underscores.
+    kind: decides the policy for overlapping, missed and late occurrences, unless `policy` is given.
+    schedule: as AWS writes it, in UTC: `cron(0 2 * * ? *)`. A deployment may replace it by a setting.
+    steps: what it does, in order.
+    parameters: numbers that operators may set, beyond those that the steps declare themselves.
+    needs: what it reaches besides the database; the deployment grants exactly that.
+    critical: a final failure pages somebody.
+    audited: a run that changed rows writes one summary row to `audit_logs`.
+
+    Raises:
+        DeclarationError: when the declaration cannot work; the message holds the remedy.
+    """
+
+    name: str
+    kind: Kind
+    schedule: str
+    steps: tuple[Step, ...]
+    parameters: tuple[Parameter, ...] = ()
+    policy: Policy | None = None
+    needs: frozenset[Need] = frozenset()
+    critical: bool = False
+    audited: bool = True
+    timeout: dt.timedelta = LONGEST_TIMEOUT
+    memory_mb: int = 512
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise DeclarationError(f"job name {self.name!r} must be kebab-case, like cleanup-invitations")
+        if not self.steps:
+            raise DeclarationError(f"job {self.name} has no steps: give it something to do")
+        for what, names in (
+            ("step", [step.name for step in self.steps]),
+            ("parameter", [parameter.name for parameter in self.all_parameters]),
+        ):
+            if doubled := {name for name in names if names.count(name) > 1}:
+                raise DeclarationError(f"job {self.name} has two {what}s named {doubled.pop()!r}; name them apart")
+        if not dt.timedelta(0) < self.timeout <= LONGEST_TIMEOUT:
+            raise DeclarationError(f"job {self.name}: the timeout must be at most 15 minutes, AWS Lambda's own limit")
+        if self.policy and self.policy.late_limit is not None and self.policy.late_limit <= dt.timedelta(0):
+            raise DeclarationError(f"job {self.name}: a late limit must be longer than zero")
+
+    @cached_property
+    def timetable(self) -> Schedule:
+        """The declared schedule, parsed. The registry checks it at synth; a running function rarely needs it.
+
+        Raises:
+            DeclarationError: it is not one that AWS takes, or never fires.
+        """
+        try:
+            return Schedule.parse(self.schedule)
+        except ScheduleError as error:
+            raise DeclarationError(f"job {self.name}: {error}") from None
+
+    @cached_property
+    def effective_policy(self) -> Policy:
+        return self.policy or default_policy(self.kind, self.timetable)
+
+    @cached_property
+    def destructive(self) -> bool:
+        return any(step.destructive for step in self.steps)
+
+    @cached_property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """The job's own and its steps', each once, and where something is destroyed the caps that it has not itself."""
+        steps = (parameter for step in self.steps for parameter in step.parameters)
+        declared = dict.fromkeys((*self.parameters, *steps))
+        names = {parameter.name for parameter in declared}
+        caps = (cap for cap in (MAX_ROWS, MAX_SHARE) if self.destructive and cap.name not in names)
+        return (*declared, *caps)
+
+    @cached_property
+    def counters(self) -> tuple[str, ...]:
+        """Every counter that a run of this job reports, in the order in which they are shown."""
+        return tuple(dict.fromkeys((*(name for step in self.steps for name in step.counters), *UNIVERSAL_COUNTERS)))
+
+    def changed(self, counters: Mapping[str, int]) -> int:
+        """How many rows a run has changed."""
+        return sum(
+            counters.get(name, 0) for name in dict.fromkeys(name for step in self.steps for name in step.changes)
+        )
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, int]:
+        """The value of every parameter.
+
+        Raises:
+            SettingError: an unknown name, or a value outside its limits.
+        """
+        return resolve(self.all_parameters, given)
+
+    def cutoff(self, run: Run) -> str | None:
+        """The one cut-off of a job whose steps share it, in ISO 8601: what its results say beside the counters."""
+        cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
+        return iso(cutoffs.pop()) if len(cutoffs) == 1 else None

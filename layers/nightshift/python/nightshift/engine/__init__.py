@@ -1,0 +1,19 @@
+"""One attempt at a run: batches, the ways through a table, candidates."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.engine.attempt import carry_out as carry_out
+    from nightshift.engine.execution import RunExecution as RunExecution
+    from nightshift.engine.resources import Resources as Resources
+    from nightshift.engine.sweeping import Sweep as Sweep, paced as paced, sweep as sweep
+
+__getattr__ = face(
+    __name__,
+    attempt="carry_out",
+    execution="RunExecution",
+    resources="Resources",
+    sweeping="Sweep paced sweep",
+)

@@ -1,0 +1,48 @@
+"""What a step can reach besides the database. Each is made when it is first asked for."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+
+from nightshift.environment import CLUSTER_VARIABLE, FILES_VARIABLE, INSTANCE_VARIABLE, KMS_KEY_VARIABLE
+from nightshift.errors import SettingError
+from nightshift.store import FileStore, KeyService, Snapshots
+
+
+class Resources:
+    """The outside world of one function, from its environment."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+
+    @cached_property
+    def files(self) -> FileStore:
+        """The file store.
+
+        Raises:
+            SettingError: the function was deployed without one, because its job does not declare `needs={"files"}`.
+        """
+        return FileStore(self._required(FILES_VARIABLE))
+
+    @cached_property
+    def keys(self) -> KeyService:
+        """The KMS key that opens the data keys.
+
+        Raises:
+            SettingError: the function was deployed without one, because its job does not declare `needs={"keys"}`.
+        """
+        return KeyService(self._required(KMS_KEY_VARIABLE))
+
+    @cached_property
+    def snapshots(self) -> Snapshots | None:
+        """The snapshots of the database, where it is one of RDS."""
+        if cluster := self._environment.get(CLUSTER_VARIABLE):
+            return Snapshots(cluster, cluster=True)
+        instance = self._environment.get(INSTANCE_VARIABLE)
+        return Snapshots(instance) if instance else None
+
+    def _required(self, variable: str) -> str:
+        value = self._environment.get(variable)
+        if not value:
+            raise SettingError(f"{variable} is not set: the job must declare what it needs, or the setting is missing")
+        return value

@@ -1,0 +1,35 @@
+"""The environment variables that the deployment writes and functions read."""
+
+PARAMETERS_VARIABLE = "NIGHTSHIFT_PARAMETERS"
+"""Environment variable with the settings of the deployed job: a JSON object of parameter names and numbers."""
+
+DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
+
+DATABASE_VARIABLE = "NIGHTSHIFT_DATABASE"
+"""Environment variable that says where the database is: a JSON object, see `DatabaseSettings.from_mapping`."""
+
+FILES_VARIABLE = "NIGHTSHIFT_FILES_BUCKET"
+"""Environment variable with the bucket's name, given to functions whose job declares that it needs files."""
+
+INSTANCE_VARIABLE = "NIGHTSHIFT_RDS_INSTANCE"
+CLUSTER_VARIABLE = "NIGHTSHIFT_RDS_CLUSTER"
+"""Environment variables with the identifier of the database's instance, or of its Aurora cluster. Neither: no RDS."""
+
+KMS_KEY_VARIABLE = "NIGHTSHIFT_KMS_KEY"
+"""Environment variable with the ARN of the KMS key, given to functions whose job declares that it needs keys."""
+
+SENDER_VARIABLE = "NIGHTSHIFT_SENDER"
+"""Environment variable: the address that mails come from, an identity that SES has verified."""
+
+TOPIC_VARIABLE = "NIGHTSHIFT_OPS_TOPIC"
+"""Environment variable: the ARN of the SNS topic that operators read."""
+
+CAP_VARIABLE = "NIGHTSHIFT_MAILS_A_DAY"
+"""Environment variable: how many ordinary mails one user may get within 24 hours."""
+
+PREFERENCES_VARIABLE = "NIGHTSHIFT_PREFERENCES_URL"
+"""Environment variable, optional: the page of the application where people choose what they are sent."""
+
+ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
+"""Environment variable: `false` for a job that the settings disable. It then runs for nobody, by hand neither."""

@@ -1,0 +1,52 @@
+"""The ledger decides: what was due, what ran, which attempt may write, and how it ended."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.ledger.batches import (
+        commit_batch as commit_batch,
+        renew as renew,
+        state_candidates as state_candidates,
+    )
+    from nightshift.ledger.claims import Claim as Claim, Request as Request, claim as claim
+    from nightshift.ledger.endings import (
+        cancel as cancel,
+        fail_attempt as fail_attempt,
+        finish as finish,
+        interrupt as interrupt,
+        redrive as redrive,
+    )
+    from nightshift.ledger.runs import (
+        ERRORS_KEPT as ERRORS_KEPT,
+        Standing as Standing,
+        database_clock as database_clock,
+        lock_job as lock_job,
+        standing as standing,
+    )
+    from nightshift.ledger.tables import (
+        OPEN_STATES as OPEN_STATES,
+        OUTCOMES as OUTCOMES,
+        Attempt as Attempt,
+        QuarantinedItem as QuarantinedItem,
+        RegisteredJob as RegisteredJob,
+        RunRecord as RunRecord,
+        job_runs as job_runs,
+    )
+    from nightshift.ledger.upkeep import (
+        fail_exhausted as fail_exhausted,
+        forget as forget,
+        oldest_open_seconds as oldest_open_seconds,
+        stalled as stalled,
+    )
+
+__getattr__ = face(
+    __name__,
+    batches="commit_batch renew state_candidates",
+    claims="Claim Request claim",
+    endings="cancel fail_attempt finish interrupt redrive",
+    runs="ERRORS_KEPT Standing database_clock lock_job standing",
+    tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
+    upkeep="fail_exhausted forget oldest_open_seconds stalled",
+)

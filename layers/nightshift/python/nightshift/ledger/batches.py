@@ -1,0 +1,64 @@
+"""What a run writes down while it is at work, in the transaction of its batch."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from nightshift.ledger.claims import LEASE_MARGIN_SECONDS, Claim, update_own
+from nightshift.ledger.runs import ERRORS_KEPT
+from nightshift.ledger.tables import QuarantinedItem
+
+
+def commit_batch(
+    session: Session,
+    claim: Claim,
+    *,
+    step: str,
+    fingerprint: str,
+    position: Mapping[str, Any] | None,
+    counters: Mapping[str, int],
+    errors: Sequence[str],
+    quarantined: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
+
+    Raises:
+        Fenced: the run has been taken over; the caller's transaction must roll back.
+    """
+    update_own(
+        session,
+        claim,
+        step=step,
+        fingerprint=fingerprint,
+        position=dict(position) if position is not None else None,
+        counters=dict(counters),
+        errors=list(errors)[:ERRORS_KEPT],
+    )
+    rows = [{"run_id": claim.run.id, "step": step, "item": item, "error": error} for item, error in quarantined]
+    if rows:
+        session.execute(insert(QuarantinedItem).values(rows).on_conflict_do_nothing())
+
+
+def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any]) -> None:
+    """Write down what a destructive run is going to touch, before it touches anything.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        update_own(session, claim, candidates=dict(candidates))
+
+
+def renew(session: Session, claim: Claim, *, seconds: float) -> None:
+    """Prolong the lease to `seconds` from now, for work between batches that the database does not see.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        lease = func.clock_timestamp() + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
+        update_own(session, claim, lease_until=lease)

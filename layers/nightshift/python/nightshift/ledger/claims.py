@@ -1,0 +1,236 @@
+"""Claims: which occurrence runs, and which attempt may write.
+
+Every function here is one short transaction or a part of the batch's own. The lease is set by the database's clock.
+The epoch is checked inside every transaction that changes anything, so that an attempt which has lost its run
+(a zombie) changes nothing."""
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import Mode, Policy, Run, Trigger
+from nightshift.errors import EventError, Fenced
+from nightshift.ledger.runs import Standing, database_clock, end_attempt, frozen, lock_job
+from nightshift.ledger.tables import OPEN_STATES, Attempt, RegisteredJob, RunRecord
+
+LEASE_MARGIN_SECONDS = 10
+"""A lease outlives the invocation's deadline by this much, so that a dying attempt cannot overlap its successor."""
+
+MAX_ATTEMPTS = 3
+"""The first delivery and Lambda's two retries of an asynchronous invocation."""
+
+CLOCK_TOLERANCE = dt.timedelta(minutes=1)
+"""How far EventBridge's clock may be ahead of the database's."""
+
+UNASKED = ("schedule", "catch_up")
+"""Triggers behind which no person stands: pauses and late limits hold for them."""
+
+UNDONE = ("missed", "paused", "skipped")
+"""Outcomes of occurrences that were left out before anything was done."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an invocation asks for. `run_id` alone continues a run that the ledger already holds."""
+
+    trigger: Trigger = "manual"
+    mode: Mode = "apply"
+    scheduled_for: dt.datetime | None = None
+    run_id: uuid.UUID | None = None
+    request_id: str | None = None
+    forced: bool = False
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    override: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a run until `lease_until`, under one epoch."""
+
+    run: Run
+    epoch: int
+    attempt: int
+    max_attempts: int
+    step: str | None
+    position: dict[str, Any] | None
+    fingerprint: str | None
+    candidates: dict[str, Any] | None
+    counters: dict[str, int]
+    errors: list[str]
+
+
+def claim(session: Session, job: str, policy: Policy, request: Request, *, seconds: float) -> Claim | Standing:
+    """Take the requested run for this attempt, or say how it stands and why it was not granted.
+
+    `seconds` is the time left until the invocation's deadline. A doubled delivery, a late retry and an overlapping
+    occurrence are answered with a `Standing`: they are not errors.
+
+    Raises:
+        EventError: `run_id` names no run of this job, or the run would be as of a time to come.
+    """
+    with session.begin():
+        registered = lock_job(session, job)
+        clock = database_clock(session)
+        record = _find(session, job, request)
+        if record is None:
+            record = open_run(session, registered, policy, request, clock)
+        elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
+            _reopen(record, request)
+        if _may_start(session, record, clock):
+            return _grant(session, record, request, clock, seconds)
+        last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
+        return Standing.of(record, session.scalar(last))
+
+
+def _reopen(record: RunRecord, request: Request) -> None:
+    """A person asks for an occurrence that was left out: it is run after all, as this person wants it."""
+    record.state, record.reason, record.finished_at = "queued", None, None
+    record.trigger, record.request_id = request.trigger, request.request_id
+    record.parameters = dict(request.parameters)
+    record.override = dict(request.override) if request.override else None
+
+
+def _find(session: Session, job: str, request: Request) -> RunRecord | None:
+    """The run that the request means, locked, so that a batch which is about to commit is waited for."""
+    if request.run_id is not None:
+        same = RunRecord.id == request.run_id
+    elif request.scheduled_for is not None and not request.forced and request.mode == "apply":
+        same = and_(
+            RunRecord.scheduled_for == request.scheduled_for, RunRecord.mode == "apply", RunRecord.forced.is_(False)
+        )
+    elif request.request_id is not None:
+        same = RunRecord.request_id == request.request_id
+    else:
+        return None
+    found = select(RunRecord).where(RunRecord.job == job, same).with_for_update()
+    record = session.execute(found.execution_options(populate_existing=True)).scalar_one_or_none()
+    if record is None and request.run_id is not None:
+        raise EventError(f"job {job} has no run {request.run_id}")
+    return record
+
+
+def open_run(
+    session: Session, registered: RegisteredJob, policy: Policy, request: Request, clock: dt.datetime
+) -> RunRecord:
+    """A new run: ready to start, waiting its turn, or settled at once. The caller has locked the job.
+
+    Raises:
+        EventError: it would run as of a time to come, at which rows that are young now would count as old.
+    """
+    if request.scheduled_for is not None and request.scheduled_for > clock + CLOCK_TOLERANCE:
+        raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} lies in the future; name a past time")
+    record = RunRecord(
+        id=uuid.uuid4(),
+        job=registered.name,
+        scheduled_for=request.scheduled_for or clock,
+        trigger=request.trigger,
+        mode=request.mode,
+        forced=request.forced,
+        request_id=request.request_id,
+        parameters=dict(request.parameters),
+        override=dict(request.override) if request.override else None,
+        state="queued",
+        epoch=0,
+        attempts=0,
+        max_attempts=MAX_ATTEMPTS,
+        counters={},
+        errors=[],
+        created_at=clock,
+    )
+    if settled := _settled_at_once(session, record, registered, policy, clock):
+        record.state, record.reason = settled
+        record.finished_at = clock
+    session.add(record)
+    return record
+
+
+def _settled_at_once(
+    session: Session, record: RunRecord, registered: RegisteredJob, policy: Policy, clock: dt.datetime
+) -> tuple[str, str] | None:
+    """The outcome of an occurrence that must not run, with its reason. What a person asks for is never late."""
+    if record.trigger in UNASKED and registered.paused_at is not None:
+        return "paused", f"paused by {registered.paused_by}: {registered.pause_reason}"
+    late = clock - record.scheduled_for
+    if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
+        return "missed", f"begun {late} after its time; the limit is {policy.late_limit}"
+    if record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill":
+        other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
+        if other is not None:
+            return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
+    return None
+
+
+def _others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
+    return (
+        RunRecord.job == record.job,
+        RunRecord.mode == "apply",
+        RunRecord.state.in_(OPEN_STATES),
+        RunRecord.id != record.id,
+    )
+
+
+def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
+    """Whether an attempt may begin now. Runs that wait for each other go in the order of their occurrences."""
+    if record.state not in OPEN_STATES:
+        return False
+    if record.state == "running" and record.lease_until is not None and record.lease_until > clock:
+        return False
+    if record.attempts >= record.max_attempts:
+        return False  # its last attempt ended without a word; the supervisor settles it and reports it
+    if record.mode == "plan":
+        return True
+    ahead = or_(
+        and_(RunRecord.state == "running", RunRecord.lease_until > clock),
+        tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id),
+    )
+    return session.scalar(select(RunRecord.id).where(*_others_open(record), ahead).limit(1)) is None
+
+
+def _grant(session: Session, record: RunRecord, request: Request, clock: dt.datetime, seconds: float) -> Claim:
+    end_attempt(session, record, clock, "lost")
+    record.epoch += 1
+    record.attempts += 1
+    record.state = "running"
+    record.reason = None
+    record.started_at = record.started_at or clock
+    record.lease_until = clock + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
+    session.add(Attempt(run_id=record.id, epoch=record.epoch, request_id=request.request_id, started_at=clock))
+    return Claim(
+        frozen(record),
+        record.epoch,
+        record.attempts,
+        record.max_attempts,
+        record.step,
+        record.position,
+        record.fingerprint,
+        record.candidates,
+        dict(record.counters),
+        list(record.errors),
+    )
+
+
+def update_own(session: Session, claim: Claim, **values: Any) -> None:
+    """Change the run if this attempt still owns it. The epoch and the change are one statement: no gap to fall into."""
+    own = update(RunRecord).where(
+        RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running"
+    )
+    if session.execute(own.values(**values).execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
+        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+
+
+def own(session: Session, claim: Claim) -> RunRecord:
+    found = (
+        select(RunRecord)
+        .where(RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    record = session.execute(found).scalar_one_or_none()
+    if record is None:
+        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+    return record

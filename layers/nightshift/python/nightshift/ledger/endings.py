@@ -1,0 +1,125 @@
+"""How a run ends, or is opened again."""
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nightshift import telemetry
+from nightshift.database import describe
+from nightshift.declaration import this_project
+from nightshift.errors import EventError
+from nightshift.ledger.claims import Claim, own
+from nightshift.ledger.runs import ERRORS_KEPT, Standing, database_clock, end_attempt
+from nightshift.ledger.tables import OPEN_STATES, RunRecord
+
+
+def fail(session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool) -> None:
+    """Settle a run as failed, and tell the project of it where the job is critical."""
+    record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
+    failures = this_project().failures() if critical else None
+    if failures is None:
+        return
+    try:
+        with session.begin_nested():
+            failures.note(session, record.job, record.id, reason, clock)
+    except Exception as cause:  # noqa: BLE001 - the project's own code: whatever it raises, the run has failed
+        telemetry.error("failure.not_noted", cause, job=record.job, run_id=str(record.id), reason=describe(cause))
+
+
+def finish(
+    session: Session,
+    claim: Claim,
+    *,
+    counters: Mapping[str, int],
+    errors: Sequence[str] = (),
+    plan: Mapping[str, Any] | None = None,
+) -> Standing:
+    """Settle the run as succeeded (or planned), inside the caller's transaction.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    record = own(session, claim)
+    clock = database_clock(session)
+    record.state = "planned" if claim.run.mode == "plan" else "succeeded"
+    record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
+    record.plan = dict(plan) if plan is not None else None
+    record.finished_at, record.lease_until, record.position = clock, None, None
+    end_attempt(session, record, clock, "finished")
+    session.flush()
+    return Standing.of(record)
+
+
+def interrupt(session: Session, claim: Claim) -> Standing:
+    """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        record = own(session, claim)
+        clock = database_clock(session)
+        record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
+        record.attempts -= 1
+        record.lease_until = None
+        end_attempt(session, record, clock, "interrupted")
+        return Standing.of(record)
+
+
+def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool, critical: bool) -> Standing:
+    """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left or would help.
+
+    The final failure of a critical job also raises an alert.
+
+    Raises:
+        Fenced: the run has been taken over.
+    """
+    with session.begin():
+        record = own(session, claim)
+        clock = database_clock(session)
+        record.errors = [*record.errors, error][-ERRORS_KEPT:]
+        if permanent or record.attempts >= record.max_attempts:
+            fail(session, record, clock, error, critical=critical)
+        else:
+            record.state = "retrying"
+            record.reason = f"attempt {record.attempts} of {record.max_attempts} failed: {error}"
+            record.lease_until = None
+        end_attempt(session, record, clock, "failed", error)
+        return Standing.of(record)
+
+
+def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+    """End an open run for good, in the caller's transaction. An attempt at work is a zombie from now on.
+
+    Raises:
+        EventError: it has ended already.
+    """
+    record = _locked(session, run_id)
+    if record.state not in OPEN_STATES:
+        raise EventError(f"run {run_id} has ended already: {record.state}")
+    clock = database_clock(session)
+    end_attempt(session, record, clock, "lost")
+    record.state, record.reason, record.finished_at, record.lease_until = "cancelled", reason, clock, None
+    return record
+
+
+def redrive(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+    """Open a failed or cancelled run again, in the caller's transaction: at its cursor, with all attempts anew.
+
+    Raises:
+        EventError: it has ended otherwise, or not at all.
+    """
+    record = _locked(session, run_id)
+    if record.state not in ("failed", "cancelled"):
+        raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled one can go on")
+    record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
+    return record
+
+
+def _locked(session: Session, run_id: uuid.UUID) -> RunRecord:
+    found = select(RunRecord).where(RunRecord.id == run_id).with_for_update()
+    return session.execute(found.execution_options(populate_existing=True)).scalar_one()

@@ -1,0 +1,120 @@
+"""Occurrences that no event announced: found from the schedules, and settled by the policies of their jobs.
+
+EventBridge delivers at least once and, rarely, not at all. For each job the ledger holds the instant before which every
+occurrence of its schedule is accounted for. What has come due since, and has no run after a moment's patience, gets one
+here: queued to be caught up, or settled with the reason why not. An event that comes after all finds it taken.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import ARRAY, DateTime, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import DeployedJob
+from nightshift.ledger.claims import MAX_ATTEMPTS, Request, open_run
+from nightshift.ledger.runs import database_clock, lock_job
+from nightshift.ledger.tables import RegisteredJob, RunRecord
+
+
+def occurrences(session: Session, job: str, first: dt.datetime, last: dt.datetime) -> set[dt.datetime]:
+    """Which occurrences of a job have a run, from the first to the last."""
+    taken = select(RunRecord.scheduled_for).where(
+        RunRecord.job == job,
+        RunRecord.scheduled_for.between(first, last),
+        RunRecord.mode == "apply",
+        RunRecord.forced.is_(False),
+    )
+    return set(session.scalars(taken))
+
+
+def note_missed(session: Session, job: str, times: Sequence[dt.datetime], reason: str, clock: dt.datetime) -> None:
+    """Settle occurrences that nobody will run. The caller has locked the job, and knows that they have no run."""
+    if not times:
+        return
+    columns = {
+        RunRecord.job: literal(job),
+        RunRecord.scheduled_for: func.unnest(cast(list(times), ARRAY(DateTime(timezone=True)))),
+        RunRecord.trigger: literal("catch_up"),
+        RunRecord.state: literal("missed"),
+        RunRecord.reason: literal(reason),
+        RunRecord.max_attempts: literal(MAX_ATTEMPTS),
+        RunRecord.created_at: literal(clock),
+        RunRecord.finished_at: literal(clock),
+    }
+    session.execute(insert(RunRecord).from_select(list(columns), select(*columns.values())))
+
+
+PATIENCE = dt.timedelta(minutes=2)
+"""A rule fires within its minute, and Lambda's queue usually takes moments."""
+
+REACH = dt.timedelta(days=31)
+"""How far back occurrences are looked for, however long nobody has looked."""
+
+
+def account(session: Session, jobs: Mapping[str, DeployedJob]) -> Counter[str]:
+    """Give a run to every occurrence that has none, job by job. Returns how many got which state.
+
+    A schedule counts from the moment at which it is first seen here: a job that is new, was enabled again or goes by
+    another schedule has missed nothing.
+    """
+    found: Counter[str] = Counter()
+    with session.begin():
+        horizon = database_clock(session) - PATIENCE
+        known = select(RegisteredJob.name, RegisteredJob.schedule, RegisteredJob.accounted_until)
+        seen = session.execute(known.where(RegisteredJob.name.in_(jobs)).order_by(RegisteredJob.name)).all()
+    for name, schedule, until in seen:
+        deployed = jobs[name]
+        if schedule != _schedule(deployed) or (deployed.enabled and next(_due(deployed, until, horizon), None)):
+            with session.begin():
+                found += _account(session, deployed)  # without zeros
+    return found
+
+
+def _account(session: Session, deployed: DeployedJob) -> Counter[str]:
+    """The same for one job, under the lock that claims take: an event of this moment comes before or after."""
+    registered = lock_job(session, deployed.job.name)
+    clock = database_clock(session)
+    horizon = clock - PATIENCE
+    found: Counter[str] = Counter()
+    if deployed.enabled and registered.schedule == _schedule(deployed):
+        due = list(_due(deployed, registered.accounted_until, horizon))
+        found = _settle(session, registered, deployed, due, clock)
+    registered.schedule = _schedule(deployed)
+    registered.accounted_until = max(registered.accounted_until, horizon)
+    return found
+
+
+def _schedule(deployed: DeployedJob) -> str | None:
+    """By which occurrences are expected; a disabled job has none."""
+    return str(deployed.schedule) if deployed.enabled else None
+
+
+def _due(deployed: DeployedJob, since: dt.datetime, horizon: dt.datetime) -> Iterator[dt.datetime]:
+    return deployed.schedule.between(max(since, horizon - REACH), horizon)
+
+
+def _settle(
+    session: Session, registered: RegisteredJob, deployed: DeployedJob, due: list[dt.datetime], clock: dt.datetime
+) -> Counter[str]:
+    """A run for each of the due occurrences that has none: what the policy gives up is missed, the rest may run."""
+    if not due:
+        return Counter()
+    announced = occurrences(session, registered.name, due[0], due[-1])
+    missing = [time for time in due if time not in announced]
+    policy = deployed.job.effective_policy
+    if registered.paused_at is not None or policy.missed == "every":
+        given_up, reason = [], ""
+    elif policy.missed == "none":
+        given_up, reason = missing, "this job's occurrences are not caught up"
+    else:
+        given_up = [time for time in missing if time < due[-1]]
+        reason = f"{due[-1]:%Y-%m-%dT%H:%M:%SZ} has come due since"
+    note_missed(session, registered.name, given_up, f"no event announced it, and {reason}", clock)
+    states = Counter({"missed": len(given_up)})
+    for time in missing[len(given_up) :]:
+        request = Request("catch_up", scheduled_for=time, parameters=deployed.parameters)
+        states[open_run(session, registered, policy, request, clock).state] += 1
+    return states

@@ -1,0 +1,92 @@
+"""How a run stands, and what every change to the ledger begins with: the job's lock, the database's clock."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import Run
+from nightshift.ledger.tables import Attempt, RegisteredJob, RunRecord
+
+ERRORS_KEPT = 10
+
+Ending = Literal["finished", "interrupted", "failed", "lost"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands, whoever asks: the answer to a claim that was not granted, and the result of one that was."""
+
+    run: Run
+    state: str
+    reason: str | None
+    duration_ms: int | None
+    counters: dict[str, int]
+    errors: list[str]
+    plan: dict[str, Any] | None
+    last_request_id: str | None = None
+    """Lambda's id of the invocation that made the last attempt. Its retries carry the same one."""
+
+    @classmethod
+    def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
+        took = (record.finished_at - record.started_at) if record.finished_at and record.started_at else None
+        return cls(
+            frozen(record),
+            record.state,
+            record.reason,
+            round(took.total_seconds() * 1000) if took is not None else None,
+            record.counters,
+            record.errors,
+            record.plan,
+            last_request_id,
+        )
+
+
+def lock_job(session: Session, job: str) -> RegisteredJob:
+    """The job's own row, locked: claims of one job happen one after the other."""
+    session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
+    return session.execute(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()).scalar_one()
+
+
+def database_clock(session: Session) -> dt.datetime:
+    clock: dt.datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return clock
+
+
+def frozen(record: RunRecord) -> Run:
+    """The run's facts that never change."""
+    return Run(
+        id=record.id,
+        job=record.job,
+        scheduled_for=record.scheduled_for.astimezone(dt.UTC),
+        trigger=record.trigger,  # type: ignore[arg-type]
+        mode=record.mode,  # type: ignore[arg-type]
+        forced=record.forced,
+        parameters=record.parameters,
+        override=record.override,
+    )
+
+
+def end_attempt(
+    session: Session, record: RunRecord, clock: dt.datetime, ending: Ending, error: str | None = None
+) -> None:
+    """Close the run's current attempt, unless it has been closed before."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == record.id, Attempt.epoch == record.epoch, Attempt.ended_at.is_(None))
+        .values(ended_at=clock, ending=ending, error=error)
+    )
+
+
+def standing(session: Session, run_id: uuid.UUID) -> Standing:
+    """How a run stands now.
+
+    Raises:
+        NoResultFound: there is no such run.
+    """
+    with session.begin():
+        return Standing.of(session.execute(select(RunRecord).where(RunRecord.id == run_id)).scalar_one())

@@ -1,0 +1,143 @@
+"""The ledger: what was due, what ran, where it stands. Written by Nightshift alone, in the schema `nightshift`."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nightshift.database import (
+    IN_NIGHTSHIFT,
+    NIGHTSHIFT_SCHEMA,
+    Base,
+    CreatedNow,
+    Json,
+    Off,
+    Timestamp,
+    UuidKey,
+    one_of,
+)
+
+OPEN_STATES = ("queued", "running", "interrupted", "retrying")
+OUTCOMES = ("succeeded", "failed", "skipped", "missed", "paused", "cancelled", "planned")
+
+
+class RegisteredJob(Base):
+    """A job that a deployment has made known, and its pause. The row is also the lock under which runs are claimed."""
+
+    __tablename__ = "jobs"
+    __table_args__ = IN_NIGHTSHIFT
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    registered_at: Mapped[CreatedNow]
+    paused_at: Mapped[Timestamp | None]
+    paused_by: Mapped[str | None]
+    pause_reason: Mapped[str | None]
+    schedule: Mapped[str | None]
+    """By which the supervisor expects occurrences; None before its first look, and for a disabled job."""
+    accounted_until: Mapped[CreatedNow]
+    """Every occurrence of the schedule before this instant has a run."""
+
+
+class RunRecord(Base):
+    """One run: the execution of an occurrence, of a manual call or of a backfill, with exactly one final outcome."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        one_of("trigger", "schedule", "manual", "backfill", "catch_up"),
+        one_of("mode", "apply", "plan"),
+        one_of("state", *OPEN_STATES, *OUTCOMES),
+        # The identity of an occurrence. A plan takes no occurrence, and a forced run repeats one on purpose.
+        Index(
+            "runs_occurrence_key",
+            "job",
+            "scheduled_for",
+            unique=True,
+            postgresql_where=text("mode = 'apply' and not forced"),
+        ),
+        # Lambda delivers an asynchronous manual call again with the same request id.
+        Index("runs_request_id_key", "request_id", unique=True, postgresql_where=text("request_id is not null")),
+        Index("runs_open", "job", "state", postgresql_where=text(f"state in {OPEN_STATES!r}")),
+        Index("runs_history", "job", text("scheduled_for desc")),
+        Index("runs_finished", "finished_at"),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[UuidKey]
+    job: Mapped[str] = mapped_column(ForeignKey(f"{NIGHTSHIFT_SCHEMA}.jobs.name"))
+    scheduled_for: Mapped[Timestamp]
+    trigger: Mapped[str]
+    mode: Mapped[str] = mapped_column(server_default="apply")
+    forced: Mapped[Off]
+    request_id: Mapped[str | None]
+    parameters: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    override: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """Who lifted the cap for this run and why: `{"by": …, "reason": …}`."""
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    epoch: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    max_attempts: Mapped[int]
+    lease_until: Mapped[Timestamp | None]
+    step: Mapped[str | None]
+    position: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    fingerprint: Mapped[str | None]
+    candidates: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What the run stated before it destroyed anything: `{step: rows}`."""
+    counters: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    errors: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    created_at: Mapped[CreatedNow]
+    started_at: Mapped[Timestamp | None]
+    finished_at: Mapped[Timestamp | None]
+
+
+class Attempt(Base):
+    """One invocation that worked on a run. The epoch is its fencing number."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        one_of("ending", "finished", "interrupted", "failed", "lost"),
+        IN_NIGHTSHIFT,
+    )
+
+    run_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(f"{NIGHTSHIFT_SCHEMA}.runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    request_id: Mapped[str | None]
+    started_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
+    ending: Mapped[str | None]
+    error: Mapped[str | None]
+
+
+class QuarantinedItem(Base):
+    """A row that a run could not process and left as it was."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("quarantine_run_id_step_item_key", "run_id", "step", "item", unique=True), IN_NIGHTSHIFT)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(f"{NIGHTSHIFT_SCHEMA}.runs.id", ondelete="CASCADE"))
+    step: Mapped[str]
+    item: Mapped[str]
+    """The row's table and primary key, never its content."""
+    error: Mapped[str]
+    at: Mapped[CreatedNow]
+
+
+job_runs = Table(
+    "job_runs",
+    Base.metadata,
+    Column("job", Text),
+    Column("scheduled_for", DateTime(timezone=True)),
+    Column("outcome", Text),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("counters", JSONB),
+    schema=NIGHTSHIFT_SCHEMA,
+    info={"is_view": True},
+)
+"""A view: the runs that have ended and were meant to change something. Reports and checks read it."""

@@ -1,0 +1,101 @@
+"""What nobody moves any more: stalled runs, exhausted ones, and those that ended long ago."""
+
+import datetime as dt
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session
+
+from nightshift.ledger.endings import fail
+from nightshift.ledger.runs import Standing, database_clock, end_attempt
+from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
+
+KEPT = dt.timedelta(days=400)
+"""How long the ledger remembers a run that has ended: a year and a month, so that years can be compared."""
+
+FORGOTTEN_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """An open run that nobody works on."""
+
+    run_id: uuid.UUID
+    job: str
+    state: str
+
+
+RETRY_PATIENCE = dt.timedelta(minutes=4)
+"""Lambda retries after one and two minutes. A failed attempt without one by then is the supervisor's to continue."""
+
+
+def stalled(session: Session) -> list[Stalled]:
+    """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt.
+
+    Of the runs of one job that wait for each other only the first: the others could not start yet.
+    """
+    last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
+    needs_attempt = or_(
+        RunRecord.state.in_(("interrupted", "queued")),
+        and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
+        and_(RunRecord.state == "retrying", last_end < func.clock_timestamp() - RETRY_PATIENCE),
+    )
+    first = (
+        select(RunRecord.id, RunRecord.job, RunRecord.state, RunRecord.scheduled_for)
+        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt)
+        .ext(distinct_on(RunRecord.job, RunRecord.mode))
+        .order_by(RunRecord.job, RunRecord.mode, RunRecord.scheduled_for, RunRecord.id)
+        .subquery()
+    )
+    with session.begin():
+        found = session.execute(select(first.c.id, first.c.job, first.c.state).order_by(first.c.scheduled_for))
+        return [Stalled(*row) for row in found]
+
+
+def oldest_open_seconds(session: Session) -> float:
+    """The age, in seconds since its occurrence was due, of the oldest run that is still open; 0 when there is none."""
+    oldest = func.min(RunRecord.scheduled_for)
+    age = func.extract("epoch", func.clock_timestamp() - oldest)
+    with session.begin():
+        found = session.execute(select(age).where(RunRecord.state.in_(OPEN_STATES))).scalar_one()
+    return max(0.0, float(found or 0))
+
+
+def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
+    """Settle as failed every run whose lease expired on its last attempt. Returns them.
+
+    In the caller's transaction, so that the caller can report them before it is settled for good.
+    `critical` are the names of the jobs whose failure raises an alert.
+    """
+    clock = database_clock(session)
+    dead = (
+        select(RunRecord)
+        .where(
+            RunRecord.state == "running",
+            RunRecord.lease_until < clock,
+            RunRecord.attempts >= RunRecord.max_attempts,
+        )
+        .with_for_update(skip_locked=True)
+    )
+    records = list(session.scalars(dead))
+    for record in records:
+        end_attempt(session, record, clock, "lost")
+        reason = f"attempt {record.attempts} of {record.max_attempts} ended without a word"
+        fail(session, record, clock, reason, critical=record.job in critical)
+    session.flush()
+    return [Standing.of(record) for record in records]
+
+
+def forget(session: Session) -> int:
+    """Delete a portion of the runs that ended longer ago than the ledger keeps them. Returns how many."""
+    old = (
+        select(RunRecord.id)
+        .where(RunRecord.finished_at < database_clock(session) - KEPT)
+        .order_by(RunRecord.finished_at)
+        .limit(FORGOTTEN_AT_ONCE)
+    )
+    forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
+    return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -1,0 +1,140 @@
+"""What answers are made of: a run, a job, a pause, the coming occurrences; and how a question is read."""
+
+import datetime as dt
+import heapq
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import DeployedJob, iso
+from nightshift.errors import EventError
+from nightshift.ledger import RegisteredJob, RunRecord, Standing
+
+Answer = dict[str, Any]
+MOST_ROWS = 500
+SHORTEST_RUN_ID = 6
+
+
+def read_request(
+    request: Any, what: str, known: Mapping[str, tuple[Callable[..., Answer], frozenset[str]]]
+) -> tuple[Callable[..., Answer], dict[str, Any]]:
+    """Which of the known ones `{what: name, …}` asks for, and the keys that go with it.
+
+    Raises:
+        EventError: another name or key than those that are known.
+    """
+    name = request.get(what) if isinstance(request, Mapping) else None
+    if not isinstance(name, str) or name not in known:
+        raise EventError(f'the payload must be {{"{what}": …}} with one of {", ".join(known)}; got {request!r}')
+    function, its_keys = known[name]
+    keys = {key: value for key, value in request.items() if key != what}
+    if unknown := sorted(set(keys) - its_keys):
+        raise EventError(f"the {what} {name} has no key {unknown[0]!r}; it has {', '.join(sorted(its_keys)) or 'none'}")
+    return function, keys
+
+
+def declared(deployed: DeployedJob, now: dt.datetime) -> Answer:
+    """What is known of a job without its ledger."""
+    job, schedule = deployed.job, deployed.schedule
+    return {
+        "job": job.name,
+        "pack": deployed.registration.pack,
+        "kind": job.kind,
+        "critical": job.critical,
+        "rule": deployed.registration.rule.partition("\n\n")[0].replace("\n", " "),
+        "schedule": str(schedule),
+        "enabled": deployed.enabled,
+        "next_run": iso_or_none(schedule.next_after(now)) if deployed.enabled else None,
+    }
+
+
+def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> list[Answer]:
+    """The first `count` occurrences of these jobs after `now`, in order; a disabled job has none."""
+
+    def fires(name: str, deployed: DeployedJob) -> Iterator[tuple[dt.datetime, str]]:
+        fire = deployed.schedule.next_after(now)
+        while fire is not None:
+            yield fire, name
+            fire = deployed.schedule.next_after(fire)
+
+    streams: Iterable[Iterator[tuple[dt.datetime, str]]] = (
+        fires(name, deployed) for name, deployed in jobs.items() if deployed.enabled
+    )
+    return [
+        {"job": name, "scheduled_for": iso(fire), "schedule": str(jobs[name].schedule)}
+        for fire, name in islice(heapq.merge(*streams), count)
+    ]
+
+
+def run_summary(record: RunRecord) -> Answer:
+    """A run as lists show it, with the names that a job's own result uses."""
+    standing = Standing.of(record)
+    return {
+        "run_id": str(record.id),
+        "job": record.job,
+        "scheduled_for": iso(standing.run.now),
+        "trigger": record.trigger,
+        "mode": record.mode,
+        "forced": record.forced,
+        "outcome": standing.state,
+        "reason": standing.reason,
+        "started_at": iso_or_none(record.started_at),
+        "finished_at": iso_or_none(record.finished_at),
+        "duration_ms": standing.duration_ms,
+        "attempt": record.attempts,
+        "max_attempts": record.max_attempts,
+        "counters": standing.counters,
+        "errors": standing.errors,
+    }
+
+
+def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
+    """The deployed job of that name.
+
+    Raises:
+        EventError: there is none.
+    """
+    if not isinstance(name, str) or name not in jobs:
+        raise EventError(f"no deployed job is named {name!r}")
+    return jobs[name]
+
+
+def find_run(session: Session, run_id: Any) -> RunRecord:
+    """The run of that id, or the only one whose id begins so.
+
+    Raises:
+        EventError: there is none, there are several, or it is no id.
+    """
+    found = session.scalars(select(RunRecord).where(_begins_with(run_id)).limit(2)).all()
+    if len(found) != 1:
+        raise EventError(f"no run has the id {run_id}" if not found else f"several runs begin with {run_id}")
+    return found[0]
+
+
+def _begins_with(run_id: Any) -> ColumnElement[bool]:
+    """Ids between the beginning filled up with zeros and filled up with the highest digit: one range of the key."""
+    digits = str(run_id).replace("-", "").lower()
+    if not SHORTEST_RUN_ID <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
+        raise EventError(f"run_id must be a run's id, or its first {SHORTEST_RUN_ID} characters; got {run_id!r}")
+    return RunRecord.id.between(uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f")))
+
+
+def read_number(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ROWS:
+        raise EventError(f"{key} must be a whole number from 1 to {MOST_ROWS}; got {value!r}")
+    return value
+
+
+def pause_of(registered: RegisteredJob | None) -> Answer | None:
+    """Since when a job is paused, by whom and why; None for one that is not."""
+    if registered is None or registered.paused_at is None:
+        return None
+    return {"at": iso(registered.paused_at), "by": registered.paused_by, "reason": registered.pause_reason}
+
+
+def iso_or_none(instant: dt.datetime | None) -> str | None:
+    return None if instant is None else iso(instant)

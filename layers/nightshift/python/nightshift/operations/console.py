@@ -1,0 +1,248 @@
+"""What an operator asks and a deployment answers: jobs, runs, one run, the next ones, status, health. It only reads.
+
+Answers hold times in ISO 8601 (UTC, with Z) and durations in milliseconds or hours. They name runs, tables and keys,
+and the operators who paused a job or lifted a cap, but hold nothing of the application's rows.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift.database import describe
+from nightshift.declaration import DeployedJob, Deployment, iso
+from nightshift.errors import EventError
+from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.operations.answers import (
+    Answer,
+    declared,
+    deployed_job,
+    find_run,
+    iso_or_none,
+    pause_of,
+    read_number,
+    read_request,
+    run_summary,
+    upcoming,
+)
+
+RECENT = dt.timedelta(hours=24)
+FAILURES_SHOWN = 10
+QUARANTINED_SHOWN = 20
+
+PERIODS_WITHOUT_SUCCESS = 2
+"""After so many periods of its schedule without a success a job is degraded. One lost run is not yet an illness."""
+
+
+@dataclass(frozen=True)
+class Console:
+    """Answers about one deployment as of `now`, from one snapshot of its ledger."""
+
+    session: Session
+    deployment: Deployment
+    now: dt.datetime
+
+    def jobs(self, *, job: Any = None) -> Answer:
+        """Every deployed job, or one: as it was deployed, what it does now, how it last ended, its totals."""
+        registered = self._registered()
+        totals: dict[str, dict[str, int]] = defaultdict(dict)
+        successes: dict[str, dt.datetime | None] = {}
+        settled = select(RunRecord.job, RunRecord.state, func.count(), func.max(RunRecord.finished_at))
+        for name, state, number, latest in self.session.execute(
+            settled.where(RunRecord.finished_at.is_not(None)).group_by(RunRecord.job, RunRecord.state)
+        ):
+            totals[name][state] = number
+            if state == "succeeded":
+                successes[name] = latest
+        last = {record.job: record for record in self.session.scalars(_last_runs())}
+        open_runs: dict[str, list[RunRecord]] = defaultdict(list)
+        for record in self._open_runs():
+            open_runs[record.job].append(record)
+        return {
+            "jobs": [
+                {
+                    **declared(deployed, self.now),
+                    "paused": pause_of(registered.get(name)),
+                    "running": any(record.state == "running" for record in open_runs[name]),
+                    "open_runs": [run_summary(record) for record in open_runs[name]],
+                    "last_run": run_summary(last[name]) if name in last else None,
+                    "last_success": iso_or_none(successes.get(name)),
+                    "totals": dict(sorted(totals[name].items())),
+                }
+                for name, deployed in self._asked_for(job).items()
+            ]
+        }
+
+    def status(self) -> Answer:
+        """The whole at a glance: how many jobs, what is open, how the last 24 hours ended."""
+        jobs, registered = self.deployment.jobs(), self._registered()
+        open_runs = self._open_runs()
+        recent = RunRecord.finished_at > self.now - RECENT
+        ended = select(RunRecord.state, func.count()).where(recent).group_by(RunRecord.state)
+        failures = select(RunRecord).where(recent, RunRecord.state == "failed").order_by(RunRecord.finished_at.desc())
+        return {
+            "jobs": {
+                "total": len(jobs),
+                "enabled": sum(deployed.enabled for deployed in jobs.values()),
+                "paused": sum(pause_of(registered.get(name)) is not None for name in jobs),
+                "running": len({record.job for record in open_runs if record.state == "running"}),
+            },
+            "open_runs": [run_summary(record) for record in open_runs],
+            "last_24_hours": dict(sorted((state, number) for state, number in self.session.execute(ended))),
+            "quarantined_last_24_hours": self.session.scalar(
+                select(func.count()).select_from(QuarantinedItem).where(QuarantinedItem.at > self.now - RECENT)
+            ),
+            "failures": [run_summary(record) for record in self.session.scalars(failures.limit(FAILURES_SHOWN))],
+        }
+
+    def runs(self, *, job: Any = None, limit: Any = 20) -> Answer:
+        """The latest runs by the time they began to exist, of one job or of all."""
+        of_job = true() if job is None else RunRecord.job.in_(self._asked_for(job))
+        newest = select(RunRecord).where(of_job).order_by(RunRecord.created_at.desc(), RunRecord.id)
+        return {
+            "runs": [run_summary(record) for record in self.session.scalars(newest.limit(read_number("limit", limit)))]
+        }
+
+    def run(self, *, run_id: Any = None) -> Answer:
+        """All about one run. The first characters of its id are enough where no other run begins with them."""
+        record = find_run(self.session, run_id)
+        attempts = select(Attempt).where(Attempt.run_id == record.id).order_by(Attempt.epoch)
+        items = select(QuarantinedItem).where(QuarantinedItem.run_id == record.id).order_by(QuarantinedItem.id)
+        return {
+            "run": {
+                **run_summary(record),
+                "request_id": record.request_id,
+                "parameters": record.parameters,
+                "override": record.override,
+                "lease_until": iso_or_none(record.lease_until),
+                "step": record.step,
+                "candidates": record.candidates,
+                "plan": record.plan,
+                "attempts": [
+                    {
+                        "epoch": attempt.epoch,
+                        "request_id": attempt.request_id,
+                        "started_at": iso(attempt.started_at),
+                        "ended_at": iso_or_none(attempt.ended_at),
+                        "ending": attempt.ending,
+                        "error": attempt.error,
+                    }
+                    for attempt in self.session.scalars(attempts)
+                ],
+                "quarantined": [
+                    {"step": item.step, "item": item.item, "error": item.error}
+                    for item in self.session.scalars(items.limit(QUARANTINED_SHOWN))
+                ],
+            }
+        }
+
+    def next(self, *, job: Any = None, count: Any = 10) -> Answer:
+        """The coming occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
+        registered = self._registered()
+        return {
+            "next": [
+                {**occurrence, "paused": pause_of(registered.get(occurrence["job"])) is not None}
+                for occurrence in upcoming(self._asked_for(job), self.now, read_number("count", count))
+            ]
+        }
+
+    def health(self) -> Answer:
+        """Whether the database answers, and whether every job has succeeded lately.
+
+        Judged job by job and by successful runs alone: one sign of life for all would hide a dead job behind the living
+        ones, and a failure is no sign of life. The limit is two periods of the job's own schedule; a job that has never
+        succeeded has as long from its registration. Disabled and paused jobs are shown, and do not count.
+        """
+        registered = self._registered()
+        succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
+        successes = dict(self.session.execute(succeeded.group_by(RunRecord.job)).all())
+        jobs = [
+            self._health_of(name, deployed, registered.get(name), successes.get(name))
+            for name, deployed in self.deployment.jobs().items()
+        ]
+        degraded = any(job["status"] == "degraded" for job in jobs)
+        return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
+
+    def _health_of(
+        self, name: str, deployed: DeployedJob, registered: RegisteredJob | None, success: dt.datetime | None
+    ) -> Answer:
+        limit = PERIODS_WITHOUT_SUCCESS * deployed.schedule.period(self.now)
+        since = success or (registered.registered_at if registered else None)
+        if not deployed.enabled:
+            status, reason = "disabled", "disabled by the deployment's settings"
+        elif pause := pause_of(registered):
+            status, reason = "paused", f"paused by {pause['by']}: {pause['reason']}"
+        elif since is None:
+            status, reason = "degraded", "not in the ledger: neither registered by a deployment nor ever run"
+        elif self.now - since > limit:
+            status = "degraded"
+            reason = f"no success within {_hours(limit):g} h, two periods of its schedule"
+        else:
+            status, reason = "healthy", None
+        return {
+            "job": name,
+            "status": status,
+            "reason": reason,
+            "last_success": iso_or_none(success),
+            "hours_since_success": _hours(self.now - success) if success else None,
+            "limit_hours": _hours(limit),
+        }
+
+    def _registered(self) -> dict[str, RegisteredJob]:
+        return {job.name: job for job in self.session.scalars(select(RegisteredJob))}
+
+    def _open_runs(self) -> list[RunRecord]:
+        found = select(RunRecord).where(RunRecord.state.in_(OPEN_STATES))
+        return list(self.session.scalars(found.order_by(RunRecord.scheduled_for, RunRecord.id)))
+
+    def _asked_for(self, name: Any) -> dict[str, DeployedJob]:
+        jobs = self.deployment.jobs()
+        if name is None:
+            return jobs
+        return {name: deployed_job(jobs, name)}
+
+
+Query = Callable[..., Answer]
+
+QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
+    "jobs": (Console.jobs, frozenset({"job"})),
+    "status": (Console.status, frozenset()),
+    "runs": (Console.runs, frozenset({"job", "limit"})),
+    "run": (Console.run, frozenset({"run_id"})),
+    "next": (Console.next, frozenset({"job", "count"})),
+    "health": (Console.health, frozenset()),
+}
+"""Every question by its name, and the keys that may go with it."""
+
+
+def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.datetime) -> Answer:
+    """The answer to `{"query": name, …}`; to a question that cannot be meant, or without a database, `{"error": …}`.
+
+    For the health of a deployment whose database does not answer, `{"status": "not_ready", "reason": …}`.
+    """
+    try:
+        query, keys = read_request(question, "query", QUERIES)
+        with session.begin():
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+            return query(Console(session, deployment, now), **keys)
+    except EventError as refusal:
+        return {"error": str(refusal)}
+    except (DBAPIError, OSError) as cause:
+        reason = f"the database does not answer: {describe(cause)}"
+        return {"status": "not_ready", "reason": reason} if query is Console.health else {"error": reason}
+
+
+def _last_runs() -> Select[RunRecord]:
+    """The latest settled run of every job that was meant to change something."""
+    settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
+    return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
+
+
+def _hours(span: dt.timedelta) -> float:
+    return round(span / dt.timedelta(hours=1), 2)

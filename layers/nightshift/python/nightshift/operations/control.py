@@ -1,0 +1,84 @@
+"""What an operator changes in the ledger: pause and resume a job, cancel a run, have a failed one go on.
+
+Each answer is how the job or the run stands afterwards, as `nightshift.console` tells it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift import ledger
+from nightshift.database import describe
+from nightshift.declaration import Deployment
+from nightshift.errors import EventError
+from nightshift.operations.answers import Answer, deployed_job, find_run, pause_of, read_request, run_summary
+
+
+@dataclass(frozen=True)
+class Control:
+    """Changes to one deployment's ledger, in the caller's transaction."""
+
+    session: Session
+    deployment: Deployment
+
+    def pause(self, *, job: Any = None, by: Any = None, reason: Any = None) -> Answer:
+        """Settle the job's occurrences as paused. Open runs go on, and a person can still run the job."""
+        name, who, why = self._job(job), _words("by", by), _words("reason", reason)
+        registered = ledger.lock_job(self.session, name)
+        registered.paused_at = ledger.database_clock(self.session)
+        registered.paused_by, registered.pause_reason = who, why
+        return {"job": name, "paused": pause_of(registered)}
+
+    def resume(self, *, job: Any = None) -> Answer:
+        """Let the job's occurrences run again, from the next one on."""
+        name = self._job(job)
+        registered = ledger.lock_job(self.session, name)
+        registered.paused_at = registered.paused_by = registered.pause_reason = None
+        return {"job": name, "paused": None}
+
+    def cancel(self, *, run_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
+        """End an open run for good. What it has committed stays; an attempt at work commits nothing more."""
+        found = find_run(self.session, run_id)
+        record = ledger.cancel(self.session, found.id, f"cancelled by {_words('by', by)}: {_words('reason', reason)}")
+        return {"run": run_summary(record)}
+
+    def redrive(self, *, run_id: Any = None, by: Any = None) -> Answer:
+        """Open a failed or cancelled run again, with all its attempts, to go on at its cursor."""
+        found = find_run(self.session, run_id)
+        record = ledger.redrive(self.session, found.id, f"redriven by {_words('by', by)}; before: {found.reason}")
+        return {"run": run_summary(record)}
+
+    def _job(self, name: Any) -> str:
+        return deployed_job(self.deployment.jobs(), name).job.name
+
+
+Command = Callable[..., Answer]
+
+COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
+    "pause": (Control.pause, frozenset({"job", "by", "reason"})),
+    "resume": (Control.resume, frozenset({"job"})),
+    "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
+    "redrive": (Control.redrive, frozenset({"run_id", "by"})),
+}
+"""Every command by its name, and the keys that may go with it."""
+
+
+def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
+    """Do `{"command": name, …}`. What cannot be meant changes nothing and is answered with `{"error": …}`."""
+    try:
+        command, keys = read_request(request, "command", COMMANDS)
+        with session.begin():
+            return command(Control(session, deployment), **keys)
+    except EventError as refusal:
+        return {"error": str(refusal)}
+    except (DBAPIError, OSError) as cause:
+        return {"error": f"the database does not answer: {describe(cause)}"}
+
+
+def _words(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise EventError(f"say {key}: who does this, and why, stands in the ledger")
+    return value.strip()

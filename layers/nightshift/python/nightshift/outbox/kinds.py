@@ -1,0 +1,86 @@
+"""The kinds of notice there are, and the channels by which they go out.
+
+A kind is a folder of the application, notices/<kind>/, with two templates, `mail.html` and `mail.txt`, and `kind.json`:
+a sample of what a job writes and, for people in office, `"duty": true`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from nightshift.errors import DeclarationError
+
+Channel = Literal["in_app", "email", "push", "ops"]
+
+FILES = ("kind.json", "mail.html", "mail.txt")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of notice."""
+
+    name: str
+    sample: Mapping[str, Any]
+    """A title, a body and data, as a job writes them: what the templates of this kind can use."""
+    duty: bool = False
+    """Told to people in office: neither the daily cap of mails nor an unsubscribe link is for these."""
+
+
+def notices_folder() -> Path | None:
+    """Where the application keeps its kinds, one folder each."""
+    application = find_spec("application")
+    for place in application.submodule_search_locations or () if application else ():
+        if (folder := Path(place, "notices")).is_dir():
+            return folder
+    return None
+
+
+@cache
+def notice_kinds() -> dict[str, Kind]:
+    """Every kind there is, by name.
+
+    Raises:
+        DeclarationError: a folder lacks one of its files, or its kind.json cannot be meant.
+    """
+    folder = notices_folder()
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder else []
+    return {path.name: _read(path) for path in folders if not path.name.startswith(("_", "."))}
+
+
+def _read(folder: Path) -> Kind:
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise DeclarationError(f"the kind of notice {folder.name} lacks {missing[0]}; it needs {', '.join(FILES)}")
+    remedy = 'write {"sample": {"title": …, "body": …, "data": {…}}}, and "duty": true for people in office'
+    try:
+        given = json.loads((folder / "kind.json").read_text())
+        sample, duty = given.pop("sample"), given.pop("duty", False)
+        fits = set(sample) == {"title", "body", "data"} and isinstance(duty, bool) and not given
+    except (ValueError, AttributeError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise DeclarationError(f"kind.json of the kind of notice {folder.name} cannot be read: {remedy}")
+    return Kind(folder.name, sample, duty)
+
+
+def of_duty() -> list[str]:
+    """Kinds that go out first, whatever the recipient's preferences and however many mails they have had."""
+    return [kind.name for kind in notice_kinds().values() if kind.duty]
+
+
+def check_kind(kind: str) -> str:
+    """The kind, if there is one.
+
+    Raises:
+        DeclarationError: there is none of this name.
+    """
+    if kind not in notice_kinds():
+        known = ", ".join(notice_kinds()) or "none yet"
+        raise DeclarationError(
+            f"no kind of notice {kind!r}: the application's folder notices/ has {known}. A kind is a folder with "
+            f"{', '.join(FILES)}"
+        )
+    return kind

@@ -1,0 +1,149 @@
+"""A notice as a mail: subject, HTML and plain text, from one base layout and two templates a kind.
+
+What people wrote (names, titles) is escaped in HTML and refused in a header when it holds a line break. A template that
+asks for something that `data` lacks fails; it does not leave a gap.
+"""
+
+import datetime as dt
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from functools import cache
+from typing import Any
+
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateError,
+    select_autoescape,
+)
+
+from nightshift.outbox.kinds import check_kind, notice_kinds, notices_folder
+
+FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
+"""Said in every cell: the cells of a table do not take it from around them everywhere."""
+
+
+class UnsendableError(ValueError):
+    """A notice that can never be a mail. The message says why without quoting it."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What is sent, without its addresses."""
+
+    subject: str
+    html: str
+    text: str
+
+
+def render(
+    kind: str, *, title: str, body: str, data: Mapping[str, Any], name: str | None, preferences_url: str | None = None
+) -> Mail:
+    """The mail of a notice to somebody called `name`.
+
+    Raises:
+        UnsendableError: a line break or another control character in the subject or the name, or data that the
+            template cannot do with.
+    """
+    check_header("title", title)
+    check_header("recipient's name", name or "")
+    facts = {
+        "title": title,
+        "body": body,
+        "name": name,
+        "data": data,
+        "duty": notice_kinds()[check_kind(kind)].duty,
+        "preferences_url": preferences_url,
+    }
+    try:
+        html, text = (templates().get_template(f"{kind}/mail.{form}").render(facts) for form in ("html", "txt"))
+    except (TemplateError, TypeError, ValueError) as error:
+        cause = type(error).__name__  # its text may quote what people wrote
+        raise UnsendableError(
+            f"the templates of {kind} failed with {cause}: its data lacks a fact, or has a wrong one"
+        ) from None
+    return Mail(title, html, text)
+
+
+def check_header(what: str, value: str) -> None:
+    """Refuse what could begin a header of its own.
+
+    Raises:
+        UnsendableError: the value holds a line break or another control character.
+    """
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+        raise UnsendableError(f"the {what} holds a line break or a control character: it may be an attempt at a header")
+
+
+def check_address(address: str) -> str:
+    """The address, if it is one and only one.
+
+    Raises:
+        UnsendableError: it is not.
+    """
+    check_header("recipient's address", address)
+    try:
+        parsed = Address(addr_spec=address)
+    except (ValueError, IndexError, MessageError):
+        raise UnsendableError("the recipient's address is not one address") from None
+    if not parsed.domain:
+        raise UnsendableError("the recipient's address is not one address")
+    return address
+
+
+def render_sample(kind: str) -> Mail:
+    """The mail of a kind with sample data, for a person to look at."""
+    sample = notice_kinds()[check_kind(kind)].sample
+    return render(kind, **sample, name="Ann Example", preferences_url="https://app.example.com/settings/notifications")
+
+
+@cache
+def templates() -> Environment:
+    """The kinds of the application, over the library's layouts."""
+    own = [FileSystemLoader(folder)] if (folder := notices_folder()) else []
+    environment = Environment(
+        loader=ChoiceLoader([*own, PackageLoader("nightshift.outbox")]),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["font"] = FONT
+    environment.filters.update(day=_day, month=_month, instant=_instant, duration=_duration, in_words=_in_words)
+    return environment
+
+
+def _day(date: str) -> str:
+    """`2026-03-01` as people write it: `1 March 2026`."""
+    day = dt.date.fromisoformat(date)
+    return f"{day.day} {day:%B %Y}"
+
+
+def _month(month: str) -> str:
+    """`2026-03` as people write it: `March 2026`."""
+    return f"{dt.date.fromisoformat(month + '-01'):%B %Y}"
+
+
+def _instant(instant: str) -> str:
+    """`2026-03-01T01:30:00Z` as people write it: `1 March 2026, 01:30 UTC`."""
+    at = dt.datetime.fromisoformat(instant).astimezone(dt.UTC)
+    return f"{_day(at.date().isoformat())}, {at:%H:%M} UTC"
+
+
+def _duration(minutes: float) -> str:
+    """Minutes as people say it: `45 min`, `2 h`, `6 h 20 min`."""
+    hours, rest = divmod(math.floor(minutes + 0.5), 60)
+    parts = [f"{hours:,} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0 or hours == 0)
+    return " ".join(parts)
+
+
+def _in_words(name: str) -> str:
+    """`api_key` as people say it: `API key`."""
+    return name.replace("_", " ").replace("api ", "API ")

@@ -1,0 +1,228 @@
+"""The outbox: what people are told is first a row, written with the facts it tells, and sent by the dispatcher.
+
+How a job tells somebody something, in increasing order of freedom:
+
+1. **A `Notify` step** (nightshift.steps.notify), for whole groups of people, by their own clocks if need be.
+2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
+
+       found = message(User.id, key=…, title=…, body=…, data=…).where(User.role == "admin")
+       written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
+       batch.count(notified=written.by_channel["email"])
+
+3. **`tell_operators(session, …)`** for the operators' channel, which no person owns.
+
+All three hold for everybody:
+
+- A row is unique by `dedupe_key`, the message's key and `|<channel>`. The key names what is told and for which period;
+  the same notice a second time is no row and no error.
+- Only people that the project lists get anything (`Project.people`), by the channels that reach them.
+- Preferences: only an explicit false in `wants` blocks, under the name of the channel or of the preference.
+- Quiet hours move `scheduled_for` to their end, in the person's zone. A mail that is held up into them is put off too.
+- A job function cannot send: it has no permission to. Only the dispatcher has (nightshift.outbox.dispatcher).
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Date,
+    Select,
+    Subquery,
+    Text,
+    Time,
+    and_,
+    any_,
+    case,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    type_coerce,
+    values,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from nightshift.declaration import Run
+from nightshift.outbox.kinds import Channel, check_kind
+from nightshift.outbox.local_time import at_zone
+from nightshift.outbox.people import People, as_recipient, everybody, everybody_at
+from nightshift.outbox.tables import Notification
+
+
+@dataclass(frozen=True)
+class Via:
+    """One channel of a message: the preference in `wants` that may block it, and what its rows are counted as."""
+
+    channel: Channel
+    preference: str | None = None
+    counter: str | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one message: people it concerned, rows by channel, and what preferences kept from being one."""
+
+    matched: int
+    suppressed: int
+    zone_errors: int
+    by_channel: Counter[str]
+
+
+def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None) -> Select[Any]:
+    """The SELECT that says who is told what, one row a message. Add `.where(…)`, `.join(…)` as needed.
+
+    recipient: the person's key, as the project's people have it.
+    key: unique for what is told and the period, without the channel: `<person>|weekly|2026-03-01`.
+    title: the mail's subject and the notice's heading. No line breaks.
+    body: one or two sentences, for channels without templates.
+    data: a JSON object for the templates.
+    """
+    return select(
+        _as(recipient, None).label("recipient"),
+        _as(key, Text).label("key"),
+        _as(title, Text).label("title"),
+        _as(body, Text).label("body"),
+        (_as(data, JSONB) if data is not None else cast(literal("{}", Text), JSONB)).label("data"),
+    )
+
+
+def write(
+    session: Session,
+    run: Run,
+    kind: str,
+    messages: Select[Any],
+    via: Sequence[Via],
+    *,
+    people: People | None = None,
+) -> Written:
+    """Write the rows of a SELECT made with `message`, in the caller's transaction, in one statement.
+
+    `people` narrows the recipients down, see nightshift.outbox.people; without it everybody may be one.
+    """
+    offers = _offers(messages, via, everybody(run) if people is None else people, run).cte("offer")
+    wanted = select(
+        cast(offers.c.recipient, Text),
+        offers.c.channel,
+        literal(check_kind(kind), Text),
+        offers.c.title,
+        offers.c.body,
+        offers.c.data,
+        offers.c.dedupe_key,
+        offers.c.scheduled_for,
+        literal(run.now),
+    ).where(offers.c.allowed)
+    names = ("recipient", "channel", "kind", "title", "body", "data", "dedupe_key", "scheduled_for", "created_at")
+    rows = insert(Notification).from_select(names, wanted).on_conflict_do_nothing(index_elements=["dedupe_key"])
+    written = rows.returning(Notification.channel).cte("written")
+    counts = select(
+        select(func.count(offers.c.key.distinct())).scalar_subquery(),
+        select(func.count()).where(offers.c.allowed.is_(False)).select_from(offers).scalar_subquery(),
+        select(func.count(offers.c.recipient.distinct())).where(~offers.c.zone_known).scalar_subquery(),
+        *(select(func.count()).where(written.c.channel == one.channel).scalar_subquery() for one in via),
+    )
+    matched, suppressed, zone_errors, *by_channel = session.execute(counts).one()
+    return Written(
+        matched,
+        suppressed,
+        zone_errors,
+        Counter(dict(zip((one.channel for one in via), by_channel, strict=True))),
+    )
+
+
+def pending(
+    session: Session, run: Run, messages: Select[Any], via: Sequence[Via], people: People | None = None, sample: int = 5
+) -> tuple[int, tuple[str, ...]]:
+    """How many rows `write` would write now, and a few of their keys."""
+    offers = _offers(messages, via, everybody(run) if people is None else people, run).cte("offer")
+    known = exists().where(Notification.dedupe_key == offers.c.dedupe_key)
+    keys = select(offers.c.dedupe_key).where(offers.c.allowed, ~known).distinct().cte("key")
+    rows = session.scalar(select(func.count()).select_from(keys)) or 0
+    return rows, tuple(session.scalars(select(keys.c.dedupe_key).order_by(keys.c.dedupe_key).limit(sample)))
+
+
+def tell_operators(
+    session: Session, run: Run, kind: str, *, key: str, title: str, body: str, data: Mapping[str, Any]
+) -> bool:
+    """Write one row for the operators' channel, in the caller's transaction. False: they know already."""
+    row = {
+        "channel": "ops",
+        "kind": check_kind(kind),
+        "title": title,
+        "body": body,
+        "data": dict(data),
+        "dedupe_key": f"{key}|ops",
+        "scheduled_for": run.now,
+        "created_at": run.now,
+    }
+    added = insert(Notification).values(row).on_conflict_do_nothing(index_elements=["dedupe_key"])
+    return session.execute(added.returning(Notification.id)).first() is not None
+
+
+def end_of_quiet_hours(session: Session, recipient: str, now: dt.datetime) -> dt.datetime | None:
+    """When the quiet hours end that an instant falls into for a person; None: into none."""
+    people = everybody_at(now)
+    placed = select(_scheduled_for(people, now)).where(people.c.recipient == as_recipient(people, recipient))
+    until = session.scalar(placed)
+    return until if until is not None and until > now else None
+
+
+def _offers(messages: Select[Any], via: Iterable[Via], people: People, run: Run) -> Select[Any]:
+    """Every message by every channel, with whether the recipient allows it and when it may come."""
+    found = messages.subquery("message")
+    channels = values(column("channel", Text), name="via").data([(one.channel,) for one in via])
+    allowed = case(
+        *((channels.c.channel == one.channel, _allowed(people, one)) for one in via),
+        else_=true(),
+    )
+    return (
+        select(
+            people.c.recipient,
+            people.c.zone_known,
+            found.c.key,
+            found.c.title,
+            found.c.body,
+            found.c.data,
+            channels.c.channel,
+            (found.c.key + "|" + channels.c.channel).label("dedupe_key"),
+            _scheduled_for(people, run.now).label("scheduled_for"),
+            allowed.label("allowed"),
+        )
+        .select_from(found)
+        .join(people, people.c.recipient == found.c.recipient)
+        .join(channels, channels.c.channel == any_(people.c.channels))
+    )
+
+
+def _allowed(people: Subquery, via: Via) -> ColumnElement[bool]:
+    """Whether neither the channel nor the preference is switched off."""
+    wants = type_coerce(people.c.wants, JSONB)
+    return and_(
+        *(func.coalesce(cast(wants[name].astext, Boolean), True) for name in (via.channel, via.preference) if name)
+    )
+
+
+def _scheduled_for(people: Subquery, now: dt.datetime) -> ColumnElement[dt.datetime]:
+    """Now, or the end of the quiet hours that it falls into. They may run over midnight; from = to means none."""
+    start, end = people.c.quiet_start, people.c.quiet_end
+    clock, today = cast(people.c.local_now, Time), cast(people.c.local_now, Date)
+    overnight = start > end
+    quiet = case((overnight, or_(clock >= start, clock < end)), else_=and_(clock >= start, clock < end))
+    last_day = today + case((and_(overnight, clock >= start), 1), else_=0)
+    return case((quiet, at_zone(people.c.zone, last_day + end)), else_=literal(now))
+
+
+def _as(value: Any, kind: Any) -> ColumnElement[Any]:
+    """A column as it is, and a Python value as one of the given type."""
+    if isinstance(value, ColumnElement | InstrumentedAttribute):
+        return value.expression if isinstance(value, InstrumentedAttribute) else value
+    return literal(value) if kind is None else literal(value, kind)

@@ -1,0 +1,173 @@
+"""The rows of the outbox on their way: claimed, settled, put back or put off."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from nightshift import telemetry
+from nightshift.declaration import this_project
+from nightshift.outbox.kinds import Channel, of_duty
+from nightshift.outbox.notices import end_of_quiet_hours
+from nightshift.outbox.people import person
+from nightshift.outbox.tables import Notification
+
+LEASE = dt.timedelta(minutes=5)
+"""After this long a claimed row's sender is dead: longer than the dispatcher's function can live."""
+
+FIRST_RETRY = dt.timedelta(minutes=1)
+
+DAY = dt.timedelta(days=1)
+
+PROMPT = dt.timedelta(minutes=5)
+"""Up to this age a row is sent when its job meant it to be. An older one was held up, perhaps into quiet hours."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A claimed row with its recipient as they are now."""
+
+    id: Any
+    channel: str
+    kind: str
+    title: str
+    body: str
+    data: dict[str, Any]
+    attempts: int
+    name: str | None
+    address: str | None
+
+    @property
+    def duty(self) -> bool:
+        return self.kind in of_duty()
+
+
+def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parcel | str | None:
+    """The next of these rows that is due, committed as `sending`; or the status it got without sending; or None."""
+    row, now = Notification, func.clock_timestamp().label("now")
+    due = (
+        select(row.id)
+        .where(row.status == "pending", which, row.scheduled_for <= func.clock_timestamp())
+        .order_by(row.scheduled_for, row.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    taken = (
+        update(row)
+        .where(row.id == due.scalar_subquery())
+        .values(status="sending", claimed_at=func.clock_timestamp(), attempts=row.attempts + 1, error=None)
+        .returning(
+            row.id,
+            row.channel,
+            row.recipient,
+            row.kind,
+            row.title,
+            row.body,
+            row.data,
+            row.attempts,
+            row.created_at,
+            now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    with session.begin():
+        claimed = session.execute(taken).one_or_none()
+        if claimed is None:
+            return None
+        facts = claimed._asdict()
+        recipient, created_at, at = facts.pop("recipient"), facts.pop("created_at"), facts.pop("now")
+        parcel = Parcel(**facts, name=None, address=None)
+        if parcel.channel == "ops":
+            return parcel
+        if this_project().people() is None:
+            return _set(session, parcel, "suppressed", "the project no longer says who can be told something")
+        found = person(session, recipient)
+        if found is None:
+            return _set(session, parcel, "suppressed", "the recipient is no longer an active user")
+        if found.wants.get("email") is False:
+            return _set(session, parcel, "suppressed", "the recipient has switched mails off")
+        if found.quiet_start is not None and at - created_at > PROMPT:
+            until = end_of_quiet_hours(session, recipient, at)
+            if until is not None:
+                return _put_off(session, parcel, until)
+        if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
+            return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
+    return Parcel(**{**vars(parcel), "name": found.name, "address": found.address})
+
+
+def _mails_of_the_day(session: Session, recipient: str, parcel: Parcel) -> int:
+    row = Notification
+    ordinary = and_(row.channel == "email", row.kind.not_in(of_duty()), row.id != parcel.id)
+    sent = row.status.in_(("sending", "sent", "unknown"))
+    recent = row.claimed_at > func.clock_timestamp() - DAY
+    return session.scalar(select(func.count()).where(row.recipient == recipient, ordinary, sent, recent)) or 0
+
+
+def settle(session: Session, parcel: Parcel, status: str, error: str | None = None) -> str:
+    with session.begin():
+        _set(session, parcel, status, error)
+    log = telemetry.log if status == "sent" else telemetry.warn
+    log(f"notification.{status}", notification=str(parcel.id), kind=parcel.kind, channel=parcel.channel, reason=error)
+    return status
+
+
+def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> str:
+    # A sender that was believed dead may still tell how it went.
+    mine = update(Notification).where(Notification.id == parcel.id, Notification.status.in_(("sending", "unknown")))
+    sent_at = func.clock_timestamp() if status == "sent" else None
+    session.execute(mine.values(status=status, error=error, sent_at=sent_at))
+    return status
+
+
+def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -> None:
+    """Make a row pending again that was surely not sent: at once when throttled, else later each time."""
+    values: dict[str, Any] = {"status": "pending", "claimed_at": None, "error": reason}
+    if counted:
+        values["scheduled_for"] = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
+    else:
+        values["attempts"] = Notification.attempts - 1
+    with session.begin():
+        session.execute(
+            update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)
+        )
+    telemetry.warn("notification.put_back", notification=str(parcel.id), channel=parcel.channel, reason=reason)
+
+
+def _put_off(session: Session, parcel: Parcel, until: dt.datetime) -> str:
+    """Leave a row for the end of the quiet hours, into which it was held up."""
+    later = {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until}
+    session.execute(update(Notification).where(Notification.id == parcel.id).values(later))
+    return "put_off"
+
+
+def give_up_on_the_lost(session: Session) -> int:
+    """Rows whose sender died between claiming and marking."""
+    row = Notification
+    lost = update(row).where(row.status == "sending", row.claimed_at < func.clock_timestamp() - LEASE)
+    lost = lost.values(status="unknown", error="the sender ended without a word: it may have been sent")
+    with session.begin():
+        found = session.execute(lost.returning(row.id)).scalars().all()
+    for key in found:
+        telemetry.warn("notification.unknown", notification=str(key), reason="the sender ended without a word")
+    return len(found)
+
+
+def release_in_app(session: Session) -> int:
+    row = Notification
+    due = update(row).where(
+        row.status == "pending", row.channel == "in_app", row.scheduled_for <= func.clock_timestamp()
+    )
+    with session.begin():
+        done = session.execute(
+            due.values(status="sent", sent_at=func.clock_timestamp()).execution_options(synchronize_session=False)
+        )
+    return done.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def anything_due(session: Session, channel: Channel) -> bool:
+    row = Notification
+    due = exists().where(row.status == "pending", row.channel == channel, row.scheduled_for <= func.clock_timestamp())
+    with session.begin():
+        return bool(session.scalar(select(due)))

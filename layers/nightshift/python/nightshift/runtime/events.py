@@ -1,0 +1,93 @@
+"""The payloads a job understands: EventBridge's scheduled event, a manual call, and a run to go on with."""
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from nightshift.declaration import Job
+from nightshift.errors import EventError
+from nightshift.ledger import Request
+
+MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "override", "trigger"}
+FORMS = (
+    'a scheduled event, {} or {"dry_run": true, "parameters": {…}, "scheduled_for": "2026-03-02T09:00:00Z"} '
+    'with any of these keys, or {"run_id": "…"}'
+)
+
+
+def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapping[str, Any]) -> Request:
+    """What an invocation asks for. `configured` are the parameters that the deployment set.
+
+    Raises:
+        EventError: none of the known forms, or a value that cannot be meant.
+        SettingError: a parameter that the job does not have, or outside its limits.
+    """
+    if not isinstance(event, Mapping):
+        raise EventError(f"the payload must be {FORMS}; got {type(event).__name__}")
+    if "detail-type" in event or "source" in event:
+        return _scheduled(job, event, request_id, configured)
+    if "run_id" in event:
+        if set(event) != {"run_id"}:
+            raise EventError(f"run_id goes alone: the run's other facts are frozen; got {sorted(event)}")
+        try:
+            return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id)
+        except ValueError:
+            raise EventError(f"run_id must be a UUID; got {event['run_id']!r}") from None
+    return _manual(job, event, request_id, configured)
+
+
+def _scheduled(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
+    if event.get("detail-type") != "Scheduled Event" or not isinstance(event.get("time"), str):
+        raise EventError(f"not a scheduled event of EventBridge; the payload must be {FORMS}")
+    # A rule fires within its minute, not at second 0; the occurrence is the minute.
+    time = _instant("time", event["time"]).replace(second=0, microsecond=0)
+    return Request("schedule", scheduled_for=time, parameters=job.resolve(configured), request_id=request_id)
+
+
+def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
+    if unknown := sorted(set(event) - MANUAL_KEYS):
+        raise EventError(f"unknown key {unknown[0]!r}; the payload must be {FORMS}")
+    for key in ("dry_run", "force"):
+        if not isinstance(event.get(key, False), bool):
+            raise EventError(f"{key} must be true or false; got {event[key]!r}")
+    given = event.get("parameters", {})
+    if not isinstance(given, Mapping):
+        raise EventError(f"parameters must be an object of names and numbers; got {given!r}")
+    trigger = event.get("trigger", "manual")
+    if trigger not in ("manual", "backfill"):
+        raise EventError(f"trigger must be manual or backfill; got {trigger!r}")
+    at = event.get("scheduled_for")
+    if trigger == "backfill" and at is None:
+        raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
+    return Request(
+        trigger,
+        mode="plan" if event.get("dry_run") else "apply",
+        scheduled_for=None if at is None else _instant("scheduled_for", at),
+        forced=bool(event.get("force")),
+        request_id=request_id,
+        parameters=job.resolve({**configured, **given}),
+        override=_override(event.get("override")),
+    )
+
+
+def _override(given: Any) -> dict[str, str] | None:
+    if given is None:
+        return None
+    if (
+        not isinstance(given, Mapping)
+        or set(given) != {"by", "reason"}
+        or not all(str(v).strip() for v in given.values())
+    ):
+        raise EventError('override must say who and why: {"by": "your name", "reason": "why the cap is lifted"}')
+    return {key: str(value) for key, value in given.items()}
+
+
+def _instant(key: str, value: Any) -> dt.datetime:
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {value!r}") from None
+    if instant.tzinfo is None:
+        raise EventError(f"{key} must say its zone, like 2026-03-02T09:00:00Z; got {value!r}")
+    return instant.astimezone(dt.UTC)

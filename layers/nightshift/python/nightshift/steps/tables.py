@@ -1,0 +1,59 @@
+"""What the kinds of step write for themselves, in the schema `nightshift`."""
+
+import uuid
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
+
+
+class MetricRollup(Base):
+    """The figures of one scope (`day`, `week`, `perf_10m`, …) for one period."""
+
+    __tablename__ = "metric_rollups"
+    __table_args__ = IN_NIGHTSHIFT
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    period_start: Mapped[Timestamp] = mapped_column(primary_key=True)
+    period_end: Mapped[Timestamp]
+    data: Mapped[Json]
+    computed_at: Mapped[CreatedNow]
+
+
+class MetricFinding(Base):
+    """A figure that moved much, or stands out."""
+
+    __tablename__ = "metric_findings"
+    __table_args__ = (
+        one_of("kind", "trend", "anomaly"),
+        UniqueConstraint("kind", "scope", "period_start", "metric"),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[str]
+    scope: Mapped[str]
+    period_start: Mapped[Timestamp]
+    metric: Mapped[str]
+    value: Mapped[float | None]
+    baseline: Mapped[float | None]
+    change_pct: Mapped[Decimal | None]
+    significant: Mapped[Off]
+    created_at: Mapped[CreatedNow]
+
+
+class Difference(Base):
+    """A row whose stored figure is not the computed one: the list that a recomputation works off."""
+
+    __tablename__ = "differences"
+    __table_args__ = IN_NIGHTSHIFT
+
+    step: Mapped[str] = mapped_column(primary_key=True)
+    """The name of the step that recomputes."""
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """From 1 on without a gap, in the order in which the rows lie in their table."""
+    key: Mapped[uuid.UUID]
+    found: Mapped[int] = mapped_column(BigInteger)
+    computed: Mapped[int] = mapped_column(BigInteger)

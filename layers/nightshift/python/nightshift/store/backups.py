@@ -1,0 +1,165 @@
+"""A logical backup: every table as a compressed file, and a manifest that tells whether all of it is there.
+
+A backup is a folder of the file store, `backups/2026-03-01T013000Z/`: one object a table in COPY's text format, and
+`manifest.json`. All tables come from one snapshot of the database, unless an attempt ran out of time: a snapshot ends
+with its transaction, so the next attempt goes on with the missing tables in one of its own. Then the manifest says from
+which snapshot each table came and `"consistent": false`, and a restore takes it only when told to, because references
+between tables may not fit. A table that alone outlasts an attempt fails the run, with what to do about it.
+Nothing is held in memory: rows go from the database's stream through the compressor to the file store.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import this_project
+from nightshift.errors import PermanentError
+from nightshift.store import compressed
+from nightshift.store.compressed import Contents, DamagedError, contents_of
+from nightshift.store.files import FileStore
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+UNSAVED: Mapping[str, str | None] = {
+    "nightshift.differences": None,  # the working list of a recomputation
+    "nightshift.alembic_version": None,  # the database that is restored into has its own
+}
+"""The library's own tables that are left out. A project names its own, and conditions, by `Project.unsaved`."""
+
+BLOCKS_A_COPY = 8192
+"""A table is copied so many blocks at a time (64 MB), all into one file. In between there is a look at the clock."""
+
+TABLES = text("""
+    select case nspname when 'public' then '' else nspname || '.' end || relname as name,
+        format('%I.%I', nspname, relname) as quoted,
+        (select array_agg(attname::text order by attnum) from pg_attribute
+            where attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = '') as columns,
+        pg_relation_size(pg_class.oid) / current_setting('block_size')::int as blocks
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind = 'r'
+    order by blocks desc, 1
+""")
+"""Large tables first: one that does not fit into an attempt is found at once, and small ones fill up the rest."""
+
+
+class BackupError(PermanentError):
+    """The backup could not be made, or is not what its manifest says. The message holds the remedy."""
+
+
+class OutOfTimeError(RuntimeError):
+    """The attempt is about to end in the middle of a table."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as it is to be copied."""
+
+    name: str
+    quoted: str
+    columns: tuple[str, ...]
+    blocks: int
+    only: str | None = None
+    """The SQL condition on the rows to copy; None: all."""
+
+    def statement(self, first: int, last: int | None) -> str:
+        """COPY of the rows in blocks from `first` up to, but not including, `last`."""
+        columns = ", ".join(_quoted(column) for column in self.columns)
+        upper = "" if last is None else f" and ctid < '({last},0)'"
+        kept = "" if self.only is None else f" and ({self.only})"
+        # The names are the database's own, quoted; the numbers are ours and the condition is the project's. COPY
+        # takes no parameters.
+        return f"copy (select {columns} from only {self.quoted} where ctid >= '({first},0)'{upper}{kept}) to stdout"  # noqa: S608
+
+
+class Parts(Protocol):
+    """Where the files of one backup are."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A file's bytes, a piece at a time.
+
+        Raises:
+            BackupError, FileStoreError: it is not there.
+        """
+
+
+@dataclass(frozen=True)
+class StoredParts:
+    """The files of a backup in the file store."""
+
+    files: FileStore
+    folder: str
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        return self.files.chunks(self.folder + name)
+
+
+def folder_of(scheduled_for: dt.datetime) -> str:
+    return f"backups/{scheduled_for.astimezone(dt.UTC):%Y-%m-%dT%H%M%SZ}/"
+
+
+def unsaved() -> dict[str, str | None]:
+    """The tables that are left out, or of which some rows are; see `Project.unsaved`."""
+    return {**UNSAVED, **this_project().unsaved()}
+
+
+def sources(session: Session) -> list[Source]:
+    """Every table that belongs into a backup, as the transaction sees it."""
+    left_out = unsaved()
+    return [
+        Source(row.name, row.quoted, tuple(row.columns or ()), row.blocks, left_out.get(row.name))
+        for row in session.execute(TABLES)
+        if row.name not in left_out or left_out[row.name] is not None
+    ]
+
+
+def schema_version(session: Session) -> list[str]:
+    """The migrations that the database has, by the newest of each branch."""
+    versions = session.scalars(text("select version_num from nightshift.alembic_version order by 1"))
+    return list(versions)
+
+
+def export(
+    session: Session, source: Source, files: FileStore, key: str, *, out_of_time: Callable[[], bool]
+) -> Contents:
+    """Copy a table's rows, as the transaction sees them, into one compressed object.
+
+    Raises:
+        OutOfTimeError: nothing was stored; the transaction can go on.
+        FileStoreError, DBAPIError: the same, but the transaction cannot.
+    """
+    cursor: Any = session.connection().connection.cursor()  # pg8000's, which takes a stream
+    with compressed.writing(files, key) as rows:
+        for first in range(0, max(1, source.blocks), BLOCKS_A_COPY):
+            if first and out_of_time():
+                raise OutOfTimeError(f"out of time within {source.name}")
+            last = first + BLOCKS_A_COPY
+            cursor.execute(source.statement(first, last if last < source.blocks else None), stream=rows)
+    return rows.contents
+
+
+def check(table: dict[str, Any], parts: Parts) -> None:
+    """Read a part back and compare it with what the manifest says of it.
+
+    Raises:
+        BackupError: it is damaged or cut off, or holds something else.
+        FileStoreError: it cannot be read.
+    """
+    try:
+        found = contents_of(parts.chunks(table["file"]))
+    except DamagedError as error:
+        raise BackupError(f"{table['file']} is {error}. Take another backup") from None
+    expected = Contents(table["rows"], table["bytes"], table["sha256"])
+    if found != expected:
+        raise BackupError(
+            f"{table['file']} is damaged: it holds {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; "
+            f"the manifest says {expected.rows} in {expected.bytes}, {expected.sha256}. Take another backup"
+        )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

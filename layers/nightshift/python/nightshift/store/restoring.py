@@ -1,0 +1,217 @@
+"""Bringing a logical backup back into a fresh database, and doing again what must not be undone by it.
+
+All of the backup is read and compared with its manifest before the first row is written, and everything is written in
+one transaction: a restore is whole, or it has not happened. Afterwards the people who were erased since the backup was
+made are erased again, if the project says how (`Project.owed`).
+"""
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, text, update
+from sqlalchemy.orm import Session
+
+from nightshift.database.migrations import revisions, upgrade
+from nightshift.declaration import Reapplied, this_project
+from nightshift.ledger import Attempt, RunRecord
+from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
+from nightshift.store.compressed import rows_of
+from nightshift.store.tables import Backup
+
+SEEDED = {"nightshift.jobs", "nightshift.data_keys"}
+"""What a deployment fills by itself. The backup's rows take the place of these."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has brought back."""
+
+    tables: int
+    rows: int
+    reapplied: Reapplied
+
+
+def read_manifest(parts: Parts) -> dict[str, Any]:
+    """A backup's manifest.
+
+    Raises:
+        BackupError: it is none, or one of another format.
+    """
+    try:
+        manifest = json.loads(b"".join(parts.chunks(MANIFEST)))
+    except ValueError:
+        raise BackupError("the manifest is not JSON: it is damaged, or something else") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BackupError(f"this is not the manifest of a backup in format {FORMAT}")
+    return manifest
+
+
+def verify(manifest: Mapping[str, Any], parts: Parts) -> None:
+    """Read every part.
+
+    Raises:
+        BackupError: one is damaged.
+    """
+    for table in manifest["tables"]:
+        check(table, parts)
+
+
+def owed_in(manifest: Mapping[str, Any], parts: Parts) -> list[dict[str, str]]:
+    """The rows of a backup that say what must be done again after a restore; see `Project.owed`.
+
+    Raises:
+        BackupError: their file is damaged.
+    """
+    owed = this_project().owed()
+    table = next((each for each in manifest["tables"] if owed is not None and each["name"] == owed.table), None)
+    if table is None:
+        return []
+    check(table, parts)
+    lines = b"".join(rows_of(parts.chunks(table["file"]))).decode().splitlines()
+    return [dict(zip(table["columns"], line.split("\t"), strict=True)) for line in lines]
+
+
+def owed_by(session: Session) -> list[dict[str, str]]:
+    """The same rows of a database."""
+    owed = this_project().owed()
+    if owed is None:
+        return []
+    rows = session.execute(text(f"select * from {owed.table}"))  # noqa: S608 - a name from the project's own code
+    return [
+        {name: value.isoformat() if isinstance(value, dt.datetime) else str(value) for name, value in row.items()}
+        for row in rows.mappings()
+    ]
+
+
+def restore(
+    session: Session,
+    manifest: Mapping[str, Any],
+    parts: Parts,
+    owed: Iterable[Mapping[str, str]],
+    *,
+    accept_inconsistent: bool = False,
+) -> Restored:
+    """Restore into a database that is empty, or freshly deployed to and without rows of its own yet.
+
+    The session is in no transaction.
+
+    owed: what must be done again, from the newest backup or database there is; see `owed_in` and `owed_by`.
+
+    Raises:
+        BackupError: a part is damaged, the database has rows or another schema, or the tables do not fit together.
+    """
+    if not manifest["consistent"] and not accept_inconsistent:
+        raise BackupError(
+            "this backup was interrupted and comes from several snapshots: references between tables may not fit. "
+            "Take another one, or accept that with --accept-inconsistent"
+        )
+    verify(manifest, parts)
+    with session.begin():
+        connection = session.connection()
+        versions = manifest["schema_version"]
+        _migrate(connection, versions)
+        if (found := schema_version(session)) != versions:
+            raise BackupError(
+                f"the backup has the schema {', '.join(versions)}, and this Nightshift {', '.join(found)}: "
+                "restore with the version of Nightshift that made the backup, and migrate afterwards"
+            )
+        for table in manifest["tables"]:
+            _make_empty(connection, table["name"])
+        keys = _drop_foreign_keys(connection)
+        _triggers(connection, manifest, "disable")
+        rows = sum(_load(connection, table, parts) for table in manifest["tables"])
+        for table in manifest["tables"]:
+            _continue_sequences(connection, table)
+        for key in keys:
+            connection.execute(text(key))
+        _triggers(connection, manifest, "enable")
+        again = this_project().owed()
+        reapplied = again.again(session, owed) if again is not None else Reapplied(0, 0)
+        _note(session, manifest)
+    return Restored(len(manifest["tables"]), rows, reapplied)
+
+
+def _migrate(connection: Connection, versions: Sequence[str]) -> None:
+    """Make the tables that the backup has. Those of the application only if the backup's were made here as well."""
+    project = this_project()
+    few, all_of_them = project.branches(tables=False), project.branches(tables=True)
+    upgrade(connection, few if set(versions) <= revisions(few) else all_of_them)
+
+
+def _qualified(name: str) -> str:
+    schema, _, table = name.rpartition(".")
+    return f'"{schema or "public"}"."{table}"'
+
+
+def _make_empty(connection: Connection, name: str) -> None:
+    table = _qualified(name)
+    if connection.scalar(text("select to_regclass(:name)"), {"name": table}) is None:
+        raise BackupError(f"the database has no table {name}: create your application's own tables first")
+    if name in SEEDED or name in this_project().seeded():
+        connection.execute(text(f"delete from {table}"))  # noqa: S608 - from the manifest, quoted
+    elif connection.scalar(text(f"select exists (select from {table})")):  # noqa: S608
+        raise BackupError(f"the database has rows in {name} already: restore into an empty one")
+
+
+def _drop_foreign_keys(connection: Connection) -> list[str]:
+    """Drop them all, so that tables can be filled in any order, and return what makes them again."""
+    found = connection.execute(
+        text("""
+            select conrelid::regclass::text as owner, quote_ident(conname) as name,
+                pg_get_constraintdef(oid) as definition
+            from pg_constraint
+            where contype = 'f' and conparentid = 0
+                and connamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        """)
+    ).all()
+    for key in found:
+        connection.execute(text(f"alter table {key.owner} drop constraint {key.name}"))
+    return [f"alter table {key.owner} add constraint {key.name} {key.definition}" for key in found]
+
+
+def _triggers(connection: Connection, manifest: Mapping[str, Any], what: str) -> None:
+    """Rows come back as they were: nothing that reacts to a change may touch them."""
+    for table in manifest["tables"]:
+        connection.execute(text(f"alter table {_qualified(table['name'])} {what} trigger user"))
+
+
+def _load(connection: Connection, table: Mapping[str, Any], parts: Parts) -> int:
+    columns = ", ".join('"' + column.replace('"', '""') + '"' for column in table["columns"])
+    pieces: Iterator[bytes] = rows_of(parts.chunks(table["file"]))
+    cursor: Any = connection.connection.cursor()  # pg8000's, which takes a stream
+    cursor.execute(f"copy {_qualified(table['name'])} ({columns}) from stdin", stream=pieces)
+    if cursor.rowcount != table["rows"]:
+        raise BackupError(f"{table['name']} took {cursor.rowcount} rows of {table['rows']}")
+    return int(table["rows"])
+
+
+def _continue_sequences(connection: Connection, table: Mapping[str, Any]) -> None:
+    name = _qualified(table["name"])
+    for column in table["columns"]:
+        sequence = connection.scalar(
+            text("select pg_get_serial_sequence(:table, :column)"), {"table": name, "column": column}
+        )
+        if sequence is not None:
+            highest = f'select setval(:sequence, max("{column}")) from {name} having max("{column}") is not null'  # noqa: S608
+            connection.execute(text(highest), {"sequence": sequence})
+
+
+def _note(session: Session, manifest: Mapping[str, Any]) -> None:
+    """In the backup itself its own row, and the run that made it, are not at their end.
+
+    Whoever went on with that run would write the backup over with what is in the database now.
+    """
+    own = update(Backup).where(Backup.id == uuid.UUID(manifest["backup_id"]), Backup.status == "running")
+    session.execute(own.values(status="succeeded", manifest=dict(manifest)))
+    run_id, ended = uuid.UUID(manifest["run_id"]), func.clock_timestamp()
+    run = update(RunRecord).where(RunRecord.id == run_id)
+    reason = "the database was restored from the backup that this run made"
+    session.execute(
+        run.values(state="cancelled", reason=reason, finished_at=ended, lease_until=None, step=None, position=None)
+    )
+    attempt = update(Attempt).where(Attempt.run_id == run_id, Attempt.ended_at.is_(None))
+    session.execute(attempt.values(ended_at=ended, ending="lost"))

@@ -1,0 +1,47 @@
+"""What is known of backups and data keys, in the schema `nightshift`."""
+
+from sqlalchemy import BigInteger, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Timestamp, UuidKey, one_of
+
+
+class DataKey(Base):
+    """A data key as AWS KMS encrypted it. Of no use to whoever may not ask KMS to decrypt it, so it is no secret."""
+
+    __tablename__ = "data_keys"
+    __table_args__ = IN_NIGHTSHIFT
+
+    key_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Counted from 1. The highest seals; all stay, to open what they have sealed."""
+    encrypted_key: Mapped[bytes]
+    created_at: Mapped[CreatedNow]
+
+
+class Backup(Base):
+    """A snapshot or a logical export, from its start to its expiry."""
+
+    __tablename__ = "backups"
+    __table_args__ = (
+        one_of("kind", "snapshot", "logical"),
+        one_of("tier", "daily", "weekly", "monthly"),
+        one_of("status", "running", "succeeded", "failed", "expired"),
+        UniqueConstraint("kind", "scheduled_for"),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[UuidKey]
+    kind: Mapped[str]
+    tier: Mapped[str]
+    scheduled_for: Mapped[Timestamp]
+    status: Mapped[str]
+    location: Mapped[str | None]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    manifest: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    expires_at: Mapped[Timestamp]
+    verified_at: Mapped[Timestamp | None]
+    restore_tested_at: Mapped[Timestamp | None]
+    error: Mapped[str | None]
+    started_at: Mapped[Timestamp]
+    finished_at: Mapped[Timestamp | None]
