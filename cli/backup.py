@@ -13,14 +13,12 @@ from urllib.parse import urlsplit
 import typer
 
 from cli import screen
-from cli.refusals import RefusedError
+from cli.refusals import EXIT_FAILED, RefusedError
 
 if TYPE_CHECKING:
     from nightshift.backups import Parts
     from nightshift.database import DatabaseSettings
     from nightshift.restoring import Erasure, Restored
-
-EXIT_INCOMPLETE = 1
 
 SECONDS = 24 * 3600
 """How long a restore may take."""
@@ -97,7 +95,7 @@ def restore(
             "says whom they were about: look them up in your records before anybody uses this database",
             err=True,
         )
-        raise typer.Exit(EXIT_INCOMPLETE)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @contextmanager

@@ -1,17 +1,13 @@
 """Look at the mails that Nightshift sends, without sending any."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nightshift.mail import render_sample
-from nightshift.notifications import KINDS
+from cli.refusals import RefusedError
 
 application = typer.Typer(no_args_is_help=True, help="Look at the mails that are sent.")
-
-KindName = StrEnum("KindName", {name: name for name in KINDS})  # type: ignore[misc]
 
 
 @application.callback()
@@ -19,15 +15,27 @@ def main() -> None:
     """Look at the mails that are sent."""
 
 
+def _kinds() -> list[str]:
+    from nightshift.notifications import KINDS
+
+    return list(KINDS)
+
+
 @application.command()
 def preview(
-    kind: Annotated[KindName, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="The kind of mail, like weekly_review.", autocompletion=_kinds)
+    ],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path("."),
 ) -> None:
     """Write a mail of a kind with sample data, as HTML and as text."""
-    mail = render_sample(kind.value)
+    from nightshift.mail import render_sample
+
+    if kind not in _kinds():
+        raise RefusedError(f"no mail is of kind {kind!r}; the kinds are {', '.join(_kinds())}")
+    mail = render_sample(kind)
     to.mkdir(parents=True, exist_ok=True)
     for form, content in (("html", mail.html), ("txt", mail.text)):
-        path = to / f"{kind.value}.{form}"
+        path = to / f"{kind}.{form}"
         path.write_text(content)
         typer.echo(path)

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,16 @@ from botocore import exceptions
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner, Result
 
-from cli import commands, times
+from cli import running, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
-from cli.commands import CONSOLE, CONTROL, application
+from cli.commands import application
 from cli.docs import CLI
+from nightshift.deployment import function_name
 from nightshift.registry import registry
 
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
+ROOT = Path(__file__).parents[2]
+CONSOLE, CONTROL = function_name("console"), function_name("control")
 JOB = "cleanup-invitations"
 RUN = "0123abcd-0000-4000-8000-000000000001"
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
@@ -381,7 +385,7 @@ def test_a_redriven_run_is_gone_on_with_at_once() -> None:
 
 def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN a daily job, of which the second of three occurrences is interrupted once
-    monkeypatch.setattr(commands, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_LOOKS", 0.0)
     schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
     interrupted = {**RESULT, "outcome": "interrupted"}
     deployed = Script(
@@ -653,11 +657,17 @@ def test_every_command_and_option_is_explained(command: str) -> None:
     assert f"### `nightshift {command}`" in CLI.read_text()
 
 
+def test_a_help_page_and_a_completion_import_neither_the_library_nor_the_sdk() -> None:
+    program = "import sys, cli.commands; print({'nightshift', 'sqlalchemy', 'boto3', 'botocore'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()  # a name of ours, in the way
     (tmp_path / "functions" / "__init__.py").write_text("raise ImportError('the wrong one')")
     link = tmp_path / "nightshift"
-    link.symlink_to(Path(__file__).parents[2] / "cli" / "nightshift")
+    link.symlink_to(ROOT / "cli" / "nightshift")
 
     done = subprocess.run(
         [link, "jobs", "--declared", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -1,0 +1,40 @@
+"""What a command says to the deployment: a question to the console, a change to control, a payload to a job."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from cli import screen
+from cli.aws import Functions
+from cli.refusals import RefusedError
+
+
+def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
+    """The console's answer, or a refusal with its reason."""
+    return _answer(ctx, "console", {"query": query, **keys})
+
+
+def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
+    """What control answers to a command, or a refusal with its reason."""
+    return _answer(ctx, "control", {"command": command, **keys})
+
+
+def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the function of a job, or of the platform, returns.
+
+    Raises:
+        AwsError, FunctionError.
+    """
+    from nightshift.deployment import function_name
+
+    functions: Functions = ctx.obj
+    return functions.invoke(function_name(name), payload)
+
+
+def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    with screen.waiting("asking the deployment"):
+        answer = invoke(ctx, name, payload)
+    if "error" in answer:
+        raise RefusedError(answer["error"])
+    return answer

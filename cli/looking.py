@@ -1,0 +1,94 @@
+"""Commands that look and change nothing: jobs, next, runs, show, status, health."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli import job_tables, known_jobs, run_tables, screen
+from cli.deployment import ask
+from cli.options import Declared, Json, OneJob, RunId
+from cli.refusals import EXIT_FAILED, EXIT_REFUSED
+from cli.times import now
+
+application = typer.Typer()
+
+
+@application.command()
+def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_json: Json = False) -> None:
+    """List the jobs and how each last ended.
+
+    Schedule, state (enabled, disabled, paused, running), last run and next run; totals with --json.
+    """
+    only = known_jobs.key(job)
+    if declared:
+        from nightshift.console import declared as as_declared
+
+        answer = {"jobs": [as_declared(each, now()) for each in known_jobs.as_declared(job).values()]}
+    else:
+        answer = ask(ctx, "jobs", **only)
+    for each in answer["jobs"]:
+        each["schedule_in_words"] = job_tables.words(each["schedule"])
+    screen.show(answer, as_json, [job_tables.jobs(answer, now())])
+
+
+@application.command("next")
+def next_(
+    ctx: typer.Context,
+    job: OneJob = None,
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many occurrences to show.")] = 10,
+    declared: Declared = False,
+    as_json: Json = False,
+) -> None:
+    """Show the coming occurrences."""
+    only = known_jobs.key(job)
+    if declared:
+        from nightshift.console import upcoming
+
+        answer: dict[str, Any] = {"next": upcoming(known_jobs.as_declared(job), now(), count)}
+    else:
+        answer = ask(ctx, "next", count=count, **only)
+    screen.show(answer, as_json, [job_tables.occurrences(answer, now())])
+
+
+@application.command()
+def runs(
+    ctx: typer.Context,
+    job: OneJob = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many runs to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the latest runs."""
+    answer = ask(ctx, "runs", limit=limit, **known_jobs.key(job))
+    screen.show(answer, as_json, [run_tables.runs(answer["runs"], now())])
+
+
+@application.command()
+def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
+    """Show all about one run.
+
+    Outcome and reason, counters, errors, attempts, plan, and the items it left as they were.
+    """
+    answer = ask(ctx, "run", run_id=run)
+    screen.show(answer, as_json, run_tables.run(answer["run"], now()))
+
+
+@application.command()
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show totals, open runs and recent failures."""
+    answer = ask(ctx, "status")
+    screen.show(answer, as_json, job_tables.status(answer, now()))
+
+
+@application.command()
+def health(ctx: typer.Context, as_json: Json = False) -> None:
+    """Say whether every job succeeded lately.
+
+    Lately means within two periods of the job's own schedule. Disabled and paused jobs are shown and do not count.
+    Exit code 0 when all have, 1 when a job is degraded, 2 when the deployment or its database does not answer.
+    """
+    answer = ask(ctx, "health")
+    screen.show(answer, as_json, job_tables.health(answer, now()))
+    if answer["status"] != "ready":
+        raise typer.Exit(EXIT_REFUSED)
+    if answer["scheduler"] != "healthy":
+        raise typer.Exit(EXIT_FAILED)

@@ -1,0 +1,106 @@
+"""What a person sees of runs: lists, one run, a result, a plan."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.screen import Answer, counters, facts, styled, table
+from cli.times import shown, took
+
+SHORT_ID = 8
+
+
+def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
+    rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Took", "Counters")
+    for run in found:
+        trigger = run["trigger"] + (", forced" if run["forced"] else "")
+        rows.add_row(
+            run["run_id"][:SHORT_ID],
+            run["job"],
+            shown(run["scheduled_for"], now),
+            trigger,
+            styled(run["outcome"]),
+            took(run["duration_ms"]),
+            counters(run["counters"]),
+        )
+    return rows
+
+
+def result(answer: Answer) -> Iterator[Table | Text | str]:
+    """What a job's function returned: the outcome first, then what it did, then where to look."""
+    duration = took(answer["duration_ms"])
+    yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "")
+    lines = facts()
+    lines.add_row("for", answer["scheduled_for"])
+    if answer.get("reason"):
+        lines.add_row("why", answer["reason"])
+    if answer["outcome"] != "planned":
+        lines.add_row("counters", counters(answer["counters"], zeros=True))
+    for error in answer["errors"]:
+        lines.add_row("error", Text(error, "red"))
+    yield lines
+    if answer.get("plan"):
+        yield from plan(answer["plan"])
+    yield f"Look at it again: nightshift show {answer['run_id'][:SHORT_ID]}"
+
+
+def plan(found: Answer) -> Iterator[Table | Text]:
+    """What each step would do, and what stands in the way."""
+    rows = table("Step", "Would", "Rows", "Table", "Older than", "Among them")
+    rows.columns[4].no_wrap = True
+    for step in found["steps"]:
+        number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
+        rows.add_row(
+            step["step"], step["action"], number, step["table"], step.get("cutoff", ""), "\n".join(step["sample"])
+        )
+    yield rows
+    for each in found["over_cap"]:
+        yield Text(f"Over its cap, so that a run would stop before changing anything: {each}", "yellow")
+
+
+def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+    """All about one run."""
+    yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
+    lines = facts()
+    for name, value in (
+        ("why", found["reason"]),
+        ("for", shown(found["scheduled_for"], now)),
+        ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
+        ("started", shown(found["started_at"], now)),
+        ("finished", shown(found["finished_at"], now)),
+        ("took", took(found["duration_ms"])),
+        ("lease until", shown(found["lease_until"], now)),
+        ("attempts", f"{found['attempt']} of {found['max_attempts']}; invocations: {len(found['attempts'])}"),
+        ("step", found["step"]),
+        ("parameters", counters(found["parameters"])),
+        ("candidates", counters(found["candidates"] or {})),
+        ("counters", counters(found["counters"])),
+        ("cap lifted", "by {by}: {reason}".format(**found["override"]) if found["override"] else None),
+    ):
+        if value:
+            lines.add_row(name, value)
+    for error in found["errors"]:
+        lines.add_row("error", Text(error, "red"))
+    yield lines
+    if found["plan"]:
+        yield from plan(found["plan"])
+    if found["attempts"]:
+        rows = table("Epoch", "Started (UTC)", "Ended", "Ending", "Request id", "Error")
+        for attempt in found["attempts"]:
+            started, ended = shown(attempt["started_at"], now), shown(attempt["ended_at"], now)
+            facts_of_it = (attempt["ending"] or "at work", attempt["request_id"] or "", attempt["error"] or "")
+            rows.add_row(str(attempt["epoch"]), started, ended, *facts_of_it)
+        yield rows
+    if found["quarantined"]:
+        rows = table("Step", "Left as it was", "Error")
+        for item in found["quarantined"]:
+            rows.add_row(item["step"], item["item"], item["error"])
+        yield rows
+
+
+def backfilled(answer: Answer) -> str:
+    """One occurrence in a line: for which time, how it ended, what it did."""
+    facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
+    return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
