@@ -42,11 +42,19 @@ class Functions(Protocol):
 
 @dataclass(frozen=True)
 class LambdaFunctions:
-    """The functions of one account and region. Nothing connects before the first invocation."""
+    """The functions of one account and region. Nothing connects before the first invocation.
+
+    Raises:
+        AwsError: the endpoint is no URL.
+    """
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
+            raise AwsError(f"--endpoint-url {self.endpoint_url!r} is no URL: write it like http://127.0.0.1:4566")
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError  # boto3 takes 0.3 s to import, and not all need it

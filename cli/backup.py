@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from cli import screen
+from cli.command_line import DeploymentCommand, Group
 from cli.refusals import EXIT_FAILED, RefusedError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SECONDS = 24 * 3600
 """How long a restore may take."""
 
-application = typer.Typer(no_args_is_help=True, help="Bring a backup back, or try whether that works.")
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Bring a backup back, or try whether that works.")
 
 File = Annotated[
     str,
@@ -44,7 +45,7 @@ def main() -> None:
     """Bring a backup back, or try whether that works."""
 
 
-@application.command()
+@application.command(cls=DeploymentCommand)
 def restore(
     file: File,
     into: Into,

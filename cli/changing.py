@@ -1,17 +1,21 @@
 """Commands that change what runs: pause, resume, cancel, redrive. Who did it, and why, stands in the ledger."""
 
+from functools import partial
+
 import typer
 
 from cli import known_jobs, run_tables, screen
+from cli.command_line import DeploymentCommand
 from cli.deployment import change
 from cli.options import By, JobName, Json, Reason, RunId
 from cli.running import run_and_show
 from cli.times import now
 
 application = typer.Typer()
+command = partial(application.command, cls=DeploymentCommand)
 
 
-@application.command()
+@command()
 def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Json = False) -> None:
     """Hold a job's occurrences back until it is resumed.
 
@@ -23,7 +27,7 @@ def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Jso
     )
 
 
-@application.command()
+@command()
 def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
     """Let a paused job's occurrences run again, from the next one on."""
     answer = change(ctx, "resume", **known_jobs.key(job))
@@ -32,7 +36,7 @@ def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
     )
 
 
-@application.command()
+@command()
 def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json = False) -> None:
     """End an open run for good.
 
@@ -42,7 +46,7 @@ def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json
     screen.show(answer, as_json, [run_tables.runs([answer["run"]], now())])
 
 
-@application.command()
+@command()
 def redrive(ctx: typer.Context, run: RunId, by: By, as_json: Json = False) -> None:
     """Have a failed or cancelled run go on at its cursor, and wait for its end.
 

@@ -6,17 +6,17 @@ The commands stand in modules by subject: looking, running, changing, backup, ma
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from cli import backup, changing, looking, mail, running
-from cli.aws import AwsError, FunctionError, LambdaFunctions
+from cli.aws import AwsError, FunctionError
+from cli.command_line import HELP, FirstCommand
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
 
 MEANING = f"""Exit codes: 0 all is well; {EXIT_FAILED} the job failed, or a job's health is degraded; {EXIT_REFUSED} \
 refused or not reached: unknown name, bad value, no way to AWS, not ready. Errors go to standard error in one line."""
 
 
-class OneLineErrors(TyperGroup):
+class OneLineErrors(FirstCommand):
     """Ends every command that cannot be carried out with one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -29,7 +29,7 @@ class OneLineErrors(TyperGroup):
 
 
 application = typer.Typer(
-    cls=OneLineErrors, epilog=MEANING, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
+    cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
 application.add_typer(running.application)
@@ -40,14 +40,10 @@ application.add_typer(mail.application, name="mail")
 
 @application.callback()
 def main(
-    ctx: typer.Context,
-    profile: Annotated[str | None, typer.Option(help="The AWS profile to use.")] = None,
-    region: Annotated[str | None, typer.Option(help="The AWS region of the deployment.")] = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile to use.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region of the deployment.")] = None,
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Another AWS than the real one. Also from AWS_ENDPOINT_URL.")
     ] = None,
 ) -> None:
     """Look at Nightshift's jobs, and run them."""
-    if endpoint_url is not None and not endpoint_url.startswith(("http://", "https://")):
-        raise RefusedError(f"--endpoint-url {endpoint_url!r} is no URL: write it like http://127.0.0.1:4566")
-    ctx.obj = ctx.obj or LambdaFunctions(profile, region, endpoint_url)

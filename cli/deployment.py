@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from cli import screen
-from cli.aws import Functions
+from cli.aws import Functions, LambdaFunctions
 from cli.refusals import RefusedError
 
 
@@ -28,7 +28,8 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     """
     from nightshift.deployment import function_name
 
-    functions: Functions = ctx.obj
+    first = ctx.find_root()
+    functions: Functions = first.obj or LambdaFunctions(**first.params)
     return functions.invoke(function_name(name), payload)
 
 

@@ -26,6 +26,14 @@ def declared() -> "dict[str, Registration]":
         raise RefusedError(str(error)) from None
 
 
+def names() -> list[str]:
+    """For a shell that completes a job's name: nothing where a declaration cannot work."""
+    try:
+        return list(declared())
+    except RefusedError:
+        return []
+
+
 def known(name: str) -> "Registration":
     """The job of that name, or a refusal that names the nearest one."""
     jobs = declared()

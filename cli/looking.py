@@ -1,19 +1,22 @@
 """Commands that look and change nothing: jobs, next, runs, show, status, health."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from cli import job_tables, known_jobs, run_tables, screen
+from cli.command_line import DeploymentCommand
 from cli.deployment import ask
 from cli.options import Declared, Json, OneJob, RunId
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED
 from cli.times import now
 
 application = typer.Typer()
+command = partial(application.command, cls=DeploymentCommand)
 
 
-@application.command()
+@command()
 def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_json: Json = False) -> None:
     """List the jobs and how each last ended.
 
@@ -31,11 +34,11 @@ def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_
     screen.show(answer, as_json, [job_tables.jobs(answer, now())])
 
 
-@application.command("next")
+@command("next")
 def next_(
     ctx: typer.Context,
     job: OneJob = None,
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many occurrences to show.")] = 10,
+    count: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=500, help="How many occurrences to show.")] = 10,
     declared: Declared = False,
     as_json: Json = False,
 ) -> None:
@@ -50,11 +53,11 @@ def next_(
     screen.show(answer, as_json, [job_tables.occurrences(answer, now())])
 
 
-@application.command()
+@command()
 def runs(
     ctx: typer.Context,
     job: OneJob = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many runs to show.")] = 20,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=500, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List the latest runs."""
@@ -62,7 +65,7 @@ def runs(
     screen.show(answer, as_json, [run_tables.runs(answer["runs"], now())])
 
 
-@application.command()
+@command()
 def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
     """Show all about one run.
 
@@ -72,14 +75,14 @@ def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
     screen.show(answer, as_json, run_tables.run(answer["run"], now()))
 
 
-@application.command()
+@command()
 def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Show totals, open runs and recent failures."""
     answer = ask(ctx, "status")
     screen.show(answer, as_json, job_tables.status(answer, now()))
 
 
-@application.command()
+@command()
 def health(ctx: typer.Context, as_json: Json = False) -> None:
     """Say whether every job succeeded lately.
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from cli.command_line import Command, Group
 from cli.refusals import RefusedError
 
-application = typer.Typer(no_args_is_help=True, help="Look at the mails that are sent.")
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Look at the mails that are sent.")
 
 
 @application.callback()
@@ -21,7 +22,7 @@ def _kinds() -> list[str]:
     return list(KINDS)
 
 
-@application.command()
+@application.command(cls=Command)
 def preview(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="The kind of mail, like weekly_review.", autocompletion=_kinds)

@@ -4,10 +4,17 @@ from typing import Annotated
 
 import typer
 
+from cli import known_jobs
+
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON and nothing else.")]
 Declared = Annotated[bool, typer.Option("--declared", help="Ask no deployment: show what this folder's code declares.")]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name, as `nightshift jobs` lists it.")]
-OneJob = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.")]
+JobName = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB", help="The job's name, as `nightshift jobs` lists it.", autocompletion=known_jobs.names
+    ),
+]
+OneJob = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.", autocompletion=known_jobs.names)]
 At = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Run as of this past time: ISO 8601 with a zone, like 2026-03-02T09:00:00Z."),

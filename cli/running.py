@@ -4,12 +4,14 @@ import datetime as dt
 import json
 import time as clock
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import run_tables, screen
 from cli.aws import FunctionError
+from cli.command_line import DeploymentCommand
 from cli.deployment import ask, invoke
 from cli.known_jobs import known
 from cli.options import At, JobName, Json, Parameters
@@ -26,9 +28,10 @@ SECONDS_BETWEEN_LOOKS = 5.0
 """While the supervisor moves a run that was interrupted or waits."""
 
 application = typer.Typer()
+command = partial(application.command, cls=DeploymentCommand)
 
 
-@application.command()
+@command()
 def run(
     ctx: typer.Context,
     job: JobName,
@@ -60,13 +63,13 @@ def run(
     run_and_show(ctx, job, payload, as_json)
 
 
-@application.command()
+@command()
 def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = None, as_json: Json = False) -> None:
     """Say what a job would do, and change nothing."""
     run_and_show(ctx, job, _payload(known(job), at, param, dry_run=True), as_json)
 
 
-@application.command()
+@command()
 def backfill(
     ctx: typer.Context,
     job: JobName,

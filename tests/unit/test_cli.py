@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,11 +17,12 @@ from botocore import exceptions
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner, Result
 
-from cli import running, times
+from cli import known_jobs, running, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
 from cli.commands import application
 from cli.docs import CLI
 from nightshift.deployment import function_name
+from nightshift.errors import DeclarationError
 from nightshift.registry import registry
 
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
@@ -346,10 +348,43 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: l
     assert refused.stderr.count("\n") == 1
 
 
-def test_an_endpoint_that_is_no_url_is_refused() -> None:
-    refused = nightshift("--endpoint-url", "localhost", "jobs")
+@pytest.mark.parametrize(
+    "arguments", [["--endpoint-url", "localhost", "jobs"], ["jobs", JOB, "--endpoint-url", "localhost"]]
+)
+def test_an_endpoint_that_is_no_url_is_refused(arguments: list[str]) -> None:
+    refused = CliRunner().invoke(application, arguments)
 
-    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "'localhost' is no URL: write it like http://127.0.0.1:4566" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (["jobs"], (None, None, None)),
+        (["--region", "eu-central-1", "jobs", "--json"], (None, "eu-central-1", None)),
+        (["jobs", JOB, "--region", "eu-central-1", "--json"], (None, "eu-central-1", None)),
+        (["--profile", "ada", "jobs", "--region", "eu-central-1"], ("ada", "eu-central-1", None)),
+        (["--region", "us-east-1", "jobs", "--region", "eu-central-1"], (None, "eu-central-1", None)),
+        (
+            ["pause", "--profile", "ada", JOB, "--by", "Ada", "--reason", "a move", "--endpoint-url", "http://aws"],
+            ("ada", None, "http://aws"),
+        ),
+    ],
+)
+def test_the_way_to_aws_is_named_before_a_command_or_behind_it(
+    arguments: list[str], way: tuple[str | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def invoke(self: LambdaFunctions, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        used.append((self.profile, self.region, self.endpoint_url))
+        return JOBS
+
+    monkeypatch.setattr(LambdaFunctions, "invoke", invoke)
+
+    assert CliRunner().invoke(application, arguments).exit_code == 0
+    assert used == [way]
 
 
 @pytest.mark.parametrize(
@@ -655,6 +690,54 @@ def test_every_command_and_option_is_explained(command: str) -> None:
     assert found.exit_code == 0
     assert [parameter.name for parameter in parameters if not parameter.help] == []
     assert f"### `nightshift {command}`" in CLI.read_text()
+
+
+@pytest.mark.parametrize(
+    "path", [[], ["jobs"], ["next"], ["run"], ["backup"], ["backup", "restore"], ["mail", "preview"]]
+)
+def test_a_help_page_is_short_to_ask_for_and_names_no_type_of_python(path: list[str]) -> None:
+    short, long = nightshift(*path, "-h"), nightshift(*path, "--help")
+
+    assert (short.exit_code, long.exit_code) == (0, 0)
+    assert short.stdout == long.stdout
+    assert "Show this message and exit." in short.stdout
+    assert not re.search("<(bool|str|int)", short.stdout)
+
+
+def test_the_generated_page_names_no_type_of_python() -> None:
+    assert "* `-h, --help`: Show" in CLI.read_text()
+    assert not re.search("<(bool|str|int)", CLI.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("nightshift re", {"resume", "redrive"}),
+        ("nightshift jobs --re", {"--region"}),
+        ("nightshift plan cleanup-in", {JOB}),
+        ("nightshift runs --limit 3 cleanup-in", {JOB}),
+        ("nightshift mail preview weekly_r", {"weekly_review"}),
+    ],
+)
+def test_a_shell_can_complete_commands_options_jobs_and_kinds_of_mail(words: str, completed: set[str]) -> None:
+    asked = {"_NIGHTSHIFT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = CliRunner().invoke(application, [], prog_name="nightshift", env=asked)
+
+    assert set(done.stdout.split()) == completed
+
+
+def test_a_declaration_that_cannot_work_does_not_break_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, Any]:
+        raise DeclarationError("functions/odd is no pack")
+
+    monkeypatch.setattr("nightshift.registry.registry", broken)
+    assert known_jobs.names() == []
+    refused = nightshift("jobs", "--declared")
+    assert (refused.exit_code, refused.stderr) == (2, "functions/odd is no pack\n")
+
+
+def test_completion_is_offered() -> None:
+    assert "--install-completion" in nightshift("--help").stdout
 
 
 def test_a_help_page_and_a_completion_import_neither_the_library_nor_the_sdk() -> None:
