@@ -25,7 +25,6 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
     """Every job in a line, under the name of its pack. Without a ledger (`--declared`) nothing is known of its runs."""
     live = any("last_run" in job for job in answer["jobs"])
     rows = table("Job", "Schedule", *(("State", "Last run (UTC)") if live else ()), "Next run (UTC)")
-    rows.columns[0].no_wrap = True
     for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
         rows.add_row(Text(pack, "bold"))
         for job in members:
@@ -46,7 +45,7 @@ def occurrences(answer: Answer, now: dt.datetime) -> Table:
 def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
     totals = answer["jobs"]
     lines = facts()
-    lines.add_row("jobs", counters(totals, zeros=True))
+    lines.add_row("jobs", counters(totals))
     lines.add_row("last 24 hours", counters(answer["last_24_hours"]) or "no run ended")
     lines.add_row("quarantined", f"{answer['quarantined_last_24_hours']:,} items in the last 24 hours")
     yield lines

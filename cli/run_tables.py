@@ -9,21 +9,19 @@ from rich.text import Text
 from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown, took
 
-SHORT_ID = 8
-
 
 def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
     rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Took", "Counters")
     for run in found:
         trigger = run["trigger"] + (", forced" if run["forced"] else "")
         rows.add_row(
-            run["run_id"][:SHORT_ID],
+            run["run_id"],
             run["job"],
             shown(run["scheduled_for"], now),
             trigger,
             styled(run["outcome"]),
             took(run["duration_ms"]),
-            counters(run["counters"]),
+            _counted(run),
         )
     return rows
 
@@ -36,20 +34,19 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
     lines.add_row("for", answer["scheduled_for"])
     if answer.get("reason"):
         lines.add_row("why", answer["reason"])
-    if answer["outcome"] != "planned":
-        lines.add_row("counters", counters(answer["counters"], zeros=True))
+    if counted := _counted(answer):
+        lines.add_row("counters", counted)
     for error in answer["errors"]:
         lines.add_row("error", Text(error, "red"))
     yield lines
     if answer.get("plan"):
         yield from plan(answer["plan"])
-    yield f"Look at it again: nightshift show {answer['run_id'][:SHORT_ID]}"
+    yield f"Look at it again: nightshift show {answer['run_id']}"
 
 
 def plan(found: Answer) -> Iterator[Table | Text]:
     """What each step would do, and what stands in the way."""
     rows = table("Step", "Would", "Rows", "Table", "Older than", "Among them")
-    rows.columns[4].no_wrap = True
     for step in found["steps"]:
         number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
         rows.add_row(
@@ -76,7 +73,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
         ("step", found["step"]),
         ("parameters", counters(found["parameters"])),
         ("candidates", counters(found["candidates"] or {})),
-        ("counters", counters(found["counters"])),
+        ("counters", _counted(found)),
         ("cap lifted", "by {by}: {reason}".format(**found["override"]) if found["override"] else None),
     ):
         if value:
@@ -104,3 +101,8 @@ def backfilled(answer: Answer) -> str:
     """One occurrence in a line: for which time, how it ended, what it did."""
     facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
     return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
+
+
+def _counted(run: Answer) -> str:
+    """What a run has done. A plan does nothing: what it would do stands in its plan."""
+    return counters(run["counters"]) if run["outcome"] != "planned" else ""

@@ -10,13 +10,18 @@ from typing import Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 Answer = Mapping[str, Any]
 
-UNREAD_WIDTH = 160
-"""Columns for output that no terminal shows: wide enough to be searched line by line."""
+UNBOUNDED = 100_000
+"""Columns of a line that nothing breaks: in a pipe, and on a terminal too narrow for a table's names and reasons."""
+
+WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Left as it was", "Older than", "Why", "Error"}
+"""Columns whose cells are never broken, so that each can be copied and searched. Others may break between words."""
 
 STYLES = {
     "succeeded": "green",
@@ -37,7 +42,7 @@ STYLES = {
 def terminal(*, errors: bool = False) -> Console:
     """Standard output (or error) as text to read. What answers say is never taken for markup."""
     watched = sys.stderr.isatty() if errors else sys.stdout.isatty()
-    width = None if watched or "COLUMNS" in os.environ else UNREAD_WIDTH
+    width = None if watched or "COLUMNS" in os.environ else UNBOUNDED
     return Console(stderr=errors, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
@@ -48,7 +53,8 @@ def show(answer: Answer, as_json: bool, parts: Iterable[Any]) -> None:
         return
     out = terminal()
     for part in parts:
-        out.print(part)
+        for line in _lines(out, part):
+            out.print(line, soft_wrap=True)
 
 
 @contextmanager
@@ -62,12 +68,12 @@ def waiting(text: str) -> Iterator[None]:
         yield
 
 
-def counters(found: Mapping[str, Any], *, zeros: bool = False) -> str:
-    """`deleted 1,200, batches 3`; those that are zero only when asked for."""
+def counters(found: Mapping[str, Any]) -> str:
+    """`deleted 1,200, batches 3, quarantined 0`; nothing of what has no value."""
     return ", ".join(
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
         for name, value in found.items()
-        if value or zeros
+        if value is not None
     )
 
 
@@ -76,15 +82,37 @@ def styled(word: str) -> Text:
     return Text(word.replace("_", " "), STYLES.get(word, ""))
 
 
-def table(*columns: str) -> Table:
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"  # never an ellipsis: a name must be searchable
-    return table
+def table(*headings: str) -> Table:
+    """A table without rows yet."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, no_wrap=heading in WHOLE)
+    return made
 
 
 def facts() -> Table:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    return facts
+    """Lines of a name and a value, which is never broken."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(no_wrap=True)
+    return made
+
+
+def _lines(out: Console, part: Table | Text | str) -> list[Text]:
+    """What stands on each line, without spaces at its end.
+
+    A table that does not fit is not broken to fit: a row is one line then, and the terminal goes on below.
+    """
+    if not isinstance(part, Table):
+        return [Text(part) if isinstance(part, str) else part]
+    for column in part.columns:
+        cells = [Measurement.get(out, out.options.update(max_width=UNBOUNDED), cell) for cell in column.cells]
+        column.min_width = max((cell.maximum if column.no_wrap else cell.minimum for cell in cells), default=0)
+    for width in (out.width, UNBOUNDED):
+        rendered = Segment.split_lines(out.render(part, out.options.update(width=width)))
+        lines = [Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in rendered]
+        if all(line.cell_len <= width for line in lines):
+            break
+    for line in lines:
+        line.rstrip()
+    return lines

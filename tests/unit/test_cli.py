@@ -289,6 +289,89 @@ def test_a_person_reads_a_table_and_a_program_the_answer(
     assert as_json.stderr == ""
 
 
+LONG_JOB = "generate-productivity-insights-weekly"
+LONG_REASON = "paused by Ada Lovelace: the move to the new database begins on Monday and ends when it ends"
+LONG_KEY = "public.invitations/0197f3c2-aaaa-4bbb-8ccc-000000000007"
+LONG_RUN = {**FULL, "job": LONG_JOB, "reason": LONG_REASON, "counters": {f"counter_{n}": n for n in range(12)}}
+LONG_RUN["attempts"] = [{**FULL["attempts"][0], "request_id": f"r-{RUN}", "error": LONG_REASON}]  # type: ignore[index]
+LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_REASON}]
+
+
+@pytest.mark.parametrize("columns", [None, "200", "120", "80", "40"])
+@pytest.mark.parametrize(
+    ("arguments", "answer", "whole"),
+    [
+        (["runs"], {"runs": [LONG_RUN]}, [RUN, LONG_JOB]),
+        (["status"], {**STATUS, "open_runs": [LONG_RUN]}, [RUN, LONG_JOB]),
+        (["show", RUN], {"run": LONG_RUN}, [f"{LONG_JOB}, run {RUN}: failed", LONG_REASON, f"r-{RUN}", LONG_KEY]),
+        (["health"], health("degraded", job=LONG_JOB, reason=LONG_REASON), [LONG_JOB, LONG_REASON]),
+        (["jobs"], {"jobs": [{**JOBS["jobs"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
+        (["next"], {"next": [{**NEXT["next"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
+        (["run", JOB], {**RESULT, "reason": LONG_REASON, "errors": [LONG_KEY]}, [RUN, LONG_REASON, LONG_KEY]),
+        (["plan", JOB], PLAN, ["delete-invitations", "public.invitations", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
+    ],
+)
+def test_an_id_a_name_and_a_reason_are_whole_on_a_terminal_of_any_width(
+    arguments: list[str], answer: dict[str, Any], whole: list[str], columns: str | None
+) -> None:
+    shown = CliRunner().invoke(application, arguments, obj=Deployed(answer), env={"COLUMNS": columns})
+
+    assert [each for each in whole if each not in shown.stdout] == []
+    assert "…" not in shown.stdout
+    assert [line for line in shown.stdout.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["runs"], {"runs": [{**SUMMARY, "counters": RESULT["counters"]}]}),
+        (["show", RUN], {"run": {**FULL, "counters": RESULT["counters"]}}),
+        (["status"], {**STATUS, "failures": [{**SUMMARY, "counters": RESULT["counters"]}]}),
+        (["run", JOB], RESULT),
+    ],
+)
+def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[str, Any]) -> None:
+    assert "deleted 1,200, batches 2, quarantined 0" in nightshift(*arguments, on=Deployed(answer)).stdout
+
+
+def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
+    nothing = {**FULL, "candidates": {"delete-invitations": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
+    shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
+    assert "candidates  delete-invitations 0\n" in shown
+    assert "parameters  retention_days 0\n" in shown
+
+
+def test_a_plan_changes_nothing_and_shows_no_counters() -> None:
+    planned = {**FULL, "outcome": "planned", "mode": "plan", "plan": PLAN["plan"], "counters": RESULT["counters"]}
+    assert "quarantined 0" not in nightshift("show", RUN, on=Deployed({"run": planned})).stdout
+    assert "quarantined 0" not in nightshift("runs", on=Deployed({"runs": [planned]})).stdout
+    assert "quarantined 0" not in nightshift("plan", JOB, on=Deployed(PLAN)).stdout
+
+
+@pytest.mark.parametrize("command", ["runs", "jobs", "health"])
+def test_a_row_in_a_pipe_is_one_line(command: str) -> None:
+    """So that grep and awk can read it."""
+    answers = {
+        "runs": {"runs": [LONG_RUN] * 3},
+        "jobs": {"jobs": [{**JOBS["jobs"][0], "schedule": "cron(*/25 9-17 ? * MON-FRI *)"}] * 3},
+        "health": {**health(), "jobs": health(reason=LONG_REASON)["jobs"] * 3},
+    }
+    shown = nightshift(command, on=Deployed(answers[command]))
+
+    rows = [line for line in shown.stdout.splitlines() if LONG_JOB in line or JOB in line]
+    assert len(rows) == 3
+    assert rows[0].endswith({"runs": "counter_11 11", "jobs": ")", "health": LONG_REASON}[command])
+
+
+def test_a_table_that_fits_a_terminal_stays_within_it() -> None:
+    """Only what may be broken is: times, schedules and counters, between words."""
+    answer = {"runs": [{**SUMMARY, "counters": LONG_RUN["counters"]}]}
+    shown = CliRunner().invoke(application, ["runs"], obj=Deployed(answer), env={"COLUMNS": "120"})
+
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 120
+    assert [f"counter_{n} {n}" for n in range(12) if f"counter_{n}" not in shown.stdout] == []
+
+
 @pytest.mark.parametrize("command", ["jobs", "next"])
 @pytest.mark.parametrize("only", [None, JOB])
 def test_the_declarations_are_shown_without_aws(command: str, only: str | None) -> None:
