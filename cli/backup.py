@@ -6,13 +6,12 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from cli import screen
+from cli import aws, screen
+from cli.backup_files import newest_erasures, parts_of
 from cli.command_line import DeploymentCommand, Group
 from cli.refusals import EXIT_FAILED, RefusedError
 
@@ -47,6 +46,7 @@ def main() -> None:
 
 @application.command(cls=DeploymentCommand)
 def restore(
+    ctx: typer.Context,
     file: File,
     into: Into,
     erasures_from: Annotated[
@@ -75,12 +75,13 @@ def restore(
     """
     from nightshift.restoring import read_manifest
 
-    database = _settings(into)
+    database = _settings("--into", into)
+    theirs = _settings("--erasures-from", erasures_from) if erasures_from else database if drill else None
     with _one_line_errors(), screen.waiting("restoring"):
-        parts = _parts(file)
+        aws.use_for_every_client(**ctx.find_root().params)
+        parts = parts_of(file)
         manifest = read_manifest(parts)
-        ledger = into if drill and erasures_from is None else erasures_from
-        erasures = _erasures_of(_settings(ledger)) if ledger else _newest_erasures(file)
+        erasures = _erasures_of(theirs) if theirs else newest_erasures(file)
         if drill:
             with _scratch(database) as scratch:
                 done = _restore(scratch, manifest, parts, erasures, accept_inconsistent)
@@ -101,6 +102,7 @@ def restore(
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
     from sqlalchemy.exc import DBAPIError
 
     from nightshift.backups import BackupError
@@ -110,74 +112,40 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (BackupError, FileStoreError) as error:
-        raise RefusedError(f"{error}. Nothing was changed") from None
+        reason = str(error)
+    except BotoCoreError as error:
+        reason = aws.unreachable(error)
+    except ClientError as error:
+        reason = str(error)
     except (DBAPIError, OSError) as error:
-        raise RefusedError(f"the database did not go along: {describe(error)}. Nothing was changed") from None
+        cause = _unreachable(error)
+        reason = f"the database does not answer: {cause}" if cause else f"the database refused: {describe(error)}"
+    else:
+        return
+    raise RefusedError(f"{reason}. Nothing was changed")
 
 
-def _settings(given: str) -> "DatabaseSettings":
+def _unreachable(error: BaseException) -> str | None:
+    """What the operating system says of a connection that failed: `Connection refused`. None for any other failure."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return None if cause is None else (cause.strerror or str(cause))
+
+
+def _settings(option: str, given: str) -> "DatabaseSettings":
     from nightshift.database import DatabaseSettings
     from nightshift.errors import SettingError
 
+    text = given.strip()
     try:
-        return DatabaseSettings.from_mapping(json.loads(given) if given.startswith("{") else {"url": given})
-    except ValueError as error:  # SettingError is one, and so is what JSON raises
-        what = error if isinstance(error, SettingError) else "it is not JSON"
-        raise RefusedError(f"the database cannot be meant: {what}") from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Folder:
-    """The files of a backup on this machine."""
-
-    path: Path
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        from nightshift.backups import BackupError
-        from nightshift.files import CHUNK_BYTES
-
-        try:
-            with (self.path / name).open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-        except OSError as error:
-            raise BackupError(f"{self.path / name} cannot be read: {error.strerror}") from None
-
-
-def _parts(file: str) -> "Parts":
-    from nightshift.backups import MANIFEST, StoredParts
-    from nightshift.files import FileStore
-
-    folder, _, name = file.rpartition("/")
-    if name != MANIFEST:
-        raise RefusedError(f"{file} is no backup: name its {MANIFEST}")
-    if not file.startswith("s3://"):
-        return Folder(Path(folder or "."))
-    address = urlsplit(folder)
-    return StoredParts(FileStore(address.netloc), f"{address.path.strip('/')}/")
-
-
-def _newest_erasures(file: str) -> "list[Erasure]":
-    """The ledger of the newest whole backup beside this one, itself included: their folders' names are times."""
-    from nightshift.backups import MANIFEST, check
-    from nightshift.files import FileStore
-    from nightshift.restoring import LEDGER, erasures_in, read_manifest
-
-    if file.startswith("s3://"):
-        address = urlsplit(file)
-        beside = address.path.strip("/").rpartition("/")[0].rpartition("/")[0]
-        pages = FileStore(address.netloc).pages(f"{beside}/" if beside else "")
-        names = [found.key for page in pages for found in page if found.key.endswith(f"/{MANIFEST}")]
-        newest = f"s3://{address.netloc}/{max(names)}"
-    else:
-        beside_here = Path(file).resolve().parent.parent
-        newest = str(max(beside_here.glob(f"*/{MANIFEST}")))
-    parts = _parts(newest)
-    manifest = read_manifest(parts)
-    for table in manifest["tables"]:
-        if table["name"] == LEDGER:
-            check(table, parts)
-    return erasures_in(manifest, parts)
+        return DatabaseSettings.from_mapping(json.loads(text) if text.startswith("{") else {"url": text})
+    except json.JSONDecodeError as error:
+        raise RefusedError(f"{option} is not JSON: {error}") from None
+    except SettingError as error:
+        raise RefusedError(f"{option}: {error}") from None
+    except ValueError:
+        raise RefusedError(f"{option}: a port is a number, like 5432") from None
 
 
 def _erasures_of(database: "DatabaseSettings") -> "list[Erasure]":

@@ -6,8 +6,23 @@ from typing import Any
 import typer
 
 from cli import screen
-from cli.aws import Functions, LambdaFunctions
+from cli.aws import FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
+
+NOT_REACHED = {
+    *("InterfaceError", "OperationalError", "DatabaseError"),
+    *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
+}
+"""How the console and control end when they get no connection: the driver's errors, and the operating system's."""
+
+
+class DatabaseDownError(RefusedError):
+    """The deployment answers, and its database does not."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database does not answer: look whether it is up, and whether the functions can connect to it"
+        )
 
 
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
@@ -35,7 +50,12 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
 
 def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     with screen.waiting("asking the deployment"):
-        answer = invoke(ctx, name, payload)
+        try:
+            answer = invoke(ctx, name, payload)
+        except FunctionError as error:
+            if error.kind in NOT_REACHED:
+                raise DatabaseDownError from None
+            raise
     if "error" in answer:
         raise RefusedError(answer["error"])
     return answer

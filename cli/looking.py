@@ -7,7 +7,7 @@ import typer
 
 from cli import job_tables, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
-from cli.deployment import ask
+from cli.deployment import DatabaseDownError, ask
 from cli.options import Declared, Json, OneJob, RunId
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED
 from cli.times import now
@@ -89,7 +89,10 @@ def health(ctx: typer.Context, as_json: Json = False) -> None:
     Lately means within two periods of the job's own schedule. Disabled and paused jobs are shown and do not count.
     Exit code 0 when all have, 1 when a job is degraded, 2 when the deployment or its database does not answer.
     """
-    answer = ask(ctx, "health")
+    try:
+        answer = ask(ctx, "health")
+    except DatabaseDownError as error:
+        answer = {"status": "not_ready", "reason": str(error)}
     screen.show(answer, as_json, job_tables.health(answer, now()))
     if answer["status"] != "ready":
         raise typer.Exit(EXIT_REFUSED)

@@ -54,8 +54,10 @@ def run(
     """
     registration = known(job)
     payload = _payload(registration, at, param, dry_run=dry_run)
-    if override_cap != bool(by and reason) or override_cap != bool(by or reason):
+    if len({override_cap, bool(by), bool(reason)}) > 1:
         raise RefusedError("to lift a cap, say who and why: --override-cap --by NAME --reason TEXT")
+    if force and at is None:
+        raise RefusedError("--force runs an occurrence again: name it with --at TIME")
     if override_cap:
         payload["override"] = {"by": by, "reason": reason}
     if force:
@@ -89,6 +91,8 @@ def backfill(
     from nightshift.steps.base import iso
 
     registration, first, last = known(job), _past(since, "--from"), _past(until, "--to")
+    if first >= last:
+        raise RefusedError(f"--from {since} is not before --to {until}: --to is the instant after the last occurrence")
     [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
     times = [iso(time) for time in Schedule.parse(deployed["schedule"]).between(first, last)]
     if not times:
@@ -113,11 +117,10 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
         with screen.waiting(f"{job} is at work (Ctrl-C stops the waiting, not the job)"):
             answer = invoke(ctx, job, payload)
     except FunctionError as error:
-        if error.kind in REFUSING:
-            raise RefusedError(f"{job} refused: {error}") from None
+        reason = _failure(job, error)
         if as_json:
-            typer.echo(json.dumps({"job": job, "error": str(error)}, indent=2))
-        end(f"the attempt failed: {error}. See nightshift runs {job}", EXIT_FAILED)
+            typer.echo(json.dumps({"job": job, "error": reason}, indent=2))
+        end(f"the attempt failed: {reason}. See nightshift runs {job}", EXIT_FAILED)
     screen.show(answer, as_json, run_tables.result(answer))
     if answer["outcome"] == "failed":
         raise typer.Exit(EXIT_FAILED)
@@ -131,13 +134,20 @@ def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
         try:
             answer = invoke(ctx, job, {"trigger": "backfill", "scheduled_for": time})
         except FunctionError as error:
-            if error.kind in REFUSING:
-                raise RefusedError(f"{job} refused: {error}") from None
-            return {"scheduled_for": time, "outcome": "failed", "reason": str(error)}
+            return {"scheduled_for": time, "outcome": "failed", "reason": _failure(job, error)}
         while answer["outcome"] in OPEN_STATES:
             clock.sleep(SECONDS_BETWEEN_LOOKS)
             answer = ask(ctx, "run", run_id=answer["run_id"])["run"]
     return answer
+
+
+def _failure(job: str, error: FunctionError) -> str:
+    """Why the attempt failed, or a refusal where the function has changed nothing because it refused."""
+    if error.kind in REFUSING:
+        raise RefusedError(f"{job} refused: {error}") from None
+    if error.kind == "UnclaimedError":
+        return "it did not begin: the database does not answer, or another session locks the ledger"
+    return str(error)
 
 
 def _payload(

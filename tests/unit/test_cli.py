@@ -421,6 +421,8 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--override-cap", "--by", "Ada"], "say who and why"),
         (["--by", "Ada", "--reason", "no flag"], "say who and why"),
         (["--reason", "no flag"], "say who and why"),
+        (["--override-cap", "--reason", "no name"], "say who and why"),
+        (["--force"], "--force runs an occurrence again: name it with --at TIME"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: list[str], answer: str) -> None:
@@ -534,13 +536,15 @@ def test_a_backfill_stops_at_the_first_failure() -> None:
         ("2026-03-01", "2026-03-09T00:00Z", "--from: '2026-03-01' has no time zone"),
         ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is still to come"),
         ("2026-03-01T03:00Z", "2026-03-01T04:00Z", "has no occurrence from 2026-03-01T03:00Z"),
-        ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "has no occurrence"),
+        ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "--from 2026-03-09T00:00Z is not before --to 2026-03-01T00:00Z"),
+        ("2026-03-01T02:00Z", "2026-03-01T02:00Z", "--from 2026-03-01T02:00Z is not before --to 2026-03-01T02:00Z"),
+        ("2026-03-01T02:00Z", "2026-03-01T02:00+01:00", "--from 2026-03-01T02:00Z is not before --to"),
     ],
 )
 def test_a_backfill_that_cannot_be_meant_runs_nothing(since: str, until: str, answer: str) -> None:
     deployed = Deployed({"jobs": [{"schedule": "cron(0 2 * * ? *)"}]})
     refused = nightshift("backfill", JOB, "--from", since, "--to", until, on=deployed)
-    assert refused.exit_code == 2
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert answer in refused.stderr
     assert not [function for function, _ in deployed.asked if function != CONSOLE]
 
@@ -570,6 +574,49 @@ def test_the_health_of_the_jobs_is_the_exit_code() -> None:
     assert "no success within 48 h" in degraded.stdout
     assert "not ready: the database does not answer" in not_ready.stdout
     assert nightshift("health", "--json", on=Deployed(late)).exit_code == 1
+
+
+DRIVER_TEXT = (
+    "(pg8000.exceptions.InterfaceError) Can't create a connection to host db and port 5432 (timeout is 35).\n"
+    "(Background on this error at: https://sqlalche.me/e/21/rvf5)"
+)
+
+
+@pytest.mark.parametrize("kind", ["InterfaceError", "OperationalError", "DatabaseError", "ConnectionResetError"])
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["jobs", "--json"], ["show", "0123abcd"], ["resume", JOB], ["backfill", JOB, *MARCH]]
+)
+def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
+    failed = nightshift(*arguments, on=Deployed(FunctionError(kind, DRIVER_TEXT)))
+
+    sentence = "the database does not answer: look whether it is up, and whether the functions can connect to it\n"
+    assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
+
+
+def test_the_health_of_a_deployment_whose_database_is_down_is_told_in_both_forms() -> None:
+    down = Deployed(FunctionError("InterfaceError", DRIVER_TEXT))
+    shown, as_json = nightshift("health", on=down), nightshift("health", "--json", on=down)
+
+    assert (shown.exit_code, as_json.exit_code) == (2, 2)
+    assert shown.stdout.startswith("not ready: the database does not answer: look")
+    assert json.loads(as_json.stdout)["status"] == "not_ready"
+
+
+def test_a_run_that_could_not_begin_says_so_without_the_words_of_the_driver() -> None:
+    down = FunctionError("UnclaimedError", f"job {JOB} could not claim its run: InterfaceError from the database")
+    begun = nightshift("run", JOB, on=Deployed(down))
+    filled = nightshift("backfill", JOB, *MARCH, on=Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}, down]))
+
+    reason = "it did not begin: the database does not answer, or another session locks the ledger"
+    assert (begun.exit_code, begun.stdout, begun.stderr.count("\n")) == (1, "", 1)
+    assert reason in begun.stderr
+    assert "InterfaceError" not in begun.stderr
+    assert (filled.exit_code, reason in filled.stdout) == (1, True)
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    failed = nightshift("jobs", on=Deployed(FunctionError("ValueError", "first\n  second\n")))
+    assert failed.stderr == "the function ended with ValueError: first second\n"
 
 
 @pytest.mark.parametrize(
@@ -680,7 +727,11 @@ def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, cod
     [
         ({"region": "eu-central-1"}, {}, "no AWS credentials found: sign in"),
         ({"profile": "nobody"}, {}, "profile (nobody) could not be found: see aws configure list-profiles"),
-        ({}, {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}, "no AWS region: give --region"),
+        (
+            {},
+            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
+            "no AWS region: give --region, or set AWS_DEFAULT_REGION",
+        ),
     ],
 )
 def test_missing_settings_are_one_line_that_says_what_to_do(
@@ -727,6 +778,84 @@ def test_the_wait_is_longer_than_any_function_may_run() -> None:
 
     assert config.read_timeout > 15 * 60
     assert config.tcp_keepalive
+
+
+# A backup's way back
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    """The manifest of a backup without tables."""
+    folder = tmp_path / "2026-03-01T020000Z"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"format": 1, "tables": []}')
+    return str(folder / "manifest.json")
+
+
+def restore(manifest: str, into: str, *options: str) -> Result:
+    return CliRunner().invoke(application, ["backup", "restore", manifest, "--into", into, *options])
+
+
+NOWHERE = "postgresql://ada:secret@127.0.0.1:1/shop"
+
+
+@pytest.mark.parametrize(
+    "into",
+    [
+        NOWHERE,
+        f" {NOWHERE}\n",
+        json.dumps({"url": NOWHERE}),
+        json.dumps({"url": NOWHERE}, indent=2),
+        f"\n  {json.dumps({'url': NOWHERE}, indent=2)}\n",
+    ],
+)
+def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines(manifest: str, into: str) -> None:
+    failed = restore(manifest, into)
+
+    sentence = "the database does not answer: Connection refused. Nothing was changed\n"
+    assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
+
+
+@pytest.mark.parametrize(
+    ("into", "answer"),
+    [
+        ('{"url": ', "--into is not JSON: Expecting value: line 1 column 8 (char 7)"),
+        (
+            '{"host": "db", "name": "shop", "user": "ada", "iam_region": "x", "port": "many"}',
+            "--into: a port is a number",
+        ),
+        ("postgresql://ada@db:many/shop", "--into: a port is a number"),
+        ("shop", "--into: the database url must look like postgresql://user@host:5432/name"),
+        ('{"adress": "db"}', "--into: unknown database setting 'adress'"),
+    ],
+)
+def test_a_database_that_cannot_be_meant_is_refused_in_one_line(manifest: str, into: str, answer: str) -> None:
+    refused = restore(manifest, into)
+    ledger = restore(manifest, NOWHERE, "--erasures-from", into)
+
+    assert (refused.exit_code, ledger.exit_code) == (2, 2)
+    assert (refused.stderr.count("\n"), ledger.stderr.count("\n")) == (1, 1)
+    assert refused.stderr.startswith(answer)
+    assert ledger.stderr.startswith(answer.replace("--into", "--erasures-from"))
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_a_secret_that_aws_does_not_give_is_one_line(manifest: str) -> None:
+    failed = restore(manifest, '{"secret_arn": "arn:aws:secretsmanager:eu-central-1:1:secret:shop"}')
+
+    assert (failed.exit_code, failed.stderr.count("\n")) == (2, 1)
+    assert failed.stderr.startswith("no AWS region: give --region")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_restore_uses_the_aws_that_its_options_name(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # both are put back afterwards
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    secret = '{"secret_arn": "arn:aws:secretsmanager:eu-central-1:1:secret:shop"}'
+    failed = restore(manifest, secret, "--region", "eu-central-1", "--endpoint-url", "http://127.0.0.1:1")
+
+    assert (failed.exit_code, failed.stderr.count("\n")) == (2, 1)
+    assert "http://127.0.0.1:1" in failed.stderr
 
 
 # Times

@@ -1,0 +1,68 @@
+"""Where the files of a backup are: in a folder of this machine, or in the file store."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cli.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from nightshift.backups import Parts
+    from nightshift.restoring import Erasure
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The files of a backup on this machine."""
+
+    path: Path
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        from nightshift.backups import BackupError
+        from nightshift.files import CHUNK_BYTES
+
+        try:
+            with (self.path / name).open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise BackupError(f"{self.path / name} cannot be read: {error.strerror}") from None
+
+
+def parts_of(file: str) -> "Parts":
+    """The files beside a manifest, which is a path or an address in S3."""
+    from nightshift.backups import MANIFEST, StoredParts
+    from nightshift.files import FileStore
+
+    folder, _, name = file.rpartition("/")
+    if name != MANIFEST:
+        raise RefusedError(f"{file} is no backup: name its {MANIFEST}")
+    if not file.startswith("s3://"):
+        return Folder(Path(folder or "."))
+    address = urlsplit(folder)
+    return StoredParts(FileStore(address.netloc), f"{address.path.strip('/')}/")
+
+
+def newest_erasures(file: str) -> "list[Erasure]":
+    """The ledger of the newest whole backup beside this one, itself included: their folders' names are times."""
+    from nightshift.backups import MANIFEST, check
+    from nightshift.files import FileStore
+    from nightshift.restoring import LEDGER, erasures_in, read_manifest
+
+    if file.startswith("s3://"):
+        address = urlsplit(file)
+        beside = address.path.strip("/").rpartition("/")[0].rpartition("/")[0]
+        pages = FileStore(address.netloc).pages(f"{beside}/" if beside else "")
+        names = [found.key for page in pages for found in page if found.key.endswith(f"/{MANIFEST}")]
+        newest = f"s3://{address.netloc}/{max(names)}"
+    else:
+        beside_here = Path(file).resolve().parent.parent
+        newest = str(max(beside_here.glob(f"*/{MANIFEST}")))
+    parts = parts_of(newest)
+    manifest = read_manifest(parts)
+    for table in manifest["tables"]:
+        if table["name"] == LEDGER:
+            check(table, parts)
+    return erasures_in(manifest, parts)
