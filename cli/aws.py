@@ -17,7 +17,7 @@ CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another pro
 
 
 class AwsError(Exception):
-    """AWS could not be asked, or refused. The message is one line that says what to do."""
+    """AWS did not answer, or refused. The message is one line that says what to do."""
 
 
 class FunctionError(Exception):
@@ -104,7 +104,7 @@ def use_for_every_client(profile: str | None, region: str | None, endpoint_url: 
 
 
 def unreachable(error: "BotoCoreError") -> str:
-    """Why AWS could not be asked, in one line that says what to do."""
+    """Why AWS did not answer, in one line that says what to do."""
     from botocore import exceptions
 
     match error:
@@ -124,7 +124,7 @@ def unreachable(error: "BotoCoreError") -> str:
         case exceptions.ConnectionError():
             return f"AWS does not answer: {error}. Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
         case _:
-            return f"AWS could not be asked: {error}"
+            return f"the call to AWS failed: {error}"
 
 
 def _refusal(error: Mapping[str, Any], function: str, region: str | None) -> str:

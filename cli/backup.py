@@ -1,4 +1,4 @@
-"""Bringing backups back. Unlike most commands, these talk to the database and the file store themselves."""
+"""Restoring backups. Unlike the other commands, this one connects to the database and the file store itself."""
 
 import dataclasses
 import datetime as dt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECONDS = 24 * 3600
 """How long a restore may take."""
 
-application = typer.Typer(cls=Group, no_args_is_help=True, help="Bring a backup back, or try whether that works.")
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Restore backups and test them.")
 
 File = Annotated[
     str,
@@ -34,14 +34,10 @@ Into = Annotated[
     typer.Option(
         "--into",
         metavar="DATABASE",
-        help="postgresql://user@host/name, or the JSON of NIGHTSHIFT_DATABASE. Empty, or migrated and without rows.",
+        help="The database: postgresql://user@host/name, or JSON as in NIGHTSHIFT_DATABASE. "
+        "It must be empty, or migrated and without rows.",
     ),
 ]
-
-
-@application.callback()
-def main() -> None:
-    """Bring a backup back, or try whether that works."""
 
 
 @application.command(cls=DeploymentCommand)
@@ -53,25 +49,27 @@ def restore(
         str | None,
         typer.Option(
             metavar="DATABASE",
-            help="Whose ledger says who was erased since. Otherwise the newest backup's beside this one.",
+            help="The database whose ledger says who was erased since the backup. Default: the ledger in the newest "
+            "backup beside this one; with --drill, that of --into.",
         ),
     ] = None,
     drill: Annotated[
         bool,
         typer.Option(
             "--drill",
-            help="Only try: restore into a scratch database beside DATABASE, plan every job there, drop it, and note "
-            "in DATABASE that the backup was tested. Due once a month.",
+            help="Only test the backup: restore it into a new database on the same server, plan every job there, drop "
+            "that database, and record the test in --into. Do this once a month.",
         ),
     ] = False,
     accept_inconsistent: Annotated[
-        bool, typer.Option("--accept-inconsistent", help="Take a backup whose tables come from several snapshots.")
+        bool, typer.Option("--accept-inconsistent", help="Accept a backup whose tables come from several snapshots.")
     ] = False,
 ) -> None:
-    """Restore a backup, and erase again whom it still has and who was erased since.
+    """Restore a backup into a database.
 
-    Every part is compared with the manifest before anything is written, and all is written in one transaction.
-    Exit code 1: restored, but some erasures could not be done again.
+    Compares every part with the manifest before it writes anything, and writes everything in one transaction.
+    Then erases again everybody who was erased since the backup.
+    Exit code 1: restored, but some erasures could not be repeated.
     """
     from nightshift.restoring import read_manifest
 
@@ -89,12 +87,12 @@ def restore(
             _note_test(database, manifest)
         else:
             done = _restore(database, manifest, parts, erasures, accept_inconsistent)
-    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, all as the manifest says")
+    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, as in the manifest")
     typer.echo(f"erased again: {done.erasures.again}")
     if done.erasures.unknown:
         typer.echo(
-            f"not erased again: {done.erasures.unknown}. They are newer than the backup, which has no request that "
-            "says whom they were about: look them up in your records before anybody uses this database",
+            f"not erased again: {done.erasures.unknown}. These erasures are newer than the backup, so the backup does "
+            "not say who they were for. Find that in your records before anybody uses this database",
             err=True,
         )
         raise typer.Exit(EXIT_FAILED)

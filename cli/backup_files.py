@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ def parts_of(file: str) -> "Parts":
 
     folder, _, name = file.rpartition("/")
     if name != MANIFEST:
-        raise RefusedError(f"{file} is no backup: name its {MANIFEST}")
+        raise RefusedError(f"{file} is not a backup: give its {MANIFEST}")
     if not file.startswith("s3://"):
         return Folder(Path(folder or "."))
     address = urlsplit(folder)
@@ -53,13 +53,12 @@ def newest_erasures(file: str) -> "list[Erasure]":
 
     if file.startswith("s3://"):
         address = urlsplit(file)
-        beside = address.path.strip("/").rpartition("/")[0].rpartition("/")[0]
-        pages = FileStore(address.netloc).pages(f"{beside}/" if beside else "")
+        beside = PurePosixPath(address.path).parent.parent
+        pages = FileStore(address.netloc).pages(f"{beside}/".lstrip("/"))
         names = [found.key for page in pages for found in page if found.key.endswith(f"/{MANIFEST}")]
         newest = f"s3://{address.netloc}/{max(names)}"
     else:
-        beside_here = Path(file).resolve().parent.parent
-        newest = str(max(beside_here.glob(f"*/{MANIFEST}")))
+        newest = str(max(Path(file).resolve().parent.parent.glob(f"*/{MANIFEST}")))
     parts = parts_of(newest)
     manifest = read_manifest(parts)
     for table in manifest["tables"]:

@@ -12,35 +12,36 @@ from cli.running import run_and_show
 from cli.times import now
 
 application = typer.Typer()
-command = partial(application.command, cls=DeploymentCommand)
+command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Change")
 
 
 @command()
 def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Json = False) -> None:
-    """Hold a job's occurrences back until it is resumed.
+    """Pause a job until it is resumed.
 
-    Each is settled as paused. Open runs go on, and nightshift run works all the same.
+    Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job.
     """
     answer = change(ctx, "pause", **known_jobs.key(job), by=by, reason=reason)
-    screen.show(
-        answer, as_json, [f"{job} is paused. Its occurrences are settled as such until: nightshift resume {job}"]
-    )
+    screen.show(answer, as_json, [f"{job} is paused. To resume it: nightshift resume {job}"])
 
 
 @command()
 def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
-    """Let a paused job's occurrences run again, from the next one on."""
+    """Resume a paused job.
+
+    It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
+    """
     answer = change(ctx, "resume", **known_jobs.key(job))
     screen.show(
-        answer, as_json, [f"{job} is not paused. What it left out can be made up for: nightshift backfill {job}"]
+        answer, as_json, [f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"]
     )
 
 
 @command()
 def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json = False) -> None:
-    """End an open run for good.
+    """Cancel an open run.
 
-    What it has committed stays. An attempt that is at work commits nothing more.
+    What it has committed stays. An attempt that is running commits nothing more.
     """
     answer = change(ctx, "cancel", run_id=run, by=by, reason=reason)
     screen.show(answer, as_json, [run_tables.runs([answer["run"]], now())])
@@ -48,9 +49,10 @@ def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json
 
 @command()
 def redrive(ctx: typer.Context, run: RunId, by: By, as_json: Json = False) -> None:
-    """Have a failed or cancelled run go on at its cursor, and wait for its end.
+    """Continue a failed or cancelled run.
 
-    For the same occurrence, with all its attempts anew. Its message in the dead-letter queue is yours to delete.
+    The run continues at its cursor, for the same occurrence, with all its attempts again. Waits until the run ends.
+    Its message stays in the dead-letter queue: delete it there.
     """
     opened = change(ctx, "redrive", run_id=run, by=by)["run"]
     run_and_show(ctx, opened["job"], {"run_id": opened["run_id"]}, as_json)

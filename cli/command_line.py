@@ -1,4 +1,4 @@
-"""How every command takes its options and shows its help: what typer leaves to its users."""
+"""How commands take options and show help, where typer does not do it by itself."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -8,10 +8,10 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 HELP: dict[str, Any] = {"help_option_names": ["--help", "-h"]}
-"""For the first command alone: those below it take over what it has."""
+"""Settings of the root. The commands below it inherit them."""
 
 DEPLOYMENT = "Deployment"
-"""Above the options that say where the deployment is, in the help of a command that talks to it."""
+"""The heading of the options that say where the deployment is, in the help of a command below the root."""
 
 
 class Command(TyperCommand):
@@ -22,7 +22,7 @@ class Command(TyperCommand):
 
 
 class DeploymentCommand(Command):
-    """A command that talks to the deployment: it takes the first command's options behind its own name as well."""
+    """A command that talks to the deployment. It takes the options of the root after its own name, too."""
 
 
 class Group(TyperGroup):
@@ -32,7 +32,7 @@ class Group(TyperGroup):
         return _without_types(super().get_params(ctx))
 
     def every(self) -> Iterator[TyperCommand]:
-        """The commands of this group and of those below it."""
+        """The commands of this group and of the groups below it."""
         for command in self.commands.values():
             if isinstance(command, Group):
                 yield from command.every()
@@ -40,18 +40,18 @@ class Group(TyperGroup):
                 yield command
 
 
-class FirstCommand(Group):
-    """The command that has all others below it. Its options may stand before another's name, or behind it."""
+class Root(Group):
+    """The group of all commands. Its options may stand before the name of a command or after it."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for command in self.every():
             if isinstance(command, DeploymentCommand):
-                command.params += [_behind(option) for option in self.params if isinstance(option, TyperOption)]
+                command.params += [_after(option) for option in self.params if isinstance(option, TyperOption)]
 
 
-def _behind(option: TyperOption) -> TyperOption:
-    """The option as a command below takes it: its value is that of the first command's."""
+def _after(option: TyperOption) -> TyperOption:
+    """The option as a command takes it after its name: it sets the option of the root."""
 
     def take_over(ctx: typer.Context, _: TyperOption, value: Any) -> None:
         if value is not None:
@@ -63,7 +63,7 @@ def _behind(option: TyperOption) -> TyperOption:
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
-    """No `<bool>` beside a flag, which takes no value, and no `<str>` beside an argument, which has a name."""
+    """Hide the types of flags, which take no value, and of arguments, whose name says enough."""
     for parameter in parameters:
         if isinstance(parameter, TyperArgument) or parameter.is_flag:
             parameter.display_type_rich = lambda ctx: None

@@ -1,4 +1,4 @@
-"""The operator's command. It talks to AWS alone: a database in a private network is reached through the deployment.
+"""The operator's command. It calls AWS only: the deployment reaches the database in its private network.
 
 The commands stand in modules by subject: looking, running, changing, backup, mail.
 """
@@ -9,15 +9,15 @@ import typer
 
 from cli import backup, changing, looking, mail, running
 from cli.aws import AwsError, FunctionError
-from cli.command_line import HELP, FirstCommand
+from cli.command_line import HELP, Root
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
 
-MEANING = f"""Exit codes: 0 all is well; {EXIT_FAILED} the job failed, or a job's health is degraded; {EXIT_REFUSED} \
-refused or not reached: unknown name, bad value, no way to AWS, not ready. Errors go to standard error in one line."""
+MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
+refused, or AWS or the database does not answer. Errors go to standard error."""
 
 
-class OneLineErrors(FirstCommand):
-    """Ends every command that cannot be carried out with one line and exit code 2."""
+class OneLineErrors(Root):
+    """All commands. One that is refused ends with one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -34,16 +34,16 @@ application = typer.Typer(
 application.add_typer(looking.application)
 application.add_typer(running.application)
 application.add_typer(changing.application)
-application.add_typer(backup.application, name="backup")
-application.add_typer(mail.application, name="mail")
+application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")
+application.add_typer(mail.application, name="mail", rich_help_panel="Backups and mails")
 
 
 @application.callback()
 def main(
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile to use.")] = None,
-    region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region of the deployment.")] = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region.")] = None,
     endpoint_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Another AWS than the real one. Also from AWS_ENDPOINT_URL.")
+        str | None, typer.Option(metavar="URL", help="The address of a local AWS. Default: AWS_ENDPOINT_URL.")
     ] = None,
 ) -> None:
-    """Look at Nightshift's jobs, and run them."""
+    """Look at scheduled jobs, run them and control them."""

@@ -1,4 +1,4 @@
-"""What a command says to the deployment: a question to the console, a change to control, a payload to a job."""
+"""How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,16 +13,14 @@ NOT_REACHED = {
     *("InterfaceError", "OperationalError", "DatabaseError"),
     *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
 }
-"""How the console and control end when they get no connection: the driver's errors, and the operating system's."""
+"""The errors with which console and control end when they cannot connect to the database."""
 
 
 class DatabaseDownError(RefusedError):
     """The deployment answers, and its database does not."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the database does not answer: look whether it is up, and whether the functions can connect to it"
-        )
+        super().__init__("the database does not answer: check that it is up and that the functions can connect to it")
 
 
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
@@ -43,8 +41,8 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     """
     from nightshift.deployment import function_name
 
-    first = ctx.find_root()
-    functions: Functions = first.obj or LambdaFunctions(**first.params)
+    root = ctx.find_root()
+    functions: Functions = root.obj or LambdaFunctions(**root.params)
     return functions.invoke(function_name(name), payload)
 
 

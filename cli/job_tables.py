@@ -53,7 +53,7 @@ def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
         yield "Open runs"
         yield runs(answer["open_runs"], now)
     if answer["failures"]:
-        yield "Failed in the last 24 hours; what happened: nightshift show RUN"
+        yield "Failed in the last 24 hours. For details: nightshift show RUN"
         yield runs(answer["failures"], now)
 
 
@@ -61,8 +61,8 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
     if answer["status"] != "ready":
         yield Text.assemble(styled(answer["status"]), f": {answer['reason']}")
         return
-    yield Text.assemble("ready; jobs: ", styled(answer["scheduler"]))
-    rows = table("Job", "Health", "Last success (UTC)", "Limit", "Why")
+    yield Text.assemble("deployment: ready, jobs: ", styled(answer["scheduler"]))
+    rows = table("Job", "Health", "Last success (UTC)", "Limit", "Reason")
     for job in answer["jobs"]:
         rows.add_row(
             job["job"],

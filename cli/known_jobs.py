@@ -1,6 +1,6 @@
-"""The jobs that this folder's code declares. A name is checked against them before anything is asked or invoked.
+"""The jobs that the code in this folder declares. A command checks a name here before it asks or invokes anything.
 
-The library is imported where it is used: its import takes longer than a help page or a completion may.
+Functions import the library themselves: a help page or a completion must not wait for it.
 """
 
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from nightshift.registry import Registration
 
 SIMILARITY = 60
-"""From 0 to 100: how like a job's name a word must be to be taken for a misspelling of it."""
+"""From 0 to 100: how similar a word must be to a job's name to count as a misspelling of it."""
 
 
 def declared() -> "dict[str, Registration]":
-    """Every job by name, or a refusal that says which declaration cannot work."""
+    """Every job by name. Refuses where a declaration cannot work."""
     from nightshift.errors import DeclarationError
     from nightshift.registry import registry
 
@@ -27,7 +27,7 @@ def declared() -> "dict[str, Registration]":
 
 
 def names() -> list[str]:
-    """For a shell that completes a job's name: nothing where a declaration cannot work."""
+    """The names that a shell completes; none where a declaration cannot work."""
     try:
         return list(declared())
     except RefusedError:
@@ -35,7 +35,7 @@ def names() -> list[str]:
 
 
 def known(name: str) -> "Registration":
-    """The job of that name, or a refusal that names the nearest one."""
+    """The job of that name. Refuses an unknown one, and names the most similar."""
     jobs = declared()
     if name in jobs:
         return jobs[name]
@@ -48,12 +48,12 @@ def known(name: str) -> "Registration":
 
 
 def key(name: str | None) -> dict[str, str]:
-    """The key `job` of a question about one job; none for a question about all."""
+    """What a question says of its job: nothing when it is about all jobs."""
     return {} if name is None else {"job": known(name).job.name}
 
 
 def as_declared(name: str | None) -> "dict[str, DeployedJob]":
-    """Every job, or one, as it would be deployed without any setting."""
+    """Every job, or one, as it is deployed without settings."""
     from nightshift.deployment import Deployment
 
     names = set(declared()) if name is None else {known(name).job.name}

@@ -13,14 +13,15 @@ from cli.refusals import EXIT_FAILED, EXIT_REFUSED
 from cli.times import now
 
 application = typer.Typer()
-command = partial(application.command, cls=DeploymentCommand)
+command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Look")
 
 
 @command()
 def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_json: Json = False) -> None:
     """List the jobs and how each last ended.
 
-    Schedule, state (enabled, disabled, paused, running), last run and next run; totals with --json.
+    Shows schedule, state, last run and next run. The state is enabled, disabled, paused or running.
+    With --json also how often each outcome occurred.
     """
     only = known_jobs.key(job)
     if declared:
@@ -42,7 +43,7 @@ def next_(
     declared: Declared = False,
     as_json: Json = False,
 ) -> None:
-    """Show the coming occurrences."""
+    """List the next occurrences."""
     only = known_jobs.key(job)
     if declared:
         from nightshift.console import upcoming
@@ -67,9 +68,9 @@ def runs(
 
 @command()
 def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
-    """Show all about one run.
+    """Show everything about one run.
 
-    Outcome and reason, counters, errors, attempts, plan, and the items it left as they were.
+    Outcome and reason, counters, errors, attempts, plan and quarantined items.
     """
     answer = ask(ctx, "run", run_id=run)
     screen.show(answer, as_json, run_tables.run(answer["run"], now()))
@@ -84,10 +85,10 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 @command()
 def health(ctx: typer.Context, as_json: Json = False) -> None:
-    """Say whether every job succeeded lately.
+    """Check that every job succeeded recently.
 
-    Lately means within two periods of the job's own schedule. Disabled and paused jobs are shown and do not count.
-    Exit code 0 when all have, 1 when a job is degraded, 2 when the deployment or its database does not answer.
+    Recently means within two periods of the job's schedule. Disabled and paused jobs are shown and do not count.
+    Exit code 0: no job is degraded. 1: a job is degraded. 2: the deployment or its database does not answer.
     """
     try:
         answer = ask(ctx, "health")

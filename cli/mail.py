@@ -8,12 +8,7 @@ import typer
 from cli.command_line import Command, Group
 from cli.refusals import RefusedError
 
-application = typer.Typer(cls=Group, no_args_is_help=True, help="Look at the mails that are sent.")
-
-
-@application.callback()
-def main() -> None:
-    """Look at the mails that are sent."""
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Preview the mails that Nightshift sends.")
 
 
 def _kinds() -> list[str]:
@@ -27,13 +22,13 @@ def preview(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="The kind of mail, like weekly_review.", autocompletion=_kinds)
     ],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path("."),
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write to.")] = Path("."),
 ) -> None:
-    """Write a mail of a kind with sample data, as HTML and as text."""
+    """Write a sample mail as HTML and as text."""
     from nightshift.mail import render_sample
 
     if kind not in _kinds():
-        raise RefusedError(f"no mail is of kind {kind!r}; the kinds are {', '.join(_kinds())}")
+        raise RefusedError(f"unknown kind of mail {kind!r}; known are {', '.join(_kinds())}")
     mail = render_sample(kind)
     to.mkdir(parents=True, exist_ok=True)
     for form, content in (("html", mail.html), ("txt", mail.text)):

@@ -1,4 +1,4 @@
-"""What every command raises that it will not, or cannot, carry out, and the exit codes that scripts read."""
+"""How a command ends when it is refused or fails: one line on standard error, and an exit code."""
 
 from typing import NoReturn
 
@@ -9,10 +9,10 @@ EXIT_REFUSED = 2
 
 
 class RefusedError(Exception):
-    """The command cannot be meant. The message is one line with the remedy."""
+    """The command is not carried out. The message is one line and says what to do."""
 
 
 def end(message: str, code: int) -> NoReturn:
-    """Say a line on standard error, and leave with this code."""
+    """Print the line on standard error and exit with the code."""
     typer.secho(message, fg=typer.colors.RED, err=True)
     raise typer.Exit(code) from None

@@ -11,7 +11,7 @@ from cli.times import shown, took
 
 
 def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
-    rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Took", "Counters")
+    rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Duration", "Counters")
     for run in found:
         trigger = run["trigger"] + (", forced" if run["forced"] else "")
         rows.add_row(
@@ -31,9 +31,9 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
     duration = took(answer["duration_ms"])
     yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "")
     lines = facts()
-    lines.add_row("for", answer["scheduled_for"])
+    lines.add_row("scheduled for", answer["scheduled_for"])
     if answer.get("reason"):
-        lines.add_row("why", answer["reason"])
+        lines.add_row("reason", answer["reason"])
     if counted := _counted(answer):
         lines.add_row("counters", counted)
     for error in answer["errors"]:
@@ -41,12 +41,12 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
     yield lines
     if answer.get("plan"):
         yield from plan(answer["plan"])
-    yield f"Look at it again: nightshift show {answer['run_id']}"
+    yield f"For details: nightshift show {answer['run_id']}"
 
 
 def plan(found: Answer) -> Iterator[Table | Text]:
     """What each step would do, and what stands in the way."""
-    rows = table("Step", "Would", "Rows", "Table", "Older than", "Among them")
+    rows = table("Step", "Action", "Rows", "Table", "Older than", "Sample")
     for step in found["steps"]:
         number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
         rows.add_row(
@@ -54,7 +54,7 @@ def plan(found: Answer) -> Iterator[Table | Text]:
         )
     yield rows
     for each in found["over_cap"]:
-        yield Text(f"Over its cap, so that a run would stop before changing anything: {each}", "yellow")
+        yield Text(f"Over its cap. A run would stop before it changes anything: {each}", "yellow")
 
 
 def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
@@ -62,19 +62,19 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
     yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
     lines = facts()
     for name, value in (
-        ("why", found["reason"]),
-        ("for", shown(found["scheduled_for"], now)),
+        ("reason", found["reason"]),
+        ("scheduled for", shown(found["scheduled_for"], now)),
         ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
         ("started", shown(found["started_at"], now)),
         ("finished", shown(found["finished_at"], now)),
-        ("took", took(found["duration_ms"])),
+        ("duration", took(found["duration_ms"])),
         ("lease until", shown(found["lease_until"], now)),
         ("attempts", f"{found['attempt']} of {found['max_attempts']}; invocations: {len(found['attempts'])}"),
         ("step", found["step"]),
         ("parameters", counters(found["parameters"])),
         ("candidates", counters(found["candidates"] or {})),
         ("counters", _counted(found)),
-        ("cap lifted", "by {by}: {reason}".format(**found["override"]) if found["override"] else None),
+        ("cap overridden", "by {by}: {reason}".format(**found["override"]) if found["override"] else None),
     ):
         if value:
             lines.add_row(name, value)
@@ -84,14 +84,14 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
     if found["plan"]:
         yield from plan(found["plan"])
     if found["attempts"]:
-        rows = table("Epoch", "Started (UTC)", "Ended", "Ending", "Request id", "Error")
+        rows = table("Epoch", "Started (UTC)", "Ended (UTC)", "Outcome", "Request id", "Error")
         for attempt in found["attempts"]:
             started, ended = shown(attempt["started_at"], now), shown(attempt["ended_at"], now)
-            facts_of_it = (attempt["ending"] or "at work", attempt["request_id"] or "", attempt["error"] or "")
+            facts_of_it = (attempt["ending"] or "running", attempt["request_id"] or "", attempt["error"] or "")
             rows.add_row(str(attempt["epoch"]), started, ended, *facts_of_it)
         yield rows
     if found["quarantined"]:
-        rows = table("Step", "Left as it was", "Error")
+        rows = table("Step", "Quarantined", "Error")
         for item in found["quarantined"]:
             rows.add_row(item["step"], item["item"], item["error"])
         yield rows

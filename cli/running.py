@@ -14,7 +14,7 @@ from cli.aws import FunctionError
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, invoke
 from cli.known_jobs import known
-from cli.options import At, JobName, Json, Parameters
+from cli.options import ISO_8601, At, JobName, Json, Parameters
 from cli.refusals import EXIT_FAILED, RefusedError, end
 from cli.times import now, parse
 
@@ -28,34 +28,34 @@ SECONDS_BETWEEN_LOOKS = 5.0
 """While the supervisor moves a run that was interrupted or waits."""
 
 application = typer.Typer()
-command = partial(application.command, cls=DeploymentCommand)
+command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Run")
 
 
 @command()
 def run(
     ctx: typer.Context,
     job: JobName,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the run would do.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Make a plan only; change nothing.")] = False,
     at: At = None,
     param: Parameters = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run again an occurrence that has been settled before (with --at).")
+        bool, typer.Option("--force", help="Run an occurrence again that is already settled. Needs --at.")
     ] = False,
     override_cap: Annotated[
-        bool, typer.Option("--override-cap", help="Let this run destroy more than its cap allows; say who and why.")
+        bool, typer.Option("--override-cap", help="Let this run exceed its cap. Needs --by and --reason.")
     ] = False,
-    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who lifts the cap.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the cap is lifted.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who overrides the cap.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a job now and wait for its end.
+    """Run a job now and wait until it ends.
 
-    A paused job runs too, because you ask for it; a disabled one does not.
+    A paused job runs too. A disabled job does not.
     """
     registration = known(job)
     payload = _payload(registration, at, param, dry_run=dry_run)
     if len({override_cap, bool(by), bool(reason)}) > 1:
-        raise RefusedError("to lift a cap, say who and why: --override-cap --by NAME --reason TEXT")
+        raise RefusedError("to override the cap, say who and why: --override-cap --by NAME --reason TEXT")
     if force and at is None:
         raise RefusedError("--force runs an occurrence again: name it with --at TIME")
     if override_cap:
@@ -67,7 +67,7 @@ def run(
 
 @command()
 def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = None, as_json: Json = False) -> None:
-    """Say what a job would do, and change nothing."""
+    """Show what a job would do; change nothing."""
     run_and_show(ctx, job, _payload(known(job), at, param, dry_run=True), as_json)
 
 
@@ -75,24 +75,23 @@ def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = No
 def backfill(
     ctx: typer.Context,
     job: JobName,
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="The first instant: ISO 8601 with a zone.")],
-    until: Annotated[
-        str, typer.Option("--to", metavar="TIME", help="The instant after the last: ISO 8601 with a zone.")
-    ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the occurrences.")] = False,
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help=f"The start, included: {ISO_8601}")],
+    until: Annotated[str, typer.Option("--to", metavar="TIME", help=f"The end, not included: {ISO_8601}")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the occurrences only; run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a job for every past occurrence of its schedule from one time to another, the oldest first.
+    """Run a job for its past occurrences.
 
-    Each is waited for. What has run already is left as it is; what was missed, paused or skipped is run.
-    It stops at the first failure: call it again to go on.
+    Runs every occurrence of its schedule from one time to another, the oldest first, and waits for each.
+    An occurrence that already ran is left as it is. One that was missed, paused or skipped is run.
+    Stops at the first failure. Call it again to continue.
     """
     from nightshift.schedule import Schedule
     from nightshift.steps.base import iso
 
     registration, first, last = known(job), _past(since, "--from"), _past(until, "--to")
     if first >= last:
-        raise RefusedError(f"--from {since} is not before --to {until}: --to is the instant after the last occurrence")
+        raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
     [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
     times = [iso(time) for time in Schedule.parse(deployed["schedule"]).between(first, last)]
     if not times:
@@ -114,7 +113,7 @@ def backfill(
 def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:
     """Invoke a job's function, wait for its end and show its result. A failed run is exit code 1."""
     try:
-        with screen.waiting(f"{job} is at work (Ctrl-C stops the waiting, not the job)"):
+        with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
             answer = invoke(ctx, job, payload)
     except FunctionError as error:
         reason = _failure(job, error)
@@ -146,7 +145,7 @@ def _failure(job: str, error: FunctionError) -> str:
     if error.kind in REFUSING:
         raise RefusedError(f"{job} refused: {error}") from None
     if error.kind == "UnclaimedError":
-        return "it did not begin: the database does not answer, or another session locks the ledger"
+        return "the run did not start, because the database does not answer or the ledger is locked"
     return str(error)
 
 
@@ -176,9 +175,7 @@ def _past(at: str, option: str = "--at") -> dt.datetime:
     except ValueError as error:
         raise RefusedError(f"{option}: {error}") from None
     if instant > now():
-        raise RefusedError(
-            f"{option} {at} is still to come: name a time that has been; nightshift next shows the others"
-        )
+        raise RefusedError(f"{option} {at} is in the future: give a past time")
     return instant
 
 

@@ -20,7 +20,7 @@ Answer = Mapping[str, Any]
 UNBOUNDED = 100_000
 """Columns of a line that nothing breaks: in a pipe, and on a terminal too narrow for a table's names and reasons."""
 
-WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Left as it was", "Older than", "Why", "Error"}
+WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"}
 """Columns whose cells are never broken, so that each can be copied and searched. Others may break between words."""
 
 STYLES = {
@@ -101,7 +101,7 @@ def facts() -> Table:
 def _lines(out: Console, part: Table | Text | str) -> list[Text]:
     """What stands on each line, without spaces at its end.
 
-    A table that does not fit is not broken to fit: a row is one line then, and the terminal goes on below.
+    A table that does not fit is not broken to fit: a row is one line then, and the terminal wraps it.
     """
     if not isinstance(part, Table):
         return [Text(part) if isinstance(part, str) else part]

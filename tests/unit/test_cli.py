@@ -337,8 +337,8 @@ def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[s
 def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
     nothing = {**FULL, "candidates": {"delete-invitations": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
     shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
-    assert "candidates  delete-invitations 0\n" in shown
-    assert "parameters  retention_days 0\n" in shown
+    assert re.search("candidates +delete-invitations 0\n", shown)
+    assert re.search("parameters +retention_days 0\n", shown)
 
 
 def test_a_plan_changes_nothing_and_shows_no_counters() -> None:
@@ -409,7 +409,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--at", "2026-03-02T09:00:00"], "has no time zone: add Z for UTC or an offset"),
         (["--at", "2026-03-02"], "has no time zone"),
         (["--at", "yesterday"], "'yesterday' is not a time: write it like 2026-03-02T09:00:00Z"),
-        (["--at", "2199-01-01T00:00:00Z"], "--at 2199-01-01T00:00:00Z is still to come"),
+        (["--at", "2199-01-01T00:00:00Z"], "--at 2199-01-01T00:00:00Z is in the future: give a past time"),
         (["--param", "retention_days"], "--param 'retention_days' has no value: write it like retention_days=60"),
         (["--param", "retention_days=0"], "retention_days must be a whole number of days, at least 7; got 0"),
         (["--param", "retention_days=soon"], "retention_days must be a whole number of days, at least 7; got 'soon'"),
@@ -534,7 +534,7 @@ def test_a_backfill_stops_at_the_first_failure() -> None:
     ("since", "until", "answer"),
     [
         ("2026-03-01", "2026-03-09T00:00Z", "--from: '2026-03-01' has no time zone"),
-        ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is still to come"),
+        ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is in the future"),
         ("2026-03-01T03:00Z", "2026-03-01T04:00Z", "has no occurrence from 2026-03-01T03:00Z"),
         ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "--from 2026-03-09T00:00Z is not before --to 2026-03-01T00:00Z"),
         ("2026-03-01T02:00Z", "2026-03-01T02:00Z", "--from 2026-03-01T02:00Z is not before --to 2026-03-01T02:00Z"),
@@ -589,7 +589,7 @@ DRIVER_TEXT = (
 def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
     failed = nightshift(*arguments, on=Deployed(FunctionError(kind, DRIVER_TEXT)))
 
-    sentence = "the database does not answer: look whether it is up, and whether the functions can connect to it\n"
+    sentence = "the database does not answer: check that it is up and that the functions can connect to it\n"
     assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
 
 
@@ -598,7 +598,7 @@ def test_the_health_of_a_deployment_whose_database_is_down_is_told_in_both_forms
     shown, as_json = nightshift("health", on=down), nightshift("health", "--json", on=down)
 
     assert (shown.exit_code, as_json.exit_code) == (2, 2)
-    assert shown.stdout.startswith("not ready: the database does not answer: look")
+    assert shown.stdout.startswith("not ready: the database does not answer: check")
     assert json.loads(as_json.stdout)["status"] == "not_ready"
 
 
@@ -607,7 +607,7 @@ def test_a_run_that_could_not_begin_says_so_without_the_words_of_the_driver() ->
     begun = nightshift("run", JOB, on=Deployed(down))
     filled = nightshift("backfill", JOB, *MARCH, on=Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}, down]))
 
-    reason = "it did not begin: the database does not answer, or another session locks the ledger"
+    reason = "the run did not start, because the database does not answer or the ledger is locked"
     assert (begun.exit_code, begun.stdout, begun.stderr.count("\n")) == (1, "", 1)
     assert reason in begun.stderr
     assert "InterfaceError" not in begun.stderr
