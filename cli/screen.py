@@ -46,7 +46,7 @@ def terminal(*, errors: bool = False) -> Console:
     return Console(stderr=errors, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
-def show(answer: Answer, as_json: bool, parts: Iterable[Any]) -> None:
+def show(answer: Answer, as_json: bool, parts: Iterable[Table | Text | str]) -> None:
     """Print the answer: as JSON for a program, or its parts for a person."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))

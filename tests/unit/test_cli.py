@@ -1,5 +1,6 @@
 """The command `nightshift`, with a deployment of the test's own in place of AWS."""
 
+import ast
 import datetime as dt
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -956,6 +958,18 @@ def test_a_help_page_and_a_completion_import_neither_the_library_nor_the_sdk() -
     program = "import sys, cli.commands; print({'nightshift', 'sqlalchemy', 'boto3', 'botocore'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_no_modules_of_the_command_import_each_other_in_a_circle() -> None:
+    known: dict[str, set[str]] = {}
+    for file in (ROOT / "cli").glob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        known[file.stem] = {
+            node.module.partition(".")[2] for node in nodes if node.module and node.module[:4] == "cli."
+        }
+        known[file.stem] |= {name.name for node in nodes if node.module == "cli" for name in node.names}
+    order = list(TopologicalSorter(known).static_order())  # raises CycleError, which names the circle
+    assert order.index("screen") < order.index("looking") < order.index("commands")
 
 
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
