@@ -1,30 +1,30 @@
 """The way to a deployment: its Lambda functions, invoked one at a time and waited for."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError
     from mypy_boto3_lambda import LambdaClient
 
 WAIT_SECONDS = 15 * 60 + 30
 """A little longer than Lambda lets any function run."""
 
 CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another profile with --profile"
-EXPIRED = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidSignatureException"}
-DENIED = {"AccessDeniedException", "AccessDenied"}
 
 
 class AwsError(Exception):
-    """AWS could not be asked, or refused. The message is one line that says what to do."""
+    """AWS did not answer, or refused. The message is one line that says what to do."""
 
 
 class FunctionError(Exception):
-    """The function was invoked and ended with an error. The message is the function's own."""
+    """The function was invoked and ended with an error. The message is the function's own, in one line."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))
         self.kind = kind
         """The name of the exception that the function raised."""
 
@@ -42,22 +42,34 @@ class Functions(Protocol):
 
 @dataclass(frozen=True)
 class LambdaFunctions:
-    """The functions of one account and region. Nothing connects before the first invocation."""
+    """The functions of one account and region. Nothing connects before the first invocation.
+
+    Raises:
+        AwsError: the endpoint is no URL.
+    """
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
+            raise AwsError(f"--endpoint-url {self.endpoint_url!r} is no URL: write it like http://127.0.0.1:4566")
+
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError  # boto3 takes 0.3 s to import, and not all need it
+        # boto3 takes 0.3 s to import, and not every command needs it.
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         try:
             response = self._client().invoke(FunctionName=function, Payload=json.dumps(payload))
             answer = json.loads(response["Payload"].read())
         except ClientError as error:
-            self._refused(function, error.response["Error"]["Code"], error.response["Error"].get("Message", ""))
+            raise AwsError(_refusal(error.response["Error"], function, self.region)) from None
+        except HTTPClientError:
+            text = f"the connection broke while {function} was at work; it may still run: see nightshift status"
+            raise AwsError(text) from None
         except BotoCoreError as error:
-            _unreachable(function, error)
+            raise AwsError(unreachable(error)) from None
         if "FunctionError" in response:
             raise FunctionError(answer.get("errorType", "Error"), answer.get("errorMessage", "no message"))
         result: dict[str, Any] = answer
@@ -76,42 +88,56 @@ class LambdaFunctions:
         session = boto3.Session(profile_name=self.profile, region_name=self.region)
         return session.client("lambda", endpoint_url=self.endpoint_url, config=config)
 
-    def _refused(self, function: str, code: str, message: str) -> NoReturn:
-        if code == "ResourceNotFoundException":
-            where = f"in region {self.region}" if self.region else "in this account and region"
-            raise AwsError(
-                f"{function} is not deployed {where}: run cdk deploy, or choose with --profile and --region"
-            ) from None
-        if code in DENIED:
-            raise AwsError(f"not allowed to invoke {function}: you need lambda:InvokeFunction on it") from None
-        if code in EXPIRED:
-            raise AwsError(f"AWS does not accept your credentials any more: {CREDENTIALS_REMEDY}") from None
-        if code == "TooManyRequestsException":
-            raise AwsError(f"{function} is busy and takes no further invocation now: try again in a minute") from None
-        raise AwsError(f"AWS refused to invoke {function}: {code}: {message}") from None
+
+def use_for_every_client(profile: str | None, region: str | None, endpoint_url: str | None) -> None:
+    """Have the library's own clients in this process use this profile, region and endpoint too.
+
+    Raises:
+        BotoCoreError: there is no such profile.
+    """
+    import boto3
+
+    if profile or region:
+        boto3.setup_default_session(profile_name=profile, region_name=region)
+    if endpoint_url:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint_url
 
 
-def _unreachable(function: str, error: Exception) -> NoReturn:
+def unreachable(error: "BotoCoreError") -> str:
+    """Why AWS did not answer, in one line that says what to do."""
     from botocore import exceptions
 
     match error:
         case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-            text = f"no AWS credentials found: {CREDENTIALS_REMEDY}"
+            return f"no AWS credentials found: {CREDENTIALS_REMEDY}"
         case (
             exceptions.SSOError()
             | exceptions.LoginError()
             | exceptions.CredentialRetrievalError()
             | exceptions.TokenRetrievalError()
         ):
-            text = f"your AWS sign-in has ended or failed ({error}): {CREDENTIALS_REMEDY}"
+            return f"your AWS sign-in has ended or failed ({error}): {CREDENTIALS_REMEDY}"
         case exceptions.ProfileNotFound():
-            text = f"{error}: see aws configure list-profiles"
+            return f"{error}: see aws configure list-profiles"
         case exceptions.NoRegionError():
-            text = "no AWS region: give --region, or set AWS_REGION"
+            return "no AWS region: give --region, or set AWS_DEFAULT_REGION"
         case exceptions.ConnectionError():
-            text = f"AWS does not answer: {error}. Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
-        case exceptions.HTTPClientError():
-            text = f"the connection broke while {function} was at work; it may still run: see nightshift status"
+            return f"AWS does not answer: {error}. Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
         case _:
-            text = f"AWS could not be asked: {error}"
-    raise AwsError(text) from None
+            return f"the call to AWS failed: {error}"
+
+
+def _refusal(error: Mapping[str, Any], function: str, region: str | None) -> str:
+    """Why AWS did not invoke a function, in one line that says what to do."""
+    match error["Code"]:
+        case "ResourceNotFoundException":
+            where = f"in region {region}" if region else "in this account and region"
+            return f"{function} is not deployed {where}: run cdk deploy, or choose with --profile and --region"
+        case "AccessDeniedException" | "AccessDenied":
+            return f"you may not invoke {function}: you need lambda:InvokeFunction on it"
+        case "ExpiredTokenException" | "ExpiredToken" | "UnrecognizedClientException" | "InvalidSignatureException":
+            return f"AWS no longer accepts your credentials: {CREDENTIALS_REMEDY}"
+        case "TooManyRequestsException":
+            return f"{function} is busy: try again in a minute"
+        case code:
+            return f"AWS refused to invoke {function}: {code}: {error.get('Message', '')}"

@@ -1,4 +1,4 @@
-"""Bringing backups back. Unlike most commands, these talk to the database and the file store themselves."""
+"""Restoring backups. Unlike the other commands, this one connects to the database and the file store itself."""
 
 import dataclasses
 import datetime as dt
@@ -6,25 +6,23 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from cli import screen
-from cli.refusals import RefusedError
+from cli import aws, screen
+from cli.backup_files import newest_owed, parts_of
+from cli.command_line import DeploymentCommand, Group
+from cli.refusals import EXIT_FAILED, RefusedError
 
 if TYPE_CHECKING:
     from nightshift.database import DatabaseSettings
     from nightshift.store import Parts, Restored
 
-EXIT_INCOMPLETE = 1
-
 SECONDS = 24 * 3600
 """How long a restore may take."""
 
-application = typer.Typer(no_args_is_help=True, help="Bring a backup back, or try whether that works.")
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Restore backups and test them.")
 
 File = Annotated[
     str,
@@ -35,72 +33,73 @@ Into = Annotated[
     typer.Option(
         "--into",
         metavar="DATABASE",
-        help="postgresql://user@host/name, or the JSON of NIGHTSHIFT_DATABASE. Empty, or migrated and without rows.",
+        help="The database: postgresql://user@host/name, or JSON as in NIGHTSHIFT_DATABASE. "
+        "It must be empty, or migrated and without rows.",
     ),
 ]
 
 
-@application.callback()
-def main() -> None:
-    """Bring a backup back, or try whether that works."""
-
-
-@application.command()
+@application.command(cls=DeploymentCommand)
 def restore(
+    ctx: typer.Context,
     file: File,
     into: Into,
     erasures_from: Annotated[
         str | None,
         typer.Option(
             metavar="DATABASE",
-            help="Whose ledger says who was erased since. Otherwise the newest backup's beside this one.",
+            help="The database whose ledger says who was erased since the backup. Default: the ledger in the newest "
+            "backup beside this one; with --drill, that of --into.",
         ),
     ] = None,
     drill: Annotated[
         bool,
         typer.Option(
             "--drill",
-            help="Only try: restore into a scratch database beside DATABASE, plan every job there, drop it, and note "
-            "in DATABASE that the backup was tested. Due once a month.",
+            help="Only test the backup: restore it into a new database on the same server, plan every job there, drop "
+            "that database, and record the test in --into. Do this once a month.",
         ),
     ] = False,
     accept_inconsistent: Annotated[
-        bool, typer.Option("--accept-inconsistent", help="Take a backup whose tables come from several snapshots.")
+        bool, typer.Option("--accept-inconsistent", help="Accept a backup whose tables come from several snapshots.")
     ] = False,
 ) -> None:
-    """Restore a backup, and erase again whom it still has and who was erased since.
+    """Restore a backup into a database.
 
-    Every part is compared with the manifest before anything is written, and all is written in one transaction.
-    Exit code 1: restored, but some erasures could not be done again.
+    Compares every part with the manifest before it writes anything, and writes everything in one transaction.
+    Then erases again everybody who was erased since the backup.
+    Exit code 1: restored, but some erasures could not be repeated.
     """
     from nightshift.store import read_manifest
 
-    database = _settings(into)
+    database = _settings("--into", into)
+    theirs = _settings("--erasures-from", erasures_from) if erasures_from else database if drill else None
     with _one_line_errors(), screen.waiting("restoring"):
-        parts = _parts(file)
+        aws.use_for_every_client(**ctx.find_root().params)
+        parts = parts_of(file)
         manifest = read_manifest(parts)
-        ledger = into if drill and erasures_from is None else erasures_from
-        erasures = _owed_by(_settings(ledger)) if ledger else _newest_owed(file)
+        owed = _owed_by(theirs) if theirs else newest_owed(file)
         if drill:
             with _scratch(database) as scratch:
-                done = _restore(scratch, manifest, parts, erasures, accept_inconsistent)
+                done = _restore(scratch, manifest, parts, owed, accept_inconsistent)
                 _plan_every_job(scratch, manifest)
             _note_test(database, manifest)
         else:
-            done = _restore(database, manifest, parts, erasures, accept_inconsistent)
-    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, all as the manifest says")
+            done = _restore(database, manifest, parts, owed, accept_inconsistent)
+    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, as in the manifest")
     typer.echo(f"erased again: {done.reapplied.again}")
     if done.reapplied.unknown:
         typer.echo(
-            f"not erased again: {done.reapplied.unknown}. They are newer than the backup, which has no request that "
-            "says whom they were about: look them up in your records before anybody uses this database",
+            f"not erased again: {done.reapplied.unknown}. These erasures are newer than the backup, so the backup does "
+            "not say who they were for. Find that in your records before anybody uses this database",
             err=True,
         )
-        raise typer.Exit(EXIT_INCOMPLETE)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
     from sqlalchemy.exc import DBAPIError
 
     from nightshift.database import describe
@@ -109,71 +108,40 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (BackupError, FileStoreError) as error:
-        raise RefusedError(f"{error}. Nothing was changed") from None
+        reason = str(error)
+    except BotoCoreError as error:
+        reason = aws.unreachable(error)
+    except ClientError as error:
+        reason = str(error)
     except (DBAPIError, OSError) as error:
-        raise RefusedError(f"the database did not go along: {describe(error)}. Nothing was changed") from None
+        cause = _unreachable(error)
+        reason = f"the database does not answer: {cause}" if cause else f"the database refused: {describe(error)}"
+    else:
+        return
+    raise RefusedError(f"{reason}. Nothing was changed")
 
 
-def _settings(given: str) -> "DatabaseSettings":
+def _unreachable(error: BaseException) -> str | None:
+    """What the operating system says of a connection that failed: `Connection refused`. None for any other failure."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return None if cause is None else (cause.strerror or str(cause))
+
+
+def _settings(option: str, given: str) -> "DatabaseSettings":
     from nightshift.database import DatabaseSettings
     from nightshift.errors import SettingError
 
+    text = given.strip()
     try:
-        return DatabaseSettings.from_mapping(json.loads(given) if given.startswith("{") else {"url": given})
-    except ValueError as error:  # SettingError is one, and so is what JSON raises
-        what = error if isinstance(error, SettingError) else "it is not JSON"
-        raise RefusedError(f"the database cannot be meant: {what}") from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Folder:
-    """The files of a backup on this machine."""
-
-    path: Path
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        from nightshift.store import BackupError
-        from nightshift.store.files import CHUNK_BYTES
-
-        try:
-            with (self.path / name).open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-        except OSError as error:
-            raise BackupError(f"{self.path / name} cannot be read: {error.strerror}") from None
-
-
-def _parts(file: str) -> "Parts":
-    from nightshift.store import FileStore, StoredParts
-    from nightshift.store.backups import MANIFEST
-
-    folder, _, name = file.rpartition("/")
-    if name != MANIFEST:
-        raise RefusedError(f"{file} is no backup: name its {MANIFEST}")
-    if not file.startswith("s3://"):
-        return Folder(Path(folder or "."))
-    address = urlsplit(folder)
-    return StoredParts(FileStore(address.netloc), f"{address.path.strip('/')}/")
-
-
-def _newest_owed(file: str) -> "list[dict[str, str]]":
-    """The ledger of the newest whole backup beside this one, itself included: their folders' names are times."""
-    from nightshift.store import FileStore, read_manifest
-    from nightshift.store.backups import MANIFEST
-    from nightshift.store.restoring import owed_in
-
-    if file.startswith("s3://"):
-        address = urlsplit(file)
-        beside = address.path.strip("/").rpartition("/")[0].rpartition("/")[0]
-        pages = FileStore(address.netloc).pages(f"{beside}/" if beside else "")
-        names = [found.key for page in pages for found in page if found.key.endswith(f"/{MANIFEST}")]
-        newest = f"s3://{address.netloc}/{max(names)}"
-    else:
-        beside_here = Path(file).resolve().parent.parent
-        newest = str(max(beside_here.glob(f"*/{MANIFEST}")))
-    parts = _parts(newest)
-    manifest = read_manifest(parts)
-    return owed_in(manifest, parts)
+        return DatabaseSettings.from_mapping(json.loads(text) if text.startswith("{") else {"url": text})
+    except json.JSONDecodeError as error:
+        raise RefusedError(f"{option} is not JSON: {error}") from None
+    except SettingError as error:
+        raise RefusedError(f"{option}: {error}") from None
+    except ValueError:
+        raise RefusedError(f"{option}: a port is a number, like 5432") from None
 
 
 def _owed_by(database: "DatabaseSettings") -> "list[dict[str, str]]":
@@ -185,17 +153,13 @@ def _owed_by(database: "DatabaseSettings") -> "list[dict[str, str]]":
 
 
 def _restore(
-    database: "DatabaseSettings",
-    manifest: Any,
-    parts: "Parts",
-    erasures: "list[dict[str, str]]",
-    accept_inconsistent: bool,
+    database: "DatabaseSettings", manifest: Any, parts: "Parts", owed: "list[dict[str, str]]", accept_inconsistent: bool
 ) -> "Restored":
     from nightshift.database import session_for
     from nightshift.store import restoring
 
     with session_for(database, seconds=SECONDS, application_name="nightshift/restore") as session:
-        return restoring.restore(session, manifest, parts, erasures, accept_inconsistent=accept_inconsistent)
+        return restoring.restore(session, manifest, parts, owed, accept_inconsistent=accept_inconsistent)
 
 
 @contextmanager

@@ -4,27 +4,37 @@ from pathlib import Path
 
 import typer
 from typer.cli import get_docs_for_click
+from typer.core import TyperOption
 
+from cli.command_line import DEPLOYMENT, HELP, Root
 from cli.commands import application
 from cli.job_pages import JOBS, README, jobs_page, readme
 
 CLI = Path(__file__).parent.parent / "docs" / "cli.md"
 
-INTRODUCTION = """<!-- Made by `make docs` from cli/commands.py. -->
+INTRODUCTION = """<!-- Made by `make docs` from the commands in cli/. -->
 
 # The command `nightshift`
 
-`make` puts it into `.venv/bin`. It talks to AWS alone, with your own credentials, and needs `lambda:InvokeFunction` on
-`nightshift-console` to look, on a job's function to run it, and on `nightshift-control` to pause, cancel and redrive.
-Only `nightshift backup` goes to the database and the file store.
+`make` installs it into `.venv/bin`. It calls AWS with your own credentials. It needs `lambda:InvokeFunction`: on
+`nightshift-console` to look, on a job's function to run it, and on `nightshift-control` to pause, resume, cancel and
+redrive. Only `nightshift backup` connects to the database and the file store.
 For the local AWS, `source` the file that `make local` names.
+
+`--profile`, `--region` and `--endpoint-url` may stand before the command's name or after it.
+`nightshift --install-completion` lets your shell complete commands, options and names of jobs.
 """
 
 
 def cli_page() -> str:
     """Every command with its options."""
-    command = typer.main.get_command(application)
-    commands = get_docs_for_click(obj=command, ctx=typer.Context(command), name="nightshift", indent=1)
+    root = typer.main.get_command(application)
+    assert isinstance(root, Root)
+    for command in root.every():
+        for option in command.params:
+            if isinstance(option, TyperOption) and option.rich_help_panel == DEPLOYMENT:
+                option.hidden = True  # the page shows it once, for the root
+    commands = get_docs_for_click(obj=root, ctx=typer.Context(root, **HELP), name="nightshift", indent=1)
     return f"{INTRODUCTION}\n{commands.strip()}\n"
 
 

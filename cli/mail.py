@@ -1,32 +1,37 @@
 """Look at the mails that Nightshift sends, without sending any."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nightshift.outbox import notice_kinds, render_sample
+from cli.command_line import Command, Group
+from cli.refusals import RefusedError
 
-application = typer.Typer(no_args_is_help=True, help="Look at the mails that are sent.")
-
-KindName = StrEnum("KindName", {name: name for name in notice_kinds()})  # type: ignore[misc]
-
-
-@application.callback()
-def main() -> None:
-    """Look at the mails that are sent."""
+application = typer.Typer(cls=Group, no_args_is_help=True, help="Preview the mails that Nightshift sends.")
 
 
-@application.command()
+def _kinds() -> list[str]:
+    from nightshift.outbox import notice_kinds
+
+    return list(notice_kinds())
+
+
+@application.command(cls=Command)
 def preview(
-    kind: Annotated[KindName, typer.Argument(metavar="KIND", help=f"One of {', '.join(notice_kinds())}.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it.")] = Path("."),
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="The kind of mail, like weekly_review.", autocompletion=_kinds)
+    ],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write to.")] = Path("."),
 ) -> None:
-    """Write a mail of a kind with sample data, as HTML and as text."""
-    mail = render_sample(kind.value)
+    """Write a sample mail as HTML and as text."""
+    from nightshift.outbox import render_sample
+
+    if kind not in _kinds():
+        raise RefusedError(f"unknown kind of mail {kind!r}; known are {', '.join(_kinds())}")
+    mail = render_sample(kind)
     to.mkdir(parents=True, exist_ok=True)
     for form, content in (("html", mail.html), ("txt", mail.text)):
-        path = to / f"{kind.value}.{form}"
+        path = to / f"{kind}.{form}"
         path.write_text(content)
         typer.echo(path)

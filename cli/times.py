@@ -5,6 +5,10 @@ import datetime as dt
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
 def parse(text: str) -> dt.datetime:
     """An instant from ISO 8601, in UTC.
 

@@ -1,11 +1,15 @@
 """The command `nightshift`, with a deployment of the test's own in place of AWS."""
 
+import ast
 import datetime as dt
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ from botocore import exceptions
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner, Result
 
-from cli import commands, times
+from cli import known_jobs, running, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
-from cli.commands import CONSOLE, CONTROL, application
+from cli.commands import application
 from cli.docs import CLI
-from nightshift.declaration import registry
+from nightshift.declaration import function_name, registry
+from nightshift.errors import DeclarationError
 
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
+ROOT = Path(__file__).parents[2]
+CONSOLE, CONTROL = function_name("console"), function_name("control")
 JOB = "cleanup-invitations"
 RUN = "0123abcd-0000-4000-8000-000000000001"
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
@@ -283,6 +290,89 @@ def test_a_person_reads_a_table_and_a_program_the_answer(
     assert as_json.stderr == ""
 
 
+LONG_JOB = "generate-productivity-insights-weekly"
+LONG_REASON = "paused by Ada Lovelace: the move to the new database begins on Monday and ends when it ends"
+LONG_KEY = "public.invitations/0197f3c2-aaaa-4bbb-8ccc-000000000007"
+LONG_RUN = {**FULL, "job": LONG_JOB, "reason": LONG_REASON, "counters": {f"counter_{n}": n for n in range(12)}}
+LONG_RUN["attempts"] = [{**FULL["attempts"][0], "request_id": f"r-{RUN}", "error": LONG_REASON}]  # type: ignore[index]
+LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_REASON}]
+
+
+@pytest.mark.parametrize("columns", [None, "200", "120", "80", "40"])
+@pytest.mark.parametrize(
+    ("arguments", "answer", "whole"),
+    [
+        (["runs"], {"runs": [LONG_RUN]}, [RUN, LONG_JOB]),
+        (["status"], {**STATUS, "open_runs": [LONG_RUN]}, [RUN, LONG_JOB]),
+        (["show", RUN], {"run": LONG_RUN}, [f"{LONG_JOB}, run {RUN}: failed", LONG_REASON, f"r-{RUN}", LONG_KEY]),
+        (["health"], health("degraded", job=LONG_JOB, reason=LONG_REASON), [LONG_JOB, LONG_REASON]),
+        (["jobs"], {"jobs": [{**JOBS["jobs"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
+        (["next"], {"next": [{**NEXT["next"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
+        (["run", JOB], {**RESULT, "reason": LONG_REASON, "errors": [LONG_KEY]}, [RUN, LONG_REASON, LONG_KEY]),
+        (["plan", JOB], PLAN, ["delete-invitations", "public.invitations", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
+    ],
+)
+def test_an_id_a_name_and_a_reason_are_whole_on_a_terminal_of_any_width(
+    arguments: list[str], answer: dict[str, Any], whole: list[str], columns: str | None
+) -> None:
+    shown = CliRunner().invoke(application, arguments, obj=Deployed(answer), env={"COLUMNS": columns})
+
+    assert [each for each in whole if each not in shown.stdout] == []
+    assert "…" not in shown.stdout
+    assert [line for line in shown.stdout.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["runs"], {"runs": [{**SUMMARY, "counters": RESULT["counters"]}]}),
+        (["show", RUN], {"run": {**FULL, "counters": RESULT["counters"]}}),
+        (["status"], {**STATUS, "failures": [{**SUMMARY, "counters": RESULT["counters"]}]}),
+        (["run", JOB], RESULT),
+    ],
+)
+def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[str, Any]) -> None:
+    assert "deleted 1,200, batches 2, quarantined 0" in nightshift(*arguments, on=Deployed(answer)).stdout
+
+
+def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
+    nothing = {**FULL, "candidates": {"delete-invitations": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
+    shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
+    assert re.search("candidates +delete-invitations 0\n", shown)
+    assert re.search("parameters +retention_days 0\n", shown)
+
+
+def test_a_plan_changes_nothing_and_shows_no_counters() -> None:
+    planned = {**FULL, "outcome": "planned", "mode": "plan", "plan": PLAN["plan"], "counters": RESULT["counters"]}
+    assert "quarantined 0" not in nightshift("show", RUN, on=Deployed({"run": planned})).stdout
+    assert "quarantined 0" not in nightshift("runs", on=Deployed({"runs": [planned]})).stdout
+    assert "quarantined 0" not in nightshift("plan", JOB, on=Deployed(PLAN)).stdout
+
+
+@pytest.mark.parametrize("command", ["runs", "jobs", "health"])
+def test_a_row_in_a_pipe_is_one_line(command: str) -> None:
+    """So that grep and awk can read it."""
+    answers = {
+        "runs": {"runs": [LONG_RUN] * 3},
+        "jobs": {"jobs": [{**JOBS["jobs"][0], "schedule": "cron(*/25 9-17 ? * MON-FRI *)"}] * 3},
+        "health": {**health(), "jobs": health(reason=LONG_REASON)["jobs"] * 3},
+    }
+    shown = nightshift(command, on=Deployed(answers[command]))
+
+    rows = [line for line in shown.stdout.splitlines() if LONG_JOB in line or JOB in line]
+    assert len(rows) == 3
+    assert rows[0].endswith({"runs": "counter_11 11", "jobs": ")", "health": LONG_REASON}[command])
+
+
+def test_a_table_that_fits_a_terminal_stays_within_it() -> None:
+    """Only what may be broken is: times, schedules and counters, between words."""
+    answer = {"runs": [{**SUMMARY, "counters": LONG_RUN["counters"]}]}
+    shown = CliRunner().invoke(application, ["runs"], obj=Deployed(answer), env={"COLUMNS": "120"})
+
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 120
+    assert [f"counter_{n} {n}" for n in range(12) if f"counter_{n}" not in shown.stdout] == []
+
+
 @pytest.mark.parametrize("command", ["jobs", "next"])
 @pytest.mark.parametrize("only", [None, JOB])
 def test_the_declarations_are_shown_without_aws(command: str, only: str | None) -> None:
@@ -320,7 +410,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--at", "2026-03-02T09:00:00"], "has no time zone: add Z for UTC or an offset"),
         (["--at", "2026-03-02"], "has no time zone"),
         (["--at", "yesterday"], "'yesterday' is not a time: write it like 2026-03-02T09:00:00Z"),
-        (["--at", "2199-01-01T00:00:00Z"], "--at 2199-01-01T00:00:00Z is still to come"),
+        (["--at", "2199-01-01T00:00:00Z"], "--at 2199-01-01T00:00:00Z is in the future: give a past time"),
         (["--param", "retention_days"], "--param 'retention_days' has no value: write it like retention_days=60"),
         (["--param", "retention_days=0"], "retention_days must be a whole number of days, at least 7; got 0"),
         (["--param", "retention_days=soon"], "retention_days must be a whole number of days, at least 7; got 'soon'"),
@@ -332,6 +422,8 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--override-cap", "--by", "Ada"], "say who and why"),
         (["--by", "Ada", "--reason", "no flag"], "say who and why"),
         (["--reason", "no flag"], "say who and why"),
+        (["--override-cap", "--reason", "no name"], "say who and why"),
+        (["--force"], "--force runs an occurrence again: name it with --at TIME"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: list[str], answer: str) -> None:
@@ -342,10 +434,43 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: l
     assert refused.stderr.count("\n") == 1
 
 
-def test_an_endpoint_that_is_no_url_is_refused() -> None:
-    refused = nightshift("--endpoint-url", "localhost", "jobs")
+@pytest.mark.parametrize(
+    "arguments", [["--endpoint-url", "localhost", "jobs"], ["jobs", JOB, "--endpoint-url", "localhost"]]
+)
+def test_an_endpoint_that_is_no_url_is_refused(arguments: list[str]) -> None:
+    refused = CliRunner().invoke(application, arguments)
 
-    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "'localhost' is no URL: write it like http://127.0.0.1:4566" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (["jobs"], (None, None, None)),
+        (["--region", "eu-central-1", "jobs", "--json"], (None, "eu-central-1", None)),
+        (["jobs", JOB, "--region", "eu-central-1", "--json"], (None, "eu-central-1", None)),
+        (["--profile", "ada", "jobs", "--region", "eu-central-1"], ("ada", "eu-central-1", None)),
+        (["--region", "us-east-1", "jobs", "--region", "eu-central-1"], (None, "eu-central-1", None)),
+        (
+            ["pause", "--profile", "ada", JOB, "--by", "Ada", "--reason", "a move", "--endpoint-url", "http://aws"],
+            ("ada", None, "http://aws"),
+        ),
+    ],
+)
+def test_the_way_to_aws_is_named_before_a_command_or_behind_it(
+    arguments: list[str], way: tuple[str | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def invoke(self: LambdaFunctions, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        used.append((self.profile, self.region, self.endpoint_url))
+        return JOBS
+
+    monkeypatch.setattr(LambdaFunctions, "invoke", invoke)
+
+    assert CliRunner().invoke(application, arguments).exit_code == 0
+    assert used == [way]
 
 
 @pytest.mark.parametrize(
@@ -381,7 +506,7 @@ def test_a_redriven_run_is_gone_on_with_at_once() -> None:
 
 def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN a daily job, of which the second of three occurrences is interrupted once
-    monkeypatch.setattr(commands, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_LOOKS", 0.0)
     schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
     interrupted = {**RESULT, "outcome": "interrupted"}
     deployed = Script(
@@ -410,15 +535,17 @@ def test_a_backfill_stops_at_the_first_failure() -> None:
     ("since", "until", "answer"),
     [
         ("2026-03-01", "2026-03-09T00:00Z", "--from: '2026-03-01' has no time zone"),
-        ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is still to come"),
+        ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is in the future"),
         ("2026-03-01T03:00Z", "2026-03-01T04:00Z", "has no occurrence from 2026-03-01T03:00Z"),
-        ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "has no occurrence"),
+        ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "--from 2026-03-09T00:00Z is not before --to 2026-03-01T00:00Z"),
+        ("2026-03-01T02:00Z", "2026-03-01T02:00Z", "--from 2026-03-01T02:00Z is not before --to 2026-03-01T02:00Z"),
+        ("2026-03-01T02:00Z", "2026-03-01T02:00+01:00", "--from 2026-03-01T02:00Z is not before --to"),
     ],
 )
 def test_a_backfill_that_cannot_be_meant_runs_nothing(since: str, until: str, answer: str) -> None:
     deployed = Deployed({"jobs": [{"schedule": "cron(0 2 * * ? *)"}]})
     refused = nightshift("backfill", JOB, "--from", since, "--to", until, on=deployed)
-    assert refused.exit_code == 2
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert answer in refused.stderr
     assert not [function for function, _ in deployed.asked if function != CONSOLE]
 
@@ -448,6 +575,49 @@ def test_the_health_of_the_jobs_is_the_exit_code() -> None:
     assert "no success within 48 h" in degraded.stdout
     assert "not ready: the database does not answer" in not_ready.stdout
     assert nightshift("health", "--json", on=Deployed(late)).exit_code == 1
+
+
+DRIVER_TEXT = (
+    "(pg8000.exceptions.InterfaceError) Can't create a connection to host db and port 5432 (timeout is 35).\n"
+    "(Background on this error at: https://sqlalche.me/e/21/rvf5)"
+)
+
+
+@pytest.mark.parametrize("kind", ["InterfaceError", "OperationalError", "DatabaseError", "ConnectionResetError"])
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["jobs", "--json"], ["show", "0123abcd"], ["resume", JOB], ["backfill", JOB, *MARCH]]
+)
+def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
+    failed = nightshift(*arguments, on=Deployed(FunctionError(kind, DRIVER_TEXT)))
+
+    sentence = "the database does not answer: check that it is up and that the functions can connect to it\n"
+    assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
+
+
+def test_the_health_of_a_deployment_whose_database_is_down_is_told_in_both_forms() -> None:
+    down = Deployed(FunctionError("InterfaceError", DRIVER_TEXT))
+    shown, as_json = nightshift("health", on=down), nightshift("health", "--json", on=down)
+
+    assert (shown.exit_code, as_json.exit_code) == (2, 2)
+    assert shown.stdout.startswith("not ready: the database does not answer: check")
+    assert json.loads(as_json.stdout)["status"] == "not_ready"
+
+
+def test_a_run_that_could_not_begin_says_so_without_the_words_of_the_driver() -> None:
+    down = FunctionError("UnclaimedError", f"job {JOB} could not claim its run: InterfaceError from the database")
+    begun = nightshift("run", JOB, on=Deployed(down))
+    filled = nightshift("backfill", JOB, *MARCH, on=Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}, down]))
+
+    reason = "the run did not start, because the database does not answer or the ledger is locked"
+    assert (begun.exit_code, begun.stdout, begun.stderr.count("\n")) == (1, "", 1)
+    assert reason in begun.stderr
+    assert "InterfaceError" not in begun.stderr
+    assert (filled.exit_code, reason in filled.stdout) == (1, True)
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    failed = nightshift("jobs", on=Deployed(FunctionError("ValueError", "first\n  second\n")))
+    assert failed.stderr == "the function ended with ValueError: first second\n"
 
 
 @pytest.mark.parametrize(
@@ -558,7 +728,11 @@ def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, cod
     [
         ({"region": "eu-central-1"}, {}, "no AWS credentials found: sign in"),
         ({"profile": "nobody"}, {}, "profile (nobody) could not be found: see aws configure list-profiles"),
-        ({}, {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}, "no AWS region: give --region"),
+        (
+            {},
+            {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
+            "no AWS region: give --region, or set AWS_DEFAULT_REGION",
+        ),
     ],
 )
 def test_missing_settings_are_one_line_that_says_what_to_do(
@@ -607,6 +781,84 @@ def test_the_wait_is_longer_than_any_function_may_run() -> None:
     assert config.tcp_keepalive
 
 
+# A backup's way back
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    """The manifest of a backup without tables."""
+    folder = tmp_path / "2026-03-01T020000Z"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"format": 1, "tables": []}')
+    return str(folder / "manifest.json")
+
+
+def restore(manifest: str, into: str, *options: str) -> Result:
+    return CliRunner().invoke(application, ["backup", "restore", manifest, "--into", into, *options])
+
+
+NOWHERE = "postgresql://ada:secret@127.0.0.1:1/shop"
+
+
+@pytest.mark.parametrize(
+    "into",
+    [
+        NOWHERE,
+        f" {NOWHERE}\n",
+        json.dumps({"url": NOWHERE}),
+        json.dumps({"url": NOWHERE}, indent=2),
+        f"\n  {json.dumps({'url': NOWHERE}, indent=2)}\n",
+    ],
+)
+def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines(manifest: str, into: str) -> None:
+    failed = restore(manifest, into)
+
+    sentence = "the database does not answer: Connection refused. Nothing was changed\n"
+    assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
+
+
+@pytest.mark.parametrize(
+    ("into", "answer"),
+    [
+        ('{"url": ', "--into is not JSON: Expecting value: line 1 column 8 (char 7)"),
+        (
+            '{"host": "db", "name": "shop", "user": "ada", "iam_region": "x", "port": "many"}',
+            "--into: a port is a number",
+        ),
+        ("postgresql://ada@db:many/shop", "--into: a port is a number"),
+        ("shop", "--into: the database url must look like postgresql://user@host:5432/name"),
+        ('{"adress": "db"}', "--into: unknown database setting 'adress'"),
+    ],
+)
+def test_a_database_that_cannot_be_meant_is_refused_in_one_line(manifest: str, into: str, answer: str) -> None:
+    refused = restore(manifest, into)
+    ledger = restore(manifest, NOWHERE, "--erasures-from", into)
+
+    assert (refused.exit_code, ledger.exit_code) == (2, 2)
+    assert (refused.stderr.count("\n"), ledger.stderr.count("\n")) == (1, 1)
+    assert refused.stderr.startswith(answer)
+    assert ledger.stderr.startswith(answer.replace("--into", "--erasures-from"))
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_a_secret_that_aws_does_not_give_is_one_line(manifest: str) -> None:
+    failed = restore(manifest, '{"secret_arn": "arn:aws:secretsmanager:eu-central-1:1:secret:shop"}')
+
+    assert (failed.exit_code, failed.stderr.count("\n")) == (2, 1)
+    assert failed.stderr.startswith("no AWS region: give --region")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_restore_uses_the_aws_that_its_options_name(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # both are put back afterwards
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    secret = '{"secret_arn": "arn:aws:secretsmanager:eu-central-1:1:secret:shop"}'
+    failed = restore(manifest, secret, "--region", "eu-central-1", "--endpoint-url", "http://127.0.0.1:1")
+
+    assert (failed.exit_code, failed.stderr.count("\n")) == (2, 1)
+    assert "http://127.0.0.1:1" in failed.stderr
+
+
 # Times
 
 
@@ -653,11 +905,77 @@ def test_every_command_and_option_is_explained(command: str) -> None:
     assert f"### `nightshift {command}`" in CLI.read_text()
 
 
+@pytest.mark.parametrize(
+    "path", [[], ["jobs"], ["next"], ["run"], ["backup"], ["backup", "restore"], ["mail", "preview"]]
+)
+def test_a_help_page_is_short_to_ask_for_and_names_no_type_of_python(path: list[str]) -> None:
+    short, long = nightshift(*path, "-h"), nightshift(*path, "--help")
+
+    assert (short.exit_code, long.exit_code) == (0, 0)
+    assert short.stdout == long.stdout
+    assert "Show this message and exit." in short.stdout
+    assert not re.search("<(bool|str|int)", short.stdout)
+
+
+def test_the_generated_page_names_no_type_of_python() -> None:
+    assert "* `-h, --help`: Show" in CLI.read_text()
+    assert not re.search("<(bool|str|int)", CLI.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("nightshift re", {"resume", "redrive"}),
+        ("nightshift jobs --re", {"--region"}),
+        ("nightshift plan cleanup-in", {JOB}),
+        ("nightshift runs --limit 3 cleanup-in", {JOB}),
+        ("nightshift mail preview weekly_r", {"weekly_review"}),
+    ],
+)
+def test_a_shell_can_complete_commands_options_jobs_and_kinds_of_mail(words: str, completed: set[str]) -> None:
+    asked = {"_NIGHTSHIFT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = CliRunner().invoke(application, [], prog_name="nightshift", env=asked)
+
+    assert set(done.stdout.split()) == completed
+
+
+def test_a_declaration_that_cannot_work_does_not_break_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, Any]:
+        raise DeclarationError("functions/odd is no pack")
+
+    monkeypatch.setattr("nightshift.declaration.discovery.registry", broken)
+    assert known_jobs.names() == []
+    refused = nightshift("jobs", "--declared")
+    assert (refused.exit_code, refused.stderr) == (2, "functions/odd is no pack\n")
+
+
+def test_completion_is_offered() -> None:
+    assert "--install-completion" in nightshift("--help").stdout
+
+
+def test_a_help_page_and_a_completion_import_neither_the_library_nor_the_sdk() -> None:
+    program = "import sys, cli.commands; print({'nightshift', 'sqlalchemy', 'boto3', 'botocore'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_no_modules_of_the_command_import_each_other_in_a_circle() -> None:
+    known: dict[str, set[str]] = {}
+    for file in (ROOT / "cli").glob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        known[file.stem] = {
+            node.module.partition(".")[2] for node in nodes if node.module and node.module[:4] == "cli."
+        }
+        known[file.stem] |= {name.name for node in nodes if node.module == "cli" for name in node.names}
+    order = list(TopologicalSorter(known).static_order())  # raises CycleError, which names the circle
+    assert order.index("screen") < order.index("looking") < order.index("commands")
+
+
 def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()  # a name of ours, in the way
     (tmp_path / "functions" / "__init__.py").write_text("raise ImportError('the wrong one')")
     link = tmp_path / "nightshift"
-    link.symlink_to(Path(__file__).parents[2] / "cli" / "nightshift")
+    link.symlink_to(ROOT / "cli" / "nightshift")
 
     done = subprocess.run(
         [link, "jobs", "--declared", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -1,0 +1,70 @@
+"""How commands take options and show help, where typer does not do it by itself."""
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+HELP: dict[str, Any] = {"help_option_names": ["--help", "-h"]}
+"""Settings of the root. The commands below it inherit them."""
+
+DEPLOYMENT = "Deployment"
+"""The heading of the options that say where the deployment is, in the help of a command below the root."""
+
+
+class Command(TyperCommand):
+    """A command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class DeploymentCommand(Command):
+    """A command that talks to the deployment. It takes the options of the root after its own name, too."""
+
+
+class Group(TyperGroup):
+    """Commands under one name."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+    def every(self) -> Iterator[TyperCommand]:
+        """The commands of this group and of the groups below it."""
+        for command in self.commands.values():
+            if isinstance(command, Group):
+                yield from command.every()
+            elif isinstance(command, TyperCommand):
+                yield command
+
+
+class Root(Group):
+    """The group of all commands. Its options may stand before the name of a command or after it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for command in self.every():
+            if isinstance(command, DeploymentCommand):
+                command.params += [_after(option) for option in self.params if isinstance(option, TyperOption)]
+
+
+def _after(option: TyperOption) -> TyperOption:
+    """The option as a command takes it after its name: it sets the option of the root."""
+
+    def take_over(ctx: typer.Context, _: TyperOption, value: Any) -> None:
+        if value is not None:
+            ctx.find_root().params[option.name] = value
+
+    again = copy(option)
+    again.callback, again.expose_value, again.rich_help_panel = take_over, False, DEPLOYMENT  # type: ignore[assignment]
+    return again
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Hide the types of flags, which take no value, and of arguments, whose name says enough."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperArgument) or parameter.is_flag:
+            parameter.display_type_rich = lambda ctx: None
+    return parameters

@@ -1,0 +1,59 @@
+"""How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from cli import screen
+from cli.aws import FunctionError, Functions, LambdaFunctions
+from cli.refusals import RefusedError
+
+NOT_REACHED = {
+    *("InterfaceError", "OperationalError", "DatabaseError"),
+    *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
+}
+"""The errors with which console and control end when they cannot connect to the database."""
+
+
+class DatabaseDownError(RefusedError):
+    """The deployment answers, and its database does not."""
+
+    def __init__(self) -> None:
+        super().__init__("the database does not answer: check that it is up and that the functions can connect to it")
+
+
+def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
+    """The console's answer, or a refusal with its reason."""
+    return _answer(ctx, "console", {"query": query, **keys})
+
+
+def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
+    """What control answers to a command, or a refusal with its reason."""
+    return _answer(ctx, "control", {"command": command, **keys})
+
+
+def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the function of a job, or of the platform, returns.
+
+    Raises:
+        AwsError, FunctionError.
+    """
+    from nightshift.declaration import function_name
+
+    root = ctx.find_root()
+    functions: Functions = root.obj or LambdaFunctions(**root.params)
+    return functions.invoke(function_name(name), payload)
+
+
+def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    with screen.waiting("asking the deployment"):
+        try:
+            answer = invoke(ctx, name, payload)
+        except FunctionError as error:
+            if error.kind in NOT_REACHED:
+                raise DatabaseDownError from None
+            raise
+    if "error" in answer:
+        raise RefusedError(answer["error"])
+    return answer

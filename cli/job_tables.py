@@ -1,0 +1,88 @@
+"""What a person sees of jobs: their list, their next occurrences, their health, the whole at a glance."""
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.run_tables import runs
+from cli.screen import Answer, counters, facts, styled, table
+from cli.times import shown
+
+
+def words(schedule: str) -> str:
+    """A schedule as AWS writes it, as one would say it."""
+    from cli.schedule_words import in_words
+    from nightshift.declaration import Schedule
+
+    return in_words(Schedule.parse(schedule))
+
+
+def jobs(answer: Answer, now: dt.datetime) -> Table:
+    """Every job in a line, under the name of its pack. Without a ledger (`--declared`) nothing is known of its runs."""
+    live = any("last_run" in job for job in answer["jobs"])
+    rows = table("Job", "Schedule", *(("State", "Last run (UTC)") if live else ()), "Next run (UTC)")
+    for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
+        rows.add_row(Text(pack, "bold"))
+        for job in members:
+            runs = (styled(_state(job)), _last(job["last_run"], now)) if live else ()
+            rows.add_row(job["job"], words(job["schedule"]), *runs, shown(job["next_run"], now) or "disabled")
+        rows.add_section()
+    return rows
+
+
+def occurrences(answer: Answer, now: dt.datetime) -> Table:
+    rows = table("When (UTC)", "Job", "Schedule", "")
+    for each in answer["next"]:
+        paused = Text("paused", "yellow") if each.get("paused") else ""
+        rows.add_row(shown(each["scheduled_for"], now), each["job"], words(each["schedule"]), paused)
+    return rows
+
+
+def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+    totals = answer["jobs"]
+    lines = facts()
+    lines.add_row("jobs", counters(totals))
+    lines.add_row("last 24 hours", counters(answer["last_24_hours"]) or "no run ended")
+    lines.add_row("quarantined", f"{answer['quarantined_last_24_hours']:,} items in the last 24 hours")
+    yield lines
+    if answer["open_runs"]:
+        yield "Open runs"
+        yield runs(answer["open_runs"], now)
+    if answer["failures"]:
+        yield "Failed in the last 24 hours. For details: nightshift show RUN"
+        yield runs(answer["failures"], now)
+
+
+def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
+    if answer["status"] != "ready":
+        yield Text.assemble(styled(answer["status"]), f": {answer['reason']}")
+        return
+    yield Text.assemble("deployment: ready, jobs: ", styled(answer["scheduler"]))
+    rows = table("Job", "Health", "Last success (UTC)", "Limit", "Reason")
+    for job in answer["jobs"]:
+        rows.add_row(
+            job["job"],
+            styled(job["status"]),
+            shown(job["last_success"], now) or "never",
+            f"{job['limit_hours']:g} h",
+            job["reason"] or "",
+        )
+    yield rows
+
+
+def _state(job: Answer) -> str:
+    if not job["enabled"]:
+        return "disabled"
+    if job["running"]:
+        return "running"
+    return "paused" if job["paused"] else "enabled"
+
+
+def _last(last: Answer | None, now: dt.datetime) -> Text | str:
+    if last is None:
+        return "never"
+    return Text.assemble(styled(last["outcome"]), f" {shown(last['finished_at'], now)}")

@@ -1,0 +1,59 @@
+"""The jobs that the code in this folder declares. A command checks a name here before it asks or invokes anything.
+
+Functions import the library themselves: a help page or a completion must not wait for it.
+"""
+
+from typing import TYPE_CHECKING
+
+from cli.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from nightshift.declaration import DeployedJob, Registration
+
+SIMILARITY = 60
+"""From 0 to 100: how similar a word must be to a job's name to count as a misspelling of it."""
+
+
+def declared() -> "dict[str, Registration]":
+    """Every job by name. Refuses where a declaration cannot work."""
+    from nightshift.declaration import registry
+    from nightshift.errors import DeclarationError
+
+    try:
+        return registry()
+    except DeclarationError as error:
+        raise RefusedError(str(error)) from None
+
+
+def names() -> list[str]:
+    """The names that a shell completes; none where a declaration cannot work."""
+    try:
+        return list(declared())
+    except RefusedError:
+        return []
+
+
+def known(name: str) -> "Registration":
+    """The job of that name. Refuses an unknown one, and names the most similar."""
+    jobs = declared()
+    if name in jobs:
+        return jobs[name]
+    from rapidfuzz import process, utils
+
+    nearest = process.extractOne(name, list(jobs), processor=utils.default_process, score_cutoff=SIMILARITY)
+    raise RefusedError(
+        f"no job is named {name!r}: " + (f"did you mean {nearest[0]}?" if nearest else "see nightshift jobs --declared")
+    )
+
+
+def key(name: str | None) -> dict[str, str]:
+    """What a question says of its job: nothing when it is about all jobs."""
+    return {} if name is None else {"job": known(name).job.name}
+
+
+def as_declared(name: str | None) -> "dict[str, DeployedJob]":
+    """Every job, or one, as it is deployed without settings."""
+    from nightshift.declaration import Deployment
+
+    names = set(declared()) if name is None else {known(name).job.name}
+    return {each: job for each, job in Deployment().jobs().items() if each in names}

@@ -1,0 +1,108 @@
+"""What a person sees of runs: lists, one run, a result, a plan."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.screen import Answer, counters, facts, styled, table
+from cli.times import shown, took
+
+
+def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
+    rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Duration", "Counters")
+    for run in found:
+        trigger = run["trigger"] + (", forced" if run["forced"] else "")
+        rows.add_row(
+            run["run_id"],
+            run["job"],
+            shown(run["scheduled_for"], now),
+            trigger,
+            styled(run["outcome"]),
+            took(run["duration_ms"]),
+            _counted(run),
+        )
+    return rows
+
+
+def result(answer: Answer) -> Iterator[Table | Text | str]:
+    """What a job's function returned: the outcome first, then what it did, then where to look."""
+    duration = took(answer["duration_ms"])
+    yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "")
+    lines = facts()
+    lines.add_row("scheduled for", answer["scheduled_for"])
+    if answer.get("reason"):
+        lines.add_row("reason", answer["reason"])
+    if counted := _counted(answer):
+        lines.add_row("counters", counted)
+    for error in answer["errors"]:
+        lines.add_row("error", Text(error, "red"))
+    yield lines
+    if answer.get("plan"):
+        yield from plan(answer["plan"])
+    yield f"For details: nightshift show {answer['run_id']}"
+
+
+def plan(found: Answer) -> Iterator[Table | Text]:
+    """What each step would do, and what stands in the way."""
+    rows = table("Step", "Action", "Rows", "Table", "Older than", "Sample")
+    for step in found["steps"]:
+        number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
+        rows.add_row(
+            step["step"], step["action"], number, step["table"], step.get("cutoff", ""), "\n".join(step["sample"])
+        )
+    yield rows
+    for each in found["over_cap"]:
+        yield Text(f"Over its cap. A run would stop before it changes anything: {each}", "yellow")
+
+
+def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+    """All about one run."""
+    yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
+    lines = facts()
+    for name, value in (
+        ("reason", found["reason"]),
+        ("scheduled for", shown(found["scheduled_for"], now)),
+        ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
+        ("started", shown(found["started_at"], now)),
+        ("finished", shown(found["finished_at"], now)),
+        ("duration", took(found["duration_ms"])),
+        ("lease until", shown(found["lease_until"], now)),
+        ("attempts", f"{found['attempt']} of {found['max_attempts']}; invocations: {len(found['attempts'])}"),
+        ("step", found["step"]),
+        ("parameters", counters(found["parameters"])),
+        ("candidates", counters(found["candidates"] or {})),
+        ("counters", _counted(found)),
+        ("cap overridden", "by {by}: {reason}".format(**found["override"]) if found["override"] else None),
+    ):
+        if value:
+            lines.add_row(name, value)
+    for error in found["errors"]:
+        lines.add_row("error", Text(error, "red"))
+    yield lines
+    if found["plan"]:
+        yield from plan(found["plan"])
+    if found["attempts"]:
+        rows = table("Epoch", "Started (UTC)", "Ended (UTC)", "Outcome", "Request id", "Error")
+        for attempt in found["attempts"]:
+            started, ended = shown(attempt["started_at"], now), shown(attempt["ended_at"], now)
+            facts_of_it = (attempt["ending"] or "running", attempt["request_id"] or "", attempt["error"] or "")
+            rows.add_row(str(attempt["epoch"]), started, ended, *facts_of_it)
+        yield rows
+    if found["quarantined"]:
+        rows = table("Step", "Quarantined", "Error")
+        for item in found["quarantined"]:
+            rows.add_row(item["step"], item["item"], item["error"])
+        yield rows
+
+
+def backfilled(answer: Answer) -> str:
+    """One occurrence in a line: for which time, how it ended, what it did."""
+    facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
+    return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
+
+
+def _counted(run: Answer) -> str:
+    """What a run has done. A plan does nothing: what it would do stands in its plan."""
+    return counters(run["counters"]) if run["outcome"] != "planned" else ""

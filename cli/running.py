@@ -1,0 +1,185 @@
+"""Commands that run a job and wait for its end: plan, run, backfill."""
+
+import datetime as dt
+import json
+import time as clock
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import run_tables, screen
+from cli.aws import FunctionError
+from cli.command_line import DeploymentCommand
+from cli.deployment import ask, invoke
+from cli.known_jobs import known
+from cli.options import ISO_8601, At, JobName, Json, Parameters
+from cli.refusals import EXIT_FAILED, RefusedError, end
+from cli.times import now, parse
+
+if TYPE_CHECKING:
+    from nightshift.declaration import Registration
+
+REFUSING = {"EventError", "SettingError"}
+"""What a job's function raises before it has changed anything."""
+
+SECONDS_BETWEEN_LOOKS = 5.0
+"""While the supervisor moves a run that was interrupted or waits."""
+
+application = typer.Typer()
+command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Run")
+
+
+@command()
+def run(
+    ctx: typer.Context,
+    job: JobName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Make a plan only; change nothing.")] = False,
+    at: At = None,
+    param: Parameters = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run an occurrence again that is already settled. Needs --at.")
+    ] = False,
+    override_cap: Annotated[
+        bool, typer.Option("--override-cap", help="Let this run exceed its cap. Needs --by and --reason.")
+    ] = False,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who overrides the cap.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a job now and wait until it ends.
+
+    A paused job runs too. A disabled job does not.
+    """
+    registration = known(job)
+    payload = _payload(registration, at, param, dry_run=dry_run)
+    if len({override_cap, bool(by), bool(reason)}) > 1:
+        raise RefusedError("to override the cap, say who and why: --override-cap --by NAME --reason TEXT")
+    if force and at is None:
+        raise RefusedError("--force runs an occurrence again: name it with --at TIME")
+    if override_cap:
+        payload["override"] = {"by": by, "reason": reason}
+    if force:
+        payload["force"] = True
+    run_and_show(ctx, job, payload, as_json)
+
+
+@command()
+def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = None, as_json: Json = False) -> None:
+    """Show what a job would do; change nothing."""
+    run_and_show(ctx, job, _payload(known(job), at, param, dry_run=True), as_json)
+
+
+@command()
+def backfill(
+    ctx: typer.Context,
+    job: JobName,
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help=f"The start, included: {ISO_8601}")],
+    until: Annotated[str, typer.Option("--to", metavar="TIME", help=f"The end, not included: {ISO_8601}")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the occurrences only; run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a job for its past occurrences.
+
+    Runs every occurrence of its schedule from one time to another, the oldest first, and waits for each.
+    An occurrence that already ran is left as it is. One that was missed, paused or skipped is run.
+    Stops at the first failure. Call it again to continue.
+    """
+    from nightshift.declaration import Schedule, iso
+
+    registration, first, last = known(job), _past(since, "--from"), _past(until, "--to")
+    if first >= last:
+        raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
+    [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
+    times = [iso(time) for time in Schedule.parse(deployed["schedule"]).between(first, last)]
+    if not times:
+        raise RefusedError(f"{job} has no occurrence from {since} to {until}: its schedule is {deployed['schedule']}")
+    answers = []
+    for time in times:
+        answer = {"scheduled_for": time} if dry_run else _backfill(ctx, job, time)
+        answers.append(answer)
+        if not as_json:
+            typer.echo(run_tables.backfilled(answer))
+        if answer.get("outcome") == "failed":
+            break
+    if as_json:
+        typer.echo(json.dumps({"backfill": answers}, indent=2))
+    if answers[-1].get("outcome") == "failed":
+        end(f"stopped at the occurrence of {answers[-1]['scheduled_for']}: see nightshift runs {job}", EXIT_FAILED)
+
+
+def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:
+    """Invoke a job's function, wait for its end and show its result. A failed run is exit code 1."""
+    try:
+        with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
+            answer = invoke(ctx, job, payload)
+    except FunctionError as error:
+        reason = _failure(job, error)
+        if as_json:
+            typer.echo(json.dumps({"job": job, "error": reason}, indent=2))
+        end(f"the attempt failed: {reason}. See nightshift runs {job}", EXIT_FAILED)
+    screen.show(answer, as_json, run_tables.result(answer))
+    if answer["outcome"] == "failed":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
+    """Run one occurrence and wait until it is settled, whoever works on it."""
+    from nightshift.ledger import OPEN_STATES
+
+    with screen.waiting(f"{job} for {time} (Ctrl-C stops the waiting, not the job)"):
+        try:
+            answer = invoke(ctx, job, {"trigger": "backfill", "scheduled_for": time})
+        except FunctionError as error:
+            return {"scheduled_for": time, "outcome": "failed", "reason": _failure(job, error)}
+        while answer["outcome"] in OPEN_STATES:
+            clock.sleep(SECONDS_BETWEEN_LOOKS)
+            answer = ask(ctx, "run", run_id=answer["run_id"])["run"]
+    return answer
+
+
+def _failure(job: str, error: FunctionError) -> str:
+    """Why the attempt failed, or a refusal where the function has changed nothing because it refused."""
+    if error.kind in REFUSING:
+        raise RefusedError(f"{job} refused: {error}") from None
+    if error.kind == "UnclaimedError":
+        return "the run did not start, because the database does not answer or the ledger is locked"
+    return str(error)
+
+
+def _payload(
+    registration: "Registration", at: str | None, given: Iterable[str] | None, *, dry_run: bool
+) -> dict[str, Any]:
+    """What the job's function is asked for. Names and values are checked here first: it is quicker, and clearer."""
+    payload: dict[str, Any] = {}
+    if dry_run:
+        payload["dry_run"] = True
+    try:
+        if at is not None:
+            payload["scheduled_for"] = _past(at).isoformat()
+        if given:
+            parameters = dict(_parameter(text) for text in given)
+            resolved = registration.job.resolve(parameters)
+            payload["parameters"] = {name: resolved[name] for name in parameters}
+    except ValueError as error:  # SettingError is one
+        raise RefusedError(str(error)) from None
+    return payload
+
+
+def _past(at: str, option: str = "--at") -> dt.datetime:
+    """The occurrence's time. A run as of a time to come would count as old what is still young, and delete it."""
+    try:
+        instant = parse(at)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}") from None
+    if instant > now():
+        raise RefusedError(f"{option} {at} is in the future: give a past time")
+    return instant
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise RefusedError(f"--param {text!r} has no value: write it like retention_days=60")
+    return name.strip(), value.strip()
