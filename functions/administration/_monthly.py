@@ -242,16 +242,17 @@ def retention_rules(session: Session, run: Run, month: Period) -> list[dict[str,
         then = replace(latest, scheduled_for=month.end - 2 * job.timetable.period(month.end))
         for step in job.steps:
             if isinstance(step, Delete | Update):
-                oldest = session.scalar(select(func.min(step.age)).where(step.predicate(ever)))
+                meant = step.subject(session, ever)
+                oldest = session.scalar(meant.rows(func.min(meant.age)).where(meant.condition))
                 limit = then.now if step.older_than is None else then.ago(step.older_than)
                 found.append(
                     {
                         "job": job.name,
                         "step": step.name,
-                        "table": step.table.name,
+                        "table": step.table_name,
                         "oldest": oldest and iso(oldest),
                         "limit": iso(limit),
-                        "overdue": session.scalar(select(func.count()).where(step.predicate(then))),
+                        "overdue": step.subject(session, then).count(session),
                     }
                 )
     return found

@@ -107,7 +107,7 @@ job = Job(
             changes=("written",),
             tables=("nightshift.health_checks", "nightshift.alerts", "nightshift.notifications"),
         ),
-        Delete(model=HealthCheck, older_than=RETENTION, measured_by=HealthCheck.checked_at, through="hc_at"),
+        Delete(HealthCheck, older_than=RETENTION, measured_by=HealthCheck.checked_at),
     ),
 )
 check_health = lambda_handler(job)

@@ -103,12 +103,11 @@ job = Job(
         ),
         *(
             Delete(
+                MetricRollup,
                 name=f"forget-{scope.replace('_', '-')}",
-                model=MetricRollup,
                 where=MetricRollup.scope == scope,
                 older_than=kept,
                 measured_by=MetricRollup.period_start,
-                through="metric_rollups_pkey",
             )
             for scope, kept in KEPT.items()
         ),

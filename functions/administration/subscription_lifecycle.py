@@ -38,7 +38,7 @@ job = Job(
             tables=("subscriptions", "subscription_events"),
         ),
         Update(
-            model=License,
+            License,
             where=lambda run: (License.status == "active") & (License.expires_at <= run.now),
             set={License.status: "expired", License.grace_until: License.expires_at + GRACE},
             measured_by=License.expires_at,

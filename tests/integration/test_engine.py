@@ -23,7 +23,7 @@ job = Job(
     name="forget-logins",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
     audited=False,
 )
 
@@ -286,7 +286,7 @@ def test_a_cursor_of_another_query_is_refused(
     assert first["outcome"] == "interrupted"
     go_on(monkeypatch)
     condition = LoginAttempt.success.is_(False)
-    step = Delete(model=LoginAttempt, where=condition, older_than=RETENTION, measured_by=LoginAttempt.attempted_at)
+    step = Delete(LoginAttempt, where=condition, older_than=RETENTION, measured_by=LoginAttempt.attempted_at)
     changed = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
     starts: list[int] = []
     walked = HeapWalk.window
@@ -373,7 +373,7 @@ def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Inv
 def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
     invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightshift.database.connection.LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("nightshift.database.transaction.LOCK_TIMEOUT_SECONDS", 0.2)
     attempts(session, old=100, young=100)
     with Session(database) as other:
         other.execute(text("select * from login_attempts where id = 1 for update"))
@@ -399,7 +399,7 @@ def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Se
         schedule="cron(0 2 * * ? *)",
         steps=(
             Update(
-                model=AuthToken,
+                AuthToken,
                 counter="revoked",
                 where=lambda run: AuthToken.revoked_at.is_(None) & (AuthToken.expires_at < run.now),
                 measured_by=AuthToken.expires_at,

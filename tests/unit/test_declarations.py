@@ -91,21 +91,21 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
 
 def test_an_age_without_an_index_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"auth_tokens\.issued_at has no index.*name the index"):
-        Delete(model=AuthToken, older_than=days(1), measured_by=AuthToken.issued_at)
+        Delete(AuthToken, older_than=days(1), measured_by=AuthToken.issued_at)
 
 
 def test_an_index_on_the_expression_or_in_its_condition_serves_an_age() -> None:
     Delete(
-        model=PushToken,
+        PushToken,
         older_than=days(90),
         measured_by=func.coalesce(PushToken.last_used_at, PushToken.created_at),
     )
-    Delete(model=AuthToken, where=AuthToken.used_at.is_not(None), measured_by=AuthToken.used_at)
+    Delete(AuthToken, where=AuthToken.used_at.is_not(None), measured_by=AuthToken.used_at)
 
 
 def test_an_index_that_the_table_does_not_have_is_refused() -> None:
     with pytest.raises(DeclarationError, match="has no index sessions_term"):
-        delete(through="sessions_term")
+        delete()
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_steps_that_share_an_age_have_one_cut_off_in_the_result() -> None:
 
 
 def test_only_what_cannot_be_undone_is_counted_and_capped_first() -> None:
-    look = Count(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at, counter="seen")
+    look = Count(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at, counter="seen")
     write = Update(
-        model=LoginAttempt,
+        LoginAttempt,
         older_than=RETENTION,
         measured_by=LoginAttempt.attempted_at,
         counter="closed",

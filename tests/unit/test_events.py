@@ -18,7 +18,7 @@ job = Job(
     name="forget-logins",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
 )
 
 SCHEDULED = {

@@ -19,6 +19,11 @@ def is_row_error(error: DBAPIError) -> bool:
     return code is not None and (code[:2] in {"22", "23", "44"} or code == "P0001")
 
 
+def is_locked(error: DBAPIError) -> bool:
+    """Whether another session held a lock for longer than was waited."""
+    return sqlstate(error) == "55P03"
+
+
 def is_passing(error: DBAPIError) -> bool:
     """Whether the same statement may succeed when tried again: deadlock, lock or statement timeout, serialization."""
     return sqlstate(error) in {"40001", "40P01", "55P03", "57014"}

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
         function_name as function_name,
     )
     from nightshift.declaration.discovery import PACKS as PACKS, Registration as Registration, registry as registry
-    from nightshift.declaration.job import MAX_ROWS as MAX_ROWS, MAX_SHARE as MAX_SHARE, Job as Job
+    from nightshift.declaration.job import (
+        MAX_ROWS as MAX_ROWS,
+        MAX_SHARE as MAX_SHARE,
+        UNINDEXED_ROWS as UNINDEXED_ROWS,
+        Job as Job,
+    )
     from nightshift.declaration.parameters import (
         Parameter as Parameter,
         days as days,
@@ -49,7 +54,7 @@ __getattr__ = face(
     __name__,
     deployment="DeployedJob Deployment function_name",
     discovery="PACKS Registration registry",
-    job="Job MAX_ROWS MAX_SHARE",
+    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
     parameters="Parameter days hours minutes years",
     policy="Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",

@@ -28,6 +28,12 @@ MAX_ROWS = Parameter("max_rows", None, "rows", about="stop before destroying mor
 MAX_SHARE = Parameter(
     "max_share", 50, "percent", maximum=100, about="stop before destroying more of a table, above 10,000 rows"
 )
+UNINDEXED_ROWS = Parameter(
+    "unindexed_rows",
+    100_000,
+    "rows",
+    about="stop when a table that refers to the rows has more rows than this and no index to find them by",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class Job:
         steps = (parameter for step in self.steps for parameter in step.parameters)
         declared = dict.fromkeys((*self.parameters, *steps))
         names = {parameter.name for parameter in declared}
-        caps = (cap for cap in (MAX_ROWS, MAX_SHARE) if self.destructive and cap.name not in names)
+        caps = (cap for cap in (MAX_ROWS, MAX_SHARE, UNINDEXED_ROWS) if self.destructive and cap.name not in names)
         return (*declared, *caps)
 
     @cached_property

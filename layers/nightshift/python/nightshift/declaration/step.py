@@ -84,8 +84,9 @@ class Execution(Protocol):
     @property
     def deadline(self) -> Deadline: ...
 
-    def candidates_of(self, step: str) -> int | None:
-        """How many rows a destructive step has stated that it will touch."""
+    def stated(self, step: str) -> dict[str, int]:
+        """What a destructive step has stated that it will touch: its own rows under its name, and under `name > table`
+        the rows that go with them there. Empty where nothing was stated."""
 
     def stop_if_late(self) -> None:
         """For steps that do something outside the database before a batch, which no rollback takes back.
@@ -95,7 +96,9 @@ class Execution(Protocol):
             Fenced: another attempt has taken the run over; it would be a zombie's deed.
         """
 
-    def batch(self, *, snapshot: bool = False, may_be_lost: bool = False) -> AbstractContextManager[Batch]:
+    def batch(
+        self, *, snapshot: bool = False, may_be_lost: bool = False, lock_seconds: float | None = None
+    ) -> AbstractContextManager[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for work whose statements
@@ -103,6 +106,7 @@ class Execution(Protocol):
         may_be_lost: do not wait until the commit is on the disk. Should the server crash in that moment, effects and
             cursor are lost together, so the run goes on from the batch before; its end is always waited for. Not for
             batches that also do something outside the database.
+        lock_seconds: how long a statement waits for a lock; by default ten seconds.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
@@ -113,6 +117,24 @@ class Execution(Protocol):
 
 
 SAMPLE_SIZE = 5
+
+
+class Cascaded(Protocol):
+    """What a deletion takes with it in one table; see `nightshift.catalogue.Cascade`."""
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def of(self) -> int | None: ...
+
+    def as_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -127,9 +149,30 @@ class StepPlan:
     """The table's rows, where the share matters."""
     cutoff: str | None = None
     sample: tuple[str, ...] = ()
+    cascades: tuple["Cascaded", ...] = ()
+    """What goes, or changes, in other tables because these rows go."""
+    referenced: int = 0
+    """Rows that are old enough and stay, because others refer to them."""
+    way: str | None = None
+    """How batches go through the table: heap, range or keys."""
+    bytes: int | None = None
+    """What the rows take, about, as the table's own size says."""
+    missing: tuple[str, ...] = ()
+    """What would make it fast, as SQL that makes it."""
+
+    @property
+    def all_rows(self) -> int:
+        """With everything that goes or changes by cascade: what the cap on rows is held against."""
+        return self.rows + sum(each.rows for each in self.cascades)
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if value is not None} | {"sample": list(self.sample)}
+        told = {key: value for key, value in vars(self).items() if value is not None and value not in ((), 0)}
+        told |= {"rows": self.rows, "sample": list(self.sample)}
+        if self.cascades:
+            told["cascades"] = [each.as_json() for each in self.cascades]
+        if self.missing:
+            told["missing"] = list(self.missing)
+        return told
 
 
 class Step(Protocol):

@@ -1,6 +1,7 @@
 """Carrying out a claimed run: plan it, or state what it destroys, do its steps in order, settle it."""
 
 from nightshift import ledger
+from nightshift.database.transaction import transaction
 from nightshift.declaration import Job, this_project
 from nightshift.engine.candidates import over_cap, state_candidates
 from nightshift.engine.execution import RunExecution
@@ -20,7 +21,7 @@ def carry_out(job: Job, execution: RunExecution) -> Standing:
 
 
 def _plan(job: Job, execution: RunExecution) -> Standing:
-    with execution.session.begin():
+    with transaction(execution.session, isolation="repeatable read", read_only=True):
         plans = [plan for step in job.steps for plan in step.plan(execution.session, execution.run)]
     counters = dict.fromkeys(job.counters, 0)
     with execution.session.begin():
@@ -36,7 +37,8 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
     for step in job.steps[reached:]:
         execution.enter(step.name, step.fingerprint(execution.run))
         step.apply(execution)
-    counters = {name: execution.counters[name] for name in job.counters}
+    declared = {name: execution.counters[name] for name in job.counters}
+    counters = declared | dict(+execution.counters)  # what nobody declares is told where there is any
     with execution.session.begin():
         trail = this_project().trail() if job.audited and job.changed(counters) else None
         if trail is not None:

@@ -54,8 +54,11 @@ def finish(
     return Standing.of(record)
 
 
-def interrupt(session: Session, claim: Claim) -> Standing:
+def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: bool) -> Standing:
     """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
+
+    progressed: the attempt has committed a batch. One that has not is counted, and after the last one the run is
+        failed: it would go on without an end.
 
     Raises:
         Fenced: the run has been taken over.
@@ -63,8 +66,13 @@ def interrupt(session: Session, claim: Claim) -> Standing:
     with session.begin():
         record = own(session, claim)
         clock = database_clock(session)
+        if not progressed and record.attempts >= record.max_attempts:
+            reason = f"out of time in {record.attempts} attempts in a row, without one batch that was committed"
+            fail(session, record, clock, reason, critical=critical)
+            end_attempt(session, record, clock, "interrupted")
+            return Standing.of(record)
         record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
-        record.attempts -= 1
+        record.attempts -= progressed
         record.lease_until = None
         end_attempt(session, record, clock, "interrupted")
         return Standing.of(record)

@@ -116,7 +116,11 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings
             standing = carry_out(job, execution)
         except Interrupted:
             telemetry.measure(RunsInterrupted=1)
-            return ledger.interrupt(session, claim)
+            standing = ledger.interrupt(session, claim, progressed=execution.progressed, critical=job.critical)
+            if standing.state == "failed":
+                telemetry.measure(RunsFailed=1)
+                raise RunFailedError(f"{job.name}, run {claim.run.id}: {standing.reason}") from None
+            return standing
         except Fenced:
             raise
         except Exception as cause:  # noqa: BLE001 - every failure is recorded, and raised again without its text
