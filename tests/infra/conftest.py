@@ -20,7 +20,7 @@ SECURITY_GROUP = "sg-0123456789abcdef0"
 JOBS = registry()
 CHANGED = "cleanup-invitations"
 
-EXISTING = {
+EXISTING: dict[str, Any] = {
     "database": {
         "secret_arn": SECRET,
         "host": "db.example.internal",
@@ -40,7 +40,7 @@ EXISTING = {
         }
     },
 }
-NEW = {"database": {"create": "aurora-serverless-v2"}}
+NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 
 @dataclass(frozen=True)
