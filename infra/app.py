@@ -39,15 +39,14 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
 
 
 def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
-    """The stacks: the platform, and one for each pack that has jobs."""
+    """The stacks: the platform, and one for each pack."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     deployed = settings.deployed(jobs)
     packages = Packages(settings.python, settings.architecture)
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
-        if members:
-            PackStack(app, pack, members, platform, _synthesizer(settings))
+        PackStack(app, pack, members, platform, _synthesizer(settings))
 
 
 def _synthesizer(settings: Settings) -> StackSynthesizer:

@@ -10,7 +10,7 @@ from constructs import Construct
 from infra.code import Code
 from infra.platform_stack import FILES_EXPORT, KEYS_EXPORT, PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
-from nightshift.registry import Registration
+from nightshift.registry import Registration, stack_name
 
 
 class PackStack(Stack):
@@ -26,7 +26,7 @@ class PackStack(Stack):
     ) -> None:
         super().__init__(
             scope,
-            f"Nightshift-{pack.capitalize()}",
+            stack_name(pack),
             synthesizer=synthesizer,
             description=f"Nightshift: the jobs of the pack {pack}",
         )

@@ -13,7 +13,7 @@ from infra.settings.refusals import nearest, refused
 from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
 from nightshift.deployment import Deployment
 from nightshift.dispatch import MAILS_A_DAY
-from nightshift.registry import PACKS, Registration
+from nightshift.registry import Registration, packs
 
 Architecture = Literal["arm64", "x86_64", "local"]
 Tables = Literal["create", "existing"]
@@ -24,9 +24,10 @@ LambdaPython = Literal["3.11", "3.12", "3.13", "3.14"]
 def _in_order(given: tuple[str, ...]) -> tuple[str, ...]:
     if not given:
         raise ValueError("is empty, so there would be nothing to deploy: leave it out for all packs")
-    if unknown := [pack for pack in given if pack not in PACKS]:
-        raise refused(((), f"has no pack {pack!r}{nearest(pack, PACKS)}") for pack in unknown)
-    return tuple(pack for pack in PACKS if pack in given)
+    known = packs()
+    if unknown := [pack for pack in given if pack not in known]:
+        raise refused(((), f"has no pack {pack!r}{nearest(pack, known)}") for pack in unknown)
+    return tuple(pack for pack in known if pack in given)
 
 
 def _python_here() -> LambdaPython:
@@ -69,7 +70,7 @@ class Settings(Group):
         "nothing but the schema `nightshift`",
     )
     packs: Annotated[tuple[Text, ...], LIST, AfterValidator(_in_order), ByDefault("all")] = Field(
-        default=PACKS, description="the packs to deploy", json_schema_extra={"minItems": 1}
+        default_factory=packs, description="the packs to deploy", json_schema_extra={"minItems": 1}
     )
     jobs: Annotated[Jobs, ByDefault("as declared")] = Field(
         default={}, description="what differs from the declarations, by job name"

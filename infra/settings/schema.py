@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 from infra.settings.deployment import Settings
 from infra.settings.refusals import CONTEXT_KEY
 from nightshift.parameters import Parameter
-from nightshift.registry import Registration
+from nightshift.registry import Registration, packs
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest that editors know well."""
@@ -39,7 +39,7 @@ class _Schema(GenerateJsonSchema):
 def settings_schema(registry: Mapping[str, Registration]) -> dict[str, Any]:
     """What may stand under the context key `nightshift`: the models, with the packs, jobs and parameters that exist."""
     schema = Settings.model_json_schema(schema_generator=_Schema)
-    schema["properties"]["packs"]["items"] = {"enum": sorted({found.pack for found in registry.values()})}
+    schema["properties"]["packs"]["items"] = {"enum": [*packs()]}
     jobs = schema["properties"]["jobs"]
     jobs["properties"] = {name: _job(registration) for name, registration in registry.items()}
     jobs["additionalProperties"] = False

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nightshift.deployment import Deployment
+from nightshift.registry import stack_name
 from tests.infra.conftest import CHANGED, JOBS, Assembly, actions, text
 
 RESOURCES_OF_A_STACK = 500  # CloudFormation's limit
@@ -242,7 +243,7 @@ def test_file_store_is_private(existing: Assembly) -> None:
 def test_stacks_stay_far_from_the_limits(existing: Assembly, new: Assembly) -> None:
     for assembly in (existing, new):
         for name, template in assembly.stacks().items():
-            jobs = [one for one in JOBS.values() if name == f"Nightshift-{one.pack.capitalize()}"]
+            jobs = [one for one in JOBS.values() if name == stack_name(one.pack)]
             resources = len(template["Resources"])
             # Also with as many jobs as the biggest pack will ever have.
             each = resources / len(jobs) if jobs else 0

@@ -330,7 +330,7 @@ def in_editor(settings: dict[str, Any]) -> str | None:
     file["context"]["nightshift"] = settings
     schema = json.loads((PROJECT / file["$schema"]).read_text())
     try:
-        fastjsonschema.validate(schema, file)
+        fastjsonschema.validate(schema, file, use_default=False)
     except fastjsonschema.JsonSchemaValueException as error:
         return ".".join(error.path).removeprefix("data.context.")
     return None

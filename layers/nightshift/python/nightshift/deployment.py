@@ -12,7 +12,7 @@ from typing import Any
 
 from nightshift.errors import SettingError
 from nightshift.job import Job
-from nightshift.registry import PACKS, Registration, registry
+from nightshift.registry import Registration, packs, registry
 from nightshift.schedule import Schedule
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
@@ -43,7 +43,7 @@ class DeployedJob:
 class Deployment:
     """The packs that were deployed, and what settings changed about single jobs."""
 
-    packs: tuple[str, ...] = PACKS
+    packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
