@@ -8,7 +8,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.code import Code
-from infra.platform_stack import FILES_EXPORT, KEYS_EXPORT, PlatformStack
+from infra.platform.files import FILES_EXPORT
+from infra.platform.keys import KEYS_EXPORT
+from infra.platform_stack import PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
 from nightshift.registry import Registration, stack_name
 

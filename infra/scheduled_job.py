@@ -16,7 +16,7 @@ from infra.code import Code
 from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
-from infra.platform_stack import FILES_EXPORT
+from infra.platform.files import FILES_EXPORT
 from infra.settings import Settings
 from nightshift.data_keys import KMS_KEY_VARIABLE
 from nightshift.deployment import DEPLOYMENT_VARIABLE, function_name

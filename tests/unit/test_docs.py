@@ -60,7 +60,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
-    sources = "".join(file.read_text() for file in (ROOT / "infra").glob("*.py"))
+    sources = "".join(file.read_text() for file in (ROOT / "infra").rglob("*.py"))
     sent = set(re.findall(r'read_on="([^"]+)"', sources))
     headings = re.findall(r"^## (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert sent
