@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nightshift.registry import Registration, packs, stack_name
-from tests.infra.conftest import CHANGED, JOBS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
+from tests.infra.conftest import CHANGED, JOBS, LAYERS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
 
 EVERY_JOB = pytest.mark.parametrize("registration", JOBS.values(), ids=list(JOBS))
 
@@ -35,7 +35,7 @@ def test_function_is_as_declared(existing: Assembly, registration: Registration)
     assert function["Timeout"] == job.timeout.total_seconds()
     assert function["MemorySize"] == job.memory_mb
     assert function["Architectures"] == ["arm64"]
-    assert len(function["Layers"]) == 2
+    assert len(function["Layers"]) == len(LAYERS)
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
     assert function["VpcConfig"] == {"SecurityGroupIds": [SECURITY_GROUP], "SubnetIds": SUBNETS}
     assert "ReservedConcurrentExecutions" not in function  # it would take from the account's pool night and day
