@@ -41,11 +41,6 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Run an occurrence again that is already settled. Needs --at.")
     ] = False,
-    override_cap: Annotated[
-        bool, typer.Option("--override-cap", help="Let this run exceed its cap. Needs --by and --reason.")
-    ] = False,
-    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who overrides the cap.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a job now and wait until it ends.
@@ -54,12 +49,8 @@ def run(
     """
     registration = known(job)
     payload = _payload(registration, at, param, dry_run=dry_run)
-    if len({override_cap, bool(by), bool(reason)}) > 1:
-        raise RefusedError("to override the cap, say who and why: --override-cap --by NAME --reason TEXT")
     if force and at is None:
         raise RefusedError("--force runs an occurrence again: name it with --at TIME")
-    if override_cap:
-        payload["override"] = {"by": by, "reason": reason}
     if force:
         payload["force"] = True
     run_and_show(ctx, job, payload, as_json)

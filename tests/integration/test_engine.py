@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from application.models import AuthToken, LoginAttempt
-from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update
+from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update, ledger
 from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
 from tests.integration.conftest import Invoke
@@ -364,10 +364,30 @@ def test_what_a_destructive_function_says_is_capped_like_rows(invoke_job: Invoke
 
 def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:
     attempts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="nightshift redrive"):
+        invoke_job(job, at=NOW)
+    failed = last_run(session)
+    assert failed.candidates == {"delete-login-attempts": 12_000}
+    attempts(session, old=500, young=0)
     override = {"by": "Ada", "reason": "the table was never cleaned before"}
-    result = invoke_job(job, {"override": override}, at=NOW)
+    with session.begin():
+        ledger.redrive(session, failed.id, "redriven by Ada", override=override)
+    result = invoke_job(job, {"run_id": str(failed.id)})
+    # THEN not one row more than was counted goes, though more are old enough by now
     assert result["counters"]["deleted"] == 12_000
+    assert left(session)[0] == 500
     assert last_run(session).override == override
+
+
+def test_a_redrive_that_lifts_no_cap_counts_anew(invoke_job: Invoke, session: Session) -> None:
+    attempts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="max_share is 50 %"):
+        invoke_job(job, at=NOW)
+    failed = last_run(session).id
+    attempts(session, old=0, young=12_000)
+    with session.begin():
+        ledger.redrive(session, failed, "redriven by Ada")
+    assert invoke_job(job, {"run_id": str(failed)})["counters"]["deleted"] == 12_000
 
 
 def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(

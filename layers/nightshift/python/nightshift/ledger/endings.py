@@ -115,15 +115,28 @@ def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
     return record
 
 
-def redrive(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+def redrive(
+    session: Session, run_id: uuid.UUID, reason: str, *, override: Mapping[str, str] | None = None
+) -> RunRecord:
     """Open a failed or cancelled run again, in the caller's transaction: at its cursor, with all attempts anew.
 
+    override: who lifts the cap and why, as `by` and `reason`: once, and to the number that the run has stated. Without
+        it a run that had not begun counts anew.
+
     Raises:
-        EventError: it has ended otherwise, or not at all.
+        EventError: it has ended otherwise, or not at all; or there is no cap to lift.
     """
     record = _locked(session, run_id)
     if record.state not in ("failed", "cancelled"):
         raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled one can go on")
+    if override is not None:
+        if not record.candidates or record.step is not None:
+            raise EventError(
+                f"run {run_id} has stated no candidates that were too many: redrive it without lifting a cap"
+            )
+        record.override = dict(override)
+    elif record.step is None:
+        record.candidates = None
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
     return record
 

@@ -9,7 +9,7 @@ from nightshift.declaration import Job
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 
-MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "override", "trigger"}
+MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger"}
 FORMS = (
     'a scheduled event, {} or {"dry_run": true, "parameters": {…}, "scheduled_for": "2026-03-02T09:00:00Z"} '
     'with any of these keys, or {"run_id": "…"}'
@@ -67,20 +67,7 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
         forced=bool(event.get("force")),
         request_id=request_id,
         parameters=job.resolve({**configured, **given}),
-        override=_override(event.get("override")),
     )
-
-
-def _override(given: Any) -> dict[str, str] | None:
-    if given is None:
-        return None
-    if (
-        not isinstance(given, Mapping)
-        or set(given) != {"by", "reason"}
-        or not all(str(v).strip() for v in given.values())
-    ):
-        raise EventError('override must say who and why: {"by": "your name", "reason": "why the cap is lifted"}')
-    return {key: str(value) for key, value in given.items()}
 
 
 def _instant(key: str, value: Any) -> dt.datetime:
