@@ -422,7 +422,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
         (["--param", "retention_days=soon"], "retention_days must be a whole number of days, at least 7; got 'soon'"),
         (
             ["--param", "retention=30"],
-            "unknown parameter 'retention'; this job has: max_rows, max_share, unindexed_rows",
+            "unknown parameter 'retention'; this job has: max_rows, max_share, retention_days, unindexed_rows",
         ),
         (["--force"], "--force runs an occurrence again: name it with --at TIME"),
     ],

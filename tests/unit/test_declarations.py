@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import func
 
 import functions
-from application.models import AuthToken, LoginAttempt, PushToken
+from application.models import AuthToken, LoginAttempt
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
@@ -23,7 +22,7 @@ RETENTION = Parameter("retention_days", 7, "days")
 
 def delete(**changes: Any) -> Delete:
     declared: dict[str, Any] = {
-        "model": LoginAttempt,
+        "target": LoginAttempt,
         "older_than": RETENTION,
         "measured_by": LoginAttempt.attempted_at,
     }
@@ -69,12 +68,17 @@ def test_two_parameters_of_one_name_are_refused() -> None:
 
 def test_one_parameter_may_serve_several_steps() -> None:
     job = declare(steps=(delete(), delete(name="again")))
-    assert [parameter.name for parameter in job.all_parameters] == ["retention_days", "max_rows", "max_share"]
+    assert [parameter.name for parameter in job.all_parameters] == [
+        "retention_days",
+        "max_rows",
+        "max_share",
+        "unindexed_rows",
+    ]
 
 
 def test_a_job_may_give_a_cap_another_default() -> None:
     job = declare(parameters=(Parameter("max_share", 80, "percent", maximum=100),))
-    assert job.resolve({}) == {"max_share": 80, "retention_days": 7}
+    assert job.resolve({}) == {"max_share": 80, "retention_days": 7, "unindexed_rows": 100_000}
 
 
 def test_more_than_a_quarter_of_an_hour_is_refused() -> None:
@@ -92,23 +96,9 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         delete(older_than=None)
 
 
-def test_an_age_without_an_index_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"auth_tokens\.issued_at has no index.*name the index"):
-        Delete(AuthToken, older_than=days(1), measured_by=AuthToken.issued_at)
-
-
-def test_an_index_on_the_expression_or_in_its_condition_serves_an_age() -> None:
-    Delete(
-        PushToken,
-        older_than=days(90),
-        measured_by=func.coalesce(PushToken.last_used_at, PushToken.created_at),
-    )
-    Delete(AuthToken, where=AuthToken.used_at.is_not(None), measured_by=AuthToken.used_at)
-
-
-def test_an_index_that_the_table_does_not_have_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="has no index sessions_term"):
-        delete()
+def test_an_age_without_a_column_to_measure_it_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="say by which column, with measured_by="):
+        Delete(AuthToken, older_than=days(1))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_scheduled_event_means_the_minute_in_which_it_fired() -> None:
 def test_nothing_at_all_is_a_manual_run_as_of_now() -> None:
     request = read({})
     assert (request.trigger, request.mode, request.scheduled_for, request.forced) == ("manual", "apply", None, False)
-    assert request.parameters == {"retention_days": 7, "max_share": 50}
+    assert request.parameters == {"retention_days": 7, "max_share": 50, "unindexed_rows": 100_000}
 
 
 def test_a_manual_call_may_give_each_of_its_keys() -> None:

@@ -198,7 +198,8 @@ def _pairs(child: FromClause, reference: Reference, parent: FromClause) -> tuple
 
 def _column(source: FromClause, name: str) -> ColumnElement[Any]:
     """A column by its name in the database, which a model may know by another."""
-    return next((each for each in source.c if each.name == name), None) or literal_column(_quoted(name))
+    known = next((each for each in source.c if each.name == name), None)
+    return literal_column(_quoted(name)) if known is None else known
 
 
 def _quoted(name: str) -> str:

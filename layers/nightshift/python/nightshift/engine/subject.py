@@ -124,7 +124,7 @@ class Subject:
 
     def key_of(self, row: Any) -> str:
         """A row's name, for people: its table and key. It never holds more."""
-        return f"{self.facts.fullname}:{','.join(map(str, row))}"
+        return f"{self.facts.schema}.{self.facts.name}:{','.join(map(str, row))}"
 
     def key_columns(self, *, shown: bool = True) -> list[ColumnElement[Any]]:
         """The key, as text; where there is none, or it must not be shown, the row's place."""

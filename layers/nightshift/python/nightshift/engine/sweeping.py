@@ -343,31 +343,26 @@ class _Sweeping:
 
     def account(self) -> None:
         """Nothing is left without a reason: else it is counted once more, and what is still there is told."""
-        if self.task.keys_first:
-            with self.execution.batch() as batch:
-                forget_keys(batch.session, self.execution.run.id, self.task.step)
-                batch.position = {**self.position, "done": True}
         if self.planned.rows is None or "accounted" in self.position:
             return
-        kept = self.execution.counters[LOCKED]
-        missing = self.planned.rows - int(self.position.get("rows", 0)) - kept
+        missing = self.planned.rows - int(self.position.get("rows", 0)) - self.execution.counters[LOCKED]
+        if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
+            return
         with self.execution.batch() as batch:
-            referenced = self.subject.count_referenced(batch.session)
-            if missing > 0:
-                still = self.subject.count(batch.session)
-                unexplained = still - kept - len(batch.quarantined) - self._quarantined()
-                if unexplained > 0 and not self.task.keys_first:
-                    raise UnexplainedRemainderError(
-                        f"{unexplained} rows of {self.subject.facts.fullname} that were counted are still there, and "
-                        f"nothing says why{self._suspects()}"
-                    )
-                batch.count(**{CHANGED: max(0, missing)})
-            if referenced:
-                batch.count(**{REFERENCED: referenced})
+            if self.task.keys_first:
+                forget_keys(batch.session, self.execution.run.id, self.task.step)
+            elif missing > 0 and (unexplained := self.subject.count(batch.session) - self._kept()) > 0:
+                raise UnexplainedRemainderError(
+                    f"{unexplained} rows of {self.subject.facts.fullname} that were counted are still there, and "
+                    f"nothing says why{self._suspects()}"
+                )
+            counts = {CHANGED: max(0, missing), REFERENCED: self.subject.count_referenced(batch.session)}
+            batch.count(**{name: number for name, number in counts.items() if number})
             batch.position = {**self.position, "done": True, "accounted": True}
 
-    def _quarantined(self) -> int:
-        return int(self.execution.counters["quarantined"])
+    def _kept(self) -> int:
+        """Rows that stay, and whose reason has been told."""
+        return int(self.execution.counters[LOCKED] + self.execution.counters["quarantined"])
 
     def _suspects(self) -> str:
         names = ", ".join(trigger.name for trigger in self.subject.facts.triggers if trigger.before)

@@ -265,8 +265,8 @@ class RowStep(ABC):
         """The type of the age, as the database has it, also where it is an expression."""
         if (name := getattr(age, "name", None)) in facts.columns and isinstance(age, ColumnClause):
             return facts.columns[str(name)]
-        shape = session.execute(select(age).select_from(source).limit(0))
-        oid = shape.cursor.description[0][1]  # type: ignore[attr-defined]
+        shape = session.connection().execute(select(age).select_from(source).limit(0))
+        oid = shape.cursor.description[0][1]
         named = text("select cast(typname as text), format_type(oid, null) from pg_type where oid = :oid")
         base, full = session.execute(named, {"oid": oid}).one()
         return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
