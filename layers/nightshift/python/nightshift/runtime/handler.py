@@ -155,7 +155,8 @@ def _record_failure(job: Job, claim: Claim, session: Session, settings: Database
 
 def result(job: Job, standing: Standing) -> dict[str, Any]:
     """What the function returns and an operator reads. Times are ISO 8601 in UTC with Z, durations milliseconds."""
-    counters: dict[str, Any] = {name: standing.counters.get(name, 0) for name in job.counters}
+    declared: dict[str, Any] = {name: standing.counters.get(name, 0) for name in job.counters}
+    counters = declared | standing.counters  # what no job declares (rows that stay, cascades) where there is any
     answer = {
         "job": job.name,
         "run_id": str(standing.run.id),
