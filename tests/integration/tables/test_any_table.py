@@ -30,7 +30,7 @@ class Rule:
         """`cut` stands for the run's now, `local` for the same in UTC without a zone."""
         now = "timestamptz '2026-03-01 02:00Z'"
         condition = self.condition.replace("$cut", now).replace("$local", f"({now} at time zone 'UTC')")
-        return f"delete from {self.step.table_name} t where {condition}"  # noqa: S608 - constants of this file
+        return f"delete from {self.step.table_name} t where {condition}"
 
     def __str__(self) -> str:
         return f"{self.schema}-{self.step.name}"

@@ -91,7 +91,8 @@ def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: M
 
 def _since_1970(instant: dt.datetime, unit: EpochUnit) -> int:
     """Whole units, rounded down: a row of the very unit of the cut-off is not older."""
-    return (instant - dt.datetime.fromtimestamp(0, dt.UTC)) * PER_SECOND[unit] // SECOND
+    microseconds = (instant - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    return microseconds * PER_SECOND[unit] // 1_000_000
 
 
 def local_cutoff(cutoff: dt.datetime, zone: ZoneInfo) -> dt.datetime:

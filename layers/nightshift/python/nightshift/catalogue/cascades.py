@@ -98,16 +98,20 @@ class Closure:
     def unindexed(self) -> tuple[tuple[Reference, TableFacts], ...]:
         """Foreign keys without an index on the referring side, and the tables that are read whole for each row."""
         return tuple(
-            (reference, self.reached[reference.child])
-            for facts in (self.root, *(self.reached[child] for child in self._gone))
-            for reference in facts.references
-            if not reference.indexed and reference.child in self.reached
+            (reference, self.facts(reference.child))
+            for oid in dict.fromkeys((self.root.oid, *self.gone))
+            for reference in self.facts(oid).references
+            if not reference.indexed
         )
 
     @property
-    def _gone(self) -> set[int]:
-        """The tables whose rows are deleted by cascade."""
-        return {reference.child for _, reference in self.edges if reference.on_delete == "cascade"}
+    def gone(self) -> tuple[int, ...]:
+        """The tables whose rows are deleted by cascade, this one among them if it refers to itself."""
+        return tuple(dict.fromkeys(each.child for _, each in self.edges if each.on_delete == "cascade"))
+
+    def facts(self, oid: int) -> TableFacts:
+        """Of this table, or of one that was reached."""
+        return self.root if oid == self.root.oid else self.reached[oid]
 
 
 def closure(session: Session, root: TableFacts) -> Closure:
@@ -172,15 +176,11 @@ def _told(
 ) -> Cascade:
     rows, youngest = session.execute(_counted(found, oid, child, where, age)).one()
     of = session.scalar(select(func.count()).select_from(child)) if rows > SHARE_APPLIES_ABOVE else None
-    return Cascade(_facts(found, oid).fullname, action, rows, youngest, _facts(found, through).fullname, of)
+    return Cascade(found.facts(oid).fullname, action, rows, youngest, found.facts(through).fullname, of)
 
 
 Gone = dict[int, tuple[FromClause, ColumnElement[bool]]]
 """By oid: the table to select from, and the condition on the rows that go by cascade."""
-
-
-def _facts(found: Closure, oid: int) -> TableFacts:
-    return found.root if oid == found.root.oid else found.reached[oid]
 
 
 def from_clause(facts: TableFacts, name: str) -> FromClause:
@@ -211,7 +211,7 @@ def _gone_without_circles(
 ) -> Gone:
     gone: Gone = {}
     for oid in order:
-        child = from_clause(_facts(found, oid), f"gone_{oid}")
+        child = from_clause(found.facts(oid), f"gone_{oid}")
         ways = []
         for parent, reference in found.edges:
             if reference.child == oid and reference.on_delete == "cascade":
@@ -239,8 +239,8 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
     for number, (parent_oid, reference) in enumerate(found.edges):
         if reference.on_delete != "cascade":
             continue
-        child = from_clause(_facts(found, reference.child), f"child_{number}")
-        parent = from_clause(_facts(found, parent_oid), f"parent_{number}")
+        child = from_clause(found.facts(reference.child), f"child_{number}")
+        parent = from_clause(found.facts(parent_oid), f"parent_{number}")
         referring, referred = _pairs(child, reference, parent)
         names = f"child_{number}", f"parent_{number}"
         steps.append(
@@ -263,7 +263,7 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
     gone: Gone = {}
     for oid in dict.fromkeys(edge.child for _, edge in found.edges if edge.on_delete == "cascade"):
         name = f"gone_{oid}"
-        child = from_clause(_facts(found, oid), name)
+        child = from_clause(found.facts(oid), name)
         here = tuple_(literal_column(f"{name}.tableoid"), literal_column(f"{name}.ctid", _Tid()))
         theirs = select(every.c.leaf, every.c.tid).where(every.c.rel == oid)
         if oid == found.root.oid:  # the root's own candidates are no cascade
@@ -277,7 +277,7 @@ def _emptied(
     found: Closure, parent: int, reference: Reference, gone: Gone, source: FromClause, condition: ColumnElement[bool]
 ) -> tuple[FromClause, ColumnElement[bool]]:
     """The rows that lose a reference to rows that go, and stay themselves."""
-    child = from_clause(_facts(found, reference.child), f"emptied_{reference.child}")
+    child = from_clause(found.facts(reference.child), f"emptied_{reference.child}")
     parts = [(source, condition)] if parent == found.root.oid else []
     parts += [gone[parent]] if parent in gone else []
     selects = []
@@ -290,7 +290,7 @@ def _emptied(
 
 
 def _counted(found: Closure, oid: int, child: FromClause, where: ColumnElement[bool], age: str | None) -> Any:
-    facts = _facts(found, oid)
+    facts = found.facts(oid)
     usual = [each for each in (age, *USUAL_AGES) if each is not None and each in facts.columns]
     name = next((each for each in usual if facts.columns[each].base in TIMES), None)
     youngest = cast(func.max(child.c[name]), Text) if name else cast(None, Text)

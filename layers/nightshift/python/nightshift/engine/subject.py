@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -49,11 +49,17 @@ class Subject:
     condition: ColumnElement[bool]
     age: ColumnElement[Any] | None
     action: Action
-    labels: Mapping[str, str] = field(default_factory=dict)
+    visible_only: bool = False
+    """Rows that row security hides from this role are not meant."""
 
     @property
     def facts(self) -> TableFacts:
         return self.closure.root
+
+    def prepare(self, session: Session) -> None:
+        """What a transaction that works on the rows begins with."""
+        if self.visible_only:
+            session.execute(text("set local row_security to on"))
 
     @cached_property
     def referenced(self) -> ColumnElement[bool] | None:
@@ -71,11 +77,11 @@ class Subject:
     @property
     def frees_itself(self) -> bool:
         """Whether deleting some of the rows lets go of others: they refer to each other."""
-        gone = {self.facts.oid, *(edge.child for _, edge in self.closure.edges if edge.on_delete == "cascade")}
+        gone = {self.facts.oid, *self.closure.gone}
         return self.referenced is not None and any(
             not reference.follows and reference.child in gone
             for oid in gone
-            for reference in self._facts(oid).references
+            for reference in self.closure.facts(oid).references
         )
 
     def rows(self, *columns: ColumnElement[Any]) -> Any:
@@ -137,15 +143,12 @@ class Subject:
         """Whether keys may be personal, as text can be an address."""
         return any(self.facts.columns[name].text_like for name in self.facts.key)
 
-    def _facts(self, oid: int) -> TableFacts:
-        return self.facts if oid == self.facts.oid else self.closure.reached[oid]
-
     def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
         """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""
         for place, reference in enumerate(facts.references):
             if reference.on_delete in ("set null", "set default") or len(path) > DEEPEST_LOOK:
                 continue
-            child_facts = self._facts(reference.child)
+            child_facts = self.closure.facts(reference.child)
             name = "_".join(["keeps", *map(str, (*path, place))])
             child = from_clause(child_facts, name)
             refers = and_(

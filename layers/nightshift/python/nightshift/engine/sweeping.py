@@ -55,8 +55,6 @@ class Sweep:
     extra_counts: Mapping[str, ColumnElement[bool]]
     """Counters of the rows that also match a condition before they are changed."""
     keys_shown: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """What every batch sets for its transaction."""
     keys_first: bool = False
     """Write the keys down before the first batch, because the condition may mean other rows after it."""
 
@@ -140,8 +138,7 @@ class _Sweeping:
             carried = {key: self.position[key] for key in ("rows", "locked") if key in self.position}
             try:
                 with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS) as batch:
-                    for name, value in self.task.settings.items():
-                        batch.session.execute(text(f"set local {name} to {value}"))
+                    self.subject.prepare(batch.session)
                     if walk.way == "keys" and "last" not in cursor:
                         cursor["last"] = write_keys(batch.session, self.subject, self.execution.run.id, self.task.step)
                         batch.position = place | cursor | carried
@@ -192,6 +189,7 @@ class _Sweeping:
         way = cursor.get("way")
         if way is None:
             with session.begin():
+                self.subject.prepare(session)
                 way = choose(session, self.subject, portion, self._left)
         if way == "range":
             only = len(self.subject.facts.portions) == 1
@@ -327,6 +325,7 @@ class _Sweeping:
         if not locked:
             return
         with self.execution.batch(lock_seconds=LOCK_SECONDS) as batch:
+            self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
                 each
@@ -349,6 +348,7 @@ class _Sweeping:
         if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
             return
         with self.execution.batch() as batch:
+            self.subject.prepare(batch.session)
             if self.task.keys_first:
                 forget_keys(batch.session, self.execution.run.id, self.task.step)
             elif missing > 0 and (unexplained := self.subject.count(batch.session) - self._kept()) > 0:

@@ -165,7 +165,7 @@ class RowStep(ABC):
             conditions.append(older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
         elif age is not None and getattr(age, "name", "") in facts.columns and facts.columns[age.name].nullable:
             age = None  # rows without an age are meant as well: they are in no range
-        return Subject(reached, source, and_(true(), *conditions), age, self.action)
+        return Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
         subject = self.subject(session, run)
@@ -233,10 +233,7 @@ class RowStep(ABC):
             subject = self.subject(execution.session, execution.run)
             keys_first = self._keys_first(execution.session, subject)
         counting = {name: _typed(condition, subject.facts, subject.table) for name, condition in self.counting.items()}
-        settings = {"row_security": "on"} if self.visible_rows else {}
-        task = Sweep(
-            subject, self.name, statement(subject), self.counter, counting, self.sample_keys, settings, keys_first
-        )
+        task = Sweep(subject, self.name, statement(subject), self.counter, counting, self.sample_keys, keys_first)
         sweep(execution, task)
 
     def _keys_first(self, session: Session, subject: Subject) -> bool:
