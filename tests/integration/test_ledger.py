@@ -377,7 +377,7 @@ def test_a_run_id_of_another_job_is_refused(invoke_job: Invoke, session: Session
 
 def test_a_time_to_come_is_refused_and_leaves_no_trace(invoke_job: Invoke, session: Session) -> None:
     attempts(session, old=5, young=5)
-    with pytest.raises(EventError, match="lies in the future"):
+    with pytest.raises(EventError, match="is in the future"):
         invoke_job(retention(), at="2199-01-01T00:00:00Z")
     assert runs(session) == []
 
@@ -442,7 +442,7 @@ def test_the_supervisor_settles_and_reports_a_run_that_died_on_its_last_attempt(
     assert invoked == []
     assert reported[0]["requestPayload"] == {"run_id": str(claim.run.id)}
     (run,) = runs(session)
-    assert (run.state, run.reason) == ("failed", "attempt 3 of 3 ended without a word")
+    assert (run.state, run.reason) == ("failed", "attempt 3 of 3 died without a result")
     assert supervise() == ([], [])
 
 
