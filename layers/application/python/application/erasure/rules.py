@@ -62,7 +62,7 @@ from nightshift.outbox import Notification
 
 Mode = Literal["anonymized", "deleted"]
 Fate = Literal["delete", "forget", "keep"]
-"""delete: the rows are deleted. forget: they stay, without the person. keep: they stay, addresses in texts are masked."""
+"""delete: the rows are deleted. forget: they stay, without the person. keep: they stay; addresses in texts go."""
 
 
 @dataclass(frozen=True)
