@@ -30,7 +30,7 @@ CHECKED_AGAINST_NOTHING = {
     "dispatcher": ["ses:SendEmail"],
     "backup": ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"],
 }
-"""Actions that functions call, and that the local AWS does not check against the resource of the grant."""
+"""Actions of functions that the local AWS does not check against the resource they name."""
 
 
 class MachineBusyError(Exception):

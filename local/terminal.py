@@ -1,4 +1,4 @@
-"""Shows the start of the machine in the terminal: a line for each step and a bar for each stack."""
+"""What a person sees while the machine starts: a line for each step and a bar for each stack."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -55,7 +55,7 @@ def finish(
 
 
 def interrupt(session: Session, claim: Claim) -> Standing:
-    """Give the run back before the deadline. An interruption is no failure: the attempt does not count.
+    """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
 
     Raises:
         Fenced: another attempt has taken the run over.
@@ -63,7 +63,7 @@ def interrupt(session: Session, claim: Claim) -> Standing:
     with session.begin():
         record = own(session, claim)
         clock = database_clock(session)
-        record.state, record.reason = "interrupted", "out of time; continues at its cursor"
+        record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
         record.attempts -= 1
         record.lease_until = None
         end_attempt(session, record, clock, "interrupted")

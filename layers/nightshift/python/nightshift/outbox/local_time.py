@@ -32,7 +32,7 @@ zone_names = table("pg_timezone_names", column("name", Text))
 
 @dataclass(frozen=True)
 class LocalMoment:
-    """A local time: every day, or on one weekday (ISO, Monday is 1), or on one day of the month."""
+    """A time on the users' clocks: every day, or one weekday (ISO, Monday is 1), or one day of the month."""
 
     at: dt.time
     weekday: int | None = None

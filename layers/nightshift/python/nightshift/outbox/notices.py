@@ -5,8 +5,8 @@ A job has three ways to tell people something:
 1. **A `Notify` step** (nightshift.steps.notify), for groups of people, at their local time if needed.
 2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
 
-       found = message(Customer.id, key=…, title=…, body=…, data=…).where(Customer.owes_money)
-       written = write(batch.session, execution.run, "payment_reminder", found, [Via("email")])
+       found = message(User.id, key=…, title=…, body=…, data=…).where(User.role == "admin")
+       written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
        batch.count(notified=written.by_channel["email"])
 
 3. **`tell_operators(session, …)`** for the operators' channel, which belongs to no person.
@@ -61,7 +61,7 @@ from nightshift.outbox.tables import Notification
 
 @dataclass(frozen=True)
 class Via:
-    """One channel of a message, the preference in `wants` that may block it, and the counter of its rows."""
+    """One channel of a message: the preference in `wants` that may block it, and what its rows are counted as."""
 
     channel: Channel
     preference: str | None = None
