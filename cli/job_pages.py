@@ -98,7 +98,7 @@ def _facts(pack: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _figures(pack: str) -> list[str]:
-    """A table of the figures that the pack's roll-ups and reports store, if the pack lists them."""
+    """What the pack stores in the figures of its roll-ups and reports, where it has a list of them."""
     name = f"functions.{pack}._figures"
     if find_spec(name) is None:
         return []

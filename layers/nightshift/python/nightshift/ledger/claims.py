@@ -124,7 +124,7 @@ def open_run(
         EventError: `scheduled_for` is in the future, so rows that are young now would count as old.
     """
     if request.scheduled_for is not None and request.scheduled_for > clock + CLOCK_TOLERANCE:
-        raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} is in the future; give a past time")
+        raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} lies in the future; name a past time")
     record = RunRecord(
         id=uuid.uuid4(),
         job=registered.name,

@@ -108,14 +108,14 @@ def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
 
 
 def redrive(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
-    """Open a failed or cancelled run again, in the caller's transaction. It keeps its cursor and gets new attempts.
+    """Open a failed or cancelled run again, in the caller's transaction: at its cursor, with all attempts anew.
 
     Raises:
-        EventError: the run has another outcome, or is still open.
+        EventError: it has ended otherwise, or not at all.
     """
     record = _locked(session, run_id)
     if record.state not in ("failed", "cancelled"):
-        raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled run can be redriven")
+        raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled one can go on")
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
     return record
 

@@ -46,7 +46,7 @@ class Control:
         return {"run": run_summary(record)}
 
     def redrive(self, *, run_id: Any = None, by: Any = None) -> Answer:
-        """Open a failed or cancelled run again. It continues at its cursor, with all its attempts again."""
+        """Open a failed or cancelled run again, with all its attempts, to go on at its cursor."""
         found = find_run(self.session, run_id)
         record = ledger.redrive(self.session, found.id, f"redriven by {_words('by', by)}; before: {found.reason}")
         return {"run": run_summary(record)}
