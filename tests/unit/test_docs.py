@@ -77,6 +77,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links to {target}, which has no such section"
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`((?:bench|cli|docs|functions|infra|layers|local|tests)/[\w./-]*)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
     sources = "".join(file.read_text() for file in (ROOT / "infra").rglob("*.py"))
     sent = set(re.findall(r'read_on="([^"]+)"', sources))
