@@ -1,4 +1,4 @@
-"""What people build together: projects with their collaborators and votes, ideas, and uploaded files."""
+"""Projects with their collaborators and votes, ideas, and uploaded files."""
 
 from local.dataset.fill import fill
 from local.dataset.people import AVATAR_SHARE
