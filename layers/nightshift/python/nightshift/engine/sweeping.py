@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal_column, text, tuple_
+from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Delete, Update
 
+from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Portion, TableError, quoted
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import Batch, Execution
 from nightshift.engine.subject import Subject
-from nightshift.engine.ways import HeapWalk, KeyWalk, RangeWalk, Tid, Walk, choose, forget_keys, write_keys
+from nightshift.engine.ways import TID, HeapWalk, KeyWalk, RangeWalk, Walk, choose, forget_keys, write_keys
 from nightshift.errors import PermanentError
 
 TARGET_SECONDS = 0.1
@@ -251,7 +252,7 @@ class _Sweeping:
         self._check_references_now(batch)
         left = self._left
         if limited:
-            place = [literal_column("tableoid"), literal_column("ctid", Tid())]
+            place = [literal_column("tableoid"), literal_column("ctid", TID)]
             few = self.subject.rows(*place).where(*conditions).limit(left)
             conditions = [tuple_(*place).in_(few), *conditions]
         extra: dict[str, int] = {}
@@ -328,8 +329,8 @@ class _Sweeping:
         shown = self.task.keys_shown or not self.subject.personal()
         keys = self.subject.key_columns(shown=shown)
         leaf, place = (
-            cast(literal_column("tableoid"), _Oid).label("leaf"),
-            cast(literal_column("ctid", Tid()), Text).label("place"),
+            cast(literal_column("tableoid"), OID).label("leaf"),
+            cast(literal_column("ctid", TID), Text).label("place"),
         )
         found = session.execute(self.subject.rows(leaf, place, *keys).where(*conditions)).all()
         session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
@@ -432,14 +433,10 @@ def _filenodes(portion: Portion) -> dict[str, int]:
 
 
 def _at(leaf: Any, place: str) -> list[ColumnElement[bool]]:
-    return [literal_column("tableoid") == cast(str(leaf), _Oid), literal_column("ctid", Tid()) == cast(place, Tid())]
+    return [literal_column("tableoid") == literal(str(leaf), OID), literal_column("ctid", TID) == literal(place, TID)]
 
 
-class _Oid(Tid):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "oid"
+OID = SqlType("oid")
 
 
 # Nightshift's own records are written in the same transaction, and are nobody's rows.
