@@ -11,6 +11,7 @@ from sqlalchemy import func
 
 import functions
 from application.models import AuthToken, LoginAttempt, PushToken
+from functions import identity
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import PACKS, Registration, registry
 from nightshift.declaration.discovery import register
@@ -151,6 +152,13 @@ def test_a_folder_that_is_no_pack_stops_the_registry(tmp_path: Path, monkeypatch
     monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path)])
     with pytest.raises(DeclarationError, match="functions/billing is no pack; the packs are tracking"):
         registry.__wrapped__()
+
+
+def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "__init__.py").touch()
+    monkeypatch.setattr(identity, "__path__", [*identity.__path__, str(tmp_path)])
+    assert registry.__wrapped__().keys() == registry().keys()
 
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:

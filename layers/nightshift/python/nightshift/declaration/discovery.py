@@ -1,4 +1,4 @@
-"""Every job of the packs, found by walking functions/<pack>/: one file, one job."""
+"""Every job of the packs, found by walking functions/<pack>/: one file, one job. A folder in a pack is never a job."""
 
 import importlib
 import pkgutil
@@ -44,7 +44,7 @@ def registry() -> dict[str, Registration]:
     for pack in PACKS:
         package = importlib.import_module(f"functions.{pack}")
         for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
-            if file.name.startswith("_"):
+            if file.ispkg or file.name.startswith("_"):
                 continue
             register(importlib.import_module(f"functions.{pack}.{file.name}"), pack, found)
     return found
