@@ -30,7 +30,8 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
 
-    def count(self, **counts: int) -> None:
+    def count(self, /, **counts: int) -> None:
+        """Add to counters by name: `batch.count(deleted=3)`."""
         self.counts.update(counts)
 
     def quarantine(self, item: str, error: str) -> None:

@@ -29,7 +29,7 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
         candidates[plan.step] += plan.rows
     ledger.state_candidates(execution.session, execution.claim, candidates)
     execution.candidates = dict(candidates)
-    execution.log("run.candidates", **candidates)
+    execution.log("run.candidates", candidates=dict(candidates))
 
 
 def over_cap(execution: RunExecution, plans: list[StepPlan]) -> list[str]:
