@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
+    from nightshift.declaration.ages import (
+        Age as Age,
+        check_age as check_age,
+        days as days,
+        hours as hours,
+        minutes as minutes,
+        years as years,
+    )
     from nightshift.declaration.deployment import (
         DeployedJob as DeployedJob,
         Deployment as Deployment,
@@ -12,13 +20,7 @@ if TYPE_CHECKING:
     )
     from nightshift.declaration.discovery import PACKS as PACKS, Registration as Registration, registry as registry
     from nightshift.declaration.job import MAX_ROWS as MAX_ROWS, MAX_SHARE as MAX_SHARE, Job as Job
-    from nightshift.declaration.parameters import (
-        Parameter as Parameter,
-        days as days,
-        hours as hours,
-        minutes as minutes,
-        years as years,
-    )
+    from nightshift.declaration.parameters import Parameter as Parameter
     from nightshift.declaration.policy import Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
@@ -47,10 +49,11 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
+    ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
     discovery="PACKS Registration registry",
     job="Job MAX_ROWS MAX_SHARE",
-    parameters="Parameter days hours minutes years",
+    parameters="Parameter",
     policy="Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",

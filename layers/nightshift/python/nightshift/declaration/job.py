@@ -1,12 +1,21 @@
 """The declaration of a job. Everything else is derived from it: function, rule, alarms, grants, tables, tests."""
 
 import datetime as dt
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from nightshift.declaration.checks import check_parameters, check_step
+from nightshift.declaration.fields import (
+    KEBAB,
+    choices,
+    is_whole,
+    must_be,
+    must_be_one_of,
+    must_be_text,
+    must_be_truth,
+)
 from nightshift.declaration.parameters import Parameter, resolve
 from nightshift.declaration.policy import Kind, Policy, default_policy
 from nightshift.declaration.run import Run
@@ -22,7 +31,7 @@ outbox. deployment: to know which jobs were deployed, and with which schedules.
 """
 
 LONGEST_TIMEOUT = dt.timedelta(minutes=15)
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+LEAST_MEMORY, MOST_MEMORY = 128, 10_240
 
 MAX_ROWS = Parameter("max_rows", None, "rows", about="stop before destroying more rows than this; no limit by default")
 MAX_SHARE = Parameter(
@@ -61,20 +70,47 @@ class Job:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise DeclarationError(f"job name {self.name!r} must be kebab-case, like cleanup-invitations")
+        _check_name(self.name)
+        where = f"job {self.name}:"
+        must_be_one_of(f"{where} kind", self.kind, choices(Kind))
+        like = "a text, like 'cron(0 2 * * ? *)'"
+        must_be(isinstance(self.schedule, str), f"{where} schedule", like, self.schedule)
+        self._check_work(where)
+        self._check_function(where)
+        policy = self.policy is None or isinstance(self.policy, Policy)
+        must_be(policy, f"{where} policy", "a Policy, like Policy(overlap='wait')", self.policy)
+        for field in ("critical", "audited"):
+            must_be_truth(f"{where} {field}", getattr(self, field))
+        must_be_text(f"{where} about", self.about)
+
+    def _check_work(self, where: str) -> None:
+        like = "a tuple of steps, like (Delete(…),) with its comma"
+        must_be(isinstance(self.steps, tuple), f"{where} steps", like, self.steps)
         if not self.steps:
             raise DeclarationError(f"job {self.name} has no steps: give it something to do")
+        for step in self.steps:
+            check_step(self.name, step)
+        check_parameters(where, self.parameters)
         for what, names in (
             ("step", [step.name for step in self.steps]),
             ("parameter", [parameter.name for parameter in self.all_parameters]),
         ):
             if doubled := {name for name in names if names.count(name) > 1}:
                 raise DeclarationError(f"job {self.name} has two {what}s named {doubled.pop()!r}; name them apart")
-        if not dt.timedelta(0) < self.timeout <= LONGEST_TIMEOUT:
-            raise DeclarationError(f"job {self.name}: the timeout must be at most 15 minutes, AWS Lambda's own limit")
-        if self.policy and self.policy.late_limit is not None and self.policy.late_limit <= dt.timedelta(0):
-            raise DeclarationError(f"job {self.name}: a late limit must be longer than zero")
+
+    def _check_function(self, where: str) -> None:
+        like = "a timedelta, like timedelta(minutes=5)"
+        must_be(isinstance(self.timeout, dt.timedelta), f"{where} timeout", like, self.timeout)
+        if not dt.timedelta(seconds=1) <= self.timeout <= LONGEST_TIMEOUT or self.timeout.microseconds:
+            raise DeclarationError(
+                f"{where} the timeout must be in whole seconds and at most 15 minutes, AWS Lambda's own limit"
+            )
+        memory = f"a whole number from {LEAST_MEMORY} to {MOST_MEMORY}"
+        fits = is_whole(self.memory_mb, least=LEAST_MEMORY) and self.memory_mb <= MOST_MEMORY
+        must_be(fits, f"{where} memory_mb", memory, self.memory_mb)
+        must_be(isinstance(self.needs, Set), f"{where} needs", "a set, like frozenset({'files'})", self.needs)
+        for need in self.needs:
+            must_be_one_of(f"{where} needs", need, choices(Need))
 
     @cached_property
     def timetable(self) -> Schedule:
@@ -128,3 +164,8 @@ class Job:
         """The one cut-off of a job whose steps share it, in ISO 8601: what its results say beside the counters."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None
+
+
+def _check_name(name: Any) -> None:
+    if not (isinstance(name, str) and KEBAB.fullmatch(name)):
+        raise DeclarationError(f"job name {name!r} must be kebab-case, like delete-orders")

@@ -8,7 +8,11 @@ from typing import Any, Literal
 
 from dateutil.relativedelta import relativedelta
 
+from nightshift.declaration.ages import Age
 from nightshift.declaration.parameters import Parameter
+
+BEFORE_EVERYTHING = dt.datetime.min.replace(tzinfo=dt.UTC)
+"""The cut-off of an age that reaches back beyond the calendar: nothing is as old as that."""
 
 Trigger = Literal["schedule", "manual", "backfill", "catch_up"]
 Mode = Literal["apply", "plan"]
@@ -40,8 +44,10 @@ class Run:
         """
         return (self.parameters or {})[parameter.name]
 
-    def ago(self, age: Parameter | relativedelta) -> dt.datetime:
+    def ago(self, age: Age) -> dt.datetime:
         """The instant that lies `age` before now: the cut-off. Older than an age means strictly before it."""
-        if isinstance(age, Parameter):
-            age = relativedelta(**{age.unit: self[age]})  # type: ignore[arg-type]
-        return self.now - age
+        try:
+            span = relativedelta(**{age.unit: self[age]}) if isinstance(age, Parameter) else age  # type: ignore[arg-type]
+            return self.now - span
+        except (OverflowError, ValueError):
+            return BEFORE_EVERYTHING

@@ -19,6 +19,8 @@ from nightshift.declaration.run import Run
 BATCHES = "batches"
 QUARANTINED = "quarantined"
 UNIVERSAL_COUNTERS = (BATCHES, QUARANTINED)
+CUTOFF = "cutoff"
+"""Stands beside the counters in a run's result."""
 
 
 @dataclass
@@ -138,11 +140,11 @@ class Step(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique in its job; part of the cursor."""
+        """Kebab-case, and unique in its job; part of the cursor."""
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """The counters that the step adds to, in the order in which they are shown."""
+        """The counters that the step adds to, in snake_case, in the order in which they are shown."""
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -194,4 +196,4 @@ def fingerprint_of(*clauses: ClauseElement) -> str:
 
 def iso(instant: Any) -> str:
     """An instant as results show it: ISO 8601 in UTC with Z."""
-    return f"{instant:%Y-%m-%dT%H:%M:%S}" + (f".{instant:%f}" if instant.microsecond else "") + "Z"
+    return f"{instant.replace(tzinfo=None).isoformat()}Z"

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.declaration.fields import must_be, shown
 from nightshift.errors import DeclarationError
 from nightshift.outbox import (
     DueZone,
@@ -57,6 +58,10 @@ class Message:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
+        where = f"message {self.kind}:"
+        must_be(callable(self.to), f"{where} to", "a function of run and people", self.to)
+        like = "a tuple of channels, like (Via('email'),)"
+        must_be(_holds(self.via, Via), f"{where} via", like, self.via)
         if any(via.channel == "ops" for via in self.via):
             raise DeclarationError("the channel ops belongs to no person: use tell_operators in a Function step")
 
@@ -94,6 +99,17 @@ class Notify(StepDefaults):
 
     tables: ClassVar[tuple[str, ...]] = (Notification.__table__.fullname,)  # type: ignore[attr-defined]
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        where = f"step {self.name}:"
+        like = "a tuple of messages, like (Message(…),)"
+        must_be(_holds(self.messages, Message), f"{where} messages", like, self.messages)
+        moment = self.at is None or isinstance(self.at, LocalMoment)
+        must_be(moment, f"{where} at", "a LocalMoment, like LocalMoment(time(18)), or None", self.at)
+        for name, rows in self.counting.items():
+            if not callable(rows):
+                counting = f"{where} counting must give functions of run and people by counter"
+                raise DeclarationError(f"{counting}; {name} is {shown(rows)}")
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -167,3 +183,8 @@ class Notify(StepDefaults):
             if self.at is None:
                 counts[ERRORS] += written.zone_errors
         return counts
+
+
+def _holds(sequence: Any, kind: type) -> bool:
+    """Whether it is a tuple or a list with at least one of a kind, and nothing else."""
+    return isinstance(sequence, tuple | list) and bool(sequence) and all(isinstance(each, kind) for each in sequence)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of, iso
+from nightshift.declaration.fields import choices, must_be, must_be_names, must_be_one_of, must_be_snake
 from nightshift.steps.periods import Period
 from nightshift.steps.tables import MetricFinding, MetricRollup
 
@@ -43,6 +44,9 @@ class Figures:
     findings: Sequence[Finding] = ()
 
 
+FindingKind = Literal["trend", "anomaly"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RollUp(StepDefaults):
     """Replace the figures of one period in one transaction, computed from rows by the database.
@@ -55,18 +59,29 @@ class RollUp(StepDefaults):
     figures: computes them; set-based, it reads only, and rows never come to Python.
     counting: the counters that it takes from the figures.
     finding: the kind of its findings.
+
+    Raises:
+        DeclarationError: when a field holds something else.
     """
 
     scope: str
     period: Callable[[Run], Period | None]
     figures: Callable[[Session, Run, Period], Figures]
     counting: tuple[str, ...] = ()
-    finding: Literal["trend", "anomaly"] = "trend"
+    finding: FindingKind = "trend"
     parameters: tuple[Parameter, ...] = ()
 
     changes: ClassVar[tuple[str, ...]] = (WRITTEN,)
     tables: ClassVar[tuple[str, ...]] = ("nightshift.metric_rollups", "nightshift.metric_findings")
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        must_be_snake("roll-up: scope", self.scope)
+        where = f"step {self.name}:"
+        must_be(callable(self.period), f"{where} period", "a function of the run", self.period)
+        must_be(callable(self.figures), f"{where} figures", "a function of session, run and period", self.figures)
+        must_be_names(f"{where} counting", self.counting)
+        must_be_one_of(f"{where} finding", self.finding, choices(FindingKind))
 
     @property
     def name(self) -> str:

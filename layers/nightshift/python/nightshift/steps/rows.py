@@ -1,12 +1,12 @@
 """Steps that go over the rows of one table: delete them, update them, or only count them."""
 
 import datetime as dt
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
-from dateutil.relativedelta import relativedelta
 from sqlalchemy import (
     ColumnElement,
     PrimaryKeyConstraint,
@@ -22,12 +22,25 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
-from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepPlan, fingerprint_of, iso
+from nightshift.declaration import (
+    SAMPLE_SIZE,
+    Age,
+    Execution,
+    Parameter,
+    Run,
+    StepPlan,
+    check_age,
+    fingerprint_of,
+    iso,
+)
+from nightshift.declaration.fields import must_be, shown
 from nightshift.engine import Sweep, sweep
 from nightshift.errors import DeclarationError
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
+
+CONDITION = "a condition, like Table.status == 'closed'"
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many candidates the share of the table does not matter, so small databases are not stopped by it."""
@@ -43,13 +56,17 @@ class RowStep(ABC):
     measured_by: the column (or expression) that tells a row's age. It must have an index.
     through: the index, or key, that serves the condition, where it is not one on `measured_by`.
     counter: what the rows are counted as.
+    counting: counters of the rows that also match a condition, by name.
+
+    Raises:
+        DeclarationError: when the step cannot work; the message holds the remedy.
     """
 
     model: type[DeclarativeBase]
     counter: str
     measured_by: InstrumentedAttribute[Any] | ColumnElement[Any]
     where: Condition | FromRun | None = None
-    older_than: Parameter | relativedelta | None = None
+    older_than: Age | None = None
     through: str | None = None
     name: str = ""
     counting: Mapping[str, Condition] = field(default_factory=dict)
@@ -58,11 +75,29 @@ class RowStep(ABC):
     destructive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        mapped = isinstance(self.model, type) and hasattr(self.model, "__table__")
+        must_be(mapped, f"step {self.name or self.action}: model", "a mapped class", self.model)
         if not self.name:
-            object.__setattr__(self, "name", f"{self.action}-{self.table.name.replace('_', '-')}")
+            words = re.sub(r"[^a-z0-9]+", "-", self.table.name.lower()).strip("-")
+            object.__setattr__(self, "name", f"{self.action}-{words}")
+        self._check_fields(f"step {self.name}:")
         if self.where is None and self.older_than is None:
             raise DeclarationError(f"step {self.name} would touch every row of {self.table}: give where or older_than")
         self._check_index()
+
+    def _check_fields(self, where: str) -> None:
+        if self.where is not None and not callable(self.where):
+            must_be(isinstance(self.where, ColumnElement), f"{where} where", CONDITION, self.where)
+        if self.older_than is not None:
+            check_age(f"{where} older_than", self.older_than)
+        column = isinstance(self.measured_by, InstrumentedAttribute | ColumnElement)
+        must_be(column, f"{where} measured_by", "a column of the model", self.measured_by)
+        counting = f"{where} counting must give conditions by counter"
+        if not isinstance(self.counting, Mapping):
+            raise DeclarationError(f"{counting}; got {shown(self.counting)}")
+        for name, condition in self.counting.items():
+            if not isinstance(condition, ColumnElement):
+                raise DeclarationError(f"{counting}; {name} is {shown(condition)}")
 
     @property
     def table(self) -> Table:
@@ -93,7 +128,10 @@ class RowStep(ABC):
         """Which rows, for this run: the same for its plan, its candidates and its batches."""
         conditions = []
         if self.where is not None:
-            conditions.append(self.where(run) if callable(self.where) else self.where)
+            condition = self.where(run) if callable(self.where) else self.where
+            if not isinstance(condition, ColumnElement):  # `is None` is Python's, and answered before SQL is asked
+                raise DeclarationError(f"step {self.name}: where must give {CONDITION}; got {shown(condition)}")
+            conditions.append(condition)
         if (cutoff := self.cutoff(run)) is not None:
             conditions.append(self.age < cutoff)
         return and_(true(), *conditions)
