@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightshift.declaration import Job
+from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 
@@ -90,4 +91,6 @@ def _instant(key: str, value: Any) -> dt.datetime:
         raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {value!r}") from None
     if instant.tzinfo is None:
         raise EventError(f"{key} must say its zone, like 2026-03-02T09:00:00Z; got {value!r}")
+    if not CALENDAR_START <= instant < CALENDAR_END:
+        raise EventError(f"{key} must lie in the years {FIRST_YEAR} to {LAST_YEAR}; got {value!r}")
     return instant.astimezone(dt.UTC)
