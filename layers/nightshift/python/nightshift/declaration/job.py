@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from nightshift.declaration.checks import check_parameters, check_step
 from nightshift.declaration.fields import (
-    KEBAB,
     choices,
     is_whole,
     must_be,
@@ -16,6 +15,7 @@ from nightshift.declaration.fields import (
     must_be_text,
     must_be_truth,
 )
+from nightshift.declaration.names import check_job_name
 from nightshift.declaration.parameters import Parameter, resolve
 from nightshift.declaration.policy import Kind, Policy, default_policy
 from nightshift.declaration.run import Run
@@ -43,7 +43,7 @@ MAX_SHARE = Parameter(
 class Job:
     """One unit of scheduled work.
 
-    name: kebab-case and unique; its file has the same name with underscores.
+    name: kebab-case, unique, at most 43 characters; its file has the same name with underscores.
     kind: decides the policy for overlapping, missed and late occurrences, unless `policy` is given.
     schedule: as AWS writes it, in UTC: `cron(0 2 * * ? *)`. A deployment may replace it by a setting.
     steps: what it does, in order.
@@ -70,7 +70,7 @@ class Job:
     about: str = ""
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_job_name(self.name)
         where = f"job {self.name}:"
         must_be_one_of(f"{where} kind", self.kind, choices(Kind))
         like = "a text, like 'cron(0 2 * * ? *)'"
@@ -164,8 +164,3 @@ class Job:
         """The one cut-off of a job whose steps share it, in ISO 8601: what its results say beside the counters."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None
-
-
-def _check_name(name: Any) -> None:
-    if not (isinstance(name, str) and KEBAB.fullmatch(name)):
-        raise DeclarationError(f"job name {name!r} must be kebab-case, like delete-orders")

@@ -52,6 +52,7 @@ def lambda_handler(job: Job) -> Handler:
         finally:
             telemetry.flush()
 
+    handler.job = job  # type: ignore[attr-defined]  # by which the registry knows whose it is
     return handler
 
 
