@@ -50,7 +50,8 @@ class Job:
     parameters: numbers that operators may set, beyond those that the steps declare themselves.
     needs: what it reaches besides the database; the deployment grants exactly that.
     critical: a final failure pages somebody.
-    audited: a run that changed rows writes one summary row to `audit_logs`.
+    audited: a run that changed rows writes one line to the project's audit trail. Without a trail (`Project.trail`)
+        it writes none, and nothing else changes.
 
     Raises:
         DeclarationError: when the declaration cannot work; the message holds the remedy.
