@@ -1,19 +1,36 @@
 """No surprise in a declaration: a value that cannot be meant is one line at import, with the field and the remedy."""
 
 import datetime as dt
+import uuid
 from functools import partial
 from typing import Any
 
 import pytest
 from dateutil.relativedelta import relativedelta
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from application.models import LoginAttempt
-from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, days, hours, minutes, years
+from application.models import AuthToken, LoginAttempt
+from nightshift import (
+    Count,
+    DeclarationError,
+    Delete,
+    Function,
+    Job,
+    Parameter,
+    Policy,
+    Run,
+    Update,
+    days,
+    hours,
+    minutes,
+    years,
+)
 from nightshift.outbox import LocalMoment, Via
 from nightshift.steps import Message, Notify, RollUp
 
 RETENTION = Parameter("retention_days", 7, "days")
+NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 
 def delete(**changes: Any) -> Delete:
@@ -154,8 +171,8 @@ def test_a_parameter_that_cannot_be_meant_is_refused(changes: dict[str, Any], sa
         ({"measured_by": "attempted_at"}, "measured_by must be a column of the model; got 'attempted_at'"),
         ({"measured_by": None}, "measured_by must be a column of the model; got None"),
         ({"model": "login_attempts"}, "model must be a mapped class; got 'login_attempts'"),
-        ({"counting": {"kept": True}}, "counting must give conditions by counter; kept is True"),
-        ({"counting": ["kept"]}, "counting must give conditions by counter"),
+        ({"counting": {"kept": True}}, "counting kept must be a condition, like Table.status == 'closed'; got True"),
+        ({"counting": ["kept"]}, "counting must be conditions by counter; got \\['kept'\\]"),
     ],
 )
 def test_a_step_over_rows_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -165,10 +182,70 @@ def test_a_step_over_rows_that_cannot_be_meant_is_refused(changes: dict[str, Any
 
 def test_a_condition_that_python_has_already_answered_is_refused_when_the_run_asks() -> None:
     step = delete(where=lambda run: LoginAttempt.user_id is not None)
-    with pytest.raises(
-        DeclarationError, match=r"where must give a condition, like Table\.status == 'closed'; got True"
-    ):
+    with pytest.raises(DeclarationError, match=r"where must be a condition, like Table\.status == 'closed'; got True"):
         step.predicate(None)  # type: ignore[arg-type]
+
+
+def update(**changes: Any) -> Update:
+    declared: dict[str, Any] = {
+        "model": LoginAttempt,
+        "older_than": RETENTION,
+        "measured_by": LoginAttempt.attempted_at,
+        "counter": "closed",
+        "set": {LoginAttempt.email: None},
+    }
+    return Update(**(declared | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"set": {}}, "set must be new values by column, like {Table.status: 'closed'}; got {}"),
+        ({"set": "closed"}, "set must be new values by column"),
+        ({"set": {"email": None}}, "set must be new values by column"),
+        ({"set": {AuthToken.used_at: None}}, "set must give new values of login_attempts; got AuthToken.used_at"),
+        ({"irreversible": "yes"}, "irreversible must be True or False; got 'yes'"),
+    ],
+)
+def test_an_update_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(DeclarationError, match=f"^step update-login-attempts: {says}"):
+        update(**changes)
+    if "set" in changes:
+        with pytest.raises(DeclarationError, match=f"^step update-login-attempts: {says}"):
+            update(set=lambda run: changes["set"]).fingerprint(RUN)
+
+
+OTHER = AuthToken.user_id == LoginAttempt.user_id
+RUN = Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=NOW, parameters={"retention_days": 7})
+
+
+def test_a_step_whose_age_is_that_of_another_table_is_refused() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"measured_by must be a column of login_attempts; got AuthToken\.used_at"
+    ):
+        delete(measured_by=AuthToken.used_at, through="login_attempts_at")
+    with pytest.raises(DeclarationError, match="measured_by must be a column of login_attempts; got "):
+        delete(measured_by=func.now(), through="login_attempts_at")
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_condition_that_would_pair_the_rows_with_those_of_another_table_is_refused(counted: bool) -> None:
+    says = "reads auth_tokens beside login_attempts, so it would pair .*; write it as a subquery"
+    with pytest.raises(
+        DeclarationError, match=f"^step delete-login-attempts: {'counting other' if counted else 'where'} {says}"
+    ):
+        delete(**({"counting": {"other": OTHER}} if counted else {"where": OTHER}))
+
+
+def test_a_function_that_gives_such_a_condition_is_refused_when_the_run_asks() -> None:
+    with pytest.raises(DeclarationError, match="where reads auth_tokens beside login_attempts"):
+        delete(where=lambda run: OTHER).predicate(RUN)
+
+
+def test_a_condition_may_ask_other_tables_in_a_subquery() -> None:
+    step = delete(where=exists().where(OTHER))
+    assert "EXISTS (SELECT" in str(step.predicate(RUN))
+    delete(where=LoginAttempt.user_id.in_(select(AuthToken.user_id)))
 
 
 def test_an_age_may_be_a_timedelta_and_a_parameter_may_reach_down_to_zero() -> None:

@@ -9,9 +9,7 @@ from typing import Any, ClassVar, cast
 
 from sqlalchemy import (
     ColumnElement,
-    PrimaryKeyConstraint,
     Table,
-    UniqueConstraint,
     and_,
     delete,
     func,
@@ -19,7 +17,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from nightshift.declaration import (
@@ -33,14 +30,13 @@ from nightshift.declaration import (
     fingerprint_of,
     iso,
 )
-from nightshift.declaration.fields import must_be, shown
+from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.engine import Sweep, sweep
 from nightshift.errors import DeclarationError
+from nightshift.steps.conditions import check_age_column, check_condition, check_index, check_new_values
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
-
-CONDITION = "a condition, like Table.status == 'closed'"
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many candidates the share of the table does not matter, so small databases are not stopped by it."""
@@ -83,21 +79,17 @@ class RowStep(ABC):
         self._check_fields(f"step {self.name}:")
         if self.where is None and self.older_than is None:
             raise DeclarationError(f"step {self.name} would touch every row of {self.table}: give where or older_than")
-        self._check_index()
+        check_index(f"step {self.name}", self.table, self.age, self.through)
 
     def _check_fields(self, where: str) -> None:
+        check_age_column(f"{where} measured_by", self.measured_by, self.table)
         if self.where is not None and not callable(self.where):
-            must_be(isinstance(self.where, ColumnElement), f"{where} where", CONDITION, self.where)
+            check_condition(f"{where} where", self.where, self.table)
         if self.older_than is not None:
             check_age(f"{where} older_than", self.older_than)
-        column = isinstance(self.measured_by, InstrumentedAttribute | ColumnElement)
-        must_be(column, f"{where} measured_by", "a column of the model", self.measured_by)
-        counting = f"{where} counting must give conditions by counter"
-        if not isinstance(self.counting, Mapping):
-            raise DeclarationError(f"{counting}; got {shown(self.counting)}")
+        must_be(isinstance(self.counting, Mapping), f"{where} counting", "conditions by counter", self.counting)
         for name, condition in self.counting.items():
-            if not isinstance(condition, ColumnElement):
-                raise DeclarationError(f"{counting}; {name} is {shown(condition)}")
+            check_condition(f"{where} counting {name}", condition, self.table)
 
     @property
     def table(self) -> Table:
@@ -129,8 +121,7 @@ class RowStep(ABC):
         conditions = []
         if self.where is not None:
             condition = self.where(run) if callable(self.where) else self.where
-            if not isinstance(condition, ColumnElement):  # `is None` is Python's, and answered before SQL is asked
-                raise DeclarationError(f"step {self.name}: where must give {CONDITION}; got {shown(condition)}")
+            check_condition(f"step {self.name}: where", condition, self.table)
             conditions.append(condition)
         if (cutoff := self.cutoff(run)) is not None:
             conditions.append(self.age < cutoff)
@@ -164,37 +155,6 @@ class RowStep(ABC):
     def apply(self, execution: Execution) -> None:
         """Do it, in batches, from the execution's position on."""
 
-    def _check_index(self) -> None:
-        """An age without an index would read the whole table for a handful of rows, every time."""
-        keys = (found for found in self.table.constraints if isinstance(found, PrimaryKeyConstraint | UniqueConstraint))
-        names = {index.name for index in (*self.table.indexes, *keys)}
-        if self.through is not None:
-            if self.through not in names:
-                raise DeclarationError(
-                    f"step {self.name}: {self.table} has no index {self.through}; it has {sorted(map(str, names))}"
-                )
-            return
-        age = _sql(self.age)
-        for index in self.table.indexes:
-            if age in {_sql(expression) for expression in index.expressions}:
-                return
-            partial = index.dialect_options["postgresql"]["where"]
-            if partial is not None and age in _sql(partial):
-                return
-        if [column.name for column in self.table.primary_key.columns][:1] == [age]:
-            return
-        raise DeclarationError(
-            f"step {self.name}: {self.table}.{age} has no index, so every run would read the whole table. "
-            "Add one to the model, or name the index that serves the condition with through="
-        )
-
-
-def _sql(expression: Any) -> str:
-    """The expression as an index definition writes it: without its table's name or needless parentheses."""
-    options = {"include_table": False, "literal_binds": True}
-    clause = expression.compile(dialect=postgresql.dialect(), compile_kwargs=options)  # type: ignore[no-untyped-call]
-    return str(clause).lower().replace(" ", "").strip("()")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Delete(RowStep):
@@ -223,6 +183,12 @@ class Update(RowStep):
 
     action: ClassVar[str] = "update"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must_be_truth(f"step {self.name}: irreversible", self.irreversible)
+        if not callable(self.set):
+            check_new_values(f"step {self.name}: set", self.set, self.table)
+
     @property
     def destructive(self) -> bool:  # type: ignore[override]
         return self.irreversible
@@ -243,6 +209,7 @@ class Update(RowStep):
 
     def _statement(self, run: Run) -> Callable[[Table], Any]:
         given = self.set(run) if callable(self.set) else self.set
+        check_new_values(f"step {self.name}: set", given, self.table)
         values = {column.expression.key: value for column, value in given.items()}
         return lambda table: update(table).values(values)
 

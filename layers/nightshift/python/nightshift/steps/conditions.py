@@ -1,0 +1,93 @@
+"""What the conditions, ages and new values of a step over rows may be, told from the step's own table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, PrimaryKeyConstraint, Table, UniqueConstraint, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import InstrumentedAttribute
+
+from nightshift.declaration.fields import must_be
+from nightshift.errors import DeclarationError
+
+
+def check_condition(field: str, condition: Any, table: Table) -> None:
+    """Refuse what is no condition on the table's rows alone.
+
+    `Table.column is None` is none: Python has answered it before SQL is asked. Another table that is not in a subquery
+    would pair every row with every row of its own, and a DELETE would take them all.
+
+    Raises:
+        DeclarationError: with the remedy.
+    """
+    must_be(isinstance(condition, ColumnElement), field, "a condition, like Table.status == 'closed'", condition)
+    if others := [each for each in select(condition).get_final_froms() if each is not table]:
+        raise DeclarationError(
+            f"{field} reads {_named(others[0])} beside {table}, so it would pair every row with every row there; "
+            "write it as a subquery, like exists().where(…)"
+        )
+
+
+def check_age_column(field: str, column: Any, table: Table) -> None:
+    """Refuse what is no column, or expression of columns, of the table.
+
+    Raises:
+        DeclarationError: with the remedy.
+    """
+    fits = isinstance(column, InstrumentedAttribute | ColumnElement)
+    must_be(fits, field, "a column of the model", column)
+    if select(column).get_final_froms() != [table]:
+        raise DeclarationError(f"{field} must be a column of {table}; got {column}")
+
+
+def check_new_values(field: str, values: Any, table: Table) -> None:
+    """Refuse what does not give new values by column of the table.
+
+    Raises:
+        DeclarationError: with the remedy.
+    """
+    columns = isinstance(values, Mapping) and all(
+        isinstance(column, InstrumentedAttribute | ColumnElement) for column in values
+    )
+    must_be(bool(columns and values), field, "new values by column, like {Table.status: 'closed'}", values)
+    for column in values:
+        if getattr(column.expression, "table", None) is not table:
+            raise DeclarationError(f"{field} must give new values of {table}; got {column}")
+
+
+def check_index(step: str, table: Table, age: ColumnElement[Any], through: str | None) -> None:
+    """Refuse an age without an index: it would read the whole table for a handful of rows, every time.
+
+    Raises:
+        DeclarationError: with the remedy.
+    """
+    keys = (found for found in table.constraints if isinstance(found, PrimaryKeyConstraint | UniqueConstraint))
+    names = {index.name for index in (*table.indexes, *keys)}
+    if through is not None:
+        if through not in names:
+            raise DeclarationError(f"{step}: {table} has no index {through}; it has {sorted(map(str, names))}")
+        return
+    written = _sql(age)
+    for index in table.indexes:
+        if written in {_sql(expression) for expression in index.expressions}:
+            return
+        partial = index.dialect_options["postgresql"]["where"]
+        if partial is not None and written in _sql(partial):
+            return
+    if [column.name for column in table.primary_key.columns][:1] == [written]:
+        return
+    raise DeclarationError(
+        f"{step}: {table}.{written} has no index, so every run would read the whole table. "
+        "Add one to the model, or name the index that serves the condition with through="
+    )
+
+
+def _named(table: Any) -> str:
+    return str(getattr(table, "fullname", table))
+
+
+def _sql(expression: Any) -> str:
+    """The expression as an index definition writes it: without its table's name or needless parentheses."""
+    options = {"include_table": False, "literal_binds": True}
+    clause = expression.compile(dialect=postgresql.dialect(), compile_kwargs=options)  # type: ignore[no-untyped-call]
+    return str(clause).lower().replace(" ", "").strip("()")
