@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from application.models import AuthToken, LoginAttempt
+from application.models import AuthToken, LoginAttempt, User
 from nightshift import (
     Count,
     DeclarationError,
@@ -27,7 +27,7 @@ from nightshift import (
     years,
 )
 from nightshift.outbox import LocalMoment, Via
-from nightshift.steps import Message, Notify, RollUp
+from nightshift.steps import Message, Notify, Recompute, RollUp
 
 RETENTION = Parameter("retention_days", 7, "days")
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -65,6 +65,16 @@ def function(**changes: Any) -> Function:
 def roll_up(**changes: Any) -> RollUp:
     declared: dict[str, Any] = {"scope": "day", "period": lambda run: None, "figures": lambda *_: None}
     return RollUp(**(declared | changes))
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class TwoKeys(Base):
+    __tablename__ = "two_keys"
+    first: Mapped[int] = mapped_column(primary_key=True)
+    second: Mapped[int] = mapped_column(primary_key=True)
 
 
 class Bare:
@@ -248,6 +258,12 @@ def test_a_condition_may_ask_other_tables_in_a_subquery() -> None:
     delete(where=LoginAttempt.user_id.in_(select(AuthToken.user_id)))
 
 
+@pytest.mark.parametrize("where", [LoginAttempt.success, ~LoginAttempt.success, text("not success")])
+def test_a_condition_may_be_a_column_of_booleans_or_text(where: Any) -> None:
+    assert "success" in str(delete(where=where).predicate(RUN))
+    assert "success" in str(delete(where=lambda run: where, counting={"open": where}).predicate(RUN))
+
+
 def test_an_age_may_be_a_timedelta_and_a_parameter_may_reach_down_to_zero() -> None:
     delete(older_than=dt.timedelta(days=90))
     delete(older_than=Parameter("retain", 0, "days", minimum=0))
@@ -336,6 +352,32 @@ def test_a_step_named_after_its_table_has_a_name_that_a_job_takes(table: str) ->
 def test_a_roll_up_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(DeclarationError, match=says):
         roll_up(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": User.__table__}, "model must be a mapped class with one column as its key"),
+        ({"model": TwoKeys}, "model must be a mapped class with one column as its key; got the class TwoKeys"),
+        ({"column": "karma"}, "column must be a column of the model; got 'karma'"),
+        ({"column": LoginAttempt.id}, "column must be a column of users; got LoginAttempt.id"),
+        ({"to": LoginAttempt.id}, "to must be a query with the columns key and value; got "),
+        ({"to": select(LoginAttempt.id)}, "to must be a query with the columns key and value; got "),
+        ({"where": None}, "where must be a condition"),
+        ({"where": OTHER}, "where reads auth_tokens beside users"),
+    ],
+)
+def test_a_recomputation_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
+    declared: dict[str, Any] = {
+        "name": "recompute-karma",
+        "model": User,
+        "column": User.karma,
+        "to": select(LoginAttempt.user_id.label("key"), func.count().label("value")).group_by(LoginAttempt.user_id),
+        "where": User.is_active,
+    }
+    Recompute(**declared)
+    with pytest.raises(DeclarationError, match=f"^step recompute-karma: {says}"):
+        Recompute(**(declared | changes))
 
 
 @pytest.mark.parametrize(

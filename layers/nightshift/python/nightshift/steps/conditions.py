@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, PrimaryKeyConstraint, Table, UniqueConstraint, select
+from sqlalchemy import ColumnElement, PrimaryKeyConstraint, Table, UniqueConstraint, literal, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.expression import ClauseElement
 
 from nightshift.declaration.fields import must_be
 from nightshift.errors import DeclarationError
@@ -20,15 +21,17 @@ def check_condition(field: str, condition: Any, table: Table) -> None:
     Raises:
         DeclarationError: with the remedy.
     """
-    must_be(isinstance(condition, ColumnElement), field, "a condition, like Table.status == 'closed'", condition)
-    if others := [each for each in select(condition).get_final_froms() if each is not table]:
+    clause = isinstance(condition, ClauseElement | InstrumentedAttribute)
+    must_be(clause, field, "a condition, like Table.status == 'closed'", condition)
+    read = select(literal(1)).where(condition).get_final_froms()
+    if others := [each for each in read if each is not table]:
         raise DeclarationError(
             f"{field} reads {_named(others[0])} beside {table}, so it would pair every row with every row there; "
             "write it as a subquery, like exists().where(…)"
         )
 
 
-def check_age_column(field: str, column: Any, table: Table) -> None:
+def check_column(field: str, column: Any, table: Table) -> None:
     """Refuse what is no column, or expression of columns, of the table.
 
     Raises:

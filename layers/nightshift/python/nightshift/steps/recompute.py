@@ -10,8 +10,10 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from nightshift.database import describe, is_passing, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.declaration.fields import must_be
 from nightshift.engine import paced
 from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
+from nightshift.steps.conditions import check_column, check_condition
 from nightshift.steps.tables import Difference
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
@@ -33,6 +35,9 @@ class Recompute(StepDefaults):
     where: which rows have a figure at all.
     counter: what the changed rows are counted as; `seen`: all the rows; `total`: the sum of the changes, each without
         its sign; `failed`: the rows that could not be changed and are quarantined.
+
+    Raises:
+        DeclarationError: when the step cannot work; the message holds the remedy.
     """
 
     name: str
@@ -47,6 +52,15 @@ class Recompute(StepDefaults):
 
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        where = f"step {self.name}:"
+        key = isinstance(self.model, type) and len(self.model.__mapper__.primary_key) == 1
+        must_be(key, f"{where} model", "a mapped class with one column as its key", self.model)
+        check_column(f"{where} column", self.column, self.table)
+        query = isinstance(self.to, Select) and {"key", "value"} <= set(self.to.selected_columns.keys())
+        must_be(query, f"{where} to", "a query with the columns key and value", self.to)
+        check_condition(f"{where} where", self.where, self.table)
 
     @property
     def table(self) -> Table:

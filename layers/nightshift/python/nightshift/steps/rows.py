@@ -33,7 +33,7 @@ from nightshift.declaration import (
 from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.engine import Sweep, sweep
 from nightshift.errors import DeclarationError
-from nightshift.steps.conditions import check_age_column, check_condition, check_index, check_new_values
+from nightshift.steps.conditions import check_column, check_condition, check_index, check_new_values
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
@@ -82,7 +82,7 @@ class RowStep(ABC):
         check_index(f"step {self.name}", self.table, self.age, self.through)
 
     def _check_fields(self, where: str) -> None:
-        check_age_column(f"{where} measured_by", self.measured_by, self.table)
+        check_column(f"{where} measured_by", self.measured_by, self.table)
         if self.where is not None and not callable(self.where):
             check_condition(f"{where} where", self.where, self.table)
         if self.older_than is not None:
