@@ -240,7 +240,7 @@ def test_a_step_whose_age_is_that_of_another_table_is_refused() -> None:
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_a_condition_that_would_pair_the_rows_with_those_of_another_table_is_refused(counted: bool) -> None:
-    says = "reads auth_tokens beside login_attempts, so it would pair .*; write it as a subquery"
+    says = "reads auth_tokens as well as login_attempts, and would match .*; write it as a subquery"
     with pytest.raises(
         DeclarationError, match=f"^step delete-login-attempts: {'counting other' if counted else 'where'} {says}"
     ):
@@ -248,7 +248,7 @@ def test_a_condition_that_would_pair_the_rows_with_those_of_another_table_is_ref
 
 
 def test_a_function_that_gives_such_a_condition_is_refused_when_the_run_asks() -> None:
-    with pytest.raises(DeclarationError, match="where reads auth_tokens beside login_attempts"):
+    with pytest.raises(DeclarationError, match="where reads auth_tokens as well as login_attempts"):
         delete(where=lambda run: OTHER).predicate(RUN)
 
 
@@ -286,9 +286,9 @@ def test_a_span_that_cannot_be_meant_is_refused(span: Any, number: Any) -> None:
         ({"counters": ("Own",)}, "counter 'Own' must be snake_case"),
         ({"counters": ("",)}, "counter '' must be snake_case"),
         ({"counters": ("own-rows",)}, "counter 'own-rows' must be snake_case"),
-        ({"counters": ("batches",)}, "counter 'batches' is every run's own; name it otherwise"),
-        ({"counters": ("quarantined",)}, "counter 'quarantined' is every run's own"),
-        ({"counters": ("cutoff",)}, "counter 'cutoff' is every run's own"),
+        ({"counters": ("batches",)}, "counter 'batches' is already used by every run; choose another name"),
+        ({"counters": ("quarantined",)}, "counter 'quarantined' is already used by every run"),
+        ({"counters": ("cutoff",)}, "counter 'cutoff' is already used by every run"),
         ({"counters": ("own", "own")}, "two counters named 'own'; name them apart"),
         ({"changes": ("won",)}, "changes must be among its counters; got 'won'; did you mean 'own'"),
         ({"changes": "own"}, "changes must be a tuple of names"),
@@ -364,7 +364,7 @@ def test_a_roll_up_that_cannot_be_meant_is_refused(changes: dict[str, Any], says
         ({"to": LoginAttempt.id}, "to must be a query with the columns key and value; got "),
         ({"to": select(LoginAttempt.id)}, "to must be a query with the columns key and value; got "),
         ({"where": None}, "where must be a condition"),
-        ({"where": OTHER}, "where reads auth_tokens beside users"),
+        ({"where": OTHER}, "where reads auth_tokens as well as users"),
     ],
 )
 def test_a_recomputation_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:

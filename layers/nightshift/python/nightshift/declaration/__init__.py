@@ -1,4 +1,4 @@
-"""What a job and a project say of themselves. No database and no AWS."""
+"""How a job and a project describe themselves. It uses neither database nor AWS."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Ages: how long ago something must be, as a fixed span or as a parameter of the job."""
+"""Ages: how old a row must be. An age is a fixed span, or a parameter of the job."""
 
 import datetime as dt
 from typing import Any
@@ -36,9 +36,9 @@ def years(number: int) -> relativedelta:
 
 
 def check_age(field: str, age: Any) -> None:
-    """Refuse what is no age, is not longer than zero, or is longer than 100 years.
+    """Refuse a value that is not an age, that is not longer than zero, or that is longer than 100 years.
 
-    A parameter may be zero, where its own minimum allows it.
+    A parameter may be zero if its own minimum allows it.
 
     Raises:
         DeclarationError: with the remedy.
@@ -48,7 +48,7 @@ def check_age(field: str, age: Any) -> None:
             units = ", ".join(HUNDRED_YEARS)
             raise DeclarationError(f"{field}: parameter {age.name} is a number of {age.unit}; an age is one of {units}")
         if age.default is None:
-            raise DeclarationError(f"{field}: parameter {age.name} has no default, so there would be no cut-off")
+            raise DeclarationError(f"{field}: parameter {age.name} has no default, so the job would have no cut-off")
         return
     must_be(isinstance(age, relativedelta | dt.timedelta), field, "an age, like days(90), or a Parameter of days", age)
     try:

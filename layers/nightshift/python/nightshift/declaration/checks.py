@@ -1,4 +1,4 @@
-"""What a job demands of its steps and parameters, so that it can name and count them."""
+"""What a job checks in its steps and parameters, so that it can name and count them."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ MEMBERS = (
     *("name", "counters", "changes", "parameters", "tables", "destructive"),
     *("fingerprint", "cutoff", "plan", "candidates", "apply"),
 )
-"""What every step has: see `Step`."""
+"""What every step must have: see `Step`."""
 
 
 def check_step(job: str, step: Any) -> None:
-    """Refuse what is no step, or one that a job cannot name and count.
+    """Refuse a value that is not a step, or a step that a job cannot name and count.
 
     Raises:
         DeclarationError: with the remedy.
@@ -43,7 +43,7 @@ def _check_counters(where: str, step: Step) -> None:
     for counter in step.counters:
         must_be_snake(f"{where} counter", counter)
         if counter in (*UNIVERSAL_COUNTERS, CUTOFF):
-            raise DeclarationError(f"{where} counter {counter!r} is every run's own; name it otherwise")
+            raise DeclarationError(f"{where} counter {counter!r} is already used by every run; choose another name")
         if step.counters.count(counter) > 1:
             raise DeclarationError(f"{where} two counters named {counter!r}; name them apart")
     for name in step.changes:
@@ -53,6 +53,6 @@ def _check_counters(where: str, step: Step) -> None:
 
 
 def check_parameters(where: str, parameters: Any) -> None:
-    """Refuse whatever is no tuple of parameters."""
+    """Refuse a value that is not a tuple of parameters."""
     fits = isinstance(parameters, tuple) and all(isinstance(each, Parameter) for each in parameters)
     must_be(fits, f"{where} parameters", "a tuple of parameters, like (Parameter(…),)", parameters)

@@ -86,7 +86,7 @@ def _check_handler(module: ModuleType, job: Job) -> None:
 
 
 def _check_construct(where: str, job: Job, others: Iterable[Job]) -> None:
-    """Hyphens go on the way into the stack, so that `top-10` and `top10` are one."""
+    """A stack has no hyphens in its names, so `top-10` and `top10` would be the same there."""
     same = construct_of(job.name)
     for other in others:
         if construct_of(other.name) == same:

@@ -1,4 +1,4 @@
-"""What the fields of a declaration may hold. A refusal is one line: the field, what it needs, what it got."""
+"""Checks of a declaration's fields. Each error is one line: the field, what it needs, and what it got."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ LONGEST_SHOWN = 80
 
 
 def must_be(fits: bool, field: str, what: str, value: Any) -> None:
-    """Refuse a field's value unless it fits.
+    """Refuse a value that does not fit its field.
 
     Raises:
         DeclarationError: `<field> must be <what>; got <value>`.
@@ -23,10 +23,10 @@ def must_be(fits: bool, field: str, what: str, value: Any) -> None:
 
 
 def must_be_one_of(field: str, value: Any, known: Iterable[str]) -> None:
-    """Refuse a value that is none of the known ones.
+    """Refuse a value that is not one of the known values.
 
     Raises:
-        DeclarationError: with the known values, and the nearest one.
+        DeclarationError: it lists the known values and suggests the nearest one.
     """
     known = tuple(known)
     if not isinstance(value, str) or value not in known:
@@ -43,25 +43,25 @@ def must_be_text(field: str, value: Any) -> None:
 
 
 def must_be_snake(field: str, value: Any) -> None:
-    """Refuse a name that is not snake_case. `field` says whose name it is: the value stands behind it."""
+    """Refuse a name that is not snake_case. The message shows the value after `field`."""
     if not (isinstance(value, str) and SNAKE.fullmatch(value)):
         raise DeclarationError(f"{field} {value!r} must be snake_case, like retention_days or deleted")
 
 
 def must_be_names(field: str, value: Any) -> None:
-    """Refuse whatever is no tuple of texts. One text in brackets is no tuple: the comma makes it one."""
+    """Refuse a value that is not a tuple of texts. Only the comma makes one: `("name",)`, not `("name")`."""
     fits = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
     example = value if isinstance(value, str) else "deleted"
     must_be(fits, field, f"a tuple of names, like ({example!r},)", value)
 
 
 def is_whole(value: Any, *, least: int = 0) -> bool:
-    """Whether it is a whole number from `least` on. A bool is none."""
+    """Whether the value is a whole number and at least `least`. A bool is not a number here."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def choices(literal: Any) -> tuple[str, ...]:
-    """The values of a Literal, or of a union of some."""
+    """The values of a Literal, or of a union of Literals."""
     return tuple(
         choice
         for argument in get_args(literal)
@@ -70,15 +70,15 @@ def choices(literal: Any) -> tuple[str, ...]:
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
-    """How a message goes on that has named a wrong value: with the right one, if one is close."""
-    import difflib  # only a refusal pays for it
+    """The end of a message about a wrong value: it suggests the nearest known one, if there is one."""
+    import difflib  # imported only when something is refused
 
     close = difflib.get_close_matches(value, tuple(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: Any) -> str:
-    """A value as a message of one line shows it."""
+    """A value as one line of a message shows it."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     text = " ".join(repr(value).split())

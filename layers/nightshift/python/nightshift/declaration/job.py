@@ -1,4 +1,4 @@
-"""The declaration of a job. Everything else is derived from it: function, rule, alarms, grants, tables, tests."""
+"""The declaration of a job. Function, rule, alarms, grants, job tables and tests are all derived from it."""
 
 import datetime as dt
 from collections.abc import Mapping, Set
@@ -24,10 +24,10 @@ from nightshift.declaration.step import UNIVERSAL_COUNTERS, Step, iso
 from nightshift.errors import DeclarationError
 
 Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
-"""What a job may declare that it needs. The deployment grants exactly that, and no more.
+"""What a job may need besides the database. The deployment grants exactly that, and no more.
 
-files: the file store. keys: the data keys. snapshots: those of the database. operators: the topic that pages, past the
-outbox. deployment: to know which jobs were deployed, and with which schedules.
+files: the file store. keys: the data keys. snapshots: the database's snapshots. operators: the topic that pages people
+directly, without the outbox. deployment: which jobs were deployed, and with which schedules.
 """
 
 LONGEST_TIMEOUT = dt.timedelta(minutes=15)
@@ -43,15 +43,17 @@ MAX_SHARE = Parameter(
 class Job:
     """One unit of scheduled work.
 
-    name: kebab-case, unique, at most 43 characters; its file has the same name with underscores.
-    kind: decides the policy for overlapping, missed and late occurrences, unless `policy` is given.
-    schedule: as AWS writes it, in UTC: `cron(0 2 * * ? *)`. A deployment may replace it by a setting.
-    steps: what it does, in order.
-    parameters: numbers that operators may set, beyond those that the steps declare themselves.
-    needs: what it reaches besides the database; the deployment grants exactly that.
+    name: kebab-case, unique, at most 43 characters. The job's file has the same name with underscores.
+    kind: sets the policy for overlapping, missed and late occurrences, unless `policy` is given.
+    schedule: in AWS's own syntax, in UTC: `cron(0 2 * * ? *)`. A deployment can replace it with a setting.
+    steps: what the job does, in order.
+    parameters: numbers that operators can set, in addition to those that the steps declare.
+    needs: what the job uses besides the database. The deployment grants exactly that.
     critical: a final failure pages somebody.
-    audited: a run that changed rows writes one line to the project's audit trail. Without a trail (`Project.trail`)
-        it writes none, and nothing else changes.
+    audited: a run that changed rows writes one line to the project's audit trail. A project without a trail
+        (`Project.trail`) has no such line; nothing else changes.
+    timeout: of one attempt, in whole seconds, at most 15 minutes.
+    memory_mb: of the function, from 128 to 10240. More memory also buys more processor.
 
     Raises:
         DeclarationError: when the declaration cannot work; the message holds the remedy.
@@ -118,7 +120,7 @@ class Job:
         """The declared schedule, parsed. The registry checks it at synth; a running function rarely needs it.
 
         Raises:
-            DeclarationError: it is not one that AWS takes, or never fires.
+            DeclarationError: AWS would not accept the schedule, or it never fires.
         """
         try:
             return Schedule.parse(self.schedule)
@@ -135,7 +137,7 @@ class Job:
 
     @cached_property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """The job's own and its steps', each once, and where something is destroyed the caps that it has not itself."""
+        """The parameters of the job and of its steps, each once. A destructive job also has the caps."""
         steps = (parameter for step in self.steps for parameter in step.parameters)
         declared = dict.fromkeys((*self.parameters, *steps))
         names = {parameter.name for parameter in declared}
@@ -144,7 +146,7 @@ class Job:
 
     @cached_property
     def counters(self) -> tuple[str, ...]:
-        """Every counter that a run of this job reports, in the order in which they are shown."""
+        """Every counter that a run of this job reports, in display order."""
         return tuple(dict.fromkeys((*(name for step in self.steps for name in step.counters), *UNIVERSAL_COUNTERS)))
 
     def changed(self, counters: Mapping[str, int]) -> int:
@@ -162,6 +164,6 @@ class Job:
         return resolve(self.all_parameters, given)
 
     def cutoff(self, run: Run) -> str | None:
-        """The one cut-off of a job whose steps share it, in ISO 8601: what its results say beside the counters."""
+        """The cut-off that all steps share, in ISO 8601, as results show it. None if they have none, or several."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None

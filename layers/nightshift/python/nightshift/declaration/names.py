@@ -1,4 +1,4 @@
-"""What a job may be called: one name serves its file, its function, its rule and its part of a stack."""
+"""The names that a job may have. Its file, function, rule and part of the stack all use the same name."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ from nightshift.declaration.fields import KEBAB
 from nightshift.errors import DeclarationError
 
 PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor")
-"""The files of functions/platform: their functions are named like those of jobs."""
+"""The files of functions/platform. Their functions are named in the same way as those of jobs."""
 
 STACK_PARTS = ("bootstrap-version", "check-bootstrap-version", "code", "dead-letters", "files")
-"""What the stack of every pack has beside its jobs."""
+"""What the stack of every pack contains besides the jobs."""
 
 LONGEST_ON_AWS = 64
-"""Characters in the name of a Lambda function, and of an EventBridge rule."""
+"""The most characters in the name of a Lambda function or an EventBridge rule."""
 
 LONGEST_DEPLOYMENT = 20
-"""Characters in the name of a deployment. It stands before the job's, with a hyphen."""
+"""The most characters in the name of a deployment, which goes before the job's name with a hyphen."""
 
 LONGEST_JOB_NAME = LONGEST_ON_AWS - LONGEST_DEPLOYMENT - 1
 
 
 def check_job_name(name: Any) -> None:
-    """Refuse a name that AWS does not take, or that the platform has itself.
+    """Refuse a name that AWS would not accept, or that the platform already uses.
 
     Raises:
         DeclarationError: with the remedy.
@@ -42,5 +42,5 @@ def check_job_name(name: Any) -> None:
 
 
 def construct_of(name: str) -> str:
-    """What a job is called in its stack: delete-orders is DeleteOrders."""
+    """The name of a job in its stack: delete-orders becomes DeleteOrders."""
     return "".join(word.capitalize() for word in name.split("-"))

@@ -1,4 +1,4 @@
-"""Parameters of a job: whole numbers with a unit, a default, and limits that no setting can pass."""
+"""Parameters of a job: whole numbers with a unit, a default, and limits that no setting can exceed."""
 
 import json
 import os
@@ -15,8 +15,7 @@ TimeUnit = Literal["minutes", "hours", "days", "months", "years"]
 Unit = TimeUnit | Literal["rows", "percent", "items"]
 
 HUNDRED_YEARS = {"minutes": 52_596_000, "hours": 876_600, "days": 36_525, "months": 1_200, "years": 100}
-"""The ceiling of every parameter of time, by its unit. What is older than that was never meant, and no calendar ends
-before it."""
+"""The ceiling of every time parameter, by unit. Nobody wants a longer time, and no cut-off then leaves the calendar."""
 
 MOST = 2**63 - 1
 """The ceiling of every other parameter: PostgreSQL's largest whole number."""
@@ -29,9 +28,9 @@ class Parameter:
     """A number that an operator may set: in cdk.json for every run, or in the payload of one manual run.
 
     name: snake_case. It is the key in cdk.json and in a payload.
-    default: the value where nobody sets one. None means "no limit".
+    default: the value if nobody sets one. None means "no limit".
     minimum: the floor in code. A lower value is refused at synth and at run time.
-    maximum: the ceiling in code. Without one, 100 years are the ceiling of a time.
+    maximum: the ceiling in code. Without it, a time has a ceiling of 100 years.
 
     Raises:
         DeclarationError: when the parameter cannot work; the message holds the remedy.
@@ -64,7 +63,7 @@ class Parameter:
                 ) from None
 
     def parse(self, value: Any) -> int:
-        """The value as a number of `unit`. Text is accepted because environment variables and shells only have text.
+        """The value as a number of `unit`. Text is accepted, because environment variables and shells have only text.
 
         Raises:
             SettingError: not a whole number, below the floor, or above the maximum or the unit's ceiling.
@@ -91,7 +90,7 @@ class Parameter:
 
 
 def resolve(declared: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, int]:
-    """Every declared parameter's value: the one given, or its default. Parameters without a value are left out.
+    """The value of every declared parameter: the given one, or the default. A parameter without a value is left out.
 
     Raises:
         SettingError: a name that the job does not declare, or a value outside its limits.
@@ -109,7 +108,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     """The parameters that the deployment set for this function.
 
     Raises:
-        SettingError: the variable holds something else than a JSON object.
+        SettingError: the variable does not hold a JSON object.
     """
     text = environment.get(PARAMETERS_VARIABLE, "{}")
     try:

@@ -1,4 +1,4 @@
-"""What a job does when occurrences overlap, were missed or come late."""
+"""What a job does when occurrences overlap, are missed, or are late."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Missed = Literal["latest", "every", "none"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What a job does when occurrences overlap, were missed or come late.
+    """What a job does when occurrences overlap, are missed, or are late.
 
-    overlap: a new occurrence that meets an open run is skipped, or waits its turn.
-    missed: which missed occurrences are caught up: the latest one, every one (oldest first, up to 31 days), or none.
-    late_limit: a scheduled occurrence that comes later than this is settled as missed. None means no limit.
+    overlap: what happens to a new occurrence while another run is open: `skip` it, or let it `wait` for its turn.
+    missed: which missed occurrences are caught up: the `latest`, `every` one (oldest first, up to 31 days), or `none`.
+    late_limit: a scheduled occurrence that starts later than this is recorded as missed. None means no limit.
 
     Raises:
-        DeclarationError: when a field holds something else.
+        DeclarationError: when a field has another value.
     """
 
     overlap: Overlap = "skip"
@@ -42,7 +42,7 @@ class Policy:
 
 
 def default_policy(kind: Kind, schedule: Schedule) -> Policy:
-    """What a kind of job does about overlapping, missed and late occurrences unless it says otherwise."""
+    """The policy of a kind of job that declares none of its own."""
     match kind:
         case "retention" | "recalculation" | "lifecycle":
             return Policy(overlap="skip", missed="latest")

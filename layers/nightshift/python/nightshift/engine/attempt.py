@@ -1,4 +1,4 @@
-"""Carrying out a claimed run: plan it, or state what it destroys, do its steps in order, settle it."""
+"""One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
 from nightshift import ledger
 from nightshift.declaration import Job, this_project
@@ -8,12 +8,12 @@ from nightshift.ledger import Standing
 
 
 def carry_out(job: Job, execution: RunExecution) -> Standing:
-    """Do what the run asks for and settle it as succeeded or planned.
+    """Do what the run asks for, and settle it as succeeded or planned.
 
     Raises:
-        Interrupted: out of time; the caller gives the run back.
-        Fenced: another attempt has taken over.
-        CapExceededError: the run would destroy more than it may; nothing was changed.
+        Interrupted: there is no time left; the caller gives the run back.
+        Fenced: another attempt has taken over the run.
+        CapExceededError: the run would destroy more than its cap allows; nothing was changed.
     """
     execution.session.rollback()
     return _plan(job, execution) if execution.run.mode == "plan" else _apply(job, execution)

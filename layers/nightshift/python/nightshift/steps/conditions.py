@@ -1,4 +1,4 @@
-"""What the conditions, ages and new values of a step over rows may be, told from the step's own table."""
+"""Checks of a step over rows: its conditions, age, index and new values must fit its table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from nightshift.errors import DeclarationError
 
 
 def check_condition(field: str, condition: Any, table: Table) -> None:
-    """Refuse what is no condition on the table's rows alone.
+    """Refuse a value that is not a condition on the rows of this table alone.
 
-    `Table.column is None` is none: Python has answered it before SQL is asked. Another table that is not in a subquery
-    would pair every row with every row of its own, and a DELETE would take them all.
+    Python answers `Table.column is None` itself, so it is no SQL condition. And another table outside a subquery would
+    be joined row by row: a DELETE could then delete every row.
 
     Raises:
         DeclarationError: with the remedy.
@@ -26,13 +26,13 @@ def check_condition(field: str, condition: Any, table: Table) -> None:
     read = select(literal(1)).where(condition).get_final_froms()
     if others := [each for each in read if each is not table]:
         raise DeclarationError(
-            f"{field} reads {_named(others[0])} beside {table}, so it would pair every row with every row there; "
+            f"{field} reads {_named(others[0])} as well as {table}, and would match every row with every row there; "
             "write it as a subquery, like exists().where(…)"
         )
 
 
 def check_column(field: str, column: Any, table: Table) -> None:
-    """Refuse what is no column, or expression of columns, of the table.
+    """Refuse a value that is not a column, or an expression of columns, of the table.
 
     Raises:
         DeclarationError: with the remedy.
@@ -44,7 +44,7 @@ def check_column(field: str, column: Any, table: Table) -> None:
 
 
 def check_new_values(field: str, values: Any, table: Table) -> None:
-    """Refuse what does not give new values by column of the table.
+    """Refuse a value that does not map columns of the table to new values.
 
     Raises:
         DeclarationError: with the remedy.
@@ -59,7 +59,7 @@ def check_new_values(field: str, values: Any, table: Table) -> None:
 
 
 def check_index(step: str, table: Table, age: ColumnElement[Any], through: str | None) -> None:
-    """Refuse an age without an index: it would read the whole table for a handful of rows, every time.
+    """Refuse an age without an index. Every run would read the whole table to find a few rows.
 
     Raises:
         DeclarationError: with the remedy.
@@ -90,7 +90,7 @@ def _named(table: Any) -> str:
 
 
 def _sql(expression: Any) -> str:
-    """The expression as an index definition writes it: without its table's name or needless parentheses."""
+    """The expression as an index definition writes it: without the table's name and without extra parentheses."""
     options = {"include_table": False, "literal_binds": True}
     clause = expression.compile(dialect=postgresql.dialect(), compile_kwargs=options)  # type: ignore[no-untyped-call]
     return str(clause).lower().replace(" ", "").strip("()")

@@ -1,4 +1,4 @@
-"""A step that is a function: for work that fits no other kind."""
+"""A step that calls a function, for work that no other kind of step does."""
 
 import hashlib
 import inspect
@@ -15,14 +15,14 @@ from nightshift.declaration.fields import must_be
 
 @dataclass(frozen=True, kw_only=True)
 class Function(StepDefaults):
-    """`apply` does the work in `with execution.batch() as batch:` blocks; each is a point where it can be interrupted.
+    """`apply` does the work in `with execution.batch() as batch:` blocks. It can be interrupted before each of them.
 
-    It begins at `execution.position` (None at the start), sets `batch.position` and counts with `batch.count(…)`.
-    `plan` says what it would do, with a session that it only reads from. What a destructive one says is checked against
-    the job's cap before any step begins.
+    It starts at `execution.position` (None at the start), sets `batch.position` and counts with `batch.count(…)`.
+    `plan` says what the step would do; it only reads. If the step is destructive, the plan is compared with the job's
+    cap before any step starts.
 
     Raises:
-        DeclarationError: when one of the two is no function.
+        DeclarationError: when `apply` or `plan` is not a function.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Function(StepDefaults):
         must_be(callable(self.plan), f"{where} plan", "a function of session and run", self.plan)
 
     def fingerprint(self, run: Run) -> str:
-        """A digest of the function's source: a position that other code earned may mean something else."""
+        """A digest of the function's source. A position that other code stored may mean something else."""
         return hashlib.sha256(inspect.getsource(_whole(self.apply)).encode()).hexdigest()[:16]
 
 
 def _whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function behind one that was given some of its arguments."""
+    """The function inside a `functools.partial`."""
     while isinstance(function, partial):
         function = function.func
     return function

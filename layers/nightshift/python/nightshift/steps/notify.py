@@ -1,4 +1,4 @@
-"""A step that tells people something: chooses them by a SELECT and writes what they are told into the outbox."""
+"""A step that sends notices: a SELECT chooses the people, and their messages are written to the outbox."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +28,10 @@ from nightshift.outbox import (
 )
 
 FromPeople = Callable[[Run, People], Select[Any]]
-"""A SELECT over the people of a batch; see `nightshift.outbox.people.People` for their columns."""
+"""A SELECT over the people of a batch. See `nightshift.outbox.people.People` for the columns."""
 
 ERRORS = "errors"
-"""The counter of people whose time zone is none: they count as being in UTC."""
+"""The counter of people whose time zone is unknown. They are treated as if they were in UTC."""
 
 FIRST_PART = 1000
 SMALLEST_PART = 200
@@ -41,13 +41,14 @@ TARGET_SECONDS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What some people are told.
+    """One message to some people.
 
     kind: one of the folders in notices/, see `nightshift.outbox.kinds`.
-    to: who, with which key, title, body and data: a function of the run and the people, made with `message(…)`.
+    to: a function of the run and the people. It returns a SELECT made with `message(…)`: the recipient, key, title,
+        body and data.
     via: the channels, each with its preference and counter.
-    matched: the counter of messages that there were reasons for, whatever the recipients' preferences.
-    suppressed: the counter of those that a preference kept from a channel.
+    matched: the counter of all messages, whatever the recipients' preferences are.
+    suppressed: the counter of messages that a preference kept from a channel.
     """
 
     kind: str
@@ -63,7 +64,7 @@ class Message:
         like = "a tuple of channels, like (Via('email'),)"
         must_be(_holds(self.via, Via), f"{where} via", like, self.via)
         if any(via.channel == "ops" for via in self.via):
-            raise DeclarationError("the channel ops belongs to no person: use tell_operators in a Function step")
+            raise DeclarationError("the channel ops belongs to no person; use tell_operators in a Function step")
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -82,12 +83,12 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Notify(StepDefaults):
-    """Tell people something, each message at most once.
+    """Send notices. Each message is sent at most once.
 
-    at: the moment on people's own clocks. The job then runs on `nightshift.outbox.TICK`, and each run takes the people
-        for whom the moment has come since the last one, zone by zone. Without it every run takes everybody at once:
-        their messages must be few.
-    messages: what is told, in order, for the same people in the same transaction.
+    at: the moment on people's own clocks. The job's schedule is then `nightshift.outbox.TICK`, and each run takes the
+        people for whom the moment came since the last run, zone by zone. Without it, every run takes everybody at once,
+        so there must be few messages.
+    messages: the messages, in order. They are written for the same people in the same transaction.
     counting: counters of the rows of other SELECTs over the same people.
     """
 
@@ -153,7 +154,7 @@ class Notify(StepDefaults):
             batch.position = {"done": True}
 
     def _tell_zone(self, execution: Execution, zone: DueZone) -> None:
-        """A zone's people in parts. The position names the zone and the last recipient, or none when it is done."""
+        """The people of a zone, in parts. The position has the zone and the last recipient, or None at its end."""
         after = None
         if execution.position is not None:
             reached, last_told = execution.position["zone"], execution.position["after"]
@@ -186,5 +187,5 @@ class Notify(StepDefaults):
 
 
 def _holds(sequence: Any, kind: type) -> bool:
-    """Whether it is a tuple or a list with at least one of a kind, and nothing else."""
+    """Whether it is a tuple or list of one kind of item, with at least one item."""
     return isinstance(sequence, tuple | list) and bool(sequence) and all(isinstance(each, kind) for each in sequence)

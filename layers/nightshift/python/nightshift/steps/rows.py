@@ -1,4 +1,4 @@
-"""Steps that go over the rows of one table: delete them, update them, or only count them."""
+"""Steps over the rows of one table: delete, update, or only count them."""
 
 import datetime as dt
 import re
@@ -39,20 +39,20 @@ Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
 
 SHARE_APPLIES_ABOVE = 10_000
-"""Up to this many candidates the share of the table does not matter, so small databases are not stopped by it."""
+"""With fewer candidates the share of the table does not matter, so that it does not stop jobs in small databases."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowStep(ABC):
-    """What Delete, Update and Count have in common: which rows of one table, told by a condition and an age.
+    """The common part of Delete, Update and Count: a condition and an age choose rows of one table.
 
     model: the table.
-    where: a condition, or a function of the run that gives one (it may use `run.now`, `run.ago(…)`).
-    older_than: how old a row must be, measured by `measured_by`: strictly older than this before the run's now.
-    measured_by: the column (or expression) that tells a row's age. It must have an index.
-    through: the index, or key, that serves the condition, where it is not one on `measured_by`.
-    counter: what the rows are counted as.
-    counting: counters of the rows that also match a condition, by name.
+    where: a condition, or a function of the run that returns one (it may use `run.now` and `run.ago(…)`).
+    older_than: how old a row must be. Its `measured_by` is strictly before the run's now minus this age.
+    measured_by: the column (or expression) that says how old a row is. It must have an index.
+    through: the index or key that serves the condition, if it is not an index on `measured_by`.
+    counter: the counter of the rows.
+    counting: more counters, each with a condition: it counts the rows that also match the condition.
 
     Raises:
         DeclarationError: when the step cannot work; the message holds the remedy.
@@ -117,7 +117,7 @@ class RowStep(ABC):
         return measure.expression if isinstance(measure, InstrumentedAttribute) else measure
 
     def predicate(self, run: Run) -> Condition:
-        """Which rows, for this run: the same for its plan, its candidates and its batches."""
+        """The condition of this run. Plan, candidates and batches use the same one."""
         conditions = []
         if self.where is not None:
             condition = self.where(run) if callable(self.where) else self.where
@@ -140,7 +140,7 @@ class RowStep(ABC):
         return [replace(plan, sample=sample) for plan in self.candidates(session, run)]
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
-        """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
+        """How many rows match. If there are so many that the share matters, also how many rows the table has."""
         predicate, of = self.predicate(run), None
         few = select(self.age).where(predicate).limit(SHARE_APPLIES_ABOVE + 1).subquery()
         rows = session.scalar(select(func.count()).select_from(few)) or 0
@@ -153,12 +153,12 @@ class RowStep(ABC):
 
     @abstractmethod
     def apply(self, execution: Execution) -> None:
-        """Do it, in batches, from the execution's position on."""
+        """Do the work in batches, starting at the execution's position."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delete(RowStep):
-    """Delete the rows. They are counted, and the cap checked, before the first one goes."""
+    """Delete the rows. They are counted and compared with the cap before the first one is deleted."""
 
     counter: str = "deleted"
 
@@ -174,8 +174,8 @@ class Delete(RowStep):
 class Update(RowStep):
     """Update the rows. The condition must exclude rows that already have the new values, so that a resumed run ends.
 
-    set: the new values by column, or a function of the run that gives them.
-    irreversible: the old values are lost for good (anonymisation), so the step is counted and capped first.
+    set: the new values by column, or a function of the run that returns them.
+    irreversible: the old values cannot be restored (anonymisation), so the rows are counted and capped first.
     """
 
     set: Mapping[Any, Any] | Callable[[Run], Mapping[Any, Any]]
@@ -216,7 +216,7 @@ class Update(RowStep):
 
 @dataclass(frozen=True, kw_only=True)
 class Count(RowStep):
-    """Count rows that the job leaves alone, so that an operator sees them."""
+    """Count rows that the job does not change, to show the number to operators."""
 
     @property
     def changes(self) -> tuple[str, ...]:
