@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import exists, func, literal_column, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from application.models import AuthToken, LoginAttempt, User
@@ -256,6 +256,8 @@ def test_a_condition_may_ask_other_tables_in_a_subquery() -> None:
     step = delete(where=exists().where(OTHER))
     assert "EXISTS (SELECT" in str(step.predicate(RUN))
     delete(where=LoginAttempt.user_id.in_(select(AuthToken.user_id)))
+    delete(where=exists().where(AuthToken.kind == "refresh"))
+    delete(where=literal_column("success").is_(False))
 
 
 @pytest.mark.parametrize("where", [LoginAttempt.success, ~LoginAttempt.success, text("not success")])

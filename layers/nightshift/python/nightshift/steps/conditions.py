@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, PrimaryKeyConstraint, Table, UniqueConstraint, literal, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.expression import ClauseElement, ColumnClause
+from sqlalchemy.sql.visitors import iterate
 
 from nightshift.declaration.fields import must_be
 from nightshift.errors import DeclarationError
@@ -23,8 +24,7 @@ def check_condition(field: str, condition: Any, table: Table) -> None:
     """
     clause = isinstance(condition, ClauseElement | InstrumentedAttribute)
     must_be(clause, field, "a condition, like Table.status == 'closed'", condition)
-    read = select(literal(1)).where(condition).get_final_froms()
-    if others := [each for each in read if each is not table]:
+    if others := [each for each in _read_by(condition, table) if each is not table]:
         raise DeclarationError(
             f"{field} reads {_named(others[0])} as well as {table}, and would match every row with every row there; "
             "write it as a subquery, like exists().where(…)"
@@ -39,7 +39,7 @@ def check_column(field: str, column: Any, table: Table) -> None:
     """
     fits = isinstance(column, InstrumentedAttribute | ColumnElement)
     must_be(fits, field, "a column of the model", column)
-    if select(column).get_final_froms() != [table]:
+    if _read_by(column, table) != [table]:
         raise DeclarationError(f"{field} must be a column of {table}; got {column}")
 
 
@@ -83,6 +83,16 @@ def check_index(step: str, table: Table, age: ColumnElement[Any], through: str |
         f"{step}: {table}.{written} has no index, so every run would read the whole table. "
         "Add one to the model, or name the index that serves the condition with through="
     )
+
+
+def _read_by(clause: Any, table: Table) -> list[Any]:
+    """The tables that a clause reads outside its subqueries."""
+    core = clause.__clause_element__() if isinstance(clause, InstrumentedAttribute) else clause
+    columns = (element for element in iterate(core) if isinstance(element, ColumnClause))
+    tables = {column.table for column in columns if column.table is not None}
+    if tables <= {table}:  # the usual case, without the question that would configure every mapper at import
+        return list(tables)
+    return list(select(literal(1)).where(clause).get_final_froms())
 
 
 def _named(table: Any) -> str:
