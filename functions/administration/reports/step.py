@@ -14,6 +14,7 @@ from functions.administration.reports.figures import Data
 from functions.administration.reports.stored import Kind, key_of, page_key, store
 from nightshift import Run, StepPlan
 from nightshift.declaration import Execution, Parameter, StepDefaults, fingerprint_of
+from nightshift.declaration.fields import choices, must_be_one_of
 from nightshift.outbox import Via, message, pending, write
 from nightshift.steps import Period
 from nightshift.steps.rollup import WRITTEN
@@ -45,6 +46,9 @@ class WriteReport(StepDefaults):
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     tables: ClassVar[tuple[str, ...]] = ("nightshift.reports", "nightshift.notifications")
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        must_be_one_of(f"step {self.name}: kind", self.kind, choices(Kind))
 
     @property
     def counters(self) -> tuple[str, ...]:

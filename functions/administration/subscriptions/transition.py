@@ -19,9 +19,12 @@ from functions.administration.subscriptions.batches import Statement, in_batches
 from functions.administration.subscriptions.events import EVENT, latest_suspension
 from nightshift import Parameter, Run, StepPlan
 from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
+from nightshift.declaration.fields import choices, must_be_one_of
 
 Condition = ColumnElement[bool]
 Value = SQLColumnExpression[Any]
+
+Licences = Literal["suspend", "resume"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +45,15 @@ class Transition(StepDefaults):
     effective_at: Callable[[Run], Value]
     values: Callable[[Run], Mapping[str, Any]] = lambda run: {}
     organization: Mapping[str, str] = field(default_factory=dict)
-    licences: Literal["suspend", "resume"] | None = None
+    licences: Licences | None = None
     parameters: tuple[Parameter, ...] = ()
 
     destructive: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ("subscriptions", "subscription_events", "organizations", "licenses")
+
+    def __post_init__(self) -> None:
+        if self.licences is not None:
+            must_be_one_of(f"step {self.name}: licences", self.licences, choices(Licences))
 
     @property
     def counters(self) -> tuple[str, ...]:
