@@ -1,4 +1,4 @@
-"""Carries out a claimed run: plans it, or counts its candidates, does its steps in order, and settles it."""
+"""One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
 from nightshift import ledger
 from nightshift.database.transaction import transaction
@@ -9,11 +9,11 @@ from nightshift.ledger import Standing
 
 
 def carry_out(job: Job, execution: RunExecution) -> Standing:
-    """Do what the run asks for and settle it as succeeded or planned.
+    """Do what the run asks for, and settle it as succeeded or planned.
 
     Raises:
-        Interrupted: out of time; the caller gives the run back.
-        Fenced: another attempt has taken the run over.
+        Interrupted: there is no time left; the caller gives the run back.
+        Fenced: another attempt has taken over the run.
         CapExceededError: the run would destroy more than its cap allows; nothing was changed.
     """
     execution.session.rollback()
