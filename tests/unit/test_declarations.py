@@ -1,7 +1,10 @@
 """A declaration that cannot work is refused when it is made, or when the registry reads it, with the remedy."""
 
 import datetime as dt
+import importlib
+import sys
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +15,7 @@ import functions
 from application.models import AuthToken, LoginAttempt
 from functions import identity
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
-from nightshift.declaration import PACKS, Registration, registry
+from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
 
 RETENTION = Parameter("retention_days", 7, "days")
@@ -136,12 +139,104 @@ def test_a_job_without_its_rule_in_words_stops_the_registry() -> None:
         register(module(declare(), doc=" "), "identity", {})
 
 
-def test_a_folder_that_is_no_pack_stops_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "billing").mkdir()
-    (tmp_path / "billing" / "__init__.py").touch()
-    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path)])
-    with pytest.raises(DeclarationError, match="functions/billing is no pack; the packs are tracking"):
-        registry.__wrapped__()
+JOB = '''"""Do nothing, every night."""
+
+from nightshift import Function, Job, lambda_handler
+
+job = Job(
+    name="{name}",
+    kind="check",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Function(name="nothing", apply=lambda execution: None, plan=lambda session, run: [], counters=("done",)),),
+)
+handler = lambda_handler(job)
+'''
+
+
+@pytest.fixture
+def more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Writes files below functions/, empty or with a job of their name, and lets the registry look anew."""
+
+    def write(*files: str) -> None:
+        for file in files:
+            path = tmp_path / "functions" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("" if path.name.startswith("_") else JOB.format(name=path.stem.replace("_", "-")))
+        importlib.invalidate_caches()
+        packs.cache_clear()
+        registry.cache_clear()
+
+    (tmp_path / "functions").mkdir()
+    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path / "functions")])
+    yield write
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    packs.cache_clear()
+    registry.cache_clear()
+
+
+def test_a_folder_is_a_pack_and_is_found(more: Callable[..., None]) -> None:
+    before = packs()
+    more("night_shift2/__init__.py", "night_shift2/count_stars.py")
+
+    assert packs() == tuple(sorted([*before, "night_shift2"]))
+    assert "platform" not in packs()
+    assert registry()["count-stars"].pack == "night_shift2"
+    assert list(dict.fromkeys(found.pack for found in registry().values())) == list(packs())
+    assert Deployment().packs == packs()
+
+
+def test_folders_that_say_so_and_what_git_leaves_behind_are_no_packs(more: Callable[..., None], tmp_path: Path) -> None:
+    before = packs()
+    more("_drafts/__init__.py", "_drafts/wild_idea.py", "_notes.py", ".cache/__init__.py")
+    (tmp_path / "functions/billing/__pycache__").mkdir(parents=True)
+    (tmp_path / "functions/billing/__pycache__/invoices.cpython-311.pyc").touch()
+    (tmp_path / "functions/README.md").touch()
+
+    assert packs() == before
+    assert not [name for name in registry() if name in ("wild-idea", "invoices")]
+
+
+def test_a_folder_in_a_pack_holds_no_jobs(more: Callable[..., None]) -> None:
+    more("billing/__init__.py", "billing/send_invoices.py", "billing/taxes/__init__.py", "billing/taxes/rates.py")
+
+    assert [name for name, found in registry().items() if found.pack == "billing"] == ["send-invoices"]
+
+
+@pytest.mark.parametrize(
+    ("files", "remedy"),
+    [
+        (["billing/__init__.py"], "functions/billing has no job: declare one in functions/billing/<job_name>.py"),
+        (["billing/__init__.py", "billing/_sums.py"], "functions/billing has no job"),
+        (
+            ["billing/__init__.py", "billing/taxes/__init__.py", "billing/taxes/rates.py"],
+            "functions/billing has no job",
+        ),
+        (["billing/invoices.py"], "functions/billing has no __init__.py.*add an empty one"),
+        (["invoices.py"], r"functions/invoices.py stands in no pack: move it to functions/<pack>/invoices.py"),
+        (["a_1/__init__.py", "a1/__init__.py"], "functions/a1 and functions/a_1 would both be the stack Nightshift-A1"),
+        (["ab/__init__.py", "a_b/__init__.py"], "functions/a_b and functions/ab would both be the stack Nightshift-Ab"),
+        (["plat_form/__init__.py"], "functions/platform and functions/plat_form would both be the stack"),
+        *(
+            ([f"{name}/__init__.py"], f"functions/{name} cannot be a pack's name.*like my_jobs")
+            for name in ("Billing", "my-jobs", "my__jobs", "my_", "2nd", "my.jobs", "früh")
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_a_pack_stops_the_registry(
+    files: list[str], remedy: str, more: Callable[..., None]
+) -> None:
+    more(*files)
+
+    with pytest.raises(DeclarationError, match=remedy) as refused:
+        registry()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_stack_is_named_after_its_pack_as_cloudformation_takes_it() -> None:
+    assert stack_name("community") == "Nightshift-Community"
+    assert stack_name("my_jobs_2") == "Nightshift-MyJobs2"
 
 
 def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +248,7 @@ def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pyte
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:
     for name, registration in registry().items():
-        assert registration.pack in PACKS
+        assert registration.pack in packs()
         assert registration.module.endswith(f".{registration.pack}.{name.replace('-', '_')}")
 
 
