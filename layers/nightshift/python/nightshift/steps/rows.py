@@ -332,6 +332,8 @@ def _typed(condition: ColumnElement[bool] | TextClause, facts: TableFacts, sourc
 
 def _missing(subject: Subject) -> tuple[str, ...]:
     """What would make the step fast, as SQL that makes it."""
+    if subject.action != "delete":
+        return ()
     return tuple(
         f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
         for reference, child in subject.closure.unindexed
