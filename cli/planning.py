@@ -70,7 +70,9 @@ def _steps(session: "Session", job: "Job", run: "Run") -> "tuple[list[StepPlan],
             if sqlstate(error) is None:
                 raise
             errors.append(f"step {step.name} cannot be planned: {describe(error)}")
-        except (PermanentError, SettingError) as error:
+        except SettingError as error:
+            errors.append(f"step {step.name} cannot be planned here, it needs more than the database: {error}")
+        except PermanentError as error:
             errors.append(f"step {step.name} cannot be planned: {error}")
     return plans, errors
 
