@@ -3,13 +3,15 @@
 import datetime as dt
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -253,14 +255,19 @@ def test_a_database_without_the_tables_of_the_job_is_exit_code_1(empty_database:
 
 
 @contextmanager
-def listening(answer: bytes) -> Iterator[int]:
-    """A server that is no PostgreSQL: it gives one answer to whoever comes."""
+def listening(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server that is no PostgreSQL: it gives one answer to the first who asks, and may begin with TLS."""
 
     def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(8)
-            connection.sendall(answer)
+        asked = False
+        while not asked:
+            connection, _ = server.accept()
+            with connection:
+                asked = bool(connection.recv(8))
+                connection.sendall(answer)
+                if asked and tls:
+                    with suppress(OSError):
+                        tls.wrap_socket(connection, server_side=True)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve)
@@ -309,6 +316,18 @@ def test_what_is_no_postgresql_is_told_at_once() -> None:
         2,
         f"what listens at 127.0.0.1:{port} is no PostgreSQL: see the host and the port\n",
     )
+
+
+def test_a_certificate_that_nobody_knows_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.database_url.is_loopback", lambda _: False)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    with listening(b"S", tls) as port:
+        refused = nightshift("--database-url", f"postgresql://ada@localhost:{port}/shop")
+    assert refused.exit_code == 2
+    assert "cannot be used: the server's certificate cannot be verified: " in refused.stderr
+    assert "name the authority's file: ?sslrootcert=FILE" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_socket_that_is_not_there_is_told(postgres: PostgresServer) -> None:
