@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from nightshift.declaration import Run
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import LocalMoment, due_zones, local_date_of, midnight, window_start, zone_names
-from tests.integration.jobs.people import person, utc
+from tests.integration.example.jobs.people import person, utc
 
 TWO_HOURS = dt.timedelta(hours=2)
 QUARTER = dt.timedelta(minutes=15)

@@ -13,7 +13,7 @@ from nightshift.ledger import RunRecord
 from nightshift.outbox import TICK, LocalMoment, Notification, People, Via, message, notice_kinds, tell_operators, write
 from nightshift.steps import Message, Notify
 from tests.integration.conftest import Invoke
-from tests.integration.jobs.people import outbox, person, told, utc
+from tests.integration.example.jobs.people import outbox, person, told, utc
 
 NOON = utc("2026-03-02 12:00")
 RUN = Run(id=RunRecord.id, job="test", scheduled_for=NOON)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.docs import pages
-from cli.job_pages import SHOWN, located, shown
+from cli.job_pages import fact_files, located, shown
 from nightshift.declaration import registry
 
 ROOT = Path(__file__).parents[2]
@@ -30,17 +30,15 @@ def test_every_test_that_proves_a_promise_exists() -> None:
 
 @pytest.mark.parametrize("job", registry())
 def test_every_test_that_shows_a_fact_about_a_job_exists(job: str) -> None:
-    facts = shown(registry()[job])
-    assert facts, f"tests/integration/jobs/shown/ says nothing of {job}"
-    for fact, tests in facts.items():
+    for fact, tests in shown(registry()[job]).items():
         assert tests, f"no test shows: {fact}"
         for file, name in (located(registry()[job].job, test) for test in tests):
             assert name in _functions(file), f"{file} has no {name}"
 
 
 def test_facts_are_told_of_jobs_that_exist() -> None:
-    told = {job for file in SHOWN.glob("*.toml") for job in tomllib.loads(file.read_text())}
-    assert told == set(registry())
+    told = {job for file in fact_files() for job in tomllib.loads(file.read_text())}
+    assert told <= set(registry())
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)
