@@ -1,4 +1,7 @@
-"""A real PostgreSQL for the tests that ask for one: started once a session, a fresh migrated database for each test."""
+"""The project that tests stand on, and a real PostgreSQL for those that ask for one.
+
+Tests of the library stand on the shop of tests/ground. Those in a folder `example` stand on the project as it is.
+"""
 
 import itertools
 import os
@@ -14,9 +17,17 @@ from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
 from nightshift.database import migrations
-from nightshift.declaration import this_project
+from tests.ground.application.project import project
+from tests.ground.world import shop_alone
 
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop() -> Iterator[None]:
+    """The shop is the project."""
+    with shop_alone():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +70,7 @@ def new_database(postgres: PostgresServer) -> Iterator[NewDatabase]:
 def migrated(new_database: NewDatabase) -> Iterator[str]:
     """The name of a database with every migration applied, to copy from. Nothing may stay connected to it."""
     with new_database() as engine:
-        migrations.upgrade(engine, this_project().branches(tables=True))
+        migrations.upgrade(engine, project.branches(tables=True))
         yield str(engine.url.database)
 
 
