@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.schedule_words import in_words
-from nightshift.declaration import PACKS, Job, Registration, registry
+from nightshift.declaration import Job, Registration, packs, registry
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -39,12 +39,10 @@ def jobs_page() -> str:
         "Times are UTC. Counters stand in every result beside `batches` and `quarantined`. Settings are those of "
         "[settings.md](settings.md#jobs); their numbers have floors in code.\n",
     ]
-    for pack in PACKS:
-        members = [registration for registration in registry().values() if registration.pack == pack]
-        if members:
-            parts.append(f"## {pack.capitalize()}\n")
-            parts.extend(_entry(registration) for registration in members)
-            parts.extend(_figures(pack))
+    for pack in packs():
+        parts.append(f"## {pack.replace('_', ' ').capitalize()}\n")
+        parts.extend(_entry(registration) for registration in registry().values() if registration.pack == pack)
+        parts.extend(_figures(pack))
     return "\n".join(parts)
 
 

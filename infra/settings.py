@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from nightshift.database import DatabaseSettings
-from nightshift.declaration import PACKS, Deployment, Registration, Schedule, ScheduleError
+from nightshift.declaration import Deployment, Registration, Schedule, ScheduleError, packs as all_packs
 from nightshift.errors import SettingError
 from nightshift.outbox import MAILS_A_DAY
 
@@ -106,7 +106,7 @@ class Settings:
     """One deployment."""
 
     database: NewDatabase | ExistingDatabase
-    packs: tuple[str, ...] = PACKS
+    packs: tuple[str, ...] = field(default_factory=all_packs)
     jobs: Mapping[str, JobSettings] = field(default_factory=dict)
     alarms: Alarms = Alarms()
     sender: str | None = None
@@ -183,9 +183,9 @@ def read_settings(given: Any, registry: Mapping[str, Registration]) -> Settings:
 def _packs(reader: "_Reader") -> tuple[str, ...]:
     packs = reader.texts("packs")
     for pack in packs:
-        if pack not in PACKS:
-            raise SettingError(f"nightshift.packs has no pack {pack!r}{_nearest(pack, PACKS)}")
-    return tuple(pack for pack in PACKS if pack in packs) if packs else PACKS
+        if pack not in all_packs():
+            raise SettingError(f"nightshift.packs has no pack {pack!r}{_nearest(pack, all_packs())}")
+    return tuple(pack for pack in all_packs() if pack in packs) if packs else all_packs()
 
 
 def _jobs(reader: "_Reader", registry: Mapping[str, Registration]) -> dict[str, JobSettings]:

@@ -1,7 +1,10 @@
 """A declaration that cannot work is refused when it is made, or when the registry reads it, with the remedy."""
 
 import datetime as dt
+import importlib
+import sys
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,26 +13,26 @@ import pytest
 from sqlalchemy import func
 
 import functions
-from application.models import AuthToken, LoginAttempt, PushToken
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
-from nightshift.declaration import PACKS, Registration, registry
+from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
+from tests.ground.functions.market._tables import Cart, CartItem, Customer
 
 RETENTION = Parameter("retention_days", 7, "days")
 
 
 def delete(**changes: Any) -> Delete:
     declared: dict[str, Any] = {
-        "model": LoginAttempt,
+        "model": Cart,
         "older_than": RETENTION,
-        "measured_by": LoginAttempt.attempted_at,
+        "measured_by": Cart.updated_at,
     }
     return Delete(**(declared | changes))
 
 
 def declare(**changes: Any) -> Job:
     declared: dict[str, Any] = {
-        "name": "forget-logins",
+        "name": "forget-carts",
         "kind": "retention",
         "schedule": "cron(0 2 * * ? *)",
         "steps": (delete(),),
@@ -37,13 +40,13 @@ def declare(**changes: Any) -> Job:
     return Job(**(declared | changes))
 
 
-def module(job: Any, name: str = "forget_logins", doc: str = "Forget logins.") -> ModuleType:
-    made = ModuleType(f"functions.identity.{name}", doc)
+def module(job: Any, name: str = "forget_carts", doc: str = "Forget carts.") -> ModuleType:
+    made = ModuleType(f"functions.market.{name}", doc)
     made.__dict__.update(job=job, handler=lambda event, context: None)
     return made
 
 
-@pytest.mark.parametrize("name", ["Forget-Logins", "forget_logins", "", "forget--logins", "-x", "forget logins"])
+@pytest.mark.parametrize("name", ["Forget-Logins", "forget_carts", "", "forget--logins", "-x", "forget logins"])
 def test_a_name_that_is_not_kebab_case_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match="must be kebab-case"):
         declare(name=name)
@@ -55,7 +58,7 @@ def test_a_job_without_steps_is_refused() -> None:
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
-    with pytest.raises(DeclarationError, match="two steps named 'delete-login-attempts'; name them apart"):
+    with pytest.raises(DeclarationError, match="two steps named 'delete-carts'; name them apart"):
         declare(steps=(delete(), delete()))
 
 
@@ -85,22 +88,22 @@ def test_a_late_limit_that_nothing_meets_is_refused() -> None:
 
 
 def test_a_step_that_would_touch_every_row_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="would touch every row of login_attempts"):
+    with pytest.raises(DeclarationError, match="would touch every row of carts"):
         delete(older_than=None)
 
 
 def test_an_age_without_an_index_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"auth_tokens\.issued_at has no index.*name the index"):
-        Delete(model=AuthToken, older_than=days(1), measured_by=AuthToken.issued_at)
+    with pytest.raises(DeclarationError, match=r"cart_items.added_at has no index.*name the index"):
+        Delete(model=CartItem, older_than=days(1), measured_by=CartItem.added_at)
 
 
 def test_an_index_on_the_expression_or_in_its_condition_serves_an_age() -> None:
     Delete(
-        model=PushToken,
+        model=Customer,
         older_than=days(90),
-        measured_by=func.coalesce(PushToken.last_used_at, PushToken.created_at),
+        measured_by=func.coalesce(Customer.seen_at, Customer.created_at),
     )
-    Delete(model=AuthToken, where=AuthToken.used_at.is_not(None), measured_by=AuthToken.used_at)
+    Delete(model=CartItem, where=CartItem.removed_at.is_not(None), measured_by=CartItem.removed_at)
 
 
 def test_an_index_that_the_table_does_not_have_is_refused() -> None:
@@ -112,56 +115,148 @@ def test_an_index_that_the_table_does_not_have_is_refused() -> None:
     "schedule", ["cron(nonsense)", "rate(1 hour)", "cron(0 0 31 2 ? *)", "cron(0 2 ? * 1 *)", "0 2 * * *"]
 )
 def test_a_schedule_that_cannot_work_stops_the_registry(schedule: str) -> None:
-    with pytest.raises(DeclarationError, match="job forget-logins: schedule"):
-        register(module(declare(schedule=schedule)), "identity", {})
+    with pytest.raises(DeclarationError, match="job forget-carts: schedule"):
+        register(module(declare(schedule=schedule)), "market", {})
 
 
 def test_two_jobs_of_one_name_stop_the_registry() -> None:
     found: dict[str, Registration] = {}
-    register(module(declare()), "identity", found)
-    with pytest.raises(DeclarationError, match="both declare a job named 'forget-logins'"):
-        register(module(declare()), "community", found)
+    register(module(declare()), "market", found)
+    with pytest.raises(DeclarationError, match="both declare a job named 'forget-carts'"):
+        register(module(declare()), "back_office", found)
 
 
 def test_a_file_named_otherwise_than_its_job_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="give file and job the same name"):
-        register(module(declare(), name="logins"), "identity", {})
+        register(module(declare(), name="carts"), "market", {})
 
 
 def test_a_file_without_a_job_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="declares no job"):
-        register(module(None), "identity", {})
+        register(module(None), "market", {})
 
 
 def test_a_file_without_a_handler_stops_the_registry() -> None:
     made = module(declare())
     del made.__dict__["handler"]
     with pytest.raises(DeclarationError, match=r"write `handler = lambda_handler\(job\)`"):
-        register(made, "identity", {})
+        register(made, "market", {})
 
 
 def test_a_job_without_its_rule_in_words_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="say the job's rule there in plain words"):
-        register(module(declare(), doc=" "), "identity", {})
+        register(module(declare(), doc=" "), "market", {})
 
 
-def test_a_folder_that_is_no_pack_stops_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "billing").mkdir()
-    (tmp_path / "billing" / "__init__.py").touch()
-    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path)])
-    with pytest.raises(DeclarationError, match="functions/billing is no pack; the packs are tracking"):
-        registry.__wrapped__()
+JOB = '''"""Do nothing, every night."""
+
+from nightshift import Function, Job, lambda_handler
+
+job = Job(
+    name="{name}",
+    kind="check",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Function(name="nothing", apply=lambda execution: None, plan=lambda session, run: [], counters=("done",)),),
+)
+handler = lambda_handler(job)
+'''
+
+
+@pytest.fixture
+def more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Writes files below functions/, empty or with a job of their name, and lets the registry look anew."""
+
+    def write(*files: str) -> None:
+        for file in files:
+            path = tmp_path / "functions" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("" if path.name.startswith("_") else JOB.format(name=path.stem.replace("_", "-")))
+        importlib.invalidate_caches()
+        packs.cache_clear()
+        registry.cache_clear()
+
+    (tmp_path / "functions").mkdir()
+    monkeypatch.setattr(functions, "__path__", [*functions.__path__, str(tmp_path / "functions")])
+    yield write
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    packs.cache_clear()
+    registry.cache_clear()
+
+
+def test_a_folder_is_a_pack_and_is_found(more: Callable[..., None]) -> None:
+    before = packs()
+    more("night_shift2/__init__.py", "night_shift2/count_stars.py")
+
+    assert packs() == tuple(sorted([*before, "night_shift2"]))
+    assert "platform" not in packs()
+    assert registry()["count-stars"].pack == "night_shift2"
+    assert list(dict.fromkeys(found.pack for found in registry().values())) == list(packs())
+    assert Deployment().packs == packs()
+
+
+def test_folders_that_say_so_and_what_git_leaves_behind_are_no_packs(more: Callable[..., None], tmp_path: Path) -> None:
+    before = packs()
+    more("_drafts/__init__.py", "_drafts/wild_idea.py", "_notes.py", ".cache/__init__.py")
+    (tmp_path / "functions/billing/__pycache__").mkdir(parents=True)
+    (tmp_path / "functions/billing/__pycache__/invoices.cpython-311.pyc").touch()
+    (tmp_path / "functions/README.md").touch()
+
+    assert packs() == before
+    assert not [name for name in registry() if name in ("wild-idea", "invoices")]
+
+
+def test_a_folder_in_a_pack_holds_no_jobs(more: Callable[..., None]) -> None:
+    more("billing/__init__.py", "billing/send_invoices.py", "billing/taxes/__init__.py", "billing/taxes/rates.py")
+
+    assert [name for name, found in registry().items() if found.pack == "billing"] == ["send-invoices"]
+
+
+@pytest.mark.parametrize(
+    ("files", "remedy"),
+    [
+        (["billing/__init__.py"], "functions/billing has no job: declare one in functions/billing/<job_name>.py"),
+        (["billing/__init__.py", "billing/_sums.py"], "functions/billing has no job"),
+        (
+            ["billing/__init__.py", "billing/taxes/__init__.py", "billing/taxes/rates.py"],
+            "functions/billing has no job",
+        ),
+        (["billing/invoices.py"], "functions/billing has no __init__.py.*add an empty one"),
+        (["invoices.py"], r"functions/invoices.py stands in no pack: move it to functions/<pack>/invoices.py"),
+        (["a_1/__init__.py", "a1/__init__.py"], "functions/a1 and functions/a_1 would both be the stack Nightshift-A1"),
+        (["ab/__init__.py", "a_b/__init__.py"], "functions/a_b and functions/ab would both be the stack Nightshift-Ab"),
+        (["plat_form/__init__.py"], "functions/platform and functions/plat_form would both be the stack"),
+        *(
+            ([f"{name}/__init__.py"], f"functions/{name} cannot be a pack's name.*like my_jobs")
+            for name in ("Billing", "my-jobs", "my__jobs", "my_", "2nd", "my.jobs", "früh")
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_a_pack_stops_the_registry(
+    files: list[str], remedy: str, more: Callable[..., None]
+) -> None:
+    more(*files)
+
+    with pytest.raises(DeclarationError, match=remedy) as refused:
+        registry()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_stack_is_named_after_its_pack_as_cloudformation_takes_it() -> None:
+    assert stack_name("community") == "Nightshift-Community"
+    assert stack_name("my_jobs_2") == "Nightshift-MyJobs2"
 
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:
     for name, registration in registry().items():
-        assert registration.pack in PACKS
+        assert registration.pack in packs()
         assert registration.module.endswith(f".{registration.pack}.{name.replace('-', '_')}")
 
 
 def run(**changes: Any) -> Run:
     at = dt.datetime(2028, 2, 29, 3, tzinfo=dt.UTC)
-    return Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=at, **({"parameters": {}} | changes))
+    return Run(id=uuid.UUID(int=1), job="forget-carts", scheduled_for=at, **({"parameters": {}} | changes))
 
 
 def test_a_year_before_the_leap_day_is_the_last_of_february() -> None:
@@ -179,13 +274,13 @@ def test_steps_that_share_an_age_have_one_cut_off_in_the_result() -> None:
 
 
 def test_only_what_cannot_be_undone_is_counted_and_capped_first() -> None:
-    look = Count(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at, counter="seen")
+    look = Count(model=Cart, older_than=RETENTION, measured_by=Cart.updated_at, counter="seen")
     write = Update(
-        model=LoginAttempt,
+        model=Cart,
         older_than=RETENTION,
-        measured_by=LoginAttempt.attempted_at,
+        measured_by=Cart.updated_at,
         counter="closed",
-        set={LoginAttempt.email: None},
+        set={Cart.note: None},
     )
     own = Function(name="own", apply=lambda execution: None, plan=lambda session, run: [], counters=("own",))
     assert not declare(steps=(look, write, own)).destructive

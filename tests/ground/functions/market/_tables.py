@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import ForeignKey, Identity, Index, MetaData, Time, func, text
+from sqlalchemy import ForeignKey, Identity, Index, MetaData, Time, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import BigInteger, Text
@@ -23,6 +23,10 @@ class Customer(Base):
     """Somebody who can be told something, until they leave."""
 
     __tablename__ = "customers"
+    __table_args__ = (
+        Index("customers_zone", "timezone"),
+        Index("customers_idle", text("coalesce(seen_at, created_at)")),
+    )
 
     id: Mapped[UuidKey]
     name: Mapped[str] = mapped_column(server_default="Ann")
@@ -35,8 +39,6 @@ class Customer(Base):
     created_at: Mapped[CreatedNow]
     seen_at: Mapped[Timestamp | None]
     left_at: Mapped[Timestamp | None]
-
-    __table_args__ = (Index("customers_zone", timezone), Index("customers_idle", func.coalesce(seen_at, created_at)))
 
 
 class Cart(Base):

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
         Deployment as Deployment,
         function_name as function_name,
     )
-    from nightshift.declaration.discovery import PACKS as PACKS, Registration as Registration, registry as registry
+    from nightshift.declaration.discovery import (
+        Registration as Registration,
+        packs as packs,
+        registry as registry,
+        stack_name as stack_name,
+    )
     from nightshift.declaration.job import MAX_ROWS as MAX_ROWS, MAX_SHARE as MAX_SHARE, Job as Job
     from nightshift.declaration.parameters import (
         Parameter as Parameter,
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     deployment="DeployedJob Deployment function_name",
-    discovery="PACKS Registration registry",
+    discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE",
     parameters="Parameter days hours minutes years",
     policy="Policy",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightshift.declaration.discovery import PACKS, Registration, registry
+from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
 from nightshift.environment import DEPLOYMENT_VARIABLE
@@ -41,7 +41,7 @@ class DeployedJob:
 class Deployment:
     """The packs that were deployed, and what settings changed about single jobs."""
 
-    packs: tuple[str, ...] = PACKS
+    packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod

@@ -1,15 +1,22 @@
-"""Every job of the packs, found by walking functions/<pack>/: one file, one job."""
+"""Every pack and job, found by walking functions/: one folder, one pack; one file in it, one job."""
 
 import importlib
 import pkgutil
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
+from pathlib import Path
 from types import ModuleType
 
 from nightshift.declaration.job import Job
 from nightshift.errors import DeclarationError
 
-PACKS = ("tracking", "identity", "productivity", "community", "administration")
+PLATFORM = "platform"
+"""The folder of the platform's own functions, which is no pack."""
+
+PACK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -28,26 +35,80 @@ class Registration:
         return f"{self.module}.handler"
 
 
+def stack_name(pack: str) -> str:
+    """The name of a pack's stack on AWS: `my_jobs` becomes `Nightshift-MyJobs`."""
+    return f"Nightshift-{''.join(part.capitalize() for part in pack.split('_'))}"
+
+
 @cache
-def registry() -> dict[str, Registration]:
-    """All jobs by name, in the order of packs and names.
+def packs() -> tuple[str, ...]:
+    """The packs in alphabetical order: every folder of functions/ but the platform's own.
+
+    Folders whose names begin with _ or . are none, and folders without any Python file are not there: git leaves such
+    behind.
 
     Raises:
-        DeclarationError: a declaration that cannot work, a duplicate name, a folder that is no pack, a file whose name
-            is not its job's, or one without `job` or `handler`.
+        DeclarationError: a name that no pack can have, two that would be one stack, a folder that Python does not see,
+            or a file that stands in no pack.
     """
-    functions = importlib.import_module("functions")
+    stacks = {stack_name(PLATFORM).lower(): PLATFORM}
+    found = sorted(set(_folders()))
+    for pack in found:
+        if not PACK_NAME.fullmatch(pack):
+            raise DeclarationError(
+                f"functions/{pack} cannot be a pack's name: write lower-case letters, digits and single underscores "
+                "between them, like my_jobs; or start it with _ if it is no pack"
+            )
+        # Whatever the case: two that differ in nothing else would write one file on many machines.
+        other = stacks.setdefault(stack_name(pack).lower(), pack)
+        if other != pack:
+            raise DeclarationError(
+                f"functions/{other} and functions/{pack} would both be the stack {stack_name(pack)}: rename the latter"
+            )
+    return tuple(found)
+
+
+@cache
+def registry() -> dict[str, Registration]:
+    """All jobs by name, in the order of packs and names. Only files of a pack's own folder are jobs.
+
+    Raises:
+        DeclarationError: a declaration that cannot work, a duplicate name, a folder that cannot be a pack, see `packs`,
+            or has no job, a file whose name is not its job's, or one without `job` or `handler`.
+    """
     found: dict[str, Registration] = {}
-    for folder in pkgutil.iter_modules(functions.__path__):
-        if folder.name not in (*PACKS, "platform"):
-            raise DeclarationError(f"functions/{folder.name} is no pack; the packs are {', '.join(PACKS)}")
-    for pack in PACKS:
+    for pack in packs():
         package = importlib.import_module(f"functions.{pack}")
-        for file in sorted(pkgutil.iter_modules(package.__path__), key=lambda file: file.name):
-            if file.name.startswith("_"):
-                continue
-            register(importlib.import_module(f"functions.{pack}.{file.name}"), pack, found)
+        files = sorted(file.name for file in pkgutil.iter_modules(package.__path__) if not file.ispkg)
+        jobs = [name for name in files if not name.startswith("_")]
+        if not jobs:
+            raise DeclarationError(
+                f"functions/{pack} has no job: declare one in functions/{pack}/<job_name>.py (docs/adding-a-job.md), "
+                "remove the folder, or start its name with _ if it is no pack"
+            )
+        for name in jobs:
+            register(importlib.import_module(f"functions.{pack}.{name}"), pack, found)
     return found
+
+
+def _folders() -> Iterator[str]:
+    """The names of the folders that are packs, whether or not they can be."""
+    functions = importlib.import_module("functions")
+    for entry in chain.from_iterable(Path(folder).iterdir() for folder in functions.__path__):
+        if entry.name.startswith(("_", ".")) or entry.name == PLATFORM:
+            continue
+        if entry.suffix == ".py":
+            raise DeclarationError(
+                f"functions/{entry.name} stands in no pack: move it to functions/<pack>/{entry.name}, "
+                "or start the file's name with _"
+            )
+        if (entry / "__init__.py").is_file():
+            yield entry.name
+        elif any(entry.rglob("*.py")):
+            raise DeclarationError(
+                f"functions/{entry.name} has no __init__.py, so Python does not see its jobs: add an empty one, "
+                "or start the folder's name with _ if it is no pack"
+            )
 
 
 def register(module: ModuleType, pack: str, found: dict[str, Registration]) -> None:
