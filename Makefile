@@ -34,8 +34,10 @@ lint: .venv/installed ## Check style and format
 types: .venv/installed ## Check types
 	@$(RUN) mypy --no-error-summary $(CODE)
 
+# Two, because the command may not know the settings: cli.docs writes the command and the jobs, infra.docs the settings.
 docs: .venv/installed ## Write the generated pages of docs/ anew
 	@$(RUN) python -m cli.docs
+	@$(RUN) python -m infra.docs
 
 synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation templates into cdk.out
 	@$(RUN) node_modules/.bin/cdk synth --quiet --no-notices

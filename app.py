@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parent
-sys.path[:0] = [str(PROJECT), *(str(PROJECT / f"layers/{name}/python") for name in ("nightshift", "application"))]
+LAYERS = (PROJECT / "layers/nightshift/python", PROJECT / "layers/application/python")  # the latter may be absent
+sys.path[:0] = [str(PROJECT), *(str(layer) for layer in LAYERS if layer.is_dir())]
 
 from infra.app import main  # noqa: E402 - only now can the runtime library be found
 

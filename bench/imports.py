@@ -36,7 +36,8 @@ def main() -> None:
     print(f"Import of the handler of {module} from the built layers (a fresh process each time)")
     major, minor, _ = platform.python_version_tuple()
     packages = Packages(f"{major}.{minor}", "local")
-    built = [packages.functions.folder, packages.nightshift.folder / "python", packages.dependencies.folder / "python"]
+    layers = (packages.application, packages.nightshift, packages.dependencies)
+    built = [packages.functions.folder, *(layer.folder / "python" for layer in layers if layer is not None)]
 
     def seconds(imports: str, folders: list[Path], *options: str) -> float:
         # Nothing of the virtual environment: -S leaves its packages out, and the layers must be enough.

@@ -21,7 +21,7 @@ BROKEN = 1
 def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) -> int:
     """Synthesize, and return the exit code. The CDK CLI hands over context and folder by the environment.
 
-    A bad setting or declaration is one line on stderr and exit code 2, and nothing is written.
+    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and nothing is written.
     """
     app = App(context=context, outdir=outdir)
     try:
@@ -29,7 +29,7 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
         settings = read_settings(app.node.try_get_context(CONTEXT_KEY), jobs)
         build(app, settings, jobs)
     except (SettingError, DeclarationError) as error:
-        sys.stderr.write(f"nightshift: {error}\n")
+        sys.stderr.writelines(f"nightshift: {line}\n" for line in str(error).splitlines())
         return REFUSED
     except BuildError as error:
         sys.stderr.write(f"nightshift: {error}\n")
@@ -39,15 +39,14 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
 
 
 def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
-    """The stacks: the platform, and one for each pack that has jobs."""
+    """The stacks: the platform, and one for each pack."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     deployed = settings.deployed(jobs)
     packages = Packages(settings.python, settings.architecture)
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
-        if members:
-            PackStack(app, pack, members, platform, _synthesizer(settings))
+        PackStack(app, pack, members, platform, _synthesizer(settings))
 
 
 def _synthesizer(settings: Settings) -> StackSynthesizer:

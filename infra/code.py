@@ -30,5 +30,7 @@ class Code(Construct):
             for name, package, about in (
                 ("Dependencies", packages.dependencies, "Libraries of Nightshift"),
                 ("Nightshift", packages.nightshift, "The runtime library of Nightshift"),
+                ("Application", packages.application, "The application's own code"),
             )
+            if package is not None
         ]

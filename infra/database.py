@@ -72,8 +72,9 @@ def existing_database(scope: Construct, database: ExistingDatabase, network: Net
     rds_database = RdsDatabase(known, cluster=database.rds_cluster is not None) if known else None
     if "secret_arn" in connection:
         return DatabaseAccess(connection, _read_secret(connection["secret_arn"]), placement, rds_database)
-    if database.resource_id is not None and database.user is not None:
-        grant = _connect_as(connection["iam_region"], database.resource_id, database.user)
+    user = database.connects_as
+    if database.resource_id is not None and user is not None:
+        grant = _connect_as(connection["iam_region"], database.resource_id, user)
         return DatabaseAccess(connection, grant, placement, rds_database)
     return DatabaseAccess(connection, None, placement, rds_database)
 

@@ -6,9 +6,11 @@ from aws_cdk import Fn, Stack, StackSynthesizer, Tags, aws_s3 as s3, aws_sqs as 
 from constructs import Construct
 
 from infra.code import Code
-from infra.platform_stack import FILES_EXPORT, KEYS_EXPORT, PlatformStack
+from infra.platform.files import FILES_EXPORT
+from infra.platform.keys import KEYS_EXPORT
+from infra.platform_stack import PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
-from nightshift.declaration import Registration
+from nightshift.declaration import Registration, stack_name
 
 
 class PackStack(Stack):
@@ -24,7 +26,7 @@ class PackStack(Stack):
     ) -> None:
         super().__init__(
             scope,
-            f"Nightshift-{pack.capitalize()}",
+            stack_name(pack),
             synthesizer=synthesizer,
             description=f"Nightshift: the jobs of the pack {pack}",
         )

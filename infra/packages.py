@@ -1,4 +1,4 @@
-"""What functions are made of: two layers and their own code, built without Docker and byte-compiled.
+"""What functions are made of: layers and their own code, built without Docker and byte-compiled.
 
 Each is a folder under .build/, named after a hash of what goes into it and made only when it is not there yet. So a
 synth needs the package index once for the dependencies, and nothing at all after that.
@@ -23,10 +23,6 @@ from infra.settings import Architecture
 
 PROJECT = Path(__file__).parent.parent
 BUILD = PROJECT / ".build"
-REQUIREMENTS = PROJECT / "layers/dependencies/requirements.txt"
-CONSTRAINTS = PROJECT / "constraints.txt"
-NIGHTSHIFT = PROJECT / "layers/nightshift/python"
-FUNCTIONS = PROJECT / "functions"
 
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 NOT_SOURCE = ("__pycache__", "*.pyc", ".*")
@@ -53,25 +49,35 @@ class Package:
 
 @dataclass(frozen=True)
 class Packages:
-    """The layers and code for one version of Python on one architecture."""
+    """The layers and code for one version of Python on one architecture, from the sources of one project."""
 
     python: str
     architecture: Architecture
+    project: Path = PROJECT
 
     @cached_property
     def dependencies(self) -> Package:
-        """The layer with the libraries: changes rarely."""
-        return self._build("dependencies", [REQUIREMENTS, CONSTRAINTS], self._install, seen_as="/opt")
+        """The layer with the libraries, those of the application included: changes rarely."""
+        return self._build("dependencies", [*self._requirements, self._constraints], self._install, seen_as="/opt")
 
     @cached_property
     def nightshift(self) -> Package:
         """The layer with the runtime library: changes often."""
-        return self._build("nightshift", _sources(NIGHTSHIFT), _copier(NIGHTSHIFT, "python"), seen_as="/opt")
+        folder = self.project / "layers/nightshift/python"
+        return self._build("nightshift", _sources(folder), _copier(folder, "python"), seen_as="/opt")
+
+    @cached_property
+    def application(self) -> Package | None:
+        """The layer with the application's own code; None where the application has none."""
+        folder = self.project / "layers/application/python"
+        sources = _sources(folder)
+        return self._build("application", sources, _copier(folder, "python"), seen_as="/opt") if sources else None
 
     @cached_property
     def functions(self) -> Package:
         """The code of every function: the package `functions` and nothing else of the project."""
-        return self._build("functions", _sources(FUNCTIONS), _copier(FUNCTIONS, "functions"), seen_as="/var/task")
+        folder = self.project / "functions"
+        return self._build("functions", _sources(folder), _copier(folder, "functions"), seen_as="/var/task")
 
     @cached_property
     def compiler(self) -> str | None:
@@ -80,11 +86,20 @@ class Packages:
             return sys.executable
         return shutil.which(f"python{self.python}")
 
+    @property
+    def _requirements(self) -> list[Path]:
+        application = self.project / "layers/application/requirements.txt"
+        return [self.project / "layers/dependencies/requirements.txt", *([application] if application.exists() else [])]
+
+    @property
+    def _constraints(self) -> Path:
+        return self.project / "constraints.txt"
+
     def _build(self, name: str, sources: list[Path], fill: Callable[[Path], None], *, seen_as: str) -> Package:
         version = platform.python_version() if self.architecture == "local" else self.python
         digest = hashlib.sha256(f"{version} {self.architecture} {self.compiler is not None}".encode())
         for source in sources:
-            digest.update(f"\0{source.relative_to(PROJECT)}\0".encode() + source.read_bytes())
+            digest.update(f"\0{source.relative_to(self.project)}\0".encode() + source.read_bytes())
         package = Package(BUILD / f"{name}-{digest.hexdigest()[:16]}", digest.hexdigest())
         if not package.folder.exists():
             BUILD.mkdir(exist_ok=True)
@@ -105,7 +120,9 @@ class Packages:
             machine = MACHINES[self.architecture]
             arguments += ["--platform", f"manylinux_2_28_{machine}", "--platform", f"manylinux2014_{machine}"]
             arguments += ["--python-version", self.python, "--implementation", "cp", "--only-binary=:all:"]
-        command = [sys.executable, "-m", "pip", "install", *arguments, "-r", str(REQUIREMENTS), "-c", str(CONSTRAINTS)]
+        for requirements in self._requirements:
+            arguments += ["-r", str(requirements)]
+        command = [sys.executable, "-m", "pip", "install", *arguments, "-c", str(self._constraints)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]

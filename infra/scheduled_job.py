@@ -18,7 +18,7 @@ from infra.code import Code
 from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
-from infra.platform_stack import FILES_EXPORT
+from infra.platform.files import FILES_EXPORT
 from infra.settings import Settings
 from nightshift.declaration import Job, Registration, function_name
 from nightshift.environment import (

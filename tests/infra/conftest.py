@@ -17,10 +17,13 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application-AbCdE
 VPC = "vpc-0123456789abcdef0"
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 SECURITY_GROUP = "sg-0123456789abcdef0"
+LAYERS = ["Libraries of Nightshift", "The runtime library of Nightshift"]
+if any((PROJECT / "layers/application/python").rglob("*.py")):
+    LAYERS.append("The application's own code")
 JOBS = registry()
 CHANGED = "cleanup-invitations"
 
-EXISTING = {
+EXISTING: dict[str, Any] = {
     "database": {
         "secret_arn": SECRET,
         "host": "db.example.internal",
@@ -40,7 +43,7 @@ EXISTING = {
         }
     },
 }
-NEW = {"database": {"create": "aurora-serverless-v2"}}
+NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 
 @dataclass(frozen=True)

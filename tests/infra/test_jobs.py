@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nightshift.declaration import PACKS, Registration
-from tests.infra.conftest import CHANGED, JOBS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
+from nightshift.declaration import Registration, packs, stack_name
+from tests.infra.conftest import CHANGED, JOBS, LAYERS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
 
 EVERY_JOB = pytest.mark.parametrize("registration", JOBS.values(), ids=list(JOBS))
 
@@ -22,7 +22,7 @@ def role_statements(assembly: Assembly, function: dict[str, Any], stack: str) ->
 
 
 def stack_of(registration: Registration) -> str:
-    return f"Nightshift-{registration.pack.capitalize()}"
+    return stack_name(registration.pack)
 
 
 @EVERY_JOB
@@ -35,7 +35,7 @@ def test_function_is_as_declared(existing: Assembly, registration: Registration)
     assert function["Timeout"] == job.timeout.total_seconds()
     assert function["MemorySize"] == job.memory_mb
     assert function["Architectures"] == ["arm64"]
-    assert len(function["Layers"]) == 2
+    assert len(function["Layers"]) == len(LAYERS)
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
     assert function["VpcConfig"] == {"SecurityGroupIds": [SECURITY_GROUP], "SubnetIds": SUBNETS}
     assert "ReservedConcurrentExecutions" not in function  # it would take from the account's pool night and day
@@ -171,11 +171,8 @@ def test_critical_jobs_page_at_once(existing: Assembly, registration: Registrati
     assert (f"nightshift-{registration.job.name}-failing" in names) == registration.job.critical
 
 
-def test_each_pack_with_jobs_has_its_stack_and_no_other(existing: Assembly) -> None:
-    packs = {registration.pack for registration in JOBS.values()}
-
-    assert set(existing.stacks()) == {"Nightshift-Platform"} | {f"Nightshift-{pack.capitalize()}" for pack in packs}
-    assert packs <= set(PACKS)
+def test_each_pack_has_its_stack_and_no_other(existing: Assembly) -> None:
+    assert set(existing.stacks()) == {"Nightshift-Platform", *map(stack_name, packs())}
 
 
 def test_snapshots_are_granted_of_this_database_and_by_their_name(existing: Assembly) -> None:

@@ -1,14 +1,20 @@
 """What is uploaded for the functions."""
 
 import importlib.util
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+from aws_cdk import Stack
 
+from infra.code import Code
 from infra.packages import Package, Packages
 from infra.settings import read_settings
-from tests.infra.conftest import EXISTING, JOBS
+from tests.infra.conftest import EXISTING, JOBS, PROJECT
 
 UNCHECKED_HASH = 0b01
 """The flags of byte-code that is used without looking at its source (PEP 552)."""
@@ -60,7 +66,7 @@ def test_dependencies_are_for_lambdas_processor_and_know_their_versions(packages
 
 
 def test_certificates_are_in_the_layer(packages: Packages) -> None:
-    assert (packages.nightshift.folder / "python/nightshift/certificates/rds.pem").is_file()
+    assert (packages.nightshift.folder / "python/nightshift/database/certificates/rds.pem").is_file()
     assert (packages.nightshift.folder / "python/nightshift/migrations/script.py.mako").is_file()
 
 
@@ -73,3 +79,99 @@ def test_a_second_synth_builds_nothing(packages: Packages, monkeypatch: pytest.M
     monkeypatch.setattr(Packages, "_install", no_index)
 
     assert Packages(packages.python, packages.architecture).dependencies == first
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of somebody else's: the library, no dependencies of its own, and no application yet."""
+    monkeypatch.setattr("infra.packages.BUILD", tmp_path / "build")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    for name in ("layers/nightshift", "functions"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(PROJECT / name)
+    for name in ("layers/dependencies/requirements.txt", "constraints.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def wheel(folder: Path) -> Path:
+    """A library that no index has."""
+    path = folder / "moonphases-1.0-py3-none-any.whl"
+    about = {
+        "METADATA": "Metadata-Version: 2.1\nName: moonphases\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with ZipFile(path, "w") as archive:
+        archive.writestr("moonphases.py", "FULL = 1\n")
+        for name, content in about.items():
+            archive.writestr(f"moonphases-1.0.dist-info/{name}", content)
+    return path
+
+
+def made_of(project: Path) -> Packages:
+    here = read_settings(EXISTING, JOBS)
+    return Packages(here.python, here.architecture, project)
+
+
+def layers_of(packages: Packages) -> list[str]:
+    code = Code(Stack(), "Code", packages)
+    return [str(layer.node.id) for layer in code.layers]
+
+
+@pytest.mark.parametrize("left_behind", [(), ("python/application/__pycache__/models.cpython-311.pyc",)])
+def test_without_an_application_there_are_two_layers(left_behind: tuple[str, ...], project: Path) -> None:
+    for name in left_behind:
+        write(project / "layers/application" / name, "")
+
+    assert made_of(project).application is None
+    assert layers_of(made_of(project)) == ["Dependencies", "Nightshift"]
+
+
+def test_an_application_is_a_layer_of_its_own(project: Path) -> None:
+    without = made_of(project)
+    write(project / "layers/application/python/application/__init__.py", "")
+    write(project / "layers/application/python/application/models.py", "TABLE = 'stars'\n")
+
+    application = made_of(project).application
+
+    assert application is not None
+    model = application.folder / "python/application/models.py"
+    assert model.read_text() == "TABLE = 'stars'\n"
+    assert b"/opt/python/application" in Path(importlib.util.cache_from_source(str(model))).read_bytes()
+    assert layers_of(made_of(project)) == ["Dependencies", "Nightshift", "Application"]
+    assert (without.nightshift, without.dependencies) == (made_of(project).nightshift, made_of(project).dependencies)
+
+
+def test_what_the_application_requires_is_among_the_dependencies(project: Path) -> None:
+    before = made_of(project).dependencies
+    write(project / "layers/application/requirements.txt", "")
+    empty = made_of(project).dependencies
+    write(project / "layers/application/requirements.txt", f"{wheel(project)}\n")
+
+    dependencies = made_of(project).dependencies
+
+    assert len({before.digest, empty.digest, dependencies.digest}) == 3
+    assert (dependencies.folder / "python/moonphases.py").is_file()
+    assert not (empty.folder / "python/moonphases.py").exists()
+
+
+def test_the_app_finds_the_application_where_there_is_one(project: Path) -> None:
+    for name in ("app.py", "infra"):
+        (project / name).symlink_to(PROJECT / name)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    show = "import runpy, sys; runpy.run_path('app.py'); import application; print(application.__file__)"
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", show]
+        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+    assert "No module named 'application'" in run().stderr
+    write(project / "layers/application/python/application/__init__.py", "")
+    assert run().stdout == f"{project}/layers/application/python/application/__init__.py\n"

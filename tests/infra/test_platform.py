@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from nightshift.declaration import Deployment
-from tests.infra.conftest import CHANGED, JOBS, Assembly, actions, text
+from nightshift.declaration import Deployment, stack_name
+from tests.infra.conftest import CHANGED, JOBS, LAYERS, Assembly, actions, text
 
 RESOURCES_OF_A_STACK = 500  # CloudFormation's limit
 BYTES_OF_A_QUEUE_POLICY = 8192  # SQS's limit
@@ -242,7 +242,7 @@ def test_file_store_is_private(existing: Assembly) -> None:
 def test_stacks_stay_far_from_the_limits(existing: Assembly, new: Assembly) -> None:
     for assembly in (existing, new):
         for name, template in assembly.stacks().items():
-            jobs = [one for one in JOBS.values() if name == f"Nightshift-{one.pack.capitalize()}"]
+            jobs = [one for one in JOBS.values() if name == stack_name(one.pack)]
             resources = len(template["Resources"])
             # Also with as many jobs as the biggest pack will ever have.
             each = resources / len(jobs) if jobs else 0
@@ -263,4 +263,4 @@ def test_layers_belong_to_the_stack_that_uses_them(existing: Assembly) -> None:
     # Through another stack's export a layer could never be replaced while it is in use.
     for name, template in existing.stacks().items():
         own = [one for one in template["Resources"].values() if one["Type"] == "AWS::Lambda::LayerVersion"]
-        assert len(own) == 2, name
+        assert [layer["Properties"]["Description"] for layer in own] == LAYERS, name

@@ -2,28 +2,31 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import fastjsonschema
 import pytest
+from hypothesis import given, settings as generated, strategies as st
 
 import functions.community
 from infra.app import main
 from infra.settings import (
-    Alarms,
     ExistingDatabase,
-    JobSettings,
-    Network,
     NewDatabase,
     Settings,
     read_settings,
 )
+from infra.settings.page import TABLES
+from infra.settings.values import Group
 from nightshift.declaration import registry
 from nightshift.errors import SettingError
-from tests.infra.conftest import EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
+from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
+
+NETWORK: dict[str, Any] = EXISTING["network"]
 
 
 def job(**settings: Any) -> dict[str, Any]:
@@ -50,21 +53,34 @@ BAD = {
     "password in url": ({"database": {"url": "postgresql://u:secret@h/d"}}, "Secrets Manager"),
     "password in query": ({"database": {"url": "postgresql://u@h/d?password=secret"}}, "Secrets Manager"),
     "malformed url": ({"database": {"url": "h:d"}}, "must look like"),
-    "port": ({"database": {"secret_arn": SECRET, "port": "many"}}, "must be a number"),
-    "unknown database key": ({"database": {"secret_arn": SECRET, "hots": "h"}}, "unknown database setting 'hots'"),
+    "port": ({"database": {"secret_arn": SECRET, "port": "many"}}, 'database.port must be a whole number; got "many"'),
+    "port in url": ({"database": {"url": "postgresql://u@h:many/d"}}, "must look like"),
+    "unknown database key": ({"database": {"secret_arn": SECRET, "hots": "h"}}, "did you mean 'host'?"),
     "secret's name": ({"database": {"secret_arn": "application"}}, "whole ARN"),
+    "no engine": ('{"database": {"create": null}}', "database.create is missing: `aurora-serverless-v2` makes"),
     "unknown engine": ({"database": {"create": "mysql"}}, "must be aurora-serverless-v2"),
     "capacity": ({"database": {"create": "aurora-serverless-v2", "min_capacity": 8}}, "capacity goes from"),
     "owner as user": ({"database": {"create": "aurora-serverless-v2", "user": "postgres"}}, "choose another"),
     "network of new": ({**NEW, "network": EXISTING["network"]}, "remove it"),
-    "half a network": ({**EXISTING, "network": {"vpc_id": VPC}}, "subnet_ids needs at least one"),
-    "subnet by name": ({**EXISTING, "network": {"vpc_id": VPC, "subnet_ids": ["private"]}}, "subnet-0123456789abcdef0"),
+    "half a network": (
+        {**EXISTING, "network": {"vpc_id": VPC}},
+        "network.subnet_ids needs at least one",
+        "network.security_group_ids needs at least one",
+    ),
+    "subnet by name": ({**EXISTING, "network": {**NETWORK, "subnet_ids": ["private"]}}, "subnet-0123456789abcdef0"),
+    "network without vpc": (
+        {**EXISTING, "network": {**NETWORK, "vpc_id": None}},
+        "network.vpc_id is missing: the VPC,",
+    ),
     "unknown key": ({**NEW, "alarm": {}}, "did you mean 'alarms'?"),
     "unknown pack": ({**NEW, "packs": ["comunity"]}, "did you mean 'community'?"),
+    "no pack": ({**NEW, "packs": []}, "leave it out for all packs"),
+    "packs as numbers": ({**NEW, "packs": [1]}, "must hold nothing but texts; got 1"),
     "packs as text": ({**NEW, "packs": "community"}, "must be a list of texts"),
     "unknown job": ({**NEW, "jobs": {"cleanup-invitation": {}}}, "did you mean 'cleanup-invitations'?"),
     "unknown job key": (job(enable=True), "did you mean 'enabled'?"),
     "enabled as text": (job(enabled="false"), "must be true or false"),
+    "schedule empty": (job(schedule=" "), "is empty: give a text or leave it out"),
     "retention 0": (job(parameters={"retention_days": 0}), "at least 7; got 0"),
     "retention below zero": (job(parameters={"retention_days": "-3"}), "at least 7; got -3"),
     "retention soon": (job(parameters={"retention_days": "soon"}), "got 'soon'"),
@@ -78,26 +94,82 @@ BAD = {
     "log retention": (job(log_retention_days=8), "must be one that CloudWatch has"),
     "alarm address": ({**NEW, "alarms": {"critical": ["oncall"]}}, "no e-mail address"),
     "sender": ({**NEW, "sender": "nobody"}, "no e-mail address"),
+    "mails a day": ({**NEW, "mails_a_day": 0}, "at least 1; got 0"),
+    "mails a day as text": ({**NEW, "mails_a_day": "10"}, "must be a whole number"),
+    "preferences": ({**NEW, "preferences_url": "http://app.example.com"}, "must begin with https://"),
     "python": ({**NEW, "python": "3.8"}, "must be one of"),
     "architecture": ({**NEW, "architecture": "arm"}, "must be arm64 or x86_64 or local"),
     "deploy with": ({**NEW, "deploy_with": "hope"}, "must be bootstrap-roles or cli-credentials"),
     "no object": ([], "must be a JSON object"),
     "broken JSON": ("{", "is not JSON"),
+    "several": (
+        {**job(enabled=1, schedule="daily"), "sender": "nobody", "alarm": {}},
+        "jobs.cleanup-invitations.enabled must be true or false; got 1",
+        "jobs.cleanup-invitations.schedule: schedule 'daily': not a cron expression",
+        "sender: 'nobody' is no e-mail address",
+        "has no setting 'alarm'; did you mean 'alarms'?",
+    ),
+    "several jobs": (
+        {**NEW, "jobs": {"x": {}, "session-cleanup": {"parameters": {"max_share": 101}}, "token-clean": {}}},
+        "jobs has no job 'x'; known are ",
+        "jobs.session-cleanup.parameters: max_share must be a whole number of percent, at least 1 and at most 100; got",
+        "jobs has no job 'token-clean'; did you mean 'token-cleanup'?",
+    ),
+    "several packs": (
+        {**NEW, "packs": ["sales", "comunity"]},
+        "no pack 'sales'; known are ",
+        "no pack 'comunity'; did you",
+    ),
 }
 
 
-@pytest.mark.parametrize(("settings", "remedy"), BAD.values(), ids=BAD)
-def test_bad_settings_are_refused_with_one_line(
-    settings: Any, remedy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("settings", "remedies"), [(bad, remedies) for bad, *remedies in BAD.values()], ids=BAD)
+def test_each_bad_setting_is_refused_with_one_line(
+    settings: Any, remedies: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code = main(context(settings), str(tmp_path))
 
-    error = capfd.readouterr().err
+    lines = capfd.readouterr().err.splitlines()
     assert code == 2
-    assert error.count("\n") == 1
-    assert error.startswith("nightshift: ")
-    assert remedy in error
+    assert len(lines) == len(remedies)
+    for line, remedy in zip(lines, remedies, strict=True):
+        assert line.startswith("nightshift: ")
+        assert remedy in line
     assert not list(tmp_path.iterdir())
+
+
+def somebodys_settings() -> st.SearchStrategy[Any]:
+    """Any JSON, with many keys that mean something and values that are nearly right."""
+    names = {key for group in TABLES.values() for key in group.model_fields}
+    texts = [CHANGED, "create", "aurora-serverless-v2", "community", "3.11", "local", "retention_days", SECRET, VPC, ""]
+    words = st.sampled_from([*names, *texts, "a\nb"])
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | words
+    return st.recursive(
+        plain,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.text(max_size=9), inner, max_size=4),
+        max_leaves=12,
+    )
+
+
+@generated(deadline=None)
+@given(st.dictionaries(st.sampled_from([*Settings.model_fields]), somebodys_settings()))
+def test_whatever_is_given_is_understood_or_refused_in_plain_words(settings: dict[str, Any]) -> None:
+    try:
+        read_settings(settings, JOBS)
+    except SettingError as error:
+        for line in str(error).split("\n"):
+            assert re.match(r"nightshift(\.(\w[\w-]*|\".*\"))*(: | has | is | needs | must | goes )\S", line), line
+            own_words = re.split("['\"]", line)[0]  # up to what was given
+            assert not re.search("[Ii]nput|valid|_error|_type|None|tuple|dict|[A-Z]\\w+(Database|Settings)", own_words)
+
+
+@pytest.mark.parametrize("name", [*Settings.model_fields])
+def test_null_is_the_same_as_left_out(name: str) -> None:
+    if name == "database":
+        with pytest.raises(SettingError, match="no database address"):
+            read_settings({name: None}, JOBS)
+    else:
+        assert read_settings({**NEW, name: None}, JOBS) == read_settings(NEW, JOBS)
 
 
 def test_bad_declaration_is_refused_with_one_line(
@@ -182,6 +254,81 @@ def other_python() -> str:
 def test_every_setting_is_documented() -> None:
     page = (PROJECT / "docs/settings.md").read_text()
 
-    settings = [field.name for kind in (Settings, JobSettings, Network, NewDatabase, Alarms) for field in fields(kind)]
+    assert re.findall(r"<!-- settings of ([^:]+):", page) == list(TABLES)
+    assert set(TABLES.values()) == set(Group.__subclasses__())
 
-    assert not [name for name in settings if f"`{name}`" not in page and f'"{name}"' not in page]
+
+def test_every_example_of_the_page_is_understood() -> None:
+    page = (PROJECT / "docs/settings.md").read_text()
+    sections = {part.split("`")[1]: part for part in page.split("\n## ")[1:]}
+    examples = [
+        (name, json.loads(line))
+        for name, part in sections.items()
+        for line in re.findall(r"^    (\{.*\})$", part, re.M)
+    ]
+
+    assert {name for name, _ in examples} == {"database", "network", "alarms", "jobs"}
+    for name, example in examples:
+        settings = {**(EXISTING if name == "network" else NEW), name: example}
+        assert read_settings(settings, JOBS)
+        assert in_editor(settings) is None
+
+
+GOOD_FOR_THE_EDITOR = {
+    "existing": EXISTING,
+    "new": NEW,
+    "of cdk.json": json.loads((PROJECT / "cdk.json").read_text())["context"]["nightshift"],
+    "a parameter at its floor": job(parameters={"retention_days": 7}),
+    "everything else": {
+        **NEW,
+        "packs": ["community"],
+        "application_tables": "existing",
+        "mails_a_day": 1,
+        "log_retention_days": 1,
+        "architecture": "local",
+        "python": "3.14",
+        "deploy_with": "cli-credentials",
+        "operations_url": "https://wiki.example.com/nightshift",
+    },
+}
+
+
+@pytest.mark.parametrize("settings", GOOD_FOR_THE_EDITOR.values(), ids=GOOD_FOR_THE_EDITOR)
+def test_an_editor_finds_nothing_wrong_with_what_is_right(settings: dict[str, Any]) -> None:
+    assert in_editor(settings) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({}, "nightshift"),
+        ({**NEW, "alarm": {}}, "nightshift"),
+        ({**NEW, "packs": []}, "nightshift.packs"),
+        ({**NEW, "packs": ["comunity"]}, "nightshift.packs.0"),
+        ({**NEW, "sender": "nobody"}, "nightshift.sender"),
+        ({**NEW, "mails_a_day": 0}, "nightshift.mails_a_day"),
+        ({"database": {"create": "mysql"}}, "nightshift.database"),
+        ({"database": {"secret_arn": "application"}}, "nightshift.database"),
+        ({**EXISTING, "network": {"vpc_id": VPC}}, "nightshift.network"),
+        ({**EXISTING, "network": {**NETWORK, "subnet_ids": []}}, "nightshift.network.subnet_ids"),
+        ({**NEW, "jobs": {"cleanup-invitation": {}}}, "nightshift.jobs"),
+        (job(enable=True), "nightshift.jobs.cleanup-invitations"),
+        (job(log_retention_days=8), "nightshift.jobs.cleanup-invitations.log_retention_days"),
+        (job(parameters={"retention_day": 30}), "nightshift.jobs.cleanup-invitations.parameters"),
+        (job(parameters={"retention_days": 6}), "nightshift.jobs.cleanup-invitations.parameters.retention_days"),
+    ],
+)
+def test_an_editor_marks_what_is_wrong(settings: dict[str, Any], where: str) -> None:
+    assert in_editor(settings) == where
+
+
+def in_editor(settings: dict[str, Any]) -> str | None:
+    """The path of the first thing that the schema named in cdk.json finds wrong."""
+    file = json.loads((PROJECT / "cdk.json").read_text())
+    file["context"]["nightshift"] = settings
+    schema = json.loads((PROJECT / file["$schema"]).read_text())
+    try:
+        fastjsonschema.validate(schema, file, use_default=False)
+    except fastjsonschema.JsonSchemaValueException as error:
+        return ".".join(error.path).removeprefix("data.context.")
+    return None

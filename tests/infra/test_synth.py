@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from aws_cdk import App, Stack, aws_sqs as sqs
 
 from infra.app import build
 from infra.settings import read_settings
-from tests.infra.conftest import EXISTING, JOBS, PROJECT, Assembly, context
+from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, text
 
 ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
 
@@ -36,6 +37,22 @@ def test_cdk_nag_is_listening(tmp_path: Path) -> None:
     # WHEN it is synthesized THEN it is refused. Both fixtures show that the app itself is not.
     with pytest.raises(RuntimeError, match="AwsSolutions-SQS4"):
         app.synth()
+
+
+def test_a_pack_of_two_words_has_a_stack_that_cloudformation_takes(tmp_path: Path) -> None:
+    # GIVEN a job in such a pack
+    found = replace(JOBS[CHANGED], pack="night_shift")
+
+    # WHEN that pack is deployed
+    app = App(context=context(EXISTING), outdir=str(tmp_path))
+    settings = read_settings(EXISTING, JOBS).model_copy(update={"packs": ("night_shift",)})
+    build(app, settings, {CHANGED: found})
+    app.synth()
+
+    # THEN its stack is named without the underscore
+    stacks = Assembly(tmp_path).stacks()
+    assert set(stacks) == {"Nightshift-Platform", "Nightshift-NightShift"}
+    assert f"nightshift-{CHANGED}" in text(stacks["Nightshift-NightShift"])
 
 
 def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.docs import pages
+import cli.docs
+import infra.docs
 from cli.job_pages import fact_files, located, shown
 from nightshift.declaration import registry
 
 ROOT = Path(__file__).parents[2]
+GENERATED = cli.docs.pages() | infra.docs.pages()
 WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -21,9 +23,9 @@ def shop() -> None:
     """No shop: the documentation is about the project as it is."""
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
 def test_a_generated_page_is_fresh(path: Path) -> None:
-    assert path.read_text() == pages()[path], f"{path.name} is stale: make docs"
+    assert path.read_text() == GENERATED[path], f"{path.name} is stale: make docs"
 
 
 def test_every_test_that_proves_a_promise_exists() -> None:
@@ -61,7 +63,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
-    sources = "".join(file.read_text() for file in (ROOT / "infra").glob("*.py"))
+    sources = "".join(file.read_text() for file in (ROOT / "infra").rglob("*.py"))
     sent = set(re.findall(r'read_on="([^"]+)"', sources))
     headings = re.findall(r"^## (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert sent

@@ -13,8 +13,10 @@ from typing import Any
 from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
-from nightshift.environment import DEPLOYMENT_VARIABLE
 from nightshift.errors import SettingError
+
+DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
 
 
 def function_name(job: str) -> str:

@@ -1,0 +1,1 @@
+"""What the platform's stack is made of, one part a file. infra/platform_stack.py puts them together."""

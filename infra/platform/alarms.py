@@ -1,0 +1,102 @@
+"""The alarms on Nightshift as a whole. Those of single jobs are made beside them, see infra/scheduled_job.py."""
+
+from aws_cdk import Duration, aws_sqs as sqs
+from constructs import Construct
+
+from infra.alarms import BREACHING, AlarmTopics, own_metric
+from infra.function import Function
+
+BACKLOG_SECONDS = 2 * 60 * 60
+
+
+def alarm_on_the_whole(
+    scope: Construct, topics: AlarmTopics, *, dead_letters: sqs.Queue, supervisor: Function, dispatcher: Function
+) -> None:
+    """What goes wrong apart from a single job, and what no job would tell of itself."""
+    minute, minutes = Duration.minutes(1), Duration.minutes(5)
+    topics.alarm(
+        scope,
+        "dead-letters",
+        severity="critical",
+        metric=dead_letters.metric_approximate_number_of_messages_visible(period=minute, statistic="Maximum"),
+        over=0,
+        happened="A run failed for good, or an occurrence could not be delivered.",
+        first="run `nightshift runs` to see which, and read its reason.",
+        read_on="a-job-failed",
+    )
+    topics.alarm(
+        scope,
+        "supervisor-silent",
+        severity="critical",
+        metric=supervisor.function.metric_invocations(period=minute, statistic="Sum"),
+        over=1,
+        below=True,
+        periods=5,
+        missing=BREACHING,
+        happened="The supervisor has not run for five minutes: lost and interrupted runs are not noticed.",
+        first="check that the rule nightshift-supervisor is enabled and that Lambda is not throttled.",
+        read_on="the-supervisor-is-silent",
+    )
+    topics.alarm(
+        scope,
+        "supervisor-failing",
+        severity="critical",
+        metric=supervisor.function.metric_errors(period=minute, statistic="Sum"),
+        over=0,
+        periods=3,
+        happened="The supervisor has failed three minutes in a row: lost and interrupted runs are not settled.",
+        first="read the log group /aws/lambda/nightshift-supervisor; most often the database cannot be reached.",
+        read_on="the-supervisor-fails",
+    )
+    topics.alarm(
+        scope,
+        "backlog",
+        severity="ordinary",
+        metric=own_metric("OldestOpenRunSeconds", "Maximum", minutes),
+        over=BACKLOG_SECONDS,
+        periods=3,
+        happened="A run has been open for more than two hours.",
+        first="run `nightshift status` to see which, and whether it moves.",
+        read_on="a-run-does-not-end",
+    )
+    topics.alarm(
+        scope,
+        "missed-occurrences",
+        severity="ordinary",
+        metric=own_metric("OccurrencesMissed", "Sum", minutes),
+        over=0,
+        happened="An occurrence was given up, as its job's policy has it: it came too late, or not at all.",
+        first="run `nightshift runs` to see which, and run it by hand if it still matters.",
+        read_on="a-job-did-not-run",
+    )
+    topics.alarm(
+        scope,
+        "dispatcher-failing",
+        severity="ordinary",
+        metric=dispatcher.function.metric_errors(period=minute, statistic="Sum"),
+        over=0,
+        periods=5,
+        happened="The dispatcher has failed five minutes in a row: notices wait in the outbox.",
+        first="read the log group /aws/lambda/nightshift-dispatcher.",
+        read_on="the-dispatcher-fails",
+    )
+    topics.alarm(
+        scope,
+        "mails-unclear",
+        severity="ordinary",
+        metric=own_metric("MailsUnknown", "Sum", minutes),
+        over=0,
+        happened="A mail may have been sent or not: its sender ended without a word. It is not sent again.",
+        first="look at the rows of nightshift.notifications whose status is unknown.",
+        read_on="a-mail-is-unclear",
+    )
+    topics.alarm(
+        scope,
+        "rows-quarantined",
+        severity="ordinary",
+        metric=own_metric("RowsQuarantined", "Sum", minutes),
+        over=0,
+        happened="A run put rows aside that it could not process, and went on without them.",
+        first="run `nightshift show` on that run: it names the rows and their errors.",
+        read_on="rows-in-quarantine",
+    )

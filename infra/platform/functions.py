@@ -1,0 +1,57 @@
+"""What the platform's own functions have in common, each of them a file of functions/platform/."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aws_cdk import Duration, Stack, aws_events as events, aws_events_targets as targets, triggers
+
+from infra.code import Code
+from infra.database import DatabaseAccess
+from infra.function import Function
+from infra.settings import Settings
+from nightshift.declaration import function_name
+from nightshift.environment import DEPLOYMENT_VARIABLE
+
+
+@dataclass(frozen=True)
+class PlatformFunctions:
+    """Makes them, all in the platform's stack."""
+
+    stack: Stack
+    settings: Settings
+    code: Code
+    database: DatabaseAccess
+
+    @property
+    def deployment(self) -> Mapping[str, str]:
+        """The environment of a function that must know what was deployed."""
+        return {DEPLOYMENT_VARIABLE: self.settings.deployment().as_json()}
+
+    def function(self, name: str, *, about: str, timeout: Duration, environment: Mapping[str, str]) -> Function:
+        """The function `nightshift-<name>`, which runs functions/platform/<name>.py."""
+        return Function(
+            self.stack,
+            name.capitalize(),
+            name=name,
+            handler=f"functions.platform.{name}.handler",
+            about=about,
+            code=self.code,
+            database=self.database,
+            timeout=timeout,
+            memory_mb=512,
+            log_retention_days=self.settings.log_retention_days,
+            environment=environment,
+        )
+
+    def start_every_minute(self, name: str, function: Function, migration: triggers.Trigger) -> None:
+        """Its rule, which does not exist before the database is migrated."""
+        rule = events.Rule(
+            self.stack,
+            f"{name.capitalize()}Rule",
+            rule_name=function_name(name),
+            description=f"Starts the {name}",
+            schedule=events.Schedule.expression("cron(* * * * ? *)"),
+            # Not tried again: the next minute brings the next one.
+            targets=[targets.LambdaFunction(function.function, retry_attempts=0, max_event_age=Duration.minutes(1))],
+        )
+        rule.node.add_dependency(migration)

@@ -1,0 +1,155 @@
+"""The settings of one deployment as a whole."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast, get_args
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from infra.settings.database import Database, NewDatabase
+from infra.settings.jobs import Jobs, JobSettings
+from infra.settings.network import Network
+from infra.settings.refusals import nearest, refused
+from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
+from nightshift.declaration import Deployment, Registration, packs
+from nightshift.outbox import MAILS_A_DAY
+
+Architecture = Literal["arm64", "x86_64", "local"]
+Tables = Literal["create", "existing"]
+LambdaPython = Literal["3.11", "3.12", "3.13", "3.14"]
+"""The versions of Python that Lambda offers and the code supports, the newest last."""
+
+
+def _in_order(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not given:
+        raise ValueError("is empty, so there would be nothing to deploy: leave it out for all packs")
+    known = packs()
+    if unknown := [pack for pack in given if pack not in known]:
+        raise refused(((), f"has no pack {pack!r}{nearest(pack, known)}") for pack in unknown)
+    return tuple(pack for pack in known if pack in given)
+
+
+def _python_here() -> LambdaPython:
+    """The Python that synthesizes, if Lambda has it: only its own version can make byte-code that helps."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    versions: tuple[LambdaPython, ...] = get_args(LambdaPython)
+    return next((version for version in versions if version == here), versions[-1])
+
+
+def _tables_by_database(settings: Mapping[str, Any]) -> Tables:
+    return "create" if isinstance(settings["database"], NewDatabase) else "existing"
+
+
+class Alarms(Group):
+    """Who is written to: at once, and when there is time."""
+
+    critical: Annotated[tuple[Email, ...], LIST] = Field(
+        default=(), description="addresses that are written to at once; each must confirm AWS's mail"
+    )
+    ordinary: Annotated[tuple[Email, ...], LIST] = Field(
+        default=(), description="addresses for what can wait; each must confirm AWS's mail"
+    )
+
+
+class Settings(Group):
+    """One deployment."""
+
+    # Left out it is an empty one, and the refusal shows what belongs there.
+    model_config = ConfigDict(json_schema_extra={"required": ["database"]})
+
+    database: Database = Field(
+        default=cast(Any, {}), validate_default=True, description="where the application's PostgreSQL is"
+    )
+    network: Annotated[Network | None, BeforeValidator(lambda given: None if given == {} else given)] = Field(
+        default=None, description="where functions stand to reach an existing database"
+    )
+    application_tables: Annotated[Tables, ByDefault("`existing`; `create` with a new database")] = Field(
+        default_factory=_tables_by_database,
+        description="whether the migration also makes the example application's tables. With `existing` it touches "
+        "nothing but the schema `nightshift`",
+    )
+    packs: Annotated[tuple[Text, ...], LIST, AfterValidator(_in_order), ByDefault("all")] = Field(
+        default_factory=packs, description="the packs to deploy", json_schema_extra={"minItems": 1}
+    )
+    jobs: Annotated[Jobs, ByDefault("as declared")] = Field(
+        default={}, description="what differs from the declarations, by job name"
+    )
+    alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
+        default=Alarms(), description="who is written to when something is wrong"
+    )
+    sender: Email | None = Field(
+        default=None,
+        description="the address from which notices are sent; SES must have verified it or its domain. Without one "
+        "mails wait in the outbox",
+    )
+    mails_a_day: Annotated[int, AfterValidator(MAILS_A_DAY.parse)] = Field(
+        default=MAILS_A_DAY.parse(MAILS_A_DAY.default),
+        description="how many ordinary mails one user may get within 24 hours; more are suppressed, those of duty are "
+        "not counted",
+        json_schema_extra={"minimum": MAILS_A_DAY.minimum},
+    )
+    preferences_url: (
+        Annotated[Text, Form(r"https://[!-;=?-~]+", "must begin with https:// and hold no spaces; got {got}")] | None
+    ) = Field(
+        default=None,
+        description="the application's page where people choose what they are sent: the link to unsubscribe in every "
+        "mail that is not of duty",
+    )
+    log_retention_days: LogRetention = Field(default=30, description="how long logs are kept")
+    architecture: Architecture = Field(
+        default="arm64",
+        description="the processor of the functions; `local` is for the local AWS, whose functions run on this "
+        "machine's Python",
+    )
+    python: Annotated[
+        LambdaPython, ByDefault("the Python that synthesizes, if Lambda has it; else the newest that it has")
+    ] = Field(
+        default_factory=_python_here,
+        description="the Python of the functions. With another version than the one that synthesizes, that Python must "
+        "be on the PATH for byte-code: without byte-code functions start about three times slower, and the synth says "
+        "so",
+    )
+    deploy_with: Literal["bootstrap-roles", "cli-credentials"] = Field(
+        default="bootstrap-roles",
+        description="`cli-credentials` deploys without the roles of `cdk bootstrap`",
+    )
+    operations_url: Text = Field(
+        default="docs/operations.md",
+        description="where alarms send their reader; the address of that page in your own copy",
+    )
+
+    def job(self, name: str) -> JobSettings:
+        """The settings of one job: those given, or the defaults."""
+        return self.jobs.get(name, JobSettings())
+
+    def deployment(self) -> Deployment:
+        """What the platform's functions must know beyond the declarations."""
+        changes: dict[str, dict[str, Any]] = {}
+        for name, settings in self.jobs.items():
+            change: dict[str, Any] = {} if settings.enabled else {"enabled": False}
+            if settings.schedule is not None:
+                change["schedule"] = settings.schedule
+            if settings.parameters:
+                change["parameters"] = dict(settings.parameters)
+            if change:
+                changes[name] = change
+        return Deployment(self.packs, changes)
+
+    def deployed(self, registry: Mapping[str, Registration]) -> list[Registration]:
+        """The jobs of the packs that this deployment has."""
+        return [registration for registration in registry.values() if registration.pack in self.packs]
+
+    @field_validator("network")
+    @classmethod
+    def _no_network_for_a_new_database(cls, network: Network | None, info: ValidationInfo) -> Network | None:
+        if network is not None and isinstance(info.data.get("database"), NewDatabase):
+            raise ValueError("goes with an existing database only: a new one brings its own; remove it")
+        return network
+
+    @field_validator("python")
+    @classmethod
+    def _this_python_on_this_machine(cls, python: LambdaPython, info: ValidationInfo) -> LambdaPython:
+        here = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if info.data.get("architecture") == "local" and python != here:
+            raise ValueError(f"must be {here} (or left out): local functions run on this Python")
+        return python
