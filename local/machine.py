@@ -32,7 +32,7 @@ def checked_against_nothing() -> dict[str, list[str]]:
     snapshots = (name for name, found in registry().items() if "snapshots" in found.job.needs)
     return {
         "dispatcher": ["ses:SendEmail"],
-        **dict.fromkeys(snapshots, ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"]),
+        **{name: ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"] for name in snapshots},
     }
 
 
@@ -79,8 +79,8 @@ def machine(
 
     `report` is called with each line worth showing. `settings` go on top of the app's own, under the context key
     `nightshift`. Raises `MachineBusyError`, `PostgresError`, `LocalAwsError` or `DeploymentError`; logs stay in the
-    folder until the next start. The database has the tables that the project's
-    own migrations make, empty.
+    folder until the next start. The database has the tables that the project's own
+    migrations make, empty.
     """
     with _only_one(name) as directory:
         report("Starting PostgreSQL")

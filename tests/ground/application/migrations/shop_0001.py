@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from tests.ground.application import tables
+from tests.ground.application.tables import JobFailure
 
 revision = "shop_0001"
 down_revision = None
@@ -12,4 +12,4 @@ depends_on = "nightshift_0001"
 
 def upgrade() -> None:
     """Make them all."""
-    tables.Base.metadata.create_all(op.get_bind())
+    JobFailure.metadata.create_all(op.get_bind())
