@@ -4,6 +4,7 @@ What the library finds by name, it finds in two packages: `application` (who can
 migrations) and `functions` (packs and jobs).
 """
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,24 @@ def shop_beside() -> Iterator[None]:
     """Inside the block the shop's packs stand beside the project's own."""
     with _packs_in(*functions.__path__, FUNCTIONS):
         yield
+
+
+def project_with_shop(project: Path, folder: Path) -> Path:
+    """A project of links to another's files, with the shop's packs beside its own: to be deployed from `folder`.
+
+    Only what finds its project by its own place is copied: the functions, and the command.
+    """
+    (project / ".build").mkdir(exist_ok=True)  # shared, so that no layer is built twice
+    for entry in project.iterdir():
+        if entry.name not in ("functions", "cli", ".git"):
+            (folder / entry.name).symlink_to(entry)
+    no_byte_code = shutil.ignore_patterns("__pycache__")
+    for name in ("functions", "cli"):
+        shutil.copytree(project / name, folder / name, ignore=no_byte_code)
+    for pack in FUNCTIONS.iterdir():
+        if pack.is_dir() and pack.name != "__pycache__":
+            shutil.copytree(pack, folder / "functions" / pack.name, ignore=no_byte_code)
+    return folder
 
 
 @contextmanager
