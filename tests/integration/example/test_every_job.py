@@ -6,6 +6,7 @@ A job that finds nothing in `every_job.sql` needs rows there.
 import datetime as dt
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nightshift.engine import ways
 from nightshift.engine.ways import Explain, HeapWalk, RangeWalk
 from nightshift.steps import Notify, RowStep
 from nightshift.store import files
+from tests.conftest import NewDatabase
 from tests.integration.conftest import Invoke
 
 NOW = dt.datetime(2026, 3, 1, 22, tzinfo=dt.UTC)
@@ -39,6 +41,11 @@ MOST_BATCHES = 50
 
 ROW_STEPS = [(name, step) for name, each in registry().items() for step in each.job.steps if isinstance(step, RowStep)]
 
+WAYS = [
+    (name, way) for name in sorted(registry()) for way in ("heap", *{"range" for each, _ in ROW_STEPS if each == name})
+]
+"""Both ways through a table for the jobs that sweep one; to all others they are the same."""
+
 RESULT_KEYS = {"job", "run_id", "scheduled_for", "outcome", "duration_ms", "counters", "errors"}
 
 
@@ -51,11 +58,27 @@ def job(request: pytest.FixtureRequest) -> Job:
     return job
 
 
+@pytest.fixture(scope="session")
+def rows_for_every_job(new_database: NewDatabase, migrated: str) -> Iterator[str]:
+    """The name of a database with rows for every job, to copy from."""
+    with new_database(template=migrated) as engine:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(Path(__file__).with_name("every_job.sql").read_text())
+            connection.execute(text("analyze"))
+        yield str(engine.url.database)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, new_database: NewDatabase, migrated: str) -> Iterator[Engine]:
+    """The test's database: empty, or with rows for every job where it asks for `populated`."""
+    full = "populated" in request.fixturenames
+    with new_database(template=request.getfixturevalue("rows_for_every_job") if full else migrated) as engine:
+        yield engine
+
+
 @pytest.fixture
 def populated(database: Engine) -> Engine:
     """The test's database with rows for every job."""
-    with database.begin() as connection:
-        connection.exec_driver_sql(Path(__file__).with_name("every_job.sql").read_text())
     return database
 
 
@@ -107,17 +130,16 @@ def test_a_repetition_changes_nothing_but_its_own_record(job: Job, populated: En
         assert application(populated) == before
 
 
-@pytest.fixture(params=["heap", "range"])
-def in_small_batches(request: pytest.FixtureRequest, populated: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_small_batches(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the two ways through a table, forced, in batches so small that every step needs several."""
-    with populated.begin() as connection:
-        connection.execute(text("analyze"))
-    monkeypatch.setattr(ways, "DENSE_SHARE", -1 if request.param == "heap" else 2)
+    monkeypatch.setattr(ways, "DENSE_SHARE", -1 if way == "heap" else 2)
     for limit in ("smallest", "first", "largest"):
         monkeypatch.setattr(HeapWalk, limit, 1)
         monkeypatch.setattr(RangeWalk, limit, 3)
 
 
+@pytest.mark.parametrize(("job", "way"), WAYS, indirect=["job"])
 @pytest.mark.usefixtures("in_small_batches")
 def test_a_plan_changes_nothing_and_counts_what_the_run_then_changes(
     job: Job, populated: Engine, invoke_job: Invoke, session: Session
