@@ -1,1 +1,1 @@
-"""Measurements, as ratios against a named reference in the same run. `make bench` prints them; no test reads them."""
+"""Measurements, as ratios against a named reference in the same run. `make bench` prints them. No test reads them."""

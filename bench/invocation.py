@@ -1,4 +1,4 @@
-"""Invoking a job as Lambda would: in this process for its time, in one of its own for its memory."""
+"""Invokes a job as Lambda would: in this process to measure its time, in its own process to measure its memory."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ print(json.dumps({{"peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Context:
-    """Lambda's context object: each time another request, and a quarter of an hour."""
+    """Lambda's context object: a new request id each time, and 15 minutes of time."""
 
     def __init__(self) -> None:
         self.aws_request_id = f"bench-{os.getpid()}-{time.monotonic_ns()}"
@@ -39,16 +39,16 @@ class Context:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a run took and answered."""
+    """The time that a run took, and its result."""
 
     seconds: float
     counters: dict[str, int]
     batches_ms: tuple[int, ...]
-    """The length of each of its transactions that carried a batch."""
+    """The duration of each of its transactions with a batch."""
 
 
 class _Batches(logging.Handler):
-    """Listens to the job's log for what its batches took."""
+    """Reads the durations of batches from the job's log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Batches(logging.Handler):
 
 
 def as_setting(engine: Engine) -> str:
-    """The database's address as functions find it in their environment."""
+    """The database's address, in the form of the functions' environment variable."""
     return json.dumps({"url": engine.url.render_as_string(hide_password=False)})
 
 

@@ -1,4 +1,4 @@
-"""The way to a deployment: its Lambda functions, invoked one at a time and waited for."""
+"""Invokes the Lambda functions of a deployment, one at a time, and waits for each."""
 
 import json
 import os
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 WAIT_SECONDS = 15 * 60 + 30
-"""A little longer than Lambda lets any function run."""
+"""A little longer than the longest time that Lambda lets a function run."""
 
 CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another profile with --profile"
 
@@ -30,7 +30,7 @@ class FunctionError(Exception):
 
 
 class Functions(Protocol):
-    """What the commands need of AWS."""
+    """What the commands need from AWS."""
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke a function, wait for its end and return its result.
@@ -66,7 +66,7 @@ class LambdaFunctions:
         except ClientError as error:
             raise AwsError(_refusal(error.response["Error"], function, self.region)) from None
         except HTTPClientError:
-            text = f"the connection broke while {function} was at work; it may still run: see nightshift status"
+            text = f"the connection broke while {function} was running; it may still run: see nightshift status"
             raise AwsError(text) from None
         except BotoCoreError as error:
             raise AwsError(unreachable(error)) from None
@@ -82,15 +82,15 @@ class LambdaFunctions:
         config = Config(
             connect_timeout=10,
             read_timeout=WAIT_SECONDS,
-            retries={"total_max_attempts": 1},  # an invocation sent again would be a second run
-            tcp_keepalive=True,  # gateways on the way forget connections that are silent for minutes
+            retries={"total_max_attempts": 1},  # a second call would be a second run
+            tcp_keepalive=True,  # gateways on the way drop connections that are silent for minutes
         )
         session = boto3.Session(profile_name=self.profile, region_name=self.region)
         return session.client("lambda", endpoint_url=self.endpoint_url, config=config)
 
 
 def use_for_every_client(profile: str | None, region: str | None, endpoint_url: str | None) -> None:
-    """Have the library's own clients in this process use this profile, region and endpoint too.
+    """Make the library's own clients in this process use this profile, region and endpoint, too.
 
     Raises:
         BotoCoreError: there is no such profile.

@@ -122,7 +122,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _unreachable(error: BaseException) -> str | None:
-    """What the operating system says of a connection that failed: `Connection refused`. None for any other failure."""
+    """The operating system's reason for a failed connection, such as `Connection refused`. None for other failures."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__
@@ -164,7 +164,7 @@ def _restore(
 
 @contextmanager
 def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
-    """A database on the same server, for as long as the block lasts. The role must be allowed to create one."""
+    """A database on the same server, while the block runs. The role must be allowed to create one."""
     from sqlalchemy import text
 
     from nightshift.database import session_for
@@ -183,7 +183,7 @@ def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
 
 
 def _plan_every_job(scratch: "DatabaseSettings", manifest: Any) -> None:
-    """What every job would have done then: its questions must find the tables as they need them."""
+    """Plan every job: its queries must find the tables that they need."""
     from nightshift.database import session_for
     from nightshift.declaration import Run, registry
 

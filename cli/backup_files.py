@@ -1,4 +1,4 @@
-"""Where the files of a backup are: in a folder of this machine, or in the file store."""
+"""Where the files of a backup are: in a folder on this machine, or in the file store."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def parts_of(file: str) -> "Parts":
 
 
 def newest_owed(file: str) -> "list[dict[str, str]]":
-    """What the newest backup in this folder, or in one beside it, says must be done again."""
+    """What must be repeated after a restore, from the newest backup in this folder or in one beside it."""
     from nightshift.store import FileStore, read_manifest
     from nightshift.store.backups import MANIFEST
     from nightshift.store.restoring import owed_in

@@ -1,4 +1,4 @@
-"""Commands that change what runs: pause, resume, cancel, redrive. Who did it, and why, stands in the ledger."""
+"""Commands that change what runs: pause, resume, cancel, redrive. The ledger keeps who did it, and why."""
 
 from functools import partial
 

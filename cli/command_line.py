@@ -1,4 +1,4 @@
-"""How commands take options and show help, where typer does not do it by itself."""
+"""How commands take options and show help, where typer does not do it itself."""
 
 from collections.abc import Iterator
 from copy import copy

@@ -1,6 +1,6 @@
 """The operator's command. It calls AWS only: the deployment reaches the database in its private network.
 
-The commands stand in modules by subject: looking, running, changing, backup, mail.
+The commands are in modules by subject: looking, running, changing, backup, mail.
 """
 
 from typing import Annotated, Any

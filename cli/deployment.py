@@ -13,7 +13,7 @@ NOT_REACHED = {
     *("InterfaceError", "OperationalError", "DatabaseError"),
     *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
 }
-"""The errors with which console and control end when they cannot connect to the database."""
+"""The errors that console and control raise when they cannot connect to the database."""
 
 
 class DatabaseDownError(RefusedError):
@@ -24,17 +24,17 @@ class DatabaseDownError(RefusedError):
 
 
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
-    """The console's answer, or a refusal with its reason."""
+    """Ask the console. Returns its answer, or raises a refusal with the reason."""
     return _answer(ctx, "console", {"query": query, **keys})
 
 
 def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
-    """What control answers to a command, or a refusal with its reason."""
+    """Send a command to control. Returns its answer, or raises a refusal with the reason."""
     return _answer(ctx, "control", {"command": command, **keys})
 
 
 def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What the function of a job, or of the platform, returns.
+    """Invoke the function of a job or of the platform, and return its result.
 
     Raises:
         AwsError, FunctionError.

@@ -39,7 +39,7 @@ def cli_page() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Each generated page and what it should say."""
+    """Each generated page, with the text that it should have."""
     return {CLI: cli_page(), JOBS: jobs_page(), README: readme(README.read_text())}
 
 

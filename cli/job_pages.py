@@ -20,12 +20,12 @@ BEGIN, END = "<!-- jobs: made by `make docs` -->", "<!-- end of jobs -->"
 
 
 def summary(registration: Registration) -> str:
-    """The rule in one sentence: the first paragraph of the job's docstring."""
+    """The rule in short: the first paragraph of the job's docstring."""
     return " ".join(registration.rule.split("\n\n")[0].split())
 
 
 def readme(current: str) -> str:
-    """README.md with its table of jobs made anew."""
+    """README.md with a new table of jobs."""
     before, _, rest = current.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{_short_table()}\n{END}{after}"
@@ -36,8 +36,8 @@ def jobs_page() -> str:
     parts = [
         "<!-- Made by `make docs` from the declarations in functions/. -->\n",
         "# The jobs\n",
-        "Times are UTC. Counters stand in every result beside `batches` and `quarantined`. Settings are those of "
-        "[settings.md](settings.md#jobs); their numbers have floors in code.\n",
+        "Times are UTC. Every result has the job's counters, and `batches` and `quarantined`. Each setting is a "
+        "parameter of the job: [settings.md](settings.md#jobs) shows how to set it. Its limits are in code.\n",
     ]
     for pack in packs():
         parts.append(f"## {pack.replace('_', ' ').capitalize()}\n")
@@ -92,7 +92,7 @@ def shown(registration: Registration) -> dict[str, list[str]]:
 
 
 def located(job: Job, test: str) -> tuple[Path, str]:
-    """The file and the function of a test: of the job's own tests, or after its file below tests/ and two colons."""
+    """The file and the function of a test. A test in another file than the job's own is written `file::name`."""
     file, _, name = test.rpartition("::")
     own = f"test_{job.name.replace('-', '_')}.py"
     return (TESTS / file if file else next(iter(_tests_of_jobs(own)), TESTS / own)), name
@@ -125,7 +125,7 @@ def _figures(pack: str) -> list[str]:
 
 
 def _leaves(figures: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The figures below their scope or kind of report, however deep, with the keys that lead there."""
+    """Every figure, at any depth, with the path of keys that leads to it."""
     for key, found in figures.items():
         if isinstance(found, Mapping):
             yield from _leaves(found, f"{path}{key}.")
@@ -136,7 +136,7 @@ def _leaves(figures: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, A
 def _policy(registration: Registration) -> str:
     policy = registration.job.effective_policy
     missed = {"latest": "the latest is caught up", "every": "every one is caught up", "none": "it is not caught up"}
-    limit = f"; later than {policy.late_limit} it is given up" if policy.late_limit else ""
+    limit = f"; more than {policy.late_limit} late it is missed" if policy.late_limit else ""
     overlap = "an overlapping one is skipped" if policy.overlap == "skip" else "an overlapping one waits"
     return f"{missed[policy.missed]}{limit}; {overlap}"
 

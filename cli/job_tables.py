@@ -1,4 +1,4 @@
-"""What a person sees of jobs: their list, their next occurrences, their health, the whole at a glance."""
+"""How jobs are shown to a person: their list, next occurrences, health, and status."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from cli.times import shown
 
 
 def words(schedule: str) -> str:
-    """A schedule as AWS writes it, as one would say it."""
+    """An AWS schedule in words."""
     from cli.schedule_words import in_words
     from nightshift.declaration import Schedule
 
@@ -22,7 +22,7 @@ def words(schedule: str) -> str:
 
 
 def jobs(answer: Answer, now: dt.datetime) -> Table:
-    """Every job in a line, under the name of its pack. Without a ledger (`--declared`) nothing is known of its runs."""
+    """One line for each job, under its pack. Without a ledger (`--declared`), nothing is known about its runs."""
     live = any("last_run" in job for job in answer["jobs"])
     rows = table("Job", "Schedule", *(("State", "Last run (UTC)") if live else ()), "Next run (UTC)")
     for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):

@@ -15,7 +15,7 @@ SIMILARITY = 60
 
 
 def declared() -> "dict[str, Registration]":
-    """Every job by name. Refuses where a declaration cannot work."""
+    """Every job by name. Refuses if a declaration cannot work."""
     from nightshift.declaration import registry
     from nightshift.errors import DeclarationError
 
@@ -26,7 +26,7 @@ def declared() -> "dict[str, Registration]":
 
 
 def names() -> list[str]:
-    """The names that a shell completes; none where a declaration cannot work."""
+    """The names that a shell completes; none if a declaration cannot work."""
     try:
         return list(declared())
     except RefusedError:
@@ -47,12 +47,12 @@ def known(name: str) -> "Registration":
 
 
 def key(name: str | None) -> dict[str, str]:
-    """What a question says of its job: nothing when it is about all jobs."""
+    """The key of a question for its job; none if it is about all jobs."""
     return {} if name is None else {"job": known(name).job.name}
 
 
 def as_declared(name: str | None) -> "dict[str, DeployedJob]":
-    """Every job, or one, as it is deployed without settings."""
+    """Every job, or one, as it would be deployed without settings."""
     from nightshift.declaration import Deployment
 
     names = set(declared()) if name is None else {known(name).job.name}

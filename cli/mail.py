@@ -1,4 +1,4 @@
-"""Look at the mails that Nightshift sends, without sending any."""
+"""Preview the mails that Nightshift sends, without sending any."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What a person sees of runs: lists, one run, a result, a plan."""
+"""How runs are shown to a person: lists, one run, a result, a plan."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
@@ -45,7 +45,7 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
 
 
 def plan(found: Answer) -> Iterator[Table | Text]:
-    """What each step would do, and what stands in the way."""
+    """What each step would do, and whether it is over its cap."""
     rows = table("Step", "Action", "Rows", "Table", "Older than", "Sample")
     for step in found["steps"]:
         number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
@@ -58,7 +58,7 @@ def plan(found: Answer) -> Iterator[Table | Text]:
 
 
 def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
-    """All about one run."""
+    """Everything about one run."""
     yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
     lines = facts()
     for name, value in (
@@ -98,11 +98,11 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
 
 
 def backfilled(answer: Answer) -> str:
-    """One occurrence in a line: for which time, how it ended, what it did."""
+    """One line for each occurrence: its time, how it ended, what it did."""
     facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
     return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
 
 
 def _counted(run: Answer) -> str:
-    """What a run has done. A plan does nothing: what it would do stands in its plan."""
+    """What a run did. A plan did nothing: it shows what it would do instead."""
     return counters(run["counters"]) if run["outcome"] != "planned" else ""

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from nightshift.declaration import Registration
 
 REFUSING = {"EventError", "SettingError"}
-"""What a job's function raises before it has changed anything."""
+"""The errors that a job's function raises before it changes anything."""
 
 SECONDS_BETWEEN_LOOKS = 5.0
-"""While the supervisor moves a run that was interrupted or waits."""
+"""How often a run is looked at while it waits for the supervisor to continue it."""
 
 application = typer.Typer()
 command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Run")
@@ -110,7 +110,7 @@ def backfill(
 
 
 def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:
-    """Invoke a job's function, wait for its end and show its result. A failed run is exit code 1."""
+    """Invoke a job's function, wait for its end and show its result. Exit code 1 if the run failed."""
     try:
         with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
             answer = invoke(ctx, job, payload)
@@ -140,7 +140,7 @@ def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
 
 
 def _failure(job: str, error: FunctionError) -> str:
-    """Why the attempt failed, or a refusal where the function has changed nothing because it refused."""
+    """Why the attempt failed. Raises a refusal if the function refused the request and changed nothing."""
     if error.kind in REFUSING:
         raise RefusedError(f"{job} refused: {error}") from None
     if error.kind == "UnclaimedError":
@@ -151,7 +151,7 @@ def _failure(job: str, error: FunctionError) -> str:
 def _payload(
     registration: "Registration", at: str | None, given: Iterable[str] | None, *, dry_run: bool
 ) -> dict[str, Any]:
-    """What the job's function is asked for. Names and values are checked here first: it is quicker, and clearer."""
+    """The payload for the job's function. Names and values are checked here first: that is faster and clearer."""
     payload: dict[str, Any] = {}
     if dry_run:
         payload["dry_run"] = True
@@ -168,7 +168,7 @@ def _payload(
 
 
 def _past(at: str, option: str = "--at") -> dt.datetime:
-    """The occurrence's time. A run as of a time to come would count as old what is still young, and delete it."""
+    """The occurrence's time. A run for a future time would count young rows as old, and delete them."""
     try:
         instant = parse(at)
     except ValueError as error:

@@ -21,7 +21,7 @@ def in_words(schedule: Schedule) -> str:
     """One phrase without a full stop, always with UTC: "every Sunday at 05:00 UTC", "every 15 minutes, UTC"."""
     minute, hour, day_of_month, month, day_of_week, year = schedule.expression[len("cron(") : -1].split()
     fields = [
-        "0",  # cron-descriptor reads seven fields as Quartz does: seconds first, year last
+        "0",  # cron-descriptor reads seven fields as in Quartz: seconds first, year last
         _spelled_out(minute, 0, 59, keep_even=True),
         _spelled_out(hour, 0, 23, keep_even=True),
         _spelled_out(day_of_month, 1, 31),
@@ -36,7 +36,7 @@ def in_words(schedule: Schedule) -> str:
 
 
 def _in_our_order(text: str) -> str:
-    """Days before times, as one would say it, where the library puts the time first."""
+    """Put days before times, as in speech; the library puts the time first."""
     if match := _CLOCK_TIMES.fullmatch(text):
         times, days = f"at {match['times']} UTC", match["days"]
         if not days:
@@ -57,7 +57,7 @@ def _in_our_order(text: str) -> str:
 def _spelled_out(field: str, low: int, high: int, *, keep_even: bool = False) -> str:
     """The field with its steps as lists of numbers: `0/25` is :00, :25 and :50, which "every 25 minutes" would hide.
 
-    `keep_even` leaves a step that divides the field without a rest, for which "every 15 minutes" is the truth.
+    `keep_even` keeps a step that divides the field evenly, for which "every 15 minutes" is correct.
     """
     if "/" not in field:
         return field

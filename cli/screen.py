@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: text, tables and a spinner, built with rich."""
+"""Text, tables and a spinner for a terminal, built with rich."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from rich.text import Text
 Answer = Mapping[str, Any]
 
 UNBOUNDED = 100_000
-"""Columns of a line that nothing breaks: in a pipe, and on a terminal too narrow for a table's names and reasons."""
+"""The width of a line that is never broken: in a pipe, or on a terminal too narrow for a table."""
 
 WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"}
-"""Columns whose cells are never broken, so that each can be copied and searched. Others may break between words."""
+"""Columns whose cells are never broken, so that each can be copied and searched. Others break between words."""
 
 STYLES = {
     "succeeded": "green",
@@ -40,7 +40,7 @@ STYLES = {
 
 
 def terminal(*, errors: bool = False) -> Console:
-    """Standard output (or error) as text to read. What answers say is never taken for markup."""
+    """Standard output (or standard error). Text from answers is never read as markup."""
     watched = sys.stderr.isatty() if errors else sys.stdout.isatty()
     width = None if watched or "COLUMNS" in os.environ else UNBOUNDED
     return Console(stderr=errors, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
@@ -59,7 +59,7 @@ def show(answer: Answer, as_json: bool, parts: Iterable[Table | Text | str]) -> 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A spinner and a clock on standard error, where somebody watches it."""
+    """A spinner and a clock on standard error, if it is a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
@@ -69,7 +69,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def counters(found: Mapping[str, Any]) -> str:
-    """`deleted 1,200, batches 3, quarantined 0`; nothing of what has no value."""
+    """`deleted 1,200, batches 3, quarantined 0`; counters without a value are left out."""
     return ", ".join(
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
         for name, value in found.items()
@@ -91,7 +91,7 @@ def table(*headings: str) -> Table:
 
 
 def facts() -> Table:
-    """Lines of a name and a value, which is never broken."""
+    """Lines with a name and a value. The value is never broken."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(no_wrap=True)
@@ -99,9 +99,9 @@ def facts() -> Table:
 
 
 def _lines(out: Console, part: Table | Text | str) -> list[Text]:
-    """What stands on each line, without spaces at its end.
+    """The text of each line, without spaces at its end.
 
-    A table that does not fit is not broken to fit: a row is one line then, and the terminal wraps it.
+    A table that does not fit is not broken: each row is one line, and the terminal wraps it.
     """
     if not isinstance(part, Table):
         return [Text(part) if isinstance(part, str) else part]

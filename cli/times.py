@@ -1,4 +1,4 @@
-"""Instants and spans as an operator reads them: always UTC, with the distance from now beside."""
+"""Instants and durations for an operator: always UTC, with the distance from now."""
 
 import datetime as dt
 
@@ -33,7 +33,7 @@ def shown(text: str | None, now: dt.datetime) -> str:
 
 
 def relative(instant: dt.datetime, now: dt.datetime) -> str:
-    """The distance in its largest whole unit: `in 3 h`, `2 d ago`, `now`."""
+    """The distance from now in its largest whole unit: `in 3 h`, `2 d ago`, `now`."""
     seconds = round((instant - now).total_seconds())
     for unit, size in _UNITS:
         if abs(seconds) >= size:

@@ -1,1 +1,1 @@
-"""AWS and PostgreSQL on one machine, from PyPI and npm packages alone: no Docker, no account, loopback only."""
+"""AWS and PostgreSQL on one machine, from PyPI and npm packages only: no Docker, no account, loopback only."""

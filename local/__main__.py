@@ -1,4 +1,4 @@
-"""`python -m local demo` and `python -m local up`: the app on one machine, once through or until Ctrl-C."""
+"""The app on one machine: `python -m local demo` runs every job once, `python -m local up` runs until Ctrl-C."""
 
 import datetime as dt
 import signal
@@ -35,7 +35,7 @@ OUTPUT = PROJECT / "demo-output"
 application = typer.Typer(help="Nightshift on one machine.", add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 if not console.is_terminal:
-    console = Console(width=NARROWEST_TABLE)  # into a file or a log, where nobody knows the width
+    console = Console(width=NARROWEST_TABLE)  # a file or a log has no width of its own
 
 FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Unwind every `with` block once; a second Ctrl-C does not disturb the stopping."""
+    """Leave every `with` block once. A second Ctrl-C does not disturb this."""
     for each in STOPPING:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

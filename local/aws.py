@@ -1,6 +1,7 @@
-"""AWS on this machine: ministack on a loopback port by HTTPS, with IAM enforced.
+"""AWS on this machine: ministack on a loopback port with HTTPS, and IAM enforced.
 
-Functions run as subprocesses of the local Python with their own role's credentials, so a missing grant shows here.
+Functions run as subprocesses of the local Python, with the credentials of their own role. So a missing grant fails
+here.
 """
 
 import os
@@ -32,16 +33,15 @@ START_SECONDS = 60.0
 
 
 class LocalAwsError(Exception):
-    """The local AWS did not start; the message says why and names the log."""
+    """The local AWS did not start. The message says why, and names the log."""
 
 
 class LocalAws:
-    """A context manager: AWS is up inside the `with` block, and gone with all its function workers after it.
+    """A context manager: AWS runs inside the `with` block. At its end, AWS and all its function workers are stopped.
 
-    Nothing is kept after it but the log, `aws.log` in `directory`, and `authority.pem`, the certificate authority that
-    clients of this one start have to trust.
-    `retry_base_seconds` is the wait before the first retry of a failed asynchronous invocation; it doubles each time
-    (60 on real AWS).
+    Only the log stays, `aws.log` in `directory`, and `authority.pem`: the certificate authority that clients must
+    trust, made anew at each start. `retry_base_seconds` is the wait before the first retry of a failed asynchronous
+    invocation; it doubles each time (60 on real AWS).
     """
 
     def __init__(self, directory: Path, *, retry_base_seconds: float = 1.0) -> None:
@@ -95,7 +95,7 @@ class LocalAws:
         }
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of a subprocess that uses this AWS, and none of the caller's own AWS settings."""
+        """The whole environment of a subprocess that uses this AWS, without the caller's own AWS settings."""
         return {
             **without_aws_settings(os.environ),
             **self.settings(),
@@ -108,7 +108,7 @@ class LocalAws:
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this AWS; annotate the variable with its type from `mypy_boto3_<service>`."""
+        """A boto3 client for this AWS. Annotate the variable with its type from `mypy_boto3_<service>`."""
         return boto3.client(  # type: ignore[call-overload]  # the service is not a literal
             service,
             region_name=REGION,
@@ -116,7 +116,7 @@ class LocalAws:
             verify=str(self.authority),
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the root user's well-known key of the local AWS
-            # A job may run for a quarter of an hour, and an invocation sent again would be a second run.
+            # A job may run for 15 minutes, and a repeated call would be a second run.
             config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
         )
 
@@ -168,7 +168,7 @@ def calls_at_once() -> Iterator[ThreadPoolExecutor]:
 
 
 def without_aws_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment less the caller's AWS and Python settings, which functions would inherit from the server."""
+    """The environment without the caller's AWS and Python settings: functions would inherit them from the server."""
     return {name: value for name, value in environment.items() if not name.startswith(("AWS_", "CDK_", "PYTHON"))}
 
 

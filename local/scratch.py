@@ -1,4 +1,4 @@
-"""Where what nobody keeps is written: into memory where there is plenty of it."""
+"""A folder for temporary files: in memory, if there is enough of it."""
 
 import hashlib
 import shutil
@@ -8,14 +8,14 @@ from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own in it, which only this user can read
 ENOUGH = 6 * 2**30
-"""Bytes. Each function unpacks the layers for itself: 45 MB and 2,000 files, on a disk a second's work for each."""
+"""Bytes. Each function unpacks the layers for itself: 45 MB and 2,000 files, which takes a second on a disk."""
 
 
 @contextmanager
 def scratch_folder(owner: Path) -> Iterator[Path]:
-    """A new folder for the time of the block; it is named after the folder `owner`.
+    """A new folder that exists during the block. Its name follows from the folder `owner`.
 
-    So whatever a killed process left there is cleared away at the next start.
+    So the next start removes what a killed process left there.
     """
     folder = owner / "scratch"
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH:

@@ -1,4 +1,4 @@
-"""Roll-ups of a day, a week and a month against one statement each, written by hand, in the same database.
+"""Roll-ups of a day, a week and a month, each against one hand-written statement in the same database.
 
 `BENCH_ROWS=1000000 python -m bench analytics` takes fewer timer sessions than the 10 million.
 """
@@ -132,7 +132,7 @@ EVENT = {"scheduled_for": NOW.isoformat(), "force": True}
 
 
 def fill(engine: Engine) -> None:
-    """Users, timer sessions, goals and traces of use, the sessions in the order of their creation."""
+    """Users, timer sessions, goals and records of use. The sessions are in the order of their creation."""
     given = {"now": NOW, "rows": SESSIONS, "days": DAYS}
     indexes = ("ts_user_created", "ts_created", "ts_running")
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Anonymisation of audit rows, their JSON cleaned recursively, against one UPDATE written by hand.
+"""Anonymisation of audit rows, including nested JSON, against one hand-written UPDATE.
 
 `BENCH_ROWS=100000 python -m bench anonymize_audit_logs` takes fewer rows than the million.
 """
@@ -18,7 +18,7 @@ NOW = dt.datetime(2026, 3, 1, 3, tzinfo=dt.UTC)
 MODULE = "functions.community.anonymize_audit_logs"
 EVENT = {"scheduled_for": NOW.isoformat(), "force": True, "parameters": {"max_share": 100}}
 
-# Half are older than a year. One in three holds personal data, two levels deep; the rest counts and identifiers.
+# Half are older than a year. One in three has personal data, two levels deep; the rest has counts and ids.
 FILL = """
     insert into audit_logs (occurred_at, action, ip, user_agent, metadata)
     select cast(:now as timestamptz) - interval '1 year'

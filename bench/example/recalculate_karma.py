@@ -1,4 +1,4 @@
-"""Karma: the whole job against one UPDATE written by hand, and against batches of 50 users with queries for each.
+"""Karma: the whole job against one hand-written UPDATE, and against batches of 50 users with queries for each user.
 
 `BENCH_USERS=100000 python -m bench recalculate_karma` takes fewer users than the million, and five likes for each.
 """

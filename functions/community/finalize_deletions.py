@@ -1,6 +1,6 @@
 """Erase people who asked for it 30 days ago: anonymised by default, deleted with all their work if they chose that.
 
-One transaction a request; what becomes of each table is in `nightshift.erasure`. Files made for the person's export
+One transaction a request; what becomes of each table is in `application.erasure`. Files made for the person's export
 requests, everything under `exports/<request id>/`, go first. The last super-admin and people under a legal hold are
 blocked, and somebody is alerted; an operator sets the request back to PENDING when the obstacle is gone.
 """

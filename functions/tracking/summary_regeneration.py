@@ -1,7 +1,7 @@
 """Bring the yearly summaries up to date whose snapshot or payments changed in the last seven days, 100 a run.
 
 Snapshots without a summary come first, then those whose change is the oldest. Amounts stay sealed: they are added up
-behind `nightshift.sealed`, and this job sees counts and ciphertext.
+behind `application.sealed`, and this job sees counts and ciphertext.
 """
 
 import uuid

@@ -442,7 +442,7 @@ def test_the_supervisor_settles_and_reports_a_run_that_died_on_its_last_attempt(
     assert invoked == []
     assert reported[0]["requestPayload"] == {"run_id": str(claim.run.id)}
     (run,) = runs(session)
-    assert (run.state, run.reason) == ("failed", "attempt 3 of 3 ended without a word")
+    assert (run.state, run.reason) == ("failed", "attempt 3 of 3 died without a result")
     assert supervise() == ([], [])
 
 

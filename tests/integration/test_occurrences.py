@@ -121,8 +121,8 @@ def test_of_several_the_latest_is_caught_up_and_the_others_say_so(supervisor: Su
     runs = supervisor.runs(LATEST)
     assert [run.scheduled_for for run in runs] == supervisor.due(3)
     assert [run.state for run in runs] == ["missed", "missed", "queued"]
-    stands_for = f"{supervisor.last_due:%Y-%m-%dT%H:%M:%SZ} has come due since"
-    assert runs[0].reason == f"no event announced it, and {stands_for}"
+    stands_for = f"a later occurrence is due: {supervisor.last_due:%Y-%m-%dT%H:%M:%SZ}"
+    assert runs[0].reason == f"no event arrived for it, and {stands_for}"
     assert runs[0].finished_at is not None
 
 
@@ -154,9 +154,7 @@ def test_a_check_of_the_past_is_missed(supervisor: Supervisor) -> None:
     supervisor.watch(NONE, missing=2)
     done = supervisor.look(NONE)
     assert (done.caught_up, done.missed) == (0, 2)
-    assert {run.reason for run in supervisor.runs(NONE)} == {
-        "no event announced it, and this job's occurrences are not caught up"
-    }
+    assert {run.reason for run in supervisor.runs(NONE)} == {"no event arrived for it, and this job does not catch up"}
 
 
 def test_a_notice_that_is_too_late_is_missed(supervisor: Supervisor) -> None:

@@ -11,7 +11,7 @@ import pytest
 import cli.docs
 import infra.docs
 from cli.job_pages import fact_files, located, shown
-from nightshift.declaration import registry
+from nightshift.declaration import Project, registry
 
 ROOT = Path(__file__).parents[2]
 GENERATED = cli.docs.pages() | infra.docs.pages()
@@ -28,11 +28,29 @@ def test_a_generated_page_is_fresh(path: Path) -> None:
     assert path.read_text() == GENERATED[path], f"{path.name} is stale: make docs"
 
 
-def test_every_test_that_proves_a_promise_exists() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text())
-    assert len(named) > 10
-    for file, name in named:
-        assert name in _functions(ROOT / file), f"{file} has no {name}"
+def test_every_promise_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/guarantees.md").read_text().partition("\n## ")[0]
+    promises = page.split("\n**G")[1:]
+    assert len(promises) == 10
+    existing = {name for file in (ROOT / "tests").rglob("test_*.py") for name in _functions(file)}
+    for promise in promises:
+        named = re.findall(r"^- `(\w+)`$", promise, re.MULTILINE)
+        assert named, f"G{promise.partition('.')[0]} names no test"
+        assert len(named) == promise.count("\n- ")
+        assert set(named) <= existing, f"no such test: {', '.join(set(named) - existing)}"
+
+
+def test_the_architecture_page_names_every_wing_and_all_that_a_project_provides() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    picture = (ROOT / "docs/architecture.svg").read_text()
+    library = ROOT / "layers/nightshift/python/nightshift"
+    wings = {face.parent.name for face in library.glob("*/__init__.py")}
+    assert wings
+    for wing in wings:
+        assert f"\n| `{wing}` |" in page
+        assert f">{wing}</text>" in picture
+    methods = [name for name in vars(Project) if not name.startswith("_")]
+    assert re.findall(r"^\| `(\w+)\(\)` \|", page, re.MULTILINE) == methods
 
 
 @pytest.mark.parametrize("job", registry())
@@ -60,6 +78,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{page.name} links to {target}, which has no such section"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """But those of the application, which a project replaces by its own."""
+    named = re.findall(
+        r"`((?:bench|cli|docs|functions|infra|layers/nightshift|local|tests)/[\w./-]*)`", page.read_text()
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:

@@ -1,10 +1,10 @@
-"""The demonstration's data: some thousand users and what belongs to them, the same for the same seed and moment.
+"""The demo's data: some thousand users and their rows. The same seed and moment give the same data.
 
-Every age is counted back from `now`, so that each job finds something to do when it runs at `now`, or within the next
-quarter of an hour; a job whose work depends on the clock, at the last time at which it was due (local/occasions.py).
+Every age is counted back from `now`. So each job finds something to do if it runs at `now` or within the next 15
+minutes; a job that depends on local time finds something at the last time at which it was due (`last_due`).
 
-People, addresses and files are made up: mail goes to example.com, example.org and example.net only, and internet
-addresses are from the ranges set aside for documentation and benchmarks.
+People, addresses and files are invented. Mail addresses are only in example.com, example.org and example.net, and
+internet addresses are from the ranges for documentation and benchmarks.
 """
 
 import datetime as dt
@@ -19,10 +19,10 @@ from local.example.dataset.fill import Fill, close_workshop, open_workshop, with
 from local.example.dataset.tracking import Encrypt
 
 FEWEST_USERS = 400
-"""Below this some of the rare kinds would have no row."""
+"""With fewer users, some rare kinds would have no row."""
 
 _LOOKUPS = (*people.PEOPLE, *tracking.LOOKUPS)
-# Users come last but for what is counted from everything else: their karma follows from projects and votes.
+# Users come late: their karma follows from projects and votes. Only what is counted from all the rest comes after.
 _FILLS: tuple[Fill, ...] = (
     *community.FILLS,
     *identity.FILLS,
@@ -34,7 +34,7 @@ _FILLS: tuple[Fill, ...] = (
     *operations.FILLS,
 )
 TABLES = tuple(dict.fromkeys(fill.table for fill in _FILLS))
-"""The tables that get rows, in the order in which progress is told."""
+"""The tables that get rows, in the order in which progress is reported."""
 
 
 def load(
@@ -48,16 +48,16 @@ def load(
 ) -> dict[str, int]:
     """Fill a migrated, empty database in one transaction and return the rows of each table.
 
-    It takes a superuser, and a database that nobody else uses meanwhile.
+    Needs a superuser, and a database that nobody else uses at the same time.
 
     Args:
-        engine: where to.
-        now: the moment everything is relative to, with its time zone; between 2022 and 2035.
-        users: how many; everything else grows in proportion.
-        seed: another one gives other rows of the same kind.
-        encrypt: makes the ciphertext of the amounts, see `tracking.Encrypt`. Without it every amount is a value that
-            only its owner could read.
-        progress: told each table when it is filled, with its rows.
+        engine: the database.
+        now: the moment to which all times are relative, with a time zone; between 2022 and 2035.
+        users: how many users; everything else grows in proportion.
+        seed: another seed gives other rows of the same kind.
+        encrypt: encrypts the amounts, see `tracking.Encrypt`. Without it, every amount is a value that only its owner
+            could read.
+        progress: called with each table when it is filled, and the number of its rows.
 
     Raises:
         ValueError: `now` has no time zone or `users` is too small.

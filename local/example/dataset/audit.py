@@ -1,4 +1,4 @@
-"""The audit log of four years, and the archives its old months have moved to."""
+"""The audit log of four years, and the archives of its old months."""
 
 from local.example.dataset.fill import fill
 from local.example.dataset.identity import ATTACK_MINUTES, FIRST_REQUESTER, REQUESTER_STEP

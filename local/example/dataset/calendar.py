@@ -1,6 +1,7 @@
-"""The Umm al-Qura calendar for the years the data set needs: enough to give snapshots Hijri dates that fall due.
+"""The Umm al-Qura calendar for the years of the data set: enough to give snapshots Hijri dates that become due.
 
-Jobs use a library with the whole table; this one is here so that the data does not come from the code it is to test.
+Jobs use a library with the whole table. This table is separate, so that the data does not come from the code under
+test.
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""What people build together: projects with their collaborators and votes, ideas, and uploaded files."""
+"""Projects with their collaborators and votes, ideas, and uploaded files."""
 
 from local.example.dataset.fill import fill
 from local.example.dataset.people import AVATAR_SHARE

@@ -1,4 +1,4 @@
-"""How a table is filled: one statement that makes all its rows, from draws that come out the same every time."""
+"""Fills a table: one statement makes all its rows, from random draws that are the same every time."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ class Fill:
 
 
 def fill(table: str, statement: str, **values: int | float | Sequence[int | float | str | dt.date]) -> Fill:
-    """Say how rows get into a table; `values` are the statement's shares, limits and words."""
+    """How a table gets its rows. `values` are the statement's shares, limits and words."""
     return Fill(table, text(statement).bindparams(*(_typed(name, value) for name, value in values.items())))
 
 
-# The driver tells PostgreSQL no types, and most operators want to know them.
+# The driver sends no types to PostgreSQL, but most operators need them.
 _TYPES: dict[type, type[TypeEngine[Any]]] = {int: Integer, float: Double, str: Text, dt.date: Date}
 
 
@@ -34,10 +34,10 @@ def _typed(name: str, value: Any) -> BindParameter[Any]:
 
 
 WORKSHOP = "dataset"
-"""A schema that exists only inside the loading transaction: functions to draw with, and tables to look things up in."""
+"""A schema that exists only inside the loading transaction: functions for draws, and lookup tables."""
 
-# SQL functions that PostgreSQL inlines: a draw costs one hash of a number. `topic` keeps the draws for one thing apart
-# from those for another; the same topic and number always give the same draw.
+# SQL functions that PostgreSQL inlines: a draw costs one hash of a number. Different topics give different draws; the
+# same topic and number always give the same draw.
 _FUNCTIONS = (
     "create function present() returns timestamptz immutable language sql as $$select timestamptz :now$$",
     "create function crowd() returns int immutable language sql as $$select :users$$",
@@ -45,7 +45,7 @@ _FUNCTIONS = (
     "create function per_user(ratio float8) returns int immutable language sql as $$select ceil(ratio * :users)::int$$",
     """create function draw(topic text, i bigint) returns float8 immutable language sql as
     $$select (hashint8extended(i, hashtextextended(topic, :seed)) & 9007199254740991) / 9007199254740992::float8$$""",
-    # Ascending, like ids that begin with a time: an index takes them at its end, several times faster than anywhere.
+    # Ascending, like ids that start with a time: adding at the end of an index is several times faster.
     """create function key(topic text, i bigint) returns uuid immutable language sql as
     $$select (lpad(to_hex(i), 8, '0') || right(md5(topic || ' :seed ' || i), 24))::uuid$$""",
     """create function digest(topic text, i bigint) returns bytea immutable language sql as
@@ -63,10 +63,10 @@ _FUNCTIONS = (
 
 
 def open_workshop(connection: Connection, *, now: dt.datetime, users: int, living: int, seed: int) -> None:
-    """Make the schema that statements draw from, and put it and the jobs' own schema on the search path.
+    """Make the schema with the functions for draws, and put it and the schema nightshift on the search path.
 
-    Until the transaction ends foreign keys are not checked and the payments' trigger does not fire: rows are
-    consistent by construction, and the trigger would stamp every snapshot with the clock. That takes a superuser.
+    Until the transaction ends, foreign keys are not checked and the payments' trigger does not fire. The rows are
+    consistent anyway, and the trigger would set the current time on every snapshot. This needs a superuser.
     """
     connection.exec_driver_sql(f"create schema {WORKSHOP}")
     connection.exec_driver_sql("set local session_replication_role = replica")
@@ -84,14 +84,14 @@ def open_workshop(connection: Connection, *, now: dt.datetime, users: int, livin
 
 
 def close_workshop(connection: Connection) -> None:
-    """Remove what only the statements needed."""
+    """Remove what only these statements needed."""
     connection.exec_driver_sql(f"drop schema {WORKSHOP} cascade")
 
 
 def without_indexes(connection: Connection, table: str) -> list[str]:
-    """Drop a table's indexes but those of its constraints, and return the statements that make them again.
+    """Drop a table's indexes, except those of its constraints. Returns the statements that make them again.
 
-    An index built over all rows costs a fraction of one that grows row by row.
+    Building an index over all rows takes a fraction of the time of adding row by row.
     """
     found = connection.execute(_INDEXES, {"table": table}).all()
     for name, _ in found:

@@ -1,7 +1,8 @@
-"""What the jobs of earlier days left: figures, findings, health checks, alerts, messages, reports, backups.
+"""Rows that the jobs of earlier days would have left: figures, findings, health checks, alerts, notices, reports,
+backups.
 
-The figures of days and of six-hour windows are counted from the rows; those of requests are drawn. Reports and
-backups of the last week are left to the jobs, whose files would have to exist as well.
+The figures of days and of six-hour windows are counted from the rows; those of requests are drawn. There are no reports
+and backups of the last week: the jobs make them, because their files must exist too.
 """
 
 from local.example.dataset.fill import fill

@@ -1,4 +1,4 @@
-"""The users themselves: who they are, when they joined, when they were last seen, and what they want to be told."""
+"""The users: who they are, when they joined, when they were last active, and which notices they want."""
 
 from local.example.dataset.fill import fill
 

@@ -1,4 +1,4 @@
-"""Goals, timers, and the traces of use that the analytics count."""
+"""Goals, timers, and the records of use that the analytics count."""
 
 from local.example.dataset.fill import fill
 

@@ -1,7 +1,7 @@
-"""Yearly snapshots on Hijri dates with their payments, and what was derived from both.
+"""Yearly snapshots on Hijri dates with their payments, and figures derived from both.
 
-The columns `*_enc` of a database in use hold ciphertext. `seal` makes it, given a function that encrypts; without one
-every value is a placeholder of the kind that a client has encrypted and no server can read.
+In real use, the columns `*_enc` hold ciphertext. `seal` makes it, if it gets a function that encrypts. Otherwise every
+value is a placeholder, as if a client had encrypted it and no server could read it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from local.example.dataset.fill import fill
 from local.example.dataset.people import DEACTIVATED_SHARE
 
 Encrypt = Callable[[str, str, str, str], str]
-"""From the user's id, the table, the row's id and a plain value to the ciphertext the column is to hold."""
+"""Takes the user's id, the table, the row's id and a plain value; returns the ciphertext for the column."""
 
 TRACKING_SHARE = 0.15  # users who keep yearly snapshots
 MOST_YEARS = 4  # snapshots of one user; the Hijri year is about 354 days
@@ -236,7 +236,7 @@ FILLS = (
 
 
 def seal(connection: Connection, encrypt: Encrypt) -> None:
-    """Replace the plain values by ciphertext, inside the transaction that wrote them: no other sees them."""
+    """Replace the plain values by ciphertext, in the transaction that wrote them: no other transaction sees them."""
     for model, names in _SEALED.items():
         table = model.__table__
         for name in names:

@@ -1,1 +1,1 @@
-"""The application whose jobs these are: its tables and rules. What stands here is the example."""
+"""The application that the jobs serve: its tables and its rules. This one is the example."""

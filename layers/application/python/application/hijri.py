@@ -1,7 +1,7 @@
 """Anniversaries in the Umm al-Qura calendar: the Hijri calendar as Saudi Arabia publishes it, month by month.
 
-Its months begin by astronomical tables that no rule of leap years reproduces, so every date comes from a library that
-carries them: 1343 to 1500 AH, which is 1924-08-01 to 2077-11-16.
+Its months follow astronomical tables, not a rule for leap years. So every date comes from a library with these tables:
+1343 to 1500 AH, which is 1924-08-01 to 2077-11-16.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ class Anniversary:
 
     @property
     def in_words(self) -> str:
-        """The Hijri date as a person writes it: 1 Ramadan 1446 AH."""
+        """The Hijri date in words: 1 Ramadan 1446 AH."""
         return f"{self.day} {Hijri(self.year, self.month, self.day).month_name()} {self.year} AH"
 
 
@@ -35,10 +35,10 @@ class Anniversary:
 def next_anniversary(year: int, month: int, day: int, today: dt.date) -> Anniversary:
     """The first anniversary of a Hijri date on or after `today`, at least one Hijri year later.
 
-    Day 30 becomes the 29th in a year whose month is short.
+    Day 30 becomes day 29 in a year in which the month is short.
 
     Raises:
-        OverflowError: `today` or the anniversary lies outside the tables.
+        OverflowError: `today` or the anniversary is outside the tables.
     """
     this_year = Gregorian.fromdate(today).to_hijri().year
     for later in (max(year + 1, this_year), max(year + 1, this_year) + 1):

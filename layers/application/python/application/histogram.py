@@ -1,8 +1,8 @@
-"""The durations of requests, as the application counts them: 281 buckets, and what can be told from them.
+"""The durations of requests, as the application counts them in 281 buckets, and the figures that follow from them.
 
-A bucket holds the durations up to its upper bound, and above the bound before: 100 buckets of 1 ms, 90 of 10 ms (to a
-second), 90 of 100 ms (to ten seconds), and a last one for whatever took longer. Histograms are added up, percentiles
-never: the percentile of an hour comes from the hour's histogram.
+A bucket counts the durations above the previous bound, up to its own: 100 buckets of 1 ms, 90 of 10 ms (up to a
+second), 90 of 100 ms (up to ten seconds), and a last one for everything longer. Histograms can be added, percentiles
+cannot: the percentile of an hour comes from the hour's histogram.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from application.models import RequestStats
 
 LONGEST_MS = 10_000
-"""What is told of a duration in the last bucket, which has no upper bound: at least so many milliseconds."""
+"""The figure for the last bucket, which has no upper bound: at least this many milliseconds."""
 
 UPPER_BOUNDS_MS: tuple[int, ...] = (
     *range(1, 101),
@@ -31,9 +31,9 @@ BUCKETS = len(UPPER_BOUNDS_MS)
 
 @dataclass(frozen=True)
 class Requests:
-    """The requests of a stretch of time, over all routes and minutes. What there is no telling without any is None.
+    """The requests of a time span, over all routes and minutes. Figures that need a request are None without one.
 
-    total_ms: all durations added up; so the mean is weighted by requests, and no mean of means.
+    total_ms: the sum of all durations. So the mean is weighted by requests; it is not a mean of means.
     histogram: the number of requests in each of the 281 buckets.
     """
 
@@ -53,8 +53,8 @@ class Requests:
         return Fraction(self.total_ms, self.n) if self.n else None
 
     def percentile(self, p: int) -> int | None:
-        """The upper bound, in milliseconds, of the bucket that holds rank ceil(p·n/100): 0 is the minimum, 100 the
-        maximum, each as far as buckets tell."""
+        """The upper bound, in milliseconds, of the bucket that holds rank ceil(p·n/100). 0 is the minimum and 100 the
+        maximum, as exact as the buckets."""
         n = sum(self.histogram)
         if n == 0:
             return None
@@ -63,7 +63,7 @@ class Requests:
 
 
 def requests_between(session: Session, start: dt.datetime, end: dt.datetime) -> Requests:
-    """The requests of the minutes from `start` on and before `end`, added up in one pass by the database."""
+    """The requests of the minutes from `start` (included) to `end` (excluded), added up by the database in one pass."""
     stats = RequestStats
     buckets = [func.coalesce(func.sum(stats.hist[number]), 0) for number in range(1, BUCKETS + 1)]
     totals = [func.coalesce(func.sum(column), 0) for column in (stats.n, stats.errors, stats.sum_ms)]

@@ -1,4 +1,4 @@
-"""Who the users of the application are, as those who tell them something see them."""
+"""The application's users who can get notices, as the library's outbox needs them."""
 
 from typing import Any
 
@@ -11,13 +11,12 @@ from application.models import PushToken, User, UserPreferences
 CHANNELS = ("in_app", "email", "push")
 
 ADMIN_ROLES = ("admin", "super_admin")
-"""The roles whose users are told as administrators."""
+"""The roles of users who get notices to administrators."""
 
 live = User.is_active & User.deleted_at.is_(None) & User.anonymized_at.is_(None)
-"""Who may be sent anything at all."""
+"""The condition of users who may get notices."""
 
-# The distinct texts are found by leaps over the index users_timezone, so that the question costs the same with a
-# million users.
+# Jumps from one distinct text to the next in the index users_timezone, so that it costs the same with a million users.
 _ZONES = text(
     """
     with recursive stored (zone) as (
@@ -33,7 +32,7 @@ _ZONES = text(
 
 
 class Users:
-    """The live users, with what they want to be told. A user without a row of preferences wants everything."""
+    """The live users, with their preferences. A user without a row of preferences wants all notices."""
 
     def everybody(self) -> Select[Any]:
         wishes = UserPreferences

@@ -1,4 +1,4 @@
-"""What this application provides to Nightshift. Each method imports what it needs when it is called."""
+"""What this application provides to the library. Each method imports what it needs when it is called."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Example(Project):
-    """The example: everything that a project can provide."""
+    """The example. It provides everything that a project can provide."""
 
     def people(self) -> People:
         from application.people import Users
@@ -36,7 +36,7 @@ class Example(Project):
         return (records, public) if tables else (records,)
 
     def unsaved(self) -> dict[str, str | None]:
-        """What nobody misses: it is computed anew, or told for some days alone, or worthless within the hour."""
+        """Rows that nobody misses: they are computed again, needed for a few days only, or expire within the hour."""
         return {
             "analytics_cache": None,
             "request_stats": None,

@@ -1,4 +1,4 @@
-"""How stored figures are rounded: half up, to one decimal. They are computed exactly before that."""
+"""Rounding of stored figures: half up, to one decimal. Before that they are computed exactly."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -15,10 +15,10 @@ def one_decimal(value: Exact) -> float:
 
 
 def ratio(part: Exact, whole: Exact) -> float:
-    """`part / whole` to one decimal; 0 of nothing is 0."""
+    """`part / whole` to one decimal; 0 if `whole` is 0."""
     return one_decimal(Fraction(part) / Fraction(whole)) if whole else 0.0
 
 
 def percent(part: Exact, whole: Exact) -> float:
-    """The share as a percentage, 0 to 100, to one decimal; 0 of nothing is 0."""
+    """The share as a percentage, 0 to 100, to one decimal; 0 if `whole` is 0."""
     return ratio(100 * Fraction(part), whole)

@@ -1,4 +1,4 @@
-"""The application's audit trail, where each run that changed rows leaves one line."""
+"""The application's audit trail: each run that changed rows writes one line."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -11,7 +11,7 @@ from nightshift import Run
 
 
 class AuditLogTrail:
-    """Lines of `audit_logs`: counts only, no personal data."""
+    """Writes lines into `audit_logs`: counts only, no personal data."""
 
     def line(self, session: Session, run: Run, job: str, counters: Mapping[str, int]) -> None:
         row = {

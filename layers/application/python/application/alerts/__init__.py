@@ -1,4 +1,4 @@
-"""Alerts: what is wrong, noted once, and told to the administrators."""
+"""Alerts: each problem is noted once, and administrators are told."""
 
 from typing import TYPE_CHECKING
 

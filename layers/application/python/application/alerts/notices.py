@@ -1,5 +1,5 @@
-"""Telling the administrators of alerts that nobody has been told of: one mail each, of all that is new or has become
-worse, the most severe first. Critical jobs that have failed are told in a mail of their own kind."""
+"""Tells administrators about alerts. Each gets one mail about all alerts that are new or have become worse, the most
+severe first. Critical jobs that have failed get a separate mail, of another kind."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -34,21 +34,21 @@ from nightshift.ledger import RunRecord
 from nightshift.outbox import Via, message, write
 
 ALERTS_NAMED = 10
-"""So many alerts of one rule a mail names, and of the rest it says how many they are: an attack from thousands of
-addresses must not bury what else has happened."""
+"""How many alerts of one rule a mail names. It counts the rest: an attack from thousands of addresses must not hide
+other alerts."""
 
 EMAIL = [Via("email")]
 
 
 @dataclass(frozen=True)
 class Wording:
-    """What a notice says of a rule's alerts: `title` completes "High: …", `body` is a sentence."""
+    """What a notice says about a rule's alerts: `title` completes "High: …", `body` is a sentence."""
 
     title: str
     body: str
 
     def data(self, *, severity: Severity, subject: str, note: str | None, at: dt.datetime) -> dict[str, Any]:
-        """What the templates of a `security_alert` need to tell of one alert of this rule."""
+        """The data that the templates of a `security_alert` need for one alert of this rule."""
         instant = f"{at:%Y-%m-%dT%H:%M:%SZ}"
         seen = {"occurrences": 1, "first_seen_at": instant, "last_seen_at": instant}
         alert = {"subject": subject, "note": note, **seen}
@@ -63,14 +63,14 @@ def tell(
     to_super_admins: Collection[str] = (),
     others: bool = False,
 ) -> int:
-    """Write each recipient one mail of the alerts of these rules that are to be told. Returns how many mails.
+    """Write each recipient one mail about the alerts of these rules that nobody was told about. Returns how many mails.
 
-    In the caller's transaction, in which these alerts stay locked: no other job tells of them as well.
+    Works in the caller's transaction. These alerts stay locked in it, so that no other job tells them too.
 
-    Administrators are told. Super administrators are told of what is critical, of the rules `to_super_admins`, and of
-    everything while there is nobody else to tell.
+    Administrators get all alerts. Super administrators get critical alerts and those of the rules `to_super_admins`; if
+    there is no other administrator, they get all.
 
-    others: also alerts of all other rules, which some job has raised without telling anybody.
+    others: also include alerts of all other rules, which a job raised without telling anybody.
     """
     untold = and_(Alert.notified_at.is_(None), Alert.status != "resolved")
     if not others:
@@ -93,7 +93,7 @@ def tell(
 administrator = (
     select(User.id, User.role).where(User.role.in_(ADMIN_ROLES), live).cte("administrator").prefix_with("materialized")
 )
-# All of one role are told the same: a digest is made for each role, not for each person.
+# People with the same role get the same text: there is one digest for each role, not for each person.
 role = select(administrator.c.role).distinct().cte("role").prefix_with("materialized")
 
 
@@ -104,7 +104,7 @@ def _recipient(to_super_admins: Collection[str]) -> ColumnElement[bool]:
 
 
 def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
-    """A mail of the critical jobs that have failed, each with its run."""
+    """A mail about the critical jobs that have failed, each with its run."""
     job = func.jsonb_build_object(
         *("job", RunRecord.job, "run_id", RunRecord.id),
         *("scheduled_for", _instant(RunRecord.scheduled_for), "reason", RunRecord.reason),
@@ -140,7 +140,7 @@ def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
 
 
 def _digest(which: ColumnElement[bool], wordings: Mapping[str, Wording]) -> Select[Any]:
-    """A mail of all other alerts, rule by rule, the most severe first."""
+    """A mail about all other alerts, rule by rule, the most severe first."""
     rank = func.array_position(list(SEVERITIES), Alert.severity)
     place = func.row_number().over(
         partition_by=(role.c.role, Alert.rule), order_by=(rank.desc(), Alert.last_seen_at.desc(), Alert.id)
@@ -232,7 +232,7 @@ def _rules(told: CTE, wordings: Mapping[str, Wording]) -> CTE:
 
 
 def _key(what: str, ids: ColumnElement[str]) -> ColumnElement[str]:
-    """The same alerts, as bad as before, are not told to the same person twice, whatever run tries to."""
+    """The key of the mail: no run tells the same person the same alerts twice, unless one has become worse."""
     return func.concat_ws("|", administrator.c.id, what, func.md5(ids))
 
 

@@ -1,4 +1,4 @@
-"""Alerts: one open row for each thing that is wrong, told apart by its fingerprint, however often it is seen."""
+"""Alerts: one open row for each problem, however often it is seen. A fingerprint identifies the problem."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping
@@ -15,8 +15,8 @@ Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 
 Sighting = Literal["new", "risen", "known"]
-"""First seen; seen again and worse than before; seen again. The first two are worth telling somebody: the alert's
-`notified_at` is then empty, and the next notice of alerts (nightshift.alert_notices) takes it up."""
+"""new: seen for the first time. risen: seen again, and worse. known: seen again. After the first two, the alert's
+`notified_at` is empty, and the next notice tells it (application.alerts.notices)."""
 
 
 def sight(
@@ -29,10 +29,10 @@ def sight(
     at: dt.datetime,
     occurrences: int = 1,
 ) -> Sighting:
-    """Note, in the caller's transaction, that a rule was hit for a subject at an instant.
+    """Note, in the caller's transaction, that a rule matched a subject at an instant.
 
-    The subject and the details hold ids, hashes and counts, never personal data. Severity only rises while an alert is
-    open; `occurrences` are added up.
+    Subject and details hold ids, hashes and counts, never personal data. While an alert is open, its severity only
+    rises, and `occurrences` are added up.
     """
     fingerprint = f"{rule}:{subject}"
     values = {
@@ -72,23 +72,23 @@ def resolve(
 
 @dataclass(frozen=True)
 class Noted:
-    """What a rule's events came to: alerts that are new, and alerts that were open and have been seen again."""
+    """What a rule's events led to: how many new alerts, and how many open alerts that were seen again."""
 
     new: int
     updated: int
 
 
 def note_events(session: Session, *, rule: str, events: str, details: str, values: Mapping[str, Any]) -> Noted:
-    """Note all events that hit a rule, in the caller's transaction, in one statement.
+    """Note all events that match a rule, in the caller's transaction, in one statement.
 
-    events: a SELECT of `raw` (text, whom it is about), `personal` (whether that is an address, which is then replaced
-        by its pseudonym), `at`, `rank` (the severity, as a position in SEVERITIES), `peak` (how many came together)
-        and `note` (text or null).
-    details: an SQL expression of JSON over `subject`, `peak` and `note`.
+    events: a SELECT of `raw` (text, the subject), `personal` (whether it is an address: then its pseudonym replaces
+        it), `at`, `rank` (the severity, as a position in SEVERITIES), `peak` (how many came together) and `note` (text
+        or null).
+    details: an SQL expression for JSON, over `subject`, `peak` and `note`.
     values: the parameters of both.
 
-    An event counts once, however often it is looked at: only those after the last one of the latest alert of the same
-    fingerprint do, whether that is open or has been resolved.
+    Each event counts once, even if it is read again: only events after the latest alert's last event count. That is the
+    latest alert with the same fingerprint, open or resolved.
     """
     fingerprint = "cast(:rule as text) || ':' || subject"
     severities = ", ".join(f"'{severity}'" for severity in SEVERITIES)

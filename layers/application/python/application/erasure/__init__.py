@@ -1,4 +1,4 @@
-"""Erasing a person: the rule for every column, and the quotes in other people's rows."""
+"""Erases a person: a rule for every column, and quotes of the person's address in other people's rows."""
 
 from typing import TYPE_CHECKING
 

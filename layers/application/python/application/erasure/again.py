@@ -1,4 +1,4 @@
-"""After a restore: the people who were erased since the backup was made are erased again."""
+"""After a restore: erases again the people who were erased after the backup was made."""
 
 import datetime as dt
 import uuid
@@ -14,13 +14,13 @@ from nightshift.declaration import Reapplied
 
 
 class ErasuresAgain:
-    """The ledger of erasures holds keyed hashes. Whom one means is told by the person's own request, which a backup has
-    that was made within the days of grace: with the default tiers that is every backup."""
+    """The ledger of erasures holds keyed hashes. The person's own request says whom a hash means. A backup has that
+    request if it was made within the days of grace: with the default tiers, every backup has it."""
 
     table = "nightshift.erasure_ledger"
 
     def again(self, session: Session, rows: Iterable[Mapping[str, Any]]) -> Reapplied:
-        """Erase again, in the caller's transaction, whom the ledger says was erased and who is there once more."""
+        """Erase again, in the caller's transaction, the people whom the ledger says were erased and who are back."""
         session.execute(select(func.set_config("nightshift.run_id", str(uuid.uuid4()), True)))
         known = set(session.scalars(select(ErasureRecord.subject_ref)))
         again = unknown = 0

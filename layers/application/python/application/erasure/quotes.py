@@ -1,7 +1,7 @@
-"""Where other people's rows quote somebody's address, and masking it there.
+"""Finds and masks quotes of a person's address in other people's rows.
 
-To look into every text of a table takes long, so it is done once for many people (`find`). Whoever masks one person's
-address afterwards reads only the rows that were found, and those that have been written since.
+Reading every text of a table takes long, so `find` does it once for many people. To mask one person's address, only the
+rows that were found are read, and those written since.
 """
 
 import datetime as dt
@@ -19,20 +19,20 @@ from application.models import AuditLog
 from nightshift.outbox import Notification
 
 MOST_LISTED = 10_000
-"""Where an address stands in more rows of a table than this, they are not listed, and its table is read again."""
+"""If an address is in more rows of a table than this, the rows are not listed: the whole table is read again."""
 
 SLACK = dt.timedelta(hours=3)
-"""How much older than its commit a row may say it is: a notice may be two hours late, a transaction takes a while."""
+"""How much earlier than its commit a row's own time may be: notices may be two hours late, transactions take time."""
 
 PLAIN = re.compile(r'[^@"\\\x00-\x1f]{2,}@[^@"\\\x00-\x1f]+')
-"""Addresses that JSON writes as they are, and that have an ending before the @ to be found by. Nearly all are."""
+"""Addresses that JSON does not escape, with at least two characters before the @. Nearly all are like this."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A table whose rows may quote the address of somebody else than whom they belong to.
+    """A table whose rows may quote the address of a person to whom they do not belong.
 
-    written_at: when a row was written. It must have an index.
+    written_at: when a row was written. The column must have an index.
     exempt: rows that are left as they are.
     """
 
@@ -62,18 +62,18 @@ Rows = list[uuid.UUID]
 
 @dataclass(frozen=True)
 class Quotes:
-    """What one look has found: for each place and address the rows, or None where there are too many to list.
+    """The result of one search: for each place and address the rows, or None if there are too many to list.
 
-    since: the look saw every row that says it is older.
+    since: the search saw every row with an earlier time.
     """
 
     since: dt.datetime
     rows: Sequence[Mapping[str, Rows | None]]
 
     def reach(self, number: int, address: str) -> ColumnElement[bool] | None:
-        """Which rows of a place may quote the address; None when that is not known, as for one that nobody looked for.
+        """Which rows of a place may quote the address. None: not known, because nobody searched for this address.
 
-        An account can change its address between the look and its erasure.
+        An account can change its address between the search and its erasure.
         """
         place, rows = PLACES[number], self.rows[number].get(address)
         if rows is None:
@@ -82,7 +82,7 @@ class Quotes:
 
 
 def find(session: Session, addresses: Collection[str], *, at: dt.datetime) -> Quotes:
-    """Look for all the addresses at once. `at` is the run's now, which is not after the look."""
+    """Search for all the addresses at once. `at` is the run's now; it is not after the search."""
     plain = [address for address in addresses if PLAIN.fullmatch(address)]
     found = []
     for place in PLACES:
@@ -94,7 +94,7 @@ def find(session: Session, addresses: Collection[str], *, at: dt.datetime) -> Qu
 
 
 def masks(address: str, quotes: Quotes | None = None) -> Iterator[Update]:
-    """The statements that mask an address wherever it is quoted, as a whole address and in any case."""
+    """The statements that mask an address wherever it is quoted: the whole address, in upper or lower case."""
     raw = literal(address, Text)
     for number, place in enumerate(PLACES):
         named = or_(*(func.strpos(func.lower(cast(text, Text)), _written(raw, text)) > 0 for text in place.texts))
@@ -108,19 +108,19 @@ def masks(address: str, quotes: Quotes | None = None) -> Iterator[Update]:
 
 
 def _written(address: ColumnElement[str], text: InstrumentedAttribute[Any]) -> ColumnElement[str]:
-    """How the address stands in a text: in JSON, a quote or backslash of it is escaped."""
+    """The address as it appears in a text: JSON escapes a quote or backslash."""
     if not isinstance(text.expression.type, JSONB):
         return func.lower(address)
     return func.lower(func.btrim(cast(func.to_jsonb(address), Text), '"'))
 
 
 def _look(place: Place, addresses: list[str]) -> Any:
-    """One pass over the table. A row meets only the addresses that end, before the @, as one of its texts does.
+    """One pass over the table. A row is compared only with addresses that have the same two characters before the @.
 
-    The rest of the test is `masks`' own: a row that is listed may still have nothing to mask.
+    A row that is listed may still have nothing to mask: `masks` makes the exact test.
     """
     sought = func.unnest(literal(addresses, ARRAY(Text))).column_valued("address", joins_implicitly=True)
-    # OFFSET keeps the planner from putting the texts together anew for each comparison.
+    # OFFSET keeps the planner from joining the texts again for each comparison.
     said = func.concat_ws(" ", *(cast(text, Text) for text in place.texts)).label("said")
     row = select(place.key.label("key"), said).offset(0).subquery("row")
     piece = func.unnest(func.string_to_array(row.c.said, "@")).column_valued("piece", joins_implicitly=True)

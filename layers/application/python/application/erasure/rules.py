@@ -1,9 +1,9 @@
-"""Erasing a person: one rule for every column that tells who somebody is.
+"""Erases a person: one rule for every column that identifies somebody.
 
-Two modes. Anonymised: the account stays as `[Deleted User]`, so that projects, ideas and likes keep an author; all that
-is personal goes. Deleted: the account goes as well, with everything that belongs to it. The rules are carried out in
-their order, in the caller's transaction. A test walks the metadata of all models and fails when a column that refers
-to a user has no rule here.
+There are two modes. Anonymised: the account stays as `[Deleted User]`, so that projects, ideas and likes keep an
+author; everything personal is removed. Deleted: the account is deleted too, with everything that belongs to it. The
+rules are applied in their order, in the caller's transaction. A test walks the metadata of all models, and fails if a
+column that refers to a user has no rule here.
 """
 
 import datetime as dt
@@ -62,14 +62,14 @@ from nightshift.outbox import Notification
 
 Mode = Literal["anonymized", "deleted"]
 Fate = Literal["delete", "forget", "keep"]
-"""The rows go; they stay and name nobody any more; they stay as they are, but for addresses in their texts."""
+"""delete: the rows are deleted. forget: they stay, without the person. keep: they stay; addresses in texts go."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of the rows whose column holds the person's id or address.
+    """What happens to the rows whose column holds the person's id or address.
 
-    texts: free texts of rows that stay; every e-mail address is masked in them.
+    texts: free texts of rows that stay. Every e-mail address in them is masked.
     """
 
     column: InstrumentedAttribute[Any]
@@ -104,13 +104,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Person:
-    """Whom to erase: the account's id, and the address that other people's rows may hold."""
+    """Who is erased: the account's id, and the address that other people's rows may contain."""
 
     id: uuid.UUID
     address: str
 
 
-# The audit log, collaborations and the account itself have rules of their own below; RULES_OF_THEIR_OWN names them.
+# The audit log, collaborations and the account have their own functions below; RULES_OF_THEIR_OWN names them.
 RULES = (
     Rule(AuthToken.user_id),
     Rule(UserSession.user_id),
@@ -153,15 +153,15 @@ TABLES = tuple(
         )
     )
 )
-"""Every table that an erasure may write."""
+"""Every table that an erasure may change."""
 
 
 def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime, found: Quotes | None = None) -> None:
-    """Erase a person in the caller's transaction, which must name its run, because the audit log only grows.
+    """Erase a person in the caller's transaction. It must name its run, because the audit log is append-only.
 
-    The account's row should be locked. Rows of the audit log that are on legal hold stay as they are.
+    The caller should lock the account's row. Rows of the audit log that are on legal hold stay as they are.
 
-    found: what a look for the person's address has found. Without it all of the audit log is read.
+    found: the result of a search for the person's address. Without it, the whole audit log is read.
     """
     for statement in (
         _redact_audit_log(person),
@@ -176,7 +176,7 @@ def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime, foun
 
 
 def record(session: Session, subject_ref: str, mode: Mode, *, at: dt.datetime) -> None:
-    """Note the erasure, to be applied again after a restore. A deletion is never taken back to an anonymisation."""
+    """Note the erasure, so that it is repeated after a restore. A noted deletion never becomes an anonymisation."""
     noted = insert(ErasureRecord).values(subject_ref=subject_ref, mode=mode, executed_at=at)
     harder = (ErasureRecord.mode == "anonymized") & (noted.excluded.mode == "deleted")
     session.execute(
@@ -189,8 +189,8 @@ def record(session: Session, subject_ref: str, mode: Mode, *, at: dt.datetime) -
 
 
 def _redact_audit_log(person: Person) -> Executable:
-    """The person's own rows lose who it was, as the yearly anonymisation does it."""
-    # As arrays: beside an OR, `in (select …)` would read the whole audit log.
+    """Remove the person from their own rows, as the yearly anonymisation does."""
+    # Arrays, because `in (select …)` inside an OR would read the whole audit log.
     keys = func.array(select(ApiKey.id).where(ApiKey.user_id == person.id).scalar_subquery())
     sessions = func.array(select(UserSession.id).where(UserSession.user_id == person.id).scalar_subquery())
     own = or_(AuditLog.actor_id == person.id, AuditLog.api_key_id == any_(keys), AuditLog.session_id == any_(sessions))
@@ -212,7 +212,7 @@ def _redact_audit_log(person: Person) -> Executable:
 
 
 def _close_requests(person: Person) -> Executable:
-    """Exports that wait are cancelled; what the person wrote into the options of any request is redacted."""
+    """Cancel waiting exports, and redact the options of all the person's requests."""
     waiting = (DataRequest.request_type == "EXPORT") & (DataRequest.status == "PENDING")
     redacted = func.nightshift.redact(DataRequest.options)
     return (
@@ -223,17 +223,17 @@ def _close_requests(person: Person) -> Executable:
 
 
 def _mask_titles(person: Person) -> Executable:
-    """Projects belong to several people: of the addresses in a title, only the person's own goes."""
+    """Mask the person's own address in titles. Projects belong to several people, so other addresses stay."""
     theirs = select(Collaborator.project_id).where(Collaborator.user_id == person.id)
     masked = func.nightshift.mask_address(Project.title, person.address)
     return update(Project).where(Project.id.in_(theirs), Project.title != masked).values(title=masked)
 
 
 def _hand_over_projects(person: Person) -> Iterator[Executable]:
-    """A project whose only creator goes is handed to its oldest contributor, or else adviser.
+    """A project whose only creator is deleted goes to its oldest contributor, or else to its oldest adviser.
 
-    With no other collaborator it goes as well. It stays with those who cannot inherit it: an account that is locked
-    now, or somebody who was anonymised and chose that the work should stay.
+    A project without other collaborators is deleted. If none of them can inherit it, it stays as it is: accounts that
+    are locked now, or that were anonymised, cannot inherit.
     """
     other, owner = aliased(Collaborator), aliased(User)
     others = (

@@ -1,8 +1,8 @@
-"""Every table of the application as a model, by domain, and what its jobs write for themselves.
+"""Every table of the application as a model, by subject, and the tables that its jobs write for themselves.
 
-A model's module is imported when the model is first asked for, with the modules it refers to. Mapping all tables takes
-some 70 ms, and a function that works on two of them should not wait for the others. `application.models.base.load()`
-imports all of them, for whoever wants the whole metadata."""
+A model's module is imported when the model is first used, with the modules that it refers to. Mapping all tables takes
+about 70 ms; a function that works on two of them should not wait for the rest. `application.models.base.metadata()`
+imports all of them and returns the whole metadata."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Subscriptions, licences, and the list of everything that is about to expire."""
+"""Subscriptions, licences, and a list of everything that will expire."""
 
 import uuid
 
@@ -44,7 +44,7 @@ class Subscription(Base):
     status: Mapped[str]
     billing_cycle: Mapped[str]
     anchor_day: Mapped[int]
-    """The day of the month on which periods begin; a shorter month's last day stands in for it."""
+    """The day of the month on which periods begin. In a shorter month, its last day."""
     current_period_start: Mapped[Timestamp]
     current_period_end: Mapped[Timestamp]
     trial_ends_at: Mapped[Timestamp | None]
@@ -57,7 +57,7 @@ class Subscription(Base):
 
 
 class SubscriptionEvent(Base):
-    """A change in a subscription's life, once for each moment it takes effect."""
+    """A change of a subscription, once for each moment at which it takes effect."""
 
     __tablename__ = "subscription_events"
     __table_args__ = (UniqueConstraint("subscription_id", "event", "effective_at"),)

@@ -1,4 +1,4 @@
-"""The audit log, and the archives its old months move to."""
+"""The audit log, and the archives of its old months."""
 
 import datetime as dt
 import uuid
@@ -14,7 +14,7 @@ from nightshift.database import IN_NIGHTSHIFT, NIGHTSHIFT_SCHEMA, CreatedNow, Js
 
 
 class AuditLog(Base):
-    """Who did what, when. Append-only for the application; see the migration for the guard."""
+    """Who did what, and when. Append-only for the application: the migration has the guard."""
 
     __tablename__ = "audit_logs"
     __table_args__ = (
@@ -47,7 +47,7 @@ class AuditLog(Base):
     country: Mapped[Country | None]
     user_agent: Mapped[str | None]
     metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
-    """The column `metadata`, whose name SQLAlchemy keeps for itself."""
+    """The column `metadata`. SQLAlchemy reserves this name."""
     changes: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     compliance_tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     legal_hold: Mapped[Off]

@@ -1,4 +1,4 @@
-"""The declarative base of the application's tables, and the kinds of column that they share beside the library's."""
+"""The declarative base of the application's tables, and the kinds of column that they share."""
 
 from importlib import import_module
 from ipaddress import IPv4Address, IPv6Address
@@ -21,8 +21,8 @@ IpAddress = Annotated[IPv4Address | IPv6Address, mapped_column(INET)]
 
 
 class Base(DeclarativeBase):
-    """One metadata for the application's tables and for what its jobs write: the migrations' and the erasure's tests
-    read it."""
+    """One metadata for the application's tables and for the tables that its jobs write. Tests of migrations and of
+    erasure read it."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = TYPES

@@ -1,4 +1,4 @@
-"""What people build together: projects, who takes part, who likes them, who is invited, and the files they upload."""
+"""Projects, their collaborators and votes, ideas, invitations, and uploaded files."""
 
 import uuid
 from typing import Annotated
@@ -100,7 +100,7 @@ class Invitation(Base):
 
 
 class Upload(Base):
-    """A file in the object store. The row names the object until the store has confirmed that it is gone."""
+    """A file in the file store. The row stays until the store has confirmed that the object is deleted."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -116,7 +116,7 @@ class Upload(Base):
     uploader_id: Mapped[FormerUserId | None]
     created_at: Mapped[CreatedNow]
     deleting_at: Mapped[Timestamp | None]
-    """Set when nothing refers to the file any more and its deletion has begun. Nothing new may refer to it then."""
+    """Set when nothing refers to the file and its deletion has started. Then nothing new may refer to it."""
 
 
 file_references = Table(
@@ -127,4 +127,4 @@ file_references = Table(
     Column("storage_key", Text),
     info={"is_view": True},
 )
-"""A view: every way in which the application refers to a file. The key is null where a URL names no upload."""
+"""A view: every reference from the application to a file. The key is null if a URL names no upload."""

@@ -1,4 +1,4 @@
-"""Who the application's people are, how they sign in, and what they agreed to or asked for."""
+"""The application's users: who they are, how they sign in, what they agreed to, and what they asked for."""
 
 import datetime as dt
 import uuid
@@ -11,10 +11,10 @@ from application.models.base import Base, Country, IpAddress
 from nightshift.database import CreatedNow, Json, Off, On, Timestamp, UuidKey, one_of
 
 OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
-"""The user whom the row belongs to: it goes when the user goes."""
+"""The user to whom the row belongs. It is deleted with the user."""
 
 FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
-"""A user whom the row outlives: it forgets the user when the user goes."""
+"""A user without whom the row can stay. The column becomes null when the user is deleted."""
 
 OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
 
@@ -62,7 +62,7 @@ class User(Base):
     role: Mapped[str] = mapped_column(server_default="user")
     is_active: Mapped[On]
     timezone: Mapped[str] = mapped_column(server_default="UTC")
-    """An IANA name. Nothing checks it: a name PostgreSQL does not know counts as UTC."""
+    """An IANA name. It is not checked: a name that PostgreSQL does not know counts as UTC."""
     locale: Mapped[str] = mapped_column(server_default="en")
     password_hash: Mapped[str | None]
     password_changed_at: Mapped[Timestamp | None]
@@ -85,7 +85,7 @@ class User(Base):
 
 
 class UserPreferences(Base):
-    """What a user wants to be told, and when not. A user without a row wants everything."""
+    """Which notices a user wants, and when not. A user without a row wants all."""
 
     __tablename__ = "user_preferences"
 
@@ -98,12 +98,12 @@ class UserPreferences(Base):
     email_enabled: Mapped[On]
     push_enabled: Mapped[On]
     quiet_start: Mapped[dt.time | None]
-    """In the user's time zone; the quiet hours may run over midnight."""
+    """In the user's time zone. Quiet hours may span midnight."""
     quiet_end: Mapped[dt.time | None]
 
 
 class UserSession(Base):
-    """A login session. (Named apart from SQLAlchemy's `Session`.)"""
+    """A login session. (`Session` is SQLAlchemy's name.)"""
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -134,7 +134,7 @@ class UserSession(Base):
 
 
 class AuthToken(Base):
-    """A token that was given out, by kind. Only its hash is kept."""
+    """A token that was issued, by kind. Only its hash is stored."""
 
     __tablename__ = "auth_tokens"
     __table_args__ = (
@@ -160,7 +160,7 @@ class AuthToken(Base):
 
 
 class LoginAttempt(Base):
-    """One try to sign in. Kept for days only: what needs longer reads the audit log."""
+    """One attempt to sign in. Kept for a few days; the audit log has the rest."""
 
     __tablename__ = "login_attempts"
     __table_args__ = (
@@ -182,7 +182,7 @@ class LoginAttempt(Base):
 
 
 class ApiKey(Base):
-    """A key for programs, of a user or of an organization. Only its hash and its visible prefix are kept."""
+    """A key for programs, of a user or an organization. Only its hash and its visible prefix are stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -221,7 +221,7 @@ class Certificate(Base):
 
 
 class PushToken(Base):
-    """A device that takes push messages."""
+    """A device that receives push messages."""
 
     __tablename__ = "push_tokens"
     __table_args__ = (
@@ -238,7 +238,7 @@ class PushToken(Base):
 
 
 class ConsentRecord(Base):
-    """What a user agreed to, or took back."""
+    """A consent that a user gave, or withdrew."""
 
     __tablename__ = "consent_records"
     __table_args__ = (Index("consent_records_user", "user_id"),)
@@ -276,7 +276,7 @@ class DataRequest(Base):
     id: Mapped[UuidKey]
     user_id: Mapped[FormerUserId | None]
     subject_ref: Mapped[str]
-    """A keyed hash of the user's id: it tells two requests of one person apart from those of others, and no more."""
+    """A keyed hash of the user's id. It shows which requests are from the same person, and nothing else."""
     request_type: Mapped[str]
     status: Mapped[str] = mapped_column(server_default="PENDING")
     options: Mapped[Json] = mapped_column(server_default=text("'{}'"))

@@ -1,4 +1,4 @@
-"""What the jobs write for themselves and their operators, in the schema `nightshift`."""
+"""The tables that the example's jobs write for themselves and their operators, in the schema `nightshift`."""
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import CIDR
@@ -9,7 +9,7 @@ from nightshift.database import IN_NIGHTSHIFT, CreatedNow, Json, Timestamp, Uuid
 
 
 class Alert(Base):
-    """A finding that somebody should look at. One is open for each fingerprint."""
+    """A finding that somebody should check. At most one is open for each fingerprint."""
 
     __tablename__ = "alerts"
     __table_args__ = (
@@ -36,18 +36,18 @@ class Alert(Base):
 
 
 class TrustedNetwork(Base):
-    """A network, such as an office behind one address, from which many failed sign-ins are nothing to be alarmed at."""
+    """A network, such as an office behind one address, from which many failed sign-ins are normal."""
 
     __tablename__ = "trusted_networks"
     __table_args__ = IN_NIGHTSHIFT
 
     network: Mapped[str] = mapped_column(CIDR, primary_key=True)
     note: Mapped[str]
-    """Whose it is, and who says so."""
+    """Whose network it is, and who says so."""
 
 
 class Report(Base):
-    """A report for the administrators, on one period."""
+    """A report to the administrators about one period."""
 
     __tablename__ = "reports"
     __table_args__ = (
@@ -66,7 +66,7 @@ class Report(Base):
 
 
 class HealthCheck(Base):
-    """How the parts of the system were at one moment."""
+    """The health of the system's components at one moment."""
 
     __tablename__ = "health_checks"
     __table_args__ = (
@@ -83,13 +83,13 @@ class HealthCheck(Base):
 
 
 class ErasureRecord(Base):
-    """Proof that a person was erased, to be applied again after a restore. It names nobody."""
+    """Proof that a person was erased. The erasure is repeated after a restore. The row names nobody."""
 
     __tablename__ = "erasure_ledger"
     __table_args__ = (one_of("mode", "anonymized", "deleted"), IN_NIGHTSHIFT)
 
     subject_ref: Mapped[str] = mapped_column(primary_key=True)
-    """The keyed hash of the user's id that the request carried."""
+    """The keyed hash of the user's id, from the request."""
     mode: Mapped[str]
     executed_at: Mapped[Timestamp]
 

@@ -1,4 +1,4 @@
-"""Goals, timers, and the traces of use that the analytics count."""
+"""Goals, timers, and the records of use that the analytics count."""
 
 import datetime as dt
 import uuid
@@ -13,7 +13,7 @@ from nightshift.database import CreatedNow, Off, Timestamp, UuidKey, one_of
 
 
 class Goal(Base):
-    """Something a user wants to get done, by a day or some time."""
+    """Something that a user wants to get done, with or without a due date."""
 
     __tablename__ = "goals"
     __table_args__ = (
@@ -40,7 +40,7 @@ class Goal(Base):
 
 
 class TimerSession(Base):
-    """A stretch of work under a timer."""
+    """A span of work with a timer."""
 
     __tablename__ = "timer_sessions"
     __table_args__ = (
@@ -80,7 +80,7 @@ class FeatureEvent(Base):
 
 
 class UserActivityDay(Base):
-    """A day, in UTC, on which a user was there."""
+    """A day, in UTC, on which a user was active."""
 
     __tablename__ = "user_activity_days"
     __table_args__ = (Index("uad_day", "day"),)
@@ -100,4 +100,4 @@ class RequestStats(Base):
     errors: Mapped[int]
     sum_ms: Mapped[int] = mapped_column(BigInteger)
     hist: Mapped[list[int]] = mapped_column(ARRAY(Integer))
-    """281 counts: 100 buckets of 1 ms, 90 of 10 ms (to 1 s), 90 of 100 ms (to 10 s), and one for what is above."""
+    """281 counts: 100 buckets of 1 ms, 90 of 10 ms (to 1 s), 90 of 100 ms (to 10 s), and one for the rest."""

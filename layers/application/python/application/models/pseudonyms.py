@@ -8,7 +8,7 @@ from nightshift.database import IN_NIGHTSHIFT
 
 
 class PseudonymKey(Base):
-    """The one key of the SQL function `nightshift.pseudonym`, which stands for addresses in alerts."""
+    """The only key of the SQL function `nightshift.pseudonym`, which replaces addresses in alerts."""
 
     __tablename__ = "pseudonym_keys"
     __table_args__ = (CheckConstraint("id = 1", name="id"), IN_NIGHTSHIFT)

@@ -1,4 +1,4 @@
-"""Yearly wealth snapshots, payments on them, and what is derived from both. Columns `*_enc` hold ciphertext."""
+"""Yearly wealth snapshots, payments on them, and figures derived from both. Columns `*_enc` hold ciphertext."""
 
 import datetime as dt
 import uuid
@@ -63,7 +63,7 @@ class YearlySnapshot(Base):
 
 
 class PaymentRecord(Base):
-    """A payment towards a snapshot's due."""
+    """A payment towards what is due for a snapshot."""
 
     __tablename__ = "payment_records"
     __table_args__ = (
@@ -91,13 +91,13 @@ class PaymentRecord(Base):
     status: Mapped[str] = mapped_column(server_default="recorded")
     currency: Mapped[Currency]
     exchange_rate: Mapped[Decimal] = mapped_column(Numeric(18, 8), server_default=text("1"))
-    """Into the snapshot's currency."""
+    """The exchange rate into the snapshot's currency."""
     created_at: Mapped[CreatedNow]
     updated_at: Mapped[CreatedNow]
 
 
 class CachedMetric(Base):
-    """A computed figure that may be computed again."""
+    """A computed figure. It can be computed again."""
 
     __tablename__ = "analytics_cache"
     __table_args__ = (
@@ -119,7 +119,7 @@ class CachedMetric(Base):
 
 
 class AnnualSummary(Base):
-    """What was due, paid and left of one snapshot."""
+    """What was due, what was paid and what is left, for one snapshot."""
 
     __tablename__ = "annual_summaries"
     __table_args__ = (
@@ -148,7 +148,7 @@ class AnnualSummary(Base):
     comparison_enc: Mapped[str | None]
     methodology: Mapped[str]
     undecryptable: Mapped[int] = mapped_column(server_default=text("0"))
-    """Payments whose amount could not be read."""
+    """How many payments have an amount that could not be read."""
     source_activity_at: Mapped[Timestamp]
     content_hash: Mapped[str]
     version: Mapped[int] = mapped_column(server_default=text("1"))
@@ -187,6 +187,6 @@ class ReminderEvent(Base):
         ForeignKey("yearly_snapshots.id", ondelete="SET NULL")
     )
     metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
-    """The column `metadata`, whose name SQLAlchemy keeps for itself."""
+    """The column `metadata`. SQLAlchemy reserves this name."""
     dedupe_key: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[CreatedNow]

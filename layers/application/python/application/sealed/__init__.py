@@ -1,4 +1,4 @@
-"""Sealed amounts, and the one place that adds them up."""
+"""Sealed amounts, and the only code that adds them up."""
 
 from typing import TYPE_CHECKING
 

@@ -1,10 +1,10 @@
-"""Sealed amounts, and the one place that adds them up: ciphertext goes in, ciphertext and shares come out.
+"""Sealed amounts, and the only code that adds them up: ciphertext goes in, ciphertext and shares come out.
 
 A sealed value reads `NS1:<data key>:<base64 of nonce and ciphertext>`: AES-256-GCM, bound to its user, table and row,
-so that a value copied to another row does not open there. What starts with `ZK1:` was encrypted on the user's own
-device and can be opened by nobody else.
+so a value that is copied to another row cannot be opened there. A value that starts with `ZK1:` was encrypted on the
+user's own device; nobody else can open it.
 
-Amounts, names and figures exist in the clear in this package alone. No result, error or representation holds one.
+Only this package has amounts, names and figures in plain form. No result, error or representation contains one.
 """
 
 import datetime as dt
@@ -32,7 +32,7 @@ IMPROVED, DECLINED = Decimal("1.2"), Decimal("0.8")
 
 
 class SealedValueError(ValueError):
-    """Values that must not be worked on together. The message holds none of them."""
+    """These values must not be combined. The message contains none of them."""
 
 
 class SealedPayment(NamedTuple):
@@ -50,7 +50,7 @@ class SealedPayment(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What may be known of a snapshot and its payments without a key, and the rest sealed. By column."""
+    """A summary by column: what may be known of a snapshot and its payments without a key, and the rest sealed."""
 
     number_of_payments: int
     first_payment_at: dt.datetime | None
@@ -66,11 +66,11 @@ class Summary:
     recipient_summary_enc: str | None
     comparison_enc: str | None
     content_hash: str
-    """`<data key>:<HMAC>` of all figures in the clear: equal figures have equal hashes, and it tells nothing else."""
+    """`<data key>:<HMAC>` of all plain figures. Equal figures have equal hashes; the hash shows nothing else."""
 
 
 class Aggregator(Sealer):
-    """Adds up and compares what belongs to one user."""
+    """Adds up and compares the values of one user."""
 
     def summarize(
         self,
@@ -84,10 +84,11 @@ class Aggregator(Sealer):
     ) -> Summary:
         """The summary of a snapshot. Payments are read one by one and not kept.
 
-        summary_id: the row that the results are sealed for.
-        previous: the snapshot to compare with, that of the year before, and the number of payments on it.
-        known_hash: the content hash of the summary so far. The new one is made with the same data key, so that a new
-            data key alone changes no hash.
+        summary_id: the row for which the results are sealed.
+        previous: the snapshot of the year before, to compare with.
+        previous_payments: the number of payments on it.
+        known_hash: the content hash of the current summary. The new hash is made with the same data key: a new data key
+            alone changes no hash.
 
         Raises:
             SealedValueError: a payment or the previous snapshot belongs to another user.
@@ -156,7 +157,7 @@ class Aggregator(Sealer):
     def _comparison(
         self, snapshot: YearlySnapshot, payments: int, previous: YearlySnapshot | None, payments_before: int
     ) -> dict[str, str] | None:
-        """The change of wealth and zakat since the year before, and whether payments were made as steadily."""
+        """The change of wealth and zakat since the year before, and whether payments were as regular."""
         if previous is None:
             return None
         found = {"consistency": _consistency(payments, payments_before)}
@@ -177,7 +178,7 @@ class Aggregator(Sealer):
 
 
 class _Groups:
-    """Payments by one of their attributes: how many, and how much. An empty attribute counts as `other`."""
+    """Number and sum of payments by one of their attributes. An empty attribute counts as `other`."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -188,7 +189,7 @@ class _Groups:
 
 
 class _Tally:
-    """What is known of the payments so far, in the clear. (No dataclass: it must not show what it holds.)"""
+    """The payments so far, in plain form. (Not a dataclass: its representation must not show them.)"""
 
     def __init__(self) -> None:
         self.number = self.unreadable = self.nameless = 0
@@ -213,7 +214,7 @@ class _Tally:
         return _cents(sum(self.types.totals.values(), NOTHING))
 
     def recipients(self) -> dict[str, Any]:
-        """To whom the payments went. The number of recipients is unknown when a name cannot be read."""
+        """The recipients of the payments. Their number is unknown if a name cannot be read."""
         return {
             "by_type": self.types.summary(),
             "by_category": self.categories.summary(),
@@ -223,24 +224,24 @@ class _Tally:
 
 
 def _parse(text: str) -> Decimal:
-    """An amount. Whatever else a column may hold, `NaN` and exponents too, is none."""
+    """An amount, or None for anything else, including `NaN` and exponents."""
     if not AMOUNT.fullmatch(text):
         raise Unreadable
     return Decimal(text)
 
 
 def _cents(amount: Decimal) -> Decimal:
-    """Rounded to two places, half to even. Adding nothing turns -0.00 into 0.00."""
+    """Round to two places, half to even. Adding zero turns -0.00 into 0.00."""
     return amount.quantize(CENT) + NOTHING
 
 
 def _text(figure: Any) -> str:
-    """A figure as it is sealed and hashed: amounts as they are written, anything else as JSON."""
+    """The text of a figure that is sealed and hashed: an amount as a number, anything else as JSON."""
     return str(figure) if isinstance(figure, Decimal | str | dt.datetime) else json.dumps(figure, sort_keys=True)
 
 
 def _completion(due: Decimal | None, paid: Decimal | None) -> tuple[PaymentStatus, int | None]:
-    """How a payment stands, and the paid share of the due in hundredths of a percent, rounded down."""
+    """The payment status, and the paid share of what is due, in hundredths of a percent, rounded down."""
     if due is None or paid is None:
         return "unknown", None
     if due <= 0:
@@ -252,7 +253,7 @@ def _completion(due: Decimal | None, paid: Decimal | None) -> tuple[PaymentStatu
 
 
 def _consistency(payments: int, before: int) -> str:
-    """Whether there were clearly more payments than the year before, clearly fewer, or about as many."""
+    """Whether there were clearly more payments than the year before, clearly fewer, or about the same number."""
     if before == 0:
         return "improved" if payments else "maintained"
     ratio = Decimal(payments) / before

@@ -1,8 +1,8 @@
 """Sealed values: texts that are encrypted for one row of one user.
 
 A sealed value reads `NS1:<data key>:<base64 of nonce and ciphertext>`: AES-256-GCM, bound to its user, table and row,
-so that a value copied to another row does not open there. What starts with `ZK1:` was encrypted on the user's own
-device and can be opened by nobody else."""
+so a value that is copied to another row cannot be opened there. A value that starts with `ZK1:` was encrypted on the
+user's own device; nobody else can open it."""
 
 import os
 import re
@@ -19,7 +19,7 @@ NONCE_BYTES = 12
 
 
 class Unreadable(Exception):  # noqa: N818 - an answer and not an error
-    """The value cannot be opened, or is not what its column holds."""
+    """The value cannot be opened, or does not fit its column."""
 
 
 class Sealer:
@@ -30,7 +30,7 @@ class Sealer:
         self._ciphers: dict[int, AESGCM] = {}
 
     def seal(self, user_id: UUID | str, table: str, row_id: UUID | str, plaintext: str) -> str:
-        """The text, sealed for one row of a user's. Twice the same text gives two different ciphertexts."""
+        """The text, sealed for one row of a user. The same text gives a different ciphertext each time."""
         key_id = self._keys.current
         nonce = os.urandom(NONCE_BYTES)
         ciphertext = self._cipher(key_id).encrypt(nonce, plaintext.encode(), _place(user_id, table, row_id))

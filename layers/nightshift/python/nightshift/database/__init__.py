@@ -1,4 +1,4 @@
-"""How PostgreSQL is spoken to: settings, connections, failures, the library's own tables, migrations."""
+"""PostgreSQL: settings, connections, what its errors mean, the base of the library's tables, migrations."""
 
 from typing import TYPE_CHECKING
 

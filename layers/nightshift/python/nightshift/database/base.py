@@ -1,4 +1,4 @@
-"""The declarative base of the library's own tables, their schema, and the kinds of column they share."""
+"""The declarative base of the library's tables, their schema, and the kinds of column that they share."""
 
 import datetime as dt
 import uuid
@@ -9,11 +9,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 NIGHTSHIFT_SCHEMA = "nightshift"
-"""What Nightshift writes for itself."""
+"""The schema of Nightshift's own tables."""
 
 IN_NIGHTSHIFT = {"schema": NIGHTSHIFT_SCHEMA}
 
-# PostgreSQL's own default names, so that a schema written by hand and one written by the models are the same.
+# PostgreSQL's default names, so that a schema written by hand and one made from the models are the same.
 NAMING_CONVENTION = {
     "pk": "%(table_name)s_pkey",
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
@@ -36,16 +36,16 @@ Off = Annotated[bool, mapped_column(server_default=text("false"))]
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
-    """The check that a text column holds one of a few words."""
+    """A check constraint: the text column holds one of these words."""
     return CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", name=column)
 
 
 TYPES: dict[Any, Any] = {str: Text, float: Double, list[str]: ARRAY(Text)}
-"""The columns that Python's types stand for, where PostgreSQL has a better one than SQLAlchemy's default."""
+"""The column types for Python's types, where PostgreSQL has a better one than SQLAlchemy's default."""
 
 
 class Base(DeclarativeBase):
-    """The library's own tables. An application has a base, and so a metadata, of its own."""
+    """The base of the library's tables. An application has its own base, and so its own metadata."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = TYPES

@@ -1,7 +1,7 @@
-"""Connections to the application's PostgreSQL: verified TLS, no password in the environment, every wait bounded.
+"""Connections to the application's PostgreSQL: verified TLS, no password in the environment, a limit on every wait.
 
-Nothing connects at import. One attempt uses one connection and closes it at its end: there is no pool to go stale
-while Lambda freezes the process.
+Nothing connects at import. One attempt uses one connection and closes it at its end. There is no pool whose connections
+could go stale while Lambda freezes the process.
 """
 
 import json
@@ -23,7 +23,7 @@ CONNECTION_GRACE_SECONDS = 5
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """A context that verifies the server's certificate and name. pg8000's own default falls back to plain text."""
+    """A context that verifies the server's certificate and name. pg8000's default would fall back to plain text."""
     if ca_file:
         return ssl.create_default_context(cafile=ca_file)
     with as_file(files("nightshift.database") / "certificates" / "rds.pem") as bundle:
@@ -32,7 +32,7 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 @cache
 def _engine(settings: DatabaseSettings) -> Engine:
-    """One engine a process, for its compiled statements. It keeps no connection."""
+    """One engine per process, for its compiled statements. It keeps no connection."""
     engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "do_connect")
@@ -85,11 +85,11 @@ def session_for(
 
 
 def _credentials(settings: DatabaseSettings) -> dict[str, Any]:
-    """Fetched for every connection: an IAM token lives 15 minutes and a secret may have been rotated."""
-    import boto3  # here, because a function that connects by socket or URL needs no AWS SDK
+    """The credentials, fetched for every connection: an IAM token lives 15 minutes, and a secret may be rotated."""
+    import boto3  # imported here: a function that connects by socket or URL needs no AWS SDK
     from botocore.config import Config
 
-    # Without a route to the API a call from a VPC would hang until the function's own timeout.
+    # Without a route to the API, a call from a VPC would hang until the function's timeout.
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
     if settings.secret_arn:
         secret = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=settings.secret_arn)

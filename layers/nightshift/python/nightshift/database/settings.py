@@ -1,4 +1,4 @@
-"""Where the database is, and how a function proves there who it is."""
+"""Where the database is, and how a function authenticates to it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ DRIVER = "postgresql+pg8000"  # `postgresql://` alone means another driver in SQ
 
 @dataclass(frozen=True)
 class DatabaseSettings:
-    """Where the database is and how a function proves who it is there."""
+    """Where the database is, and how a function authenticates to it."""
 
     url: URL
     secret_arn: str | None = None
@@ -26,7 +26,7 @@ class DatabaseSettings:
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> "DatabaseSettings":
-        """One of three forms:
+        """Read one of three forms:
 
         - `{"url": "postgresql://user@host/name"}`, without a password unless it comes from the operator's own shell;
         - `{"secret_arn": …}`, an RDS secret of AWS Secrets Manager, with `host`, `port` and `name` where it lacks them;

@@ -1,4 +1,4 @@
-"""One attempt at a run: batches, the ways through a table, candidates."""
+"""One attempt at a run: candidates and caps, batches, and the ways through a table."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Carrying out a claimed run: plan it, or state what it destroys, do its steps in order, settle it."""
+"""Carries out a claimed run: plans it, or counts its candidates, does its steps in order, and settles it."""
 
 from nightshift import ledger
 from nightshift.declaration import Job, this_project
@@ -12,8 +12,8 @@ def carry_out(job: Job, execution: RunExecution) -> Standing:
 
     Raises:
         Interrupted: out of time; the caller gives the run back.
-        Fenced: another attempt has taken over.
-        CapExceededError: the run would destroy more than it may; nothing was changed.
+        Fenced: another attempt has taken the run over.
+        CapExceededError: the run would destroy more than its cap allows; nothing was changed.
     """
     execution.session.rollback()
     return _plan(job, execution) if execution.run.mode == "plan" else _apply(job, execution)

@@ -21,7 +21,7 @@ ERROR_BUDGET_SHARE = 0.01
 
 
 class RunExecution:
-    """What a step works with: the run's frozen facts, its own place in the cursor, and batches."""
+    """What a step works with: the run's frozen facts, the step's position in the cursor, and batches."""
 
     def __init__(self, session: Session, claim: Claim, deadline: Deadline, log: EventLog, resources: Resources) -> None:
         self.session = session
@@ -47,7 +47,7 @@ class RunExecution:
         return (self.candidates or {}).get(step)
 
     def enter(self, step: str, fingerprint: str) -> None:
-        """Begin a step, at the run's cursor if the cursor was earned by this very step and query."""
+        """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
         self._step, self._fingerprint, self.position = step, fingerprint, None
         if self.claim.step == step and self.claim.position is not None:
             if self.claim.fingerprint == fingerprint:
@@ -56,11 +56,11 @@ class RunExecution:
                 self.log("cursor.refused", step=step, remedy="the step's query has changed; it starts over")
 
     def stop_if_late(self) -> None:
-        """For steps that do something outside the database before a batch, which no rollback takes back.
+        """For steps that change something outside the database before a batch, which no rollback can undo.
 
         Raises:
-            Interrupted: the batch behind it would not begin any more.
-            Fenced: another attempt has taken the run over; it would be a zombie's deed.
+            Interrupted: there is no time left to start the batch.
+            Fenced: another attempt has taken the run over; a zombie must not change anything.
         """
         self._stop_near_the_deadline()
         ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
@@ -73,11 +73,11 @@ class RunExecution:
     def batch(self, *, snapshot: bool = False, may_be_lost: bool = False) -> Iterator[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
 
-        snapshot: every statement sees the database as the first one did (REPEATABLE READ), for work whose statements
-            must fit together. A row that somebody else changes meanwhile then makes the attempt fail.
-        may_be_lost: do not wait until the commit is on the disk. Should the server crash in that moment, effects and
-            cursor are lost together, so the run goes on from the batch before; its end is always waited for. Not for
-            batches that also do something outside the database.
+        snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements that must fit
+            together. If somebody else changes one of the rows meanwhile, the attempt fails.
+        may_be_lost: do not wait until the commit is on the disk. If the server crashes at that moment, effects and
+            cursor are lost together, and the run continues from the batch before. The commit at the run's end always
+            waits. Not for batches that also change something outside the database.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt

@@ -1,4 +1,4 @@
-"""What a step can reach besides the database. Each is made when it is first asked for."""
+"""What a step can use besides the database. Each resource is made when it is first used."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from nightshift.store import FileStore, KeyService, Snapshots
 
 
 class Resources:
-    """The outside world of one function, from its environment."""
+    """The resources of one function, from its environment."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
@@ -35,7 +35,7 @@ class Resources:
 
     @cached_property
     def snapshots(self) -> Snapshots | None:
-        """The snapshots of the database, where it is one of RDS."""
+        """The snapshots of the database, if it runs on RDS; otherwise None."""
         if cluster := self._environment.get(CLUSTER_VARIABLE):
             return Snapshots(cluster, cluster=True)
         instance = self._environment.get(INSTANCE_VARIABLE)

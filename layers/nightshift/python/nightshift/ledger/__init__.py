@@ -1,4 +1,4 @@
-"""The ledger decides: what was due, what ran, which attempt may write, and how it ended."""
+"""The ledger: which occurrences were due, which ran, which attempt may write, and how each ended."""
 
 from typing import TYPE_CHECKING
 

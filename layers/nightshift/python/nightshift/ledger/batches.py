@@ -1,4 +1,4 @@
-"""What a run writes down while it is at work, in the transaction of its batch."""
+"""What a run writes into the ledger while it works, in the transaction of its batch."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ def commit_batch(
     """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
 
     Raises:
-        Fenced: the run has been taken over; the caller's transaction must roll back.
+        Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
     update_own(
         session,
@@ -44,20 +44,20 @@ def commit_batch(
 
 
 def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any]) -> None:
-    """Write down what a destructive run is going to touch, before it touches anything.
+    """Write down how many rows a destructive run will touch, before it touches any.
 
     Raises:
-        Fenced: the run has been taken over.
+        Fenced: another attempt has taken the run over.
     """
     with session.begin():
         update_own(session, claim, candidates=dict(candidates))
 
 
 def renew(session: Session, claim: Claim, *, seconds: float) -> None:
-    """Prolong the lease to `seconds` from now, for work between batches that the database does not see.
+    """Extend the lease to `seconds` from now, for work between batches that the database does not see.
 
     Raises:
-        Fenced: the run has been taken over.
+        Fenced: another attempt has taken the run over.
     """
     with session.begin():
         lease = func.clock_timestamp() + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)

@@ -1,8 +1,9 @@
 """Claims: which occurrence runs, and which attempt may write.
 
-Every function here is one short transaction or a part of the batch's own. The lease is set by the database's clock.
-The epoch is checked inside every transaction that changes anything, so that an attempt which has lost its run
-(a zombie) changes nothing."""
+Each function here is one short transaction, or a part of the batch's transaction. Leases use the database's clock.
+Every transaction that changes anything checks the epoch. So a zombie, an attempt whose run was taken over, changes
+nothing.
+"""
 
 import datetime as dt
 import uuid
@@ -19,7 +20,7 @@ from nightshift.ledger.runs import Standing, database_clock, end_attempt, frozen
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RegisteredJob, RunRecord
 
 LEASE_MARGIN_SECONDS = 10
-"""A lease outlives the invocation's deadline by this much, so that a dying attempt cannot overlap its successor."""
+"""A lease outlives the invocation's deadline by this much, so that a dying attempt cannot overlap the next one."""
 
 MAX_ATTEMPTS = 3
 """The first delivery and Lambda's two retries of an asynchronous invocation."""
@@ -28,10 +29,10 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=1)
 """How far EventBridge's clock may be ahead of the database's."""
 
 UNASKED = ("schedule", "catch_up")
-"""Triggers behind which no person stands: pauses and late limits hold for them."""
+"""Triggers without a person behind them. Only these runs obey pauses and late limits."""
 
 UNDONE = ("missed", "paused", "skipped")
-"""Outcomes of occurrences that were left out before anything was done."""
+"""Outcomes of occurrences that were left out: nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ class Claim:
 
 
 def claim(session: Session, job: str, policy: Policy, request: Request, *, seconds: float) -> Claim | Standing:
-    """Take the requested run for this attempt, or say how it stands and why it was not granted.
+    """Claim the requested run for this attempt, or say how it stands and why it was not granted.
 
-    `seconds` is the time left until the invocation's deadline. A doubled delivery, a late retry and an overlapping
-    occurrence are answered with a `Standing`: they are not errors.
+    `seconds` is the time left until the invocation's deadline. A second delivery, a late retry and an overlapping
+    occurrence get a `Standing`: they are not errors.
 
     Raises:
-        EventError: `run_id` names no run of this job, or the run would be as of a time to come.
+        EventError: `run_id` names no run of this job, or `scheduled_for` is in the future.
     """
     with session.begin():
         registered = lock_job(session, job)
@@ -88,7 +89,7 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
 
 
 def _reopen(record: RunRecord, request: Request) -> None:
-    """A person asks for an occurrence that was left out: it is run after all, as this person wants it."""
+    """Open an occurrence that was left out, because a person asks for it, with the parameters that the person gave."""
     record.state, record.reason, record.finished_at = "queued", None, None
     record.trigger, record.request_id = request.trigger, request.request_id
     record.parameters = dict(request.parameters)
@@ -96,7 +97,7 @@ def _reopen(record: RunRecord, request: Request) -> None:
 
 
 def _find(session: Session, job: str, request: Request) -> RunRecord | None:
-    """The run that the request means, locked, so that a batch which is about to commit is waited for."""
+    """The run that the request means, locked: this waits for a batch that is about to commit."""
     if request.run_id is not None:
         same = RunRecord.id == request.run_id
     elif request.scheduled_for is not None and not request.forced and request.mode == "apply":
@@ -117,10 +118,10 @@ def _find(session: Session, job: str, request: Request) -> RunRecord | None:
 def open_run(
     session: Session, registered: RegisteredJob, policy: Policy, request: Request, clock: dt.datetime
 ) -> RunRecord:
-    """A new run: ready to start, waiting its turn, or settled at once. The caller has locked the job.
+    """Make a new run: ready to start, waiting its turn, or settled at once. The caller has locked the job.
 
     Raises:
-        EventError: it would run as of a time to come, at which rows that are young now would count as old.
+        EventError: `scheduled_for` is in the future, so rows that are young now would count as old.
     """
     if request.scheduled_for is not None and request.scheduled_for > clock + CLOCK_TOLERANCE:
         raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} lies in the future; name a past time")
@@ -152,12 +153,12 @@ def open_run(
 def _settled_at_once(
     session: Session, record: RunRecord, registered: RegisteredJob, policy: Policy, clock: dt.datetime
 ) -> tuple[str, str] | None:
-    """The outcome of an occurrence that must not run, with its reason. What a person asks for is never late."""
+    """The outcome and reason of an occurrence that must not run. A run that a person asks for is never too late."""
     if record.trigger in UNASKED and registered.paused_at is not None:
         return "paused", f"paused by {registered.paused_by}: {registered.pause_reason}"
     late = clock - record.scheduled_for
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
-        return "missed", f"begun {late} after its time; the limit is {policy.late_limit}"
+        return "missed", f"started {late} after its time; the limit is {policy.late_limit}"
     if record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill":
         other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
         if other is not None:
@@ -175,13 +176,13 @@ def _others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
 
 
 def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
-    """Whether an attempt may begin now. Runs that wait for each other go in the order of their occurrences."""
+    """Whether an attempt may start now. Runs that wait for each other start in the order of their occurrences."""
     if record.state not in OPEN_STATES:
         return False
     if record.state == "running" and record.lease_until is not None and record.lease_until > clock:
         return False
     if record.attempts >= record.max_attempts:
-        return False  # its last attempt ended without a word; the supervisor settles it and reports it
+        return False  # its last attempt died; the supervisor settles and reports the run
     if record.mode == "plan":
         return True
     ahead = or_(
@@ -215,12 +216,12 @@ def _grant(session: Session, record: RunRecord, request: Request, clock: dt.date
 
 
 def update_own(session: Session, claim: Claim, **values: Any) -> None:
-    """Change the run if this attempt still owns it. The epoch and the change are one statement: no gap to fall into."""
+    """Change the run if this attempt still owns it. One statement checks the epoch and makes the change."""
     own = update(RunRecord).where(
         RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running"
     )
     if session.execute(own.values(**values).execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
-        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+        raise Fenced(f"run {claim.run.id} was taken over: epoch {claim.epoch} has ended")
 
 
 def own(session: Session, claim: Claim) -> RunRecord:
@@ -232,5 +233,5 @@ def own(session: Session, claim: Claim) -> RunRecord:
     )
     record = session.execute(found).scalar_one_or_none()
     if record is None:
-        raise Fenced(f"run {claim.run.id} has gone on without epoch {claim.epoch}")
+        raise Fenced(f"run {claim.run.id} was taken over: epoch {claim.epoch} has ended")
     return record

@@ -1,4 +1,4 @@
-"""How a run ends, or is opened again."""
+"""How a run ends, and how an ended run is opened again."""
 
 import datetime as dt
 import uuid
@@ -18,7 +18,7 @@ from nightshift.ledger.tables import OPEN_STATES, RunRecord
 
 
 def fail(session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool) -> None:
-    """Settle a run as failed, and tell the project of it where the job is critical."""
+    """Settle a run as failed. If the job is critical, tell the project."""
     record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
     failures = this_project().failures() if critical else None
     if failures is None:
@@ -41,7 +41,7 @@ def finish(
     """Settle the run as succeeded (or planned), inside the caller's transaction.
 
     Raises:
-        Fenced: the run has been taken over.
+        Fenced: another attempt has taken the run over.
     """
     record = own(session, claim)
     clock = database_clock(session)
@@ -58,7 +58,7 @@ def interrupt(session: Session, claim: Claim) -> Standing:
     """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
 
     Raises:
-        Fenced: the run has been taken over.
+        Fenced: another attempt has taken the run over.
     """
     with session.begin():
         record = own(session, claim)
@@ -71,12 +71,12 @@ def interrupt(session: Session, claim: Claim) -> Standing:
 
 
 def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool, critical: bool) -> Standing:
-    """Record a failed attempt: the run stays open for a retry, or is failed when no attempt is left or would help.
+    """Record a failed attempt. The run stays open for a retry. If none is left, or none would help, it is failed.
 
-    The final failure of a critical job also raises an alert.
+    The project is told of the final failure of a critical job.
 
     Raises:
-        Fenced: the run has been taken over.
+        Fenced: another attempt has taken the run over.
     """
     with session.begin():
         record = own(session, claim)
@@ -93,14 +93,14 @@ def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool,
 
 
 def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
-    """End an open run for good, in the caller's transaction. An attempt at work is a zombie from now on.
+    """End an open run for good, in the caller's transaction. An attempt that is working becomes a zombie.
 
     Raises:
-        EventError: it has ended already.
+        EventError: the run has already ended.
     """
     record = _locked(session, run_id)
     if record.state not in OPEN_STATES:
-        raise EventError(f"run {run_id} has ended already: {record.state}")
+        raise EventError(f"run {run_id} has already ended: {record.state}")
     clock = database_clock(session)
     end_attempt(session, record, clock, "lost")
     record.state, record.reason, record.finished_at, record.lease_until = "cancelled", reason, clock, None

@@ -1,8 +1,9 @@
-"""Occurrences that no event announced: found from the schedules, and settled by the policies of their jobs.
+"""Occurrences whose event did not arrive: found from the schedules, and settled by the policies of their jobs.
 
-EventBridge delivers at least once and, rarely, not at all. For each job the ledger holds the instant before which every
-occurrence of its schedule is accounted for. What has come due since, and has no run after a moment's patience, gets one
-here: queued to be caught up, or settled with the reason why not. An event that comes after all finds it taken.
+EventBridge delivers an event at least once and, rarely, never. For each job the ledger holds an instant: every
+occurrence before it has a run. An occurrence after it that is due for two minutes and has no run gets one here. It is
+queued to be caught up, or settled with the reason why not. If the event arrives after all, it finds the occurrence
+taken.
 """
 
 import datetime as dt
@@ -20,7 +21,7 @@ from nightshift.ledger.tables import RegisteredJob, RunRecord
 
 
 def occurrences(session: Session, job: str, first: dt.datetime, last: dt.datetime) -> set[dt.datetime]:
-    """Which occurrences of a job have a run, from the first to the last."""
+    """The occurrences of a job, from `first` to `last`, that have a run."""
     taken = select(RunRecord.scheduled_for).where(
         RunRecord.job == job,
         RunRecord.scheduled_for.between(first, last),
@@ -31,7 +32,7 @@ def occurrences(session: Session, job: str, first: dt.datetime, last: dt.datetim
 
 
 def note_missed(session: Session, job: str, times: Sequence[dt.datetime], reason: str, clock: dt.datetime) -> None:
-    """Settle occurrences that nobody will run. The caller has locked the job, and knows that they have no run."""
+    """Settle occurrences as missed. The caller has locked the job, and knows that they have no run."""
     if not times:
         return
     columns = {
@@ -48,17 +49,17 @@ def note_missed(session: Session, job: str, times: Sequence[dt.datetime], reason
 
 
 PATIENCE = dt.timedelta(minutes=2)
-"""A rule fires within its minute, and Lambda's queue usually takes moments."""
+"""How long an event may take to arrive: a rule fires within its minute, and Lambda's queue is usually fast."""
 
 REACH = dt.timedelta(days=31)
-"""How far back occurrences are looked for, however long nobody has looked."""
+"""How far back this looks for occurrences, even after a longer pause of the supervisor."""
 
 
 def account(session: Session, jobs: Mapping[str, DeployedJob]) -> Counter[str]:
     """Give a run to every occurrence that has none, job by job. Returns how many got which state.
 
-    A schedule counts from the moment at which it is first seen here: a job that is new, was enabled again or goes by
-    another schedule has missed nothing.
+    A schedule counts from the moment it is first seen here. So a job that is new, was enabled again, or has a new
+    schedule has missed nothing.
     """
     found: Counter[str] = Counter()
     with session.begin():
@@ -74,7 +75,7 @@ def account(session: Session, jobs: Mapping[str, DeployedJob]) -> Counter[str]:
 
 
 def _account(session: Session, deployed: DeployedJob) -> Counter[str]:
-    """The same for one job, under the lock that claims take: an event of this moment comes before or after."""
+    """The same for one job, under the lock that claims take: an event that arrives now comes before or after this."""
     registered = lock_job(session, deployed.job.name)
     clock = database_clock(session)
     horizon = clock - PATIENCE
@@ -88,7 +89,7 @@ def _account(session: Session, deployed: DeployedJob) -> Counter[str]:
 
 
 def _schedule(deployed: DeployedJob) -> str | None:
-    """By which occurrences are expected; a disabled job has none."""
+    """The schedule by which occurrences are expected; None for a disabled job."""
     return str(deployed.schedule) if deployed.enabled else None
 
 
@@ -99,7 +100,7 @@ def _due(deployed: DeployedJob, since: dt.datetime, horizon: dt.datetime) -> Ite
 def _settle(
     session: Session, registered: RegisteredJob, deployed: DeployedJob, due: list[dt.datetime], clock: dt.datetime
 ) -> Counter[str]:
-    """A run for each of the due occurrences that has none: what the policy gives up is missed, the rest may run."""
+    """Make a run for each due occurrence that has none. The policy decides which are missed; the rest may run."""
     if not due:
         return Counter()
     announced = occurrences(session, registered.name, due[0], due[-1])
@@ -108,11 +109,11 @@ def _settle(
     if registered.paused_at is not None or policy.missed == "every":
         given_up, reason = [], ""
     elif policy.missed == "none":
-        given_up, reason = missing, "this job's occurrences are not caught up"
+        given_up, reason = missing, "this job does not catch up"
     else:
         given_up = [time for time in missing if time < due[-1]]
-        reason = f"{due[-1]:%Y-%m-%dT%H:%M:%SZ} has come due since"
-    note_missed(session, registered.name, given_up, f"no event announced it, and {reason}", clock)
+        reason = f"a later occurrence is due: {due[-1]:%Y-%m-%dT%H:%M:%SZ}"
+    note_missed(session, registered.name, given_up, f"no event arrived for it, and {reason}", clock)
     states = Counter({"missed": len(given_up)})
     for time in missing[len(given_up) :]:
         request = Request("catch_up", scheduled_for=time, parameters=deployed.parameters)

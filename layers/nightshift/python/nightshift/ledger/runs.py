@@ -1,4 +1,4 @@
-"""How a run stands, and what every change to the ledger begins with: the job's lock, the database's clock."""
+"""How a run stands, and what every change to the ledger starts with: the job's lock and the database's clock."""
 
 import datetime as dt
 import uuid
@@ -19,7 +19,7 @@ Ending = Literal["finished", "interrupted", "failed", "lost"]
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run stands, whoever asks: the answer to a claim that was not granted, and the result of one that was."""
+    """How a run stands: the answer to a claim that was not granted, and the result of a run that has ended."""
 
     run: Run
     state: str
@@ -29,7 +29,7 @@ class Standing:
     errors: list[str]
     plan: dict[str, Any] | None
     last_request_id: str | None = None
-    """Lambda's id of the invocation that made the last attempt. Its retries carry the same one."""
+    """Lambda's request id of the last attempt. Lambda's retries of an invocation have the same id."""
 
     @classmethod
     def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
@@ -47,7 +47,7 @@ class Standing:
 
 
 def lock_job(session: Session, job: str) -> RegisteredJob:
-    """The job's own row, locked: claims of one job happen one after the other."""
+    """Lock the job's row: claims of one job happen one after the other."""
     session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
     return session.execute(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()).scalar_one()
 
@@ -58,7 +58,7 @@ def database_clock(session: Session) -> dt.datetime:
 
 
 def frozen(record: RunRecord) -> Run:
-    """The run's facts that never change."""
+    """The facts of the run that never change."""
     return Run(
         id=record.id,
         job=record.job,
@@ -74,7 +74,7 @@ def frozen(record: RunRecord) -> Run:
 def end_attempt(
     session: Session, record: RunRecord, clock: dt.datetime, ending: Ending, error: str | None = None
 ) -> None:
-    """Close the run's current attempt, unless it has been closed before."""
+    """Close the run's current attempt, unless it is closed already."""
     session.execute(
         update(Attempt)
         .where(Attempt.run_id == record.id, Attempt.epoch == record.epoch, Attempt.ended_at.is_(None))

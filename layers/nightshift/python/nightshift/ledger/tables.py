@@ -1,4 +1,4 @@
-"""The ledger: what was due, what ran, where it stands. Written by Nightshift alone, in the schema `nightshift`."""
+"""The tables of the ledger, in the schema `nightshift`: jobs, runs, attempts. Only Nightshift writes them."""
 
 import uuid
 from typing import Any
@@ -24,7 +24,7 @@ OUTCOMES = ("succeeded", "failed", "skipped", "missed", "paused", "cancelled", "
 
 
 class RegisteredJob(Base):
-    """A job that a deployment has made known, and its pause. The row is also the lock under which runs are claimed."""
+    """A job that was deployed, and whether it is paused. Its row is also the lock for claims of its runs."""
 
     __tablename__ = "jobs"
     __table_args__ = IN_NIGHTSHIFT
@@ -35,20 +35,20 @@ class RegisteredJob(Base):
     paused_by: Mapped[str | None]
     pause_reason: Mapped[str | None]
     schedule: Mapped[str | None]
-    """By which the supervisor expects occurrences; None before its first look, and for a disabled job."""
+    """The schedule by which the supervisor expects occurrences; None before its first round, and for a disabled job."""
     accounted_until: Mapped[CreatedNow]
     """Every occurrence of the schedule before this instant has a run."""
 
 
 class RunRecord(Base):
-    """One run: the execution of an occurrence, of a manual call or of a backfill, with exactly one final outcome."""
+    """One run: the execution of an occurrence, a manual call or a backfill. It has exactly one final outcome."""
 
     __tablename__ = "runs"
     __table_args__ = (
         one_of("trigger", "schedule", "manual", "backfill", "catch_up"),
         one_of("mode", "apply", "plan"),
         one_of("state", *OPEN_STATES, *OUTCOMES),
-        # The identity of an occurrence. A plan takes no occurrence, and a forced run repeats one on purpose.
+        # The identity of an occurrence. A plan does not take the occurrence, and a forced run repeats it on purpose.
         Index(
             "runs_occurrence_key",
             "job",
@@ -56,7 +56,7 @@ class RunRecord(Base):
             unique=True,
             postgresql_where=text("mode = 'apply' and not forced"),
         ),
-        # Lambda delivers an asynchronous manual call again with the same request id.
+        # If Lambda delivers an asynchronous manual call again, it has the same request id.
         Index("runs_request_id_key", "request_id", unique=True, postgresql_where=text("request_id is not null")),
         Index("runs_open", "job", "state", postgresql_where=text(f"state in {OPEN_STATES!r}")),
         Index("runs_history", "job", text("scheduled_for desc")),
@@ -84,7 +84,7 @@ class RunRecord(Base):
     position: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     fingerprint: Mapped[str | None]
     candidates: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    """What the run stated before it destroyed anything: `{step: rows}`."""
+    """The rows that the run counted before it destroyed any: `{step: rows}`."""
     counters: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     errors: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
@@ -140,4 +140,4 @@ job_runs = Table(
     schema=NIGHTSHIFT_SCHEMA,
     info={"is_view": True},
 )
-"""A view: the runs that have ended and were meant to change something. Reports and checks read it."""
+"""A view: the runs that have ended, without plans. Reports and checks read it."""

@@ -1,4 +1,4 @@
-"""What nobody moves any more: stalled runs, exhausted ones, and those that ended long ago."""
+"""Runs that nobody works on: stalled runs, runs out of attempts, and runs that ended long ago."""
 
 import datetime as dt
 import uuid
@@ -14,7 +14,7 @@ from nightshift.ledger.runs import Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
 
 KEPT = dt.timedelta(days=400)
-"""How long the ledger remembers a run that has ended: a year and a month, so that years can be compared."""
+"""How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
 
 FORGOTTEN_AT_ONCE = 500
 
@@ -29,13 +29,13 @@ class Stalled:
 
 
 RETRY_PATIENCE = dt.timedelta(minutes=4)
-"""Lambda retries after one and two minutes. A failed attempt without one by then is the supervisor's to continue."""
+"""Lambda retries after one and two minutes. After this time, the supervisor starts the next attempt."""
 
 
 def stalled(session: Session) -> list[Stalled]:
     """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt.
 
-    Of the runs of one job that wait for each other only the first: the others could not start yet.
+    Of the runs of one job that wait for each other, only the first: the others could not start yet.
     """
     last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
     needs_attempt = or_(
@@ -56,7 +56,7 @@ def stalled(session: Session) -> list[Stalled]:
 
 
 def oldest_open_seconds(session: Session) -> float:
-    """The age, in seconds since its occurrence was due, of the oldest run that is still open; 0 when there is none."""
+    """How many seconds ago the oldest open run was due; 0 when no run is open."""
     oldest = func.min(RunRecord.scheduled_for)
     age = func.extract("epoch", func.clock_timestamp() - oldest)
     with session.begin():
@@ -67,8 +67,8 @@ def oldest_open_seconds(session: Session) -> float:
 def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
     """Settle as failed every run whose lease expired on its last attempt. Returns them.
 
-    In the caller's transaction, so that the caller can report them before it is settled for good.
-    `critical` are the names of the jobs whose failure raises an alert.
+    Works in the caller's transaction, so that the caller can report them before it commits.
+    `critical`: the names of the critical jobs; the project is told of their failures.
     """
     clock = database_clock(session)
     dead = (
@@ -83,14 +83,14 @@ def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing
     records = list(session.scalars(dead))
     for record in records:
         end_attempt(session, record, clock, "lost")
-        reason = f"attempt {record.attempts} of {record.max_attempts} ended without a word"
+        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
         fail(session, record, clock, reason, critical=record.job in critical)
     session.flush()
     return [Standing.of(record) for record in records]
 
 
 def forget(session: Session) -> int:
-    """Delete a portion of the runs that ended longer ago than the ledger keeps them. Returns how many."""
+    """Delete some of the runs that ended longer ago than `KEPT`. Returns how many."""
     old = (
         select(RunRecord.id)
         .where(RunRecord.finished_at < database_clock(session) - KEPT)

@@ -1,4 +1,4 @@
-"""What operators ask and change, and what the supervisor moves."""
+"""What operators ask and change, and what the supervisor does every minute."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What answers are made of: a run, a job, a pause, the coming occurrences; and how a question is read."""
+"""The parts of answers (a run, a job, a pause, the next occurrences), and how a question is read."""
 
 import datetime as dt
 import heapq
@@ -22,10 +22,10 @@ SHORTEST_RUN_ID = 6
 def read_request(
     request: Any, what: str, known: Mapping[str, tuple[Callable[..., Answer], frozenset[str]]]
 ) -> tuple[Callable[..., Answer], dict[str, Any]]:
-    """Which of the known ones `{what: name, …}` asks for, and the keys that go with it.
+    """The function that `{what: name, …}` asks for, and its keys.
 
     Raises:
-        EventError: another name or key than those that are known.
+        EventError: an unknown name or key.
     """
     name = request.get(what) if isinstance(request, Mapping) else None
     if not isinstance(name, str) or name not in known:
@@ -38,7 +38,7 @@ def read_request(
 
 
 def declared(deployed: DeployedJob, now: dt.datetime) -> Answer:
-    """What is known of a job without its ledger."""
+    """What is known of a job without the ledger."""
     job, schedule = deployed.job, deployed.schedule
     return {
         "job": job.name,
@@ -71,7 +71,7 @@ def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> l
 
 
 def run_summary(record: RunRecord) -> Answer:
-    """A run as lists show it, with the names that a job's own result uses."""
+    """A run as lists show it, with the same names as in a job's result."""
     standing = Standing.of(record)
     return {
         "run_id": str(record.id),
@@ -96,7 +96,7 @@ def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
     """The deployed job of that name.
 
     Raises:
-        EventError: there is none.
+        EventError: no deployed job has this name.
     """
     if not isinstance(name, str) or name not in jobs:
         raise EventError(f"no deployed job is named {name!r}")
@@ -104,10 +104,10 @@ def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
 
 
 def find_run(session: Session, run_id: Any) -> RunRecord:
-    """The run of that id, or the only one whose id begins so.
+    """The run with that id, or the only run whose id starts with it.
 
     Raises:
-        EventError: there is none, there are several, or it is no id.
+        EventError: no run matches, several runs match, or the text is not an id.
     """
     found = session.scalars(select(RunRecord).where(_begins_with(run_id)).limit(2)).all()
     if len(found) != 1:
@@ -116,7 +116,7 @@ def find_run(session: Session, run_id: Any) -> RunRecord:
 
 
 def _begins_with(run_id: Any) -> ColumnElement[bool]:
-    """Ids between the beginning filled up with zeros and filled up with the highest digit: one range of the key."""
+    """The ids that start with these digits: one range of the key, from the digits and zeros to the digits and fs."""
     digits = str(run_id).replace("-", "").lower()
     if not SHORTEST_RUN_ID <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
         raise EventError(f"run_id must be a run's id, or its first {SHORTEST_RUN_ID} characters; got {run_id!r}")
@@ -130,7 +130,7 @@ def read_number(key: str, value: Any) -> int:
 
 
 def pause_of(registered: RegisteredJob | None) -> Answer | None:
-    """Since when a job is paused, by whom and why; None for one that is not."""
+    """Since when a job is paused, by whom and why; None if it is not paused."""
     if registered is None or registered.paused_at is None:
         return None
     return {"at": iso(registered.paused_at), "by": registered.paused_by, "reason": registered.pause_reason}

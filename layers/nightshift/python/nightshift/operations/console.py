@@ -1,7 +1,7 @@
-"""What an operator asks and a deployment answers: jobs, runs, one run, the next ones, status, health. It only reads.
+"""Answers an operator's questions: jobs, runs, one run, the next occurrences, status, health. It only reads.
 
-Answers hold times in ISO 8601 (UTC, with Z) and durations in milliseconds or hours. They name runs, tables and keys,
-and the operators who paused a job or lifted a cap, but hold nothing of the application's rows.
+Answers have times in ISO 8601 (UTC, with Z) and durations in milliseconds or hours. They name runs, tables and keys,
+and the operators who paused a job or lifted a cap. They contain nothing from the application's rows.
 """
 
 import datetime as dt
@@ -37,7 +37,7 @@ FAILURES_SHOWN = 10
 QUARANTINED_SHOWN = 20
 
 PERIODS_WITHOUT_SUCCESS = 2
-"""After so many periods of its schedule without a success a job is degraded. One lost run is not yet an illness."""
+"""A job is degraded after this many periods of its schedule without a success. One lost run is not enough."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Console:
     now: dt.datetime
 
     def jobs(self, *, job: Any = None) -> Answer:
-        """Every deployed job, or one: as it was deployed, what it does now, how it last ended, its totals."""
+        """Every deployed job, or one: its settings, what it does now, how it last ended, its totals."""
         registered = self._registered()
         totals: dict[str, dict[str, int]] = defaultdict(dict)
         successes: dict[str, dt.datetime | None] = {}
@@ -80,7 +80,7 @@ class Console:
         }
 
     def status(self) -> Answer:
-        """The whole at a glance: how many jobs, what is open, how the last 24 hours ended."""
+        """An overview: how many jobs there are, which runs are open, and how the runs of the last 24 hours ended."""
         jobs, registered = self.deployment.jobs(), self._registered()
         open_runs = self._open_runs()
         recent = RunRecord.finished_at > self.now - RECENT
@@ -102,7 +102,7 @@ class Console:
         }
 
     def runs(self, *, job: Any = None, limit: Any = 20) -> Answer:
-        """The latest runs by the time they began to exist, of one job or of all."""
+        """The latest runs by creation time, of one job or of all."""
         of_job = true() if job is None else RunRecord.job.in_(self._asked_for(job))
         newest = select(RunRecord).where(of_job).order_by(RunRecord.created_at.desc(), RunRecord.id)
         return {
@@ -110,7 +110,7 @@ class Console:
         }
 
     def run(self, *, run_id: Any = None) -> Answer:
-        """All about one run. The first characters of its id are enough where no other run begins with them."""
+        """Everything about one run. The first characters of its id are enough if no other run's id starts with them."""
         record = find_run(self.session, run_id)
         attempts = select(Attempt).where(Attempt.run_id == record.id).order_by(Attempt.epoch)
         items = select(QuarantinedItem).where(QuarantinedItem.run_id == record.id).order_by(QuarantinedItem.id)
@@ -143,7 +143,7 @@ class Console:
         }
 
     def next(self, *, job: Any = None, count: Any = 10) -> Answer:
-        """The coming occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
+        """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
         registered = self._registered()
         return {
             "next": [
@@ -153,11 +153,11 @@ class Console:
         }
 
     def health(self) -> Answer:
-        """Whether the database answers, and whether every job has succeeded lately.
+        """Whether the database answers, and whether every job has succeeded recently.
 
-        Judged job by job and by successful runs alone: one sign of life for all would hide a dead job behind the living
-        ones, and a failure is no sign of life. The limit is two periods of the job's own schedule; a job that has never
-        succeeded has as long from its registration. Disabled and paused jobs are shown, and do not count.
+        Each job is checked by itself, and only successful runs count: a common check would hide a dead job behind the
+        others. The limit is two periods of the job's own schedule. For a job that has never succeeded, it counts from
+        the job's registration. Disabled and paused jobs are shown and do not count.
         """
         registered = self._registered()
         succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
@@ -218,13 +218,13 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
 }
-"""Every question by its name, and the keys that may go with it."""
+"""Every question by its name, with the keys that it may have."""
 
 
 def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.datetime) -> Answer:
-    """The answer to `{"query": name, …}`; to a question that cannot be meant, or without a database, `{"error": …}`.
+    """The answer to `{"query": name, …}`. A wrong question, or a database that does not answer, gives `{"error": …}`.
 
-    For the health of a deployment whose database does not answer, `{"status": "not_ready", "reason": …}`.
+    If the question is health and the database does not answer: `{"status": "not_ready", "reason": …}`.
     """
     try:
         query, keys = read_request(question, "query", QUERIES)
@@ -239,7 +239,7 @@ def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.d
 
 
 def _last_runs() -> Select[RunRecord]:
-    """The latest settled run of every job that was meant to change something."""
+    """The latest settled run of every job, without plans."""
     settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
 

@@ -1,6 +1,6 @@
-"""What an operator changes in the ledger: pause and resume a job, cancel a run, have a failed one go on.
+"""What an operator changes in the ledger: pause and resume a job, cancel a run, redrive a failed run.
 
-Each answer is how the job or the run stands afterwards, as `nightshift.console` tells it.
+Each answer shows the job or the run after the change, in the same form as `nightshift.operations.console`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ class Control:
     deployment: Deployment
 
     def pause(self, *, job: Any = None, by: Any = None, reason: Any = None) -> Answer:
-        """Settle the job's occurrences as paused. Open runs go on, and a person can still run the job."""
+        """Pause the job: its occurrences are settled as paused. Open runs continue. A person can still run the job."""
         name, who, why = self._job(job), _words("by", by), _words("reason", reason)
         registered = ledger.lock_job(self.session, name)
         registered.paused_at = ledger.database_clock(self.session)
@@ -33,14 +33,14 @@ class Control:
         return {"job": name, "paused": pause_of(registered)}
 
     def resume(self, *, job: Any = None) -> Answer:
-        """Let the job's occurrences run again, from the next one on."""
+        """Resume the job: its occurrences run again, from the next one on."""
         name = self._job(job)
         registered = ledger.lock_job(self.session, name)
         registered.paused_at = registered.paused_by = registered.pause_reason = None
         return {"job": name, "paused": None}
 
     def cancel(self, *, run_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
-        """End an open run for good. What it has committed stays; an attempt at work commits nothing more."""
+        """End an open run for good. What it committed stays. An attempt that is working commits nothing more."""
         found = find_run(self.session, run_id)
         record = ledger.cancel(self.session, found.id, f"cancelled by {_words('by', by)}: {_words('reason', reason)}")
         return {"run": run_summary(record)}
@@ -63,11 +63,11 @@ COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
     "redrive": (Control.redrive, frozenset({"run_id", "by"})),
 }
-"""Every command by its name, and the keys that may go with it."""
+"""Every command by its name, with the keys that it may have."""
 
 
 def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
-    """Do `{"command": name, …}`. What cannot be meant changes nothing and is answered with `{"error": …}`."""
+    """Do `{"command": name, …}`. A wrong command changes nothing, and the answer is `{"error": …}`."""
     try:
         command, keys = read_request(request, "command", COMMANDS)
         with session.begin():
@@ -80,5 +80,5 @@ def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
 
 def _words(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise EventError(f"say {key}: who does this, and why, stands in the ledger")
+        raise EventError(f"say {key}: the ledger keeps who did this, and why")
     return value.strip()

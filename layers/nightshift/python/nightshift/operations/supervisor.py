@@ -1,8 +1,10 @@
-"""The supervisor looks over the ledger every minute and moves what nobody moves.
+"""The supervisor reads the ledger every minute and continues what nobody else would.
 
-An occurrence that no event announced is settled by its job's policy. A job never invokes itself, because AWS cuts such
-chains after 16 hops: an interrupted run, one that waits, one whose attempt died and a retry that Lambda lost are begun
-from here. A run that died on its last attempt is settled and reported. What ended long ago is forgotten.
+- An occurrence whose event did not arrive is settled by its job's policy.
+- Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
+  here. A job never invokes itself, because AWS cuts such chains after 16 hops.
+- A run that died on its last attempt is settled and reported.
+- Runs that ended long ago are deleted from the ledger.
 """
 
 import datetime as dt
@@ -25,7 +27,7 @@ Report = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Round:
-    """What one look over the ledger did."""
+    """What one round did."""
 
     caught_up: int
     missed: int
@@ -35,10 +37,10 @@ class Round:
 
 
 def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
-    """One round. Both ways out are parameters, so that a test can stand in for AWS.
+    """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
 
-    A failure is reported before the ledger settles it: should the supervisor die between the two, it is reported twice
-    and not never.
+    A failure is reported before the ledger settles it. If the supervisor dies in between, the failure is reported
+    twice, never zero times.
     """
     jobs = deployment.jobs()
     with session.begin():
@@ -68,7 +70,7 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
 
 
 def failure_record(standing: Standing) -> dict[str, Any]:
-    """A final failure in the form of Lambda's own on-failure record, so that the queue's readers need one form less."""
+    """A final failure in the form of Lambda's on-failure record, so that readers of the queue see one form."""
     return {
         "version": "1.0",
         "timestamp": iso(dt.datetime.now(dt.UTC)),

@@ -1,4 +1,4 @@
-"""What people are told: first a row, then a message that the dispatcher sends."""
+"""What people are told. A job writes a row into the outbox; the dispatcher sends it."""
 
 from typing import TYPE_CHECKING
 

@@ -1,16 +1,16 @@
-"""From the outbox to the world: each row is claimed, sent, and marked, and never sent twice.
+"""The dispatcher sends the rows of the outbox. It claims a row, sends it, and marks it: no row is sent twice.
 
-A row goes pending → sending → sent, in two transactions with the sending between them. Whoever dies in between leaves
-`sending`, which after a while is called `unknown`: it may have been sent, so it is not sent again on its own, and is
-counted for somebody to look at. Rows are claimed one by one, as each may be sent, so that a death leaves only those in
-the air, and with SKIP LOCKED, so that two dispatchers never take the same.
+A row goes pending → sending → sent, in two transactions; the sending is between them. If the dispatcher dies in
+between, the row stays `sending`, and later becomes `unknown`: it may have been sent. It is not sent again by itself,
+and an alarm counts it. Rows are claimed one at a time, just before each is sent. So a crash leaves only the rows whose
+answers are outstanding. SKIP LOCKED keeps two dispatchers from taking the same row.
 
-An answer takes longer than the account's rate lets the next one wait, so several are in the air at once: threads wait
-for the answers, and this one alone speaks with the database.
+An answer takes longer than the pause between two mails, so several calls are open at once. Threads wait for the
+answers; only the main thread uses the database.
 
-What becomes of the channels: `email` goes to SES, `ops` to SNS. `in_app` rows are `sent` as soon as they are due, which
-is what the application shows, with `read_at` its own to write. `push` rows stay `pending`: the application, which has
-the keys of the push services, claims and marks them the same way.
+The channels: `email` goes to SES, `ops` to SNS. `in_app` rows become `sent` as soon as they are due: then the
+application shows them, and writes `read_at` itself. `push` rows stay `pending`: the application has the keys of the
+push services, and claims and marks these rows in the same way.
 """
 
 import math
@@ -45,23 +45,25 @@ from nightshift.outbox.tables import Notification
 MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that one user may get within 24 hours")
 
 MOST_TRIES = 8
-"""Within two hours, as each pause is twice the last: what is later than that is not worth telling."""
+"""Tries within about two hours, because each pause is twice the last. A later notice is not worth sending."""
 
 Wait = Callable[[float], None]
 
 
 Flights = dict[Future[None], tuple[Parcel, int]]
-"""What is in the air: a claimed row, and how many times in a row the account was throttled when it was sent."""
+"""Calls without an answer yet: the claimed row, and how often in succession the account was throttled at its start."""
 
 
 def dispatch(
     session: Session, outlets: Outlets, deadline: Deadline, *, daily_cap: int, wait: Wait = time.sleep
 ) -> Counter[str]:
-    """Send what is due until nothing is, the quota is used up, or the deadline is near.
+    """Send what is due, until nothing is left, the quota is used up, or the deadline is near.
 
     Returns how many rows became sent, failed, suppressed, unknown or released (in_app), and how many were put back or
-    put off. daily_cap: mails to one user within 24 hours, above which ordinary kinds are suppressed; kinds of duty
-    always pass.
+    put off.
+
+    daily_cap: how many mails one person may get within 24 hours; more are suppressed. It does not apply to kinds of
+        duty.
     """
     counts: Counter[str] = Counter(unknown=give_up_on_the_lost(session), released=release_in_app(session))
     if outlets.operators_topic:
@@ -71,7 +73,7 @@ def dispatch(
         if outlets.sender:
             counts += _send_mails(session, outlets, deadline, daily_cap, wait)
         else:
-            telemetry.warn("mails.unsent", reason="no sender is set: give nightshift.sender and deploy again")
+            telemetry.warn("mails.unsent", reason="no sender is set: set nightshift.sender and deploy again")
     telemetry.measure(MailsSent=counts["sent"], MailsFailed=counts["failed"], MailsUnknown=counts["unknown"])
     return +counts
 
@@ -83,11 +85,11 @@ def _send_mails(session: Session, outlets: Outlets, deadline: Deadline, daily_ca
         telemetry.error("quota.unknown", reason=str(cause))
         return Counter()
     if allowance.left == 0:
-        telemetry.warn("quota.used_up", reason="the account may send no more mails today; they wait")
-    # As many as are begun in a second: an answer seldom takes that long.
+        telemetry.warn("quota.used_up", reason="the account may send no more mails today; the rest waits")
+    # As many as start within a second: an answer rarely takes longer.
     at_once = min(CALLS_AT_ONCE, math.ceil(allowance.per_second))
     pace = Pace(deadline, allowance.per_second, allowance.left, at_once)
-    # What somebody has to know does not queue behind what thousands are glad to know.
+    # Urgent mails to administrators do not wait behind thousands of ordinary ones.
     counts: Counter[str] = Counter()
     for first in (Notification.kind.in_(of_duty()), Notification.kind.not_in(of_duty())):
         counts += _send_all(session, outlets, and_(Notification.channel == "email", first), pace, daily_cap, wait)
@@ -102,7 +104,7 @@ def _send_all(
     with ThreadPoolExecutor(pace.at_once) as threads, _landing(session, flights, pace, counts) as land:
         while (pause := pace.pause(len(flights))) is not None:
             if flights and land(pause):
-                continue  # an answer may have changed the pace
+                continue  # the answer may have changed the pace
             if pause:
                 if not flights:
                     wait(pause)
@@ -113,7 +115,7 @@ def _send_all(
             elif claimed is not None:
                 counts[claimed] += 1
             elif flights:
-                land(math.inf)  # it may be put back, and be due again
+                land(math.inf)  # a row may be put back, and be due again
             else:
                 break
     return counts
@@ -121,10 +123,10 @@ def _send_all(
 
 @contextmanager
 def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str]) -> Iterator[Callable[[float], bool]]:
-    """What marks the rows that are answered, and waits so many seconds for the first if none is; whether any was.
+    """Gives a function that marks the rows whose answers have arrived. It returns whether there were any.
 
-    At the end all land. An error that is no answer is raised; its row stays `sending`, and the others in the air are
-    marked all the same.
+    If there are none, the function waits the given number of seconds for the first. At the end of the block all
+    outstanding answers are marked. An unexpected error is raised: its row stays `sending`, the others are still marked.
     """
 
     def land(seconds: float) -> bool:
@@ -143,7 +145,7 @@ def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str
 
 
 def _note(session: Session, flight: Future[None], parcel: Parcel, pace: Pace, throttled: int) -> str:
-    """Note what came of a claimed row. Returns its new status; `put_back` when it is pending again."""
+    """Mark a claimed row by its answer. Returns its new status; `put_back` when it is pending again."""
     try:
         flight.result()
     except Throttled as cause:

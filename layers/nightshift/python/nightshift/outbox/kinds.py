@@ -1,7 +1,8 @@
-"""The kinds of notice there are, and the channels by which they go out.
+"""The kinds of notice, and their channels.
 
-A kind is a folder of the application, notices/<kind>/, with two templates, `mail.html` and `mail.txt`, and `kind.json`:
-a sample of what a job writes and, for people in office, `"duty": true`.
+A kind is a folder of the application, notices/<kind>/. It has two templates, `mail.html` and `mail.txt`, and
+`kind.json` with a sample of what a job writes. `"duty": true` in it marks notices to people on duty, such as
+administrators.
 """
 
 import json
@@ -25,13 +26,13 @@ class Kind:
 
     name: str
     sample: Mapping[str, Any]
-    """A title, a body and data, as a job writes them: what the templates of this kind can use."""
+    """A title, a body and data, as a job writes them. The templates of this kind can use them."""
     duty: bool = False
-    """Told to people in office: neither the daily cap of mails nor an unsubscribe link is for these."""
+    """For people on duty: sent first, not counted by the daily cap, without an unsubscribe link."""
 
 
 def notices_folder() -> Path | None:
-    """Where the application keeps its kinds, one folder each."""
+    """The folder in which the application has its kinds, one folder for each."""
     application = find_spec("application")
     for place in application.submodule_search_locations or () if application else ():
         if (folder := Path(place, "notices")).is_dir():
@@ -41,10 +42,10 @@ def notices_folder() -> Path | None:
 
 @cache
 def notice_kinds() -> dict[str, Kind]:
-    """Every kind there is, by name.
+    """Every kind by name.
 
     Raises:
-        DeclarationError: a folder lacks one of its files, or its kind.json cannot be meant.
+        DeclarationError: a folder lacks one of its files, or its kind.json is not valid.
     """
     folder = notices_folder()
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder else []
@@ -54,7 +55,7 @@ def notice_kinds() -> dict[str, Kind]:
 def _read(folder: Path) -> Kind:
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise DeclarationError(f"the kind of notice {folder.name} lacks {missing[0]}; it needs {', '.join(FILES)}")
-    remedy = 'write {"sample": {"title": …, "body": …, "data": {…}}}, and "duty": true for people in office'
+    remedy = 'write {"sample": {"title": …, "body": …, "data": {…}}}, and "duty": true for people on duty'
     try:
         given = json.loads((folder / "kind.json").read_text())
         sample, duty = given.pop("sample"), given.pop("duty", False)
@@ -67,15 +68,15 @@ def _read(folder: Path) -> Kind:
 
 
 def of_duty() -> list[str]:
-    """Kinds that go out first, whatever the recipient's preferences and however many mails they have had."""
+    """The kinds that are sent first, however many mails the recipient had today."""
     return [kind.name for kind in notice_kinds().values() if kind.duty]
 
 
 def check_kind(kind: str) -> str:
-    """The kind, if there is one.
+    """The kind, if it exists.
 
     Raises:
-        DeclarationError: there is none of this name.
+        DeclarationError: no kind has this name.
     """
     if kind not in notice_kinds():
         known = ", ".join(notice_kinds()) or "none yet"

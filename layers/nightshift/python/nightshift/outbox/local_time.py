@@ -1,11 +1,11 @@
-"""Local time: whose clock has reached an hour since the last tick, and where a person's day begins.
+"""Local time: for whom a local hour has come since the last tick, and when a person's day begins.
 
-A job that means "9 AM for the user" runs on a tick of 15 minutes, because zones at :30 and :45 exist. Each tick takes
-the window (p, t]: t is its own time, p that of the job's last succeeded occurrence, but at most two hours before t. A
-lost tick so loses nobody, and an outage wakes nobody late at night. A wall-clock time of a local date is one instant,
-also where the clocks are changed: nobody is chosen twice for a date, or left out.
+A job that means "9 AM for the user" runs every 15 minutes, because some time zones are off by :30 or :45. Each tick
+takes the window (p, t]. t is the tick's own time. p is the time of the job's last succeeded occurrence, but at most two
+hours before t. So a lost tick loses nobody, and after an outage nobody gets a notice late at night. A clock time on a
+local date is exactly one instant, even when the clocks change: nobody is chosen twice for a date, or left out.
 
-A zone is what PostgreSQL lists in `pg_timezone_names`. Any other name counts as UTC, and as an error that the
+A zone is a name that PostgreSQL lists in `pg_timezone_names`. Any other name counts as UTC, and as an error that the
 job reports.
 """
 
@@ -25,7 +25,7 @@ Sql = ColumnElement[Value] | InstrumentedAttribute[Value]
 LONGEST_LOOK_BACK = dt.timedelta(hours=2)
 
 TICK = "cron(0/15 * * * ? *)"
-"""The schedule of jobs that run by the users' clocks."""
+"""The schedule of jobs that run by people's local time."""
 
 zone_names = table("pg_timezone_names", column("name", Text))
 
@@ -41,12 +41,12 @@ class LocalMoment:
 
 @dataclass(frozen=True)
 class DueZone:
-    """A stored time zone for whose people the moment has come, and the local date on which it came."""
+    """A stored time zone in which the moment has come, and the local date on which it came."""
 
     timezone: str
-    """As it is stored."""
+    """The name as it is stored."""
     zone: str
-    """As it counts: the same, or UTC."""
+    """The zone that counts: the stored one, or UTC if PostgreSQL does not know it."""
     local_date: dt.date
 
     @property
@@ -55,7 +55,7 @@ class DueZone:
 
 
 def window_start(session: Session, run: Run) -> dt.datetime:
-    """The p of the tick's window: the job's last succeeded occurrence before it, on-purpose ones included."""
+    """The p of the tick's window: the job's last succeeded occurrence before it, including forced ones."""
     earliest = run.now - LONGEST_LOOK_BACK
     last = session.scalar(
         select(func.max(RunRecord.scheduled_for)).where(
@@ -72,14 +72,14 @@ def window_start(session: Session, run: Run) -> dt.datetime:
 def at_zone(
     zone: ColumnElement[str], time: ColumnElement[Any] | InstrumentedAttribute[Any]
 ) -> ColumnElement[dt.datetime]:
-    """PostgreSQL's `at time zone`: an instant becomes local time, and local time an instant."""
+    """PostgreSQL's `at time zone`: turns an instant into local time, and local time into an instant."""
     return func.timezone(zone, time)
 
 
 def midnight(zone: ColumnElement[str], date: ColumnElement[dt.date]) -> ColumnElement[dt.datetime]:
-    """The instant at which a local date begins: the first one, where the clocks are put back to midnight."""
-    # PostgreSQL takes the second of two. The clocks of the evening before lead to the first, or to an instant that
-    # still belongs to that evening, when it was the evening that came twice.
+    """The instant at which a local date begins. If the clocks are set back to midnight, the first of the two."""
+    # PostgreSQL takes the second of two. The offset of the evening before gives the first, or an instant that still
+    # belongs to that evening, if the evening itself came twice.
     begins, evening = cast(date, DateTime), literal(dt.timedelta(hours=3))
     first, second = at_zone(zone, begins - evening) + evening, at_zone(zone, begins)
     return case((local_date_of(zone, first) == date, func.least(first, second)), else_=second)
@@ -88,5 +88,5 @@ def midnight(zone: ColumnElement[str], date: ColumnElement[dt.date]) -> ColumnEl
 def local_date_of(
     zone: ColumnElement[str], instant: ColumnElement[dt.datetime] | InstrumentedAttribute[dt.datetime]
 ) -> ColumnElement[dt.date]:
-    """The date that a zone's calendar shows at an instant."""
+    """The local date in a zone at an instant."""
     return cast(at_zone(zone, instant), Date)

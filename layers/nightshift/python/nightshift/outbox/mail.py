@@ -1,7 +1,7 @@
-"""A notice as a mail: subject, HTML and plain text, from one base layout and two templates a kind.
+"""A notice as a mail: subject, HTML and plain text, from one base layout and two templates for each kind.
 
-What people wrote (names, titles) is escaped in HTML and refused in a header when it holds a line break. A template that
-asks for something that `data` lacks fails; it does not leave a gap.
+Text that people wrote (names, titles) is escaped in HTML. In a header it is refused if it has a line break. A template
+that uses something that `data` lacks fails; it does not leave a gap.
 """
 
 import datetime as dt
@@ -27,16 +27,16 @@ from jinja2 import (
 from nightshift.outbox.kinds import check_kind, notice_kinds, notices_folder
 
 FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
-"""Said in every cell: the cells of a table do not take it from around them everywhere."""
+"""Set in every table cell: not every mail program lets cells inherit it."""
 
 
 class UnsendableError(ValueError):
-    """A notice that can never be a mail. The message says why without quoting it."""
+    """This notice can never be sent as a mail. The message says why, and does not quote it."""
 
 
 @dataclass(frozen=True)
 class Mail:
-    """What is sent, without its addresses."""
+    """What is sent, without addresses."""
 
     subject: str
     html: str
@@ -46,11 +46,11 @@ class Mail:
 def render(
     kind: str, *, title: str, body: str, data: Mapping[str, Any], name: str | None, preferences_url: str | None = None
 ) -> Mail:
-    """The mail of a notice to somebody called `name`.
+    """The mail of a notice to a person named `name`.
 
     Raises:
-        UnsendableError: a line break or another control character in the subject or the name, or data that the
-            template cannot do with.
+        UnsendableError: the subject or the name has a line break or another control character, or the data does not
+            fit the template.
     """
     check_header("title", title)
     check_header("recipient's name", name or "")
@@ -65,28 +65,28 @@ def render(
     try:
         html, text = (templates().get_template(f"{kind}/mail.{form}").render(facts) for form in ("html", "txt"))
     except (TemplateError, TypeError, ValueError) as error:
-        cause = type(error).__name__  # its text may quote what people wrote
+        cause = type(error).__name__  # the error's text may quote what people wrote
         raise UnsendableError(
-            f"the templates of {kind} failed with {cause}: its data lacks a fact, or has a wrong one"
+            f"the templates of {kind} failed with {cause}: a value in its data is missing or wrong"
         ) from None
     return Mail(title, html, text)
 
 
 def check_header(what: str, value: str) -> None:
-    """Refuse what could begin a header of its own.
+    """Refuse a value that could start another header.
 
     Raises:
-        UnsendableError: the value holds a line break or another control character.
+        UnsendableError: the value has a line break or another control character.
     """
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
-        raise UnsendableError(f"the {what} holds a line break or a control character: it may be an attempt at a header")
+        raise UnsendableError(f"the {what} has a line break or a control character, which could add a header")
 
 
 def check_address(address: str) -> str:
-    """The address, if it is one and only one.
+    """The address, if it is exactly one.
 
     Raises:
-        UnsendableError: it is not.
+        UnsendableError: it is none, or several.
     """
     check_header("recipient's address", address)
     try:
@@ -99,14 +99,14 @@ def check_address(address: str) -> str:
 
 
 def render_sample(kind: str) -> Mail:
-    """The mail of a kind with sample data, for a person to look at."""
+    """The mail of a kind with its sample data, for a person to look at."""
     sample = notice_kinds()[check_kind(kind)].sample
     return render(kind, **sample, name="Ann Example", preferences_url="https://app.example.com/settings/notifications")
 
 
 @cache
 def templates() -> Environment:
-    """The kinds of the application, over the library's layouts."""
+    """The templates: the application's kinds and the library's layouts."""
     own = [FileSystemLoader(folder)] if (folder := notices_folder()) else []
     environment = Environment(
         loader=ChoiceLoader([*own, PackageLoader("nightshift.outbox")]),

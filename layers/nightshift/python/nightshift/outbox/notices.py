@@ -1,24 +1,24 @@
-"""The outbox: what people are told is first a row, written with the facts it tells, and sent by the dispatcher.
+"""Writes notices into the outbox, in the transaction of the rows that they are about. The dispatcher sends them.
 
-How a job tells somebody something, in increasing order of freedom:
+A job has three ways to tell people something:
 
-1. **A `Notify` step** (nightshift.steps.notify), for whole groups of people, by their own clocks if need be.
+1. **A `Notify` step** (nightshift.steps.notify), for groups of people, at their local time if needed.
 2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
 
        found = message(User.id, key=…, title=…, body=…, data=…).where(User.role == "admin")
        written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
        batch.count(notified=written.by_channel["email"])
 
-3. **`tell_operators(session, …)`** for the operators' channel, which no person owns.
+3. **`tell_operators(session, …)`** for the operators' channel, which belongs to no person.
 
-All three hold for everybody:
+The same rules hold for all notices:
 
-- A row is unique by `dedupe_key`, the message's key and `|<channel>`. The key names what is told and for which period;
-  the same notice a second time is no row and no error.
+- A row is unique by `dedupe_key`: the message's key, then `|<channel>`. The key names what is told and for which
+  period. Writing the same notice again adds no row and is no error.
 - Only people that the project lists get anything (`Project.people`), by the channels that reach them.
-- Preferences: only an explicit false in `wants` blocks, under the name of the channel or of the preference.
-- Quiet hours move `scheduled_for` to their end, in the person's zone. A mail that is held up into them is put off too.
-- A job function cannot send: it has no permission to. Only the dispatcher has (nightshift.outbox.dispatcher).
+- Preferences: only an explicit false in `wants` blocks a notice, under the name of the channel or of the preference.
+- Quiet hours move `scheduled_for` to their end, in the person's zone. A mail that was delayed into them waits, too.
+- A job function has no permission to send. Only the dispatcher has it (nightshift.outbox.dispatcher).
 """
 
 import datetime as dt
@@ -70,7 +70,7 @@ class Via:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one message: people it concerned, rows by channel, and what preferences kept from being one."""
+    """What was written: people with a message, rows by channel, and how many rows preferences blocked."""
 
     matched: int
     suppressed: int
@@ -79,9 +79,9 @@ class Written:
 
 
 def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None) -> Select[Any]:
-    """The SELECT that says who is told what, one row a message. Add `.where(…)`, `.join(…)` as needed.
+    """A SELECT of who is told what, one row for each message. Add `.where(…)`, `.join(…)` as needed.
 
-    recipient: the person's key, as the project's people have it.
+    recipient: the person's key, as in the project's people.
     key: unique for what is told and the period, without the channel: `<person>|weekly|2026-03-01`.
     title: the mail's subject and the notice's heading. No line breaks.
     body: one or two sentences, for channels without templates.
@@ -107,7 +107,7 @@ def write(
 ) -> Written:
     """Write the rows of a SELECT made with `message`, in the caller's transaction, in one statement.
 
-    `people` narrows the recipients down, see nightshift.outbox.people; without it everybody may be one.
+    people: limits the recipients, see nightshift.outbox.people. Without it everybody can be a recipient.
     """
     offers = _offers(messages, via, everybody(run) if people is None else people, run).cte("offer")
     wanted = select(
@@ -153,7 +153,7 @@ def pending(
 def tell_operators(
     session: Session, run: Run, kind: str, *, key: str, title: str, body: str, data: Mapping[str, Any]
 ) -> bool:
-    """Write one row for the operators' channel, in the caller's transaction. False: they know already."""
+    """Write one row for the operators' channel, in the caller's transaction. False: this notice exists already."""
     row = {
         "channel": "ops",
         "kind": check_kind(kind),
@@ -169,7 +169,7 @@ def tell_operators(
 
 
 def end_of_quiet_hours(session: Session, recipient: str, now: dt.datetime) -> dt.datetime | None:
-    """When the quiet hours end that an instant falls into for a person; None: into none."""
+    """When the person's quiet hours end, if the instant is inside them; otherwise None."""
     people = everybody_at(now)
     placed = select(_scheduled_for(people, now)).where(people.c.recipient == as_recipient(people, recipient))
     until = session.scalar(placed)
@@ -177,7 +177,7 @@ def end_of_quiet_hours(session: Session, recipient: str, now: dt.datetime) -> dt
 
 
 def _offers(messages: Select[Any], via: Iterable[Via], people: People, run: Run) -> Select[Any]:
-    """Every message by every channel, with whether the recipient allows it and when it may come."""
+    """Every message by every channel, with whether the recipient allows it and when it may be sent."""
     found = messages.subquery("message")
     channels = values(column("channel", Text), name="via").data([(one.channel,) for one in via])
     allowed = case(
@@ -212,7 +212,7 @@ def _allowed(people: Subquery, via: Via) -> ColumnElement[bool]:
 
 
 def _scheduled_for(people: Subquery, now: dt.datetime) -> ColumnElement[dt.datetime]:
-    """Now, or the end of the quiet hours that it falls into. They may run over midnight; from = to means none."""
+    """Now, or the end of the quiet hours around it. They may span midnight; equal start and end mean none."""
     start, end = people.c.quiet_start, people.c.quiet_end
     clock, today = cast(people.c.local_now, Time), cast(people.c.local_now, Date)
     overnight = start > end

@@ -1,7 +1,8 @@
-"""The ways out: Amazon SES for mails, an SNS topic for the operators. Only the dispatcher may use them.
+"""Where notices leave: Amazon SES for mails, an SNS topic for the operators. Only the dispatcher may use them.
 
-A call is made once. botocore would also repeat it when the answer is lost, and the mail might then come twice; so what
-was surely not sent is told apart from what may have been, and the outbox itself is the queue for trying again.
+Each call is made once. botocore would repeat a call whose answer was lost, and the mail could arrive twice. So errors
+are
+sorted: certainly not sent, or perhaps sent. The outbox itself retries what was certainly not sent.
 """
 
 import threading
@@ -24,30 +25,30 @@ REFUSED = {"MessageRejected", "BadRequestException", "InvalidParameter", "Invali
 LONGEST_SNS_SUBJECT = 99
 
 CALLS_AT_ONCE = 16
-"""So many threads may call at once."""
+"""How many threads may call at once."""
 
-_MAKING = threading.Lock()  # clients serve many threads, but boto3 makes them one at a time
+_MAKING = threading.Lock()  # many threads can use one client, but boto3 must make it in one
 
 
 class NotSent(Exception):  # noqa: N818 - the notice is tried again
-    """Surely nothing was sent, for a reason that lies outside the notice."""
+    """Certainly not sent, for a reason outside the notice."""
 
 
 class Throttled(NotSent):
-    """Surely nothing was sent: the account's rate or quota is used up."""
+    """Certainly not sent: the account's rate or quota is used up."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer
-    """Surely nothing was sent, and another try would be refused as well."""
+    """Certainly not sent, and a retry would be refused too."""
 
 
 class Unclear(Exception):  # noqa: N818 - nobody knows
-    """It may have been sent: the answer was lost, or was the server's own failure."""
+    """Perhaps sent: the answer was lost, or the server failed."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many mails the account may send: each second, and in what is left of its 24 hours (None: no limit)."""
+    """How many mails the account may send: per second, and today (None: no limit)."""
 
     per_second: float
     left: int | None
@@ -65,7 +66,7 @@ class Outlets:
     def _config(self) -> Any:
         from botocore.config import Config
 
-        # Without a route to the API a call from a VPC would hang until the function's own timeout.
+        # Without a route to the API, a call from a VPC would hang until the function's timeout.
         return Config(
             connect_timeout=3,
             read_timeout=10,
@@ -88,10 +89,10 @@ class Outlets:
             return boto3.client("sns", config=self._config)
 
     def allowance(self) -> Allowance:
-        """The account's quota as SES tells it.
+        """The account's quota in SES.
 
         Raises:
-            NotSent, Unclear: SES did not tell, or sends nothing for this account at present.
+            NotSent, Unclear: SES did not answer, or has paused sending for this account.
         """
         with _told_apart():
             account = self._ses.get_account()
@@ -105,7 +106,7 @@ class Outlets:
         """Send a mail.
 
         Raises:
-            NotSent, Refused, Unclear: it was not, or perhaps not.
+            NotSent, Refused, Unclear: the mail was not sent, or perhaps not.
         """
         content: Any = {
             "Subject": {"Data": mail.subject, "Charset": "UTF-8"},
@@ -129,7 +130,7 @@ class Outlets:
         """Tell the operators, in plain text.
 
         Raises:
-            NotSent, Refused, Unclear: they were not told, or perhaps not.
+            NotSent, Refused, Unclear: the message was not sent, or perhaps not.
         """
         subject = mail.subject[:LONGEST_SNS_SUBJECT]
         with _told_apart():
@@ -138,7 +139,7 @@ class Outlets:
 
 @contextmanager
 def _told_apart() -> Iterator[None]:
-    """Turn what AWS or the way there says into the one thing that matters: can it have been sent?"""
+    """Turn an error of AWS or the network into the one thing that matters: can it have been sent?"""
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,

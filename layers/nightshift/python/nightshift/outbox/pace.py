@@ -1,4 +1,4 @@
-"""How fast mails may go out."""
+"""How fast mails may be sent."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 @dataclass
 class Pace:
-    """When the next may be sent: not more a second than the account may, and ever longer pauses while it is throttled.
+    """When the next mail may be sent: no more per second than the account allows, with longer and longer pauses while
+    the account is throttled.
 
-    Its clock is what remains of the invocation.
+    Its clock is the remaining time of the invocation.
     """
 
     deadline: Deadline
@@ -25,9 +26,9 @@ class Pace:
         self.next_at = self.deadline.remaining
 
     def pause(self, in_the_air: int) -> float | None:
-        """Seconds until the next may be sent; infinite while an answer must come first; None: not by this invocation.
+        """Seconds until the next mail may be sent. Infinite: an answer must come first. None: not in this invocation.
 
-        While the account is throttled, one at a time is tried.
+        While the account is throttled, only one mail at a time is tried.
         """
         if self.left == 0 or self.deadline.near:
             return None
@@ -37,13 +38,13 @@ class Pace:
         return pause if pause <= self.deadline.remaining - self.deadline.reserve else None
 
     def began(self) -> int:
-        """One is being sent. Returns how many times in a row the account has been throttled before."""
-        # Turns keep their distance also when one is a little late; a longer delay is not made up for.
+        """Note that a mail is being sent. Returns how often in succession the account was throttled before."""
+        # A small delay is made up for, so that the rate is kept; a long one is not.
         self.next_at = min(self.next_at - 1 / self.per_second, self.deadline.remaining)
         return self.throttled
 
     def throttle(self, before: int) -> None:
-        self.throttled = max(self.throttled, before + 1)  # once, for all that were in the air together
+        self.throttled = max(self.throttled, before + 1)  # once, for all calls that were open at the same time
         self.next_at = self.deadline.remaining - min(LONGEST_PAUSE_SECONDS, 2.0**self.throttled)
 
     def succeed(self, before: int) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the outbox on their way: claimed, settled, put back or put off."""
+"""The rows of the outbox while they are sent: claimed, settled, put back or put off."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from nightshift.outbox.people import person
 from nightshift.outbox.tables import Notification
 
 LEASE = dt.timedelta(minutes=5)
-"""After this long a claimed row's sender is dead: longer than the dispatcher's function can live."""
+"""How long a claimed row waits for its sender. Longer than the dispatcher's function can run, so the sender is dead."""
 
 FIRST_RETRY = dt.timedelta(minutes=1)
 
 DAY = dt.timedelta(days=1)
 
 PROMPT = dt.timedelta(minutes=5)
-"""Up to this age a row is sent when its job meant it to be. An older one was held up, perhaps into quiet hours."""
+"""Up to this age a row is on time. An older one was delayed, perhaps into quiet hours."""
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A claimed row with its recipient as they are now."""
+    """A claimed row, with the recipient's current name and address."""
 
     id: Any
     channel: str
@@ -45,7 +45,7 @@ class Parcel:
 
 
 def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parcel | str | None:
-    """The next of these rows that is due, committed as `sending`; or the status it got without sending; or None."""
+    """Claim the next of these rows that is due. Returns it, or the status that it got without sending, or None."""
     row, now = Notification, func.clock_timestamp().label("now")
     due = (
         select(row.id)
@@ -82,10 +82,10 @@ def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parce
         if parcel.channel == "ops":
             return parcel
         if this_project().people() is None:
-            return _set(session, parcel, "suppressed", "the project no longer says who can be told something")
+            return _set(session, parcel, "suppressed", "the project provides no people any more (Project.people)")
         found = person(session, recipient)
         if found is None:
-            return _set(session, parcel, "suppressed", "the recipient is no longer an active user")
+            return _set(session, parcel, "suppressed", "the recipient is not among the project's people any more")
         if found.wants.get("email") is False:
             return _set(session, parcel, "suppressed", "the recipient has switched mails off")
         if found.quiet_start is not None and at - created_at > PROMPT:
@@ -114,7 +114,7 @@ def settle(session: Session, parcel: Parcel, status: str, error: str | None = No
 
 
 def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> str:
-    # A sender that was believed dead may still tell how it went.
+    # A sender that was believed dead may still report the result.
     mine = update(Notification).where(Notification.id == parcel.id, Notification.status.in_(("sending", "unknown")))
     sent_at = func.clock_timestamp() if status == "sent" else None
     session.execute(mine.values(status=status, error=error, sent_at=sent_at))
@@ -122,7 +122,7 @@ def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> st
 
 
 def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -> None:
-    """Make a row pending again that was surely not sent: at once when throttled, else later each time."""
+    """Make a row pending again that was certainly not sent: due at once after throttling, otherwise later each time."""
     values: dict[str, Any] = {"status": "pending", "claimed_at": None, "error": reason}
     if counted:
         values["scheduled_for"] = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
@@ -136,21 +136,21 @@ def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) ->
 
 
 def _put_off(session: Session, parcel: Parcel, until: dt.datetime) -> str:
-    """Leave a row for the end of the quiet hours, into which it was held up."""
+    """Make a row that was delayed into quiet hours due at their end."""
     later = {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until}
     session.execute(update(Notification).where(Notification.id == parcel.id).values(later))
     return "put_off"
 
 
 def give_up_on_the_lost(session: Session) -> int:
-    """Rows whose sender died between claiming and marking."""
+    """Mark rows as unknown whose sender died between claiming and marking. Returns how many."""
     row = Notification
     lost = update(row).where(row.status == "sending", row.claimed_at < func.clock_timestamp() - LEASE)
-    lost = lost.values(status="unknown", error="the sender ended without a word: it may have been sent")
+    lost = lost.values(status="unknown", error="the sender died before it got an answer: it may have been sent")
     with session.begin():
         found = session.execute(lost.returning(row.id)).scalars().all()
     for key in found:
-        telemetry.warn("notification.unknown", notification=str(key), reason="the sender ended without a word")
+        telemetry.warn("notification.unknown", notification=str(key), reason="the sender died before it got an answer")
     return len(found)
 
 

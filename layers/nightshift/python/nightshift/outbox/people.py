@@ -1,4 +1,4 @@
-"""The people that a batch is about, as the project tells them."""
+"""The people that a batch is about, from the project's list."""
 
 import datetime as dt
 from typing import Any
@@ -33,9 +33,9 @@ from nightshift.errors import DeclarationError
 from nightshift.outbox.local_time import DueZone, LocalMoment, at_zone, window_start, zone_names
 
 People = Subquery
-"""The people that a batch is about: `recipient` (with the type of the project's own key), `name`, `address`, `zone` (as
-it counts), `zone_known`, `language`, `quiet_start`, `quiet_end`, `channels`, `wants`, `local_date` and `local_now`
-(without a zone, as `timestamp`); and whatever columns the project adds."""
+"""The people that a batch is about. Columns: `recipient` (with the type of the project's key), `name`, `address`,
+`zone` (the one that counts), `zone_known`, `language`, `quiet_start`, `quiet_end`, `channels`, `wants`, `local_date`,
+`local_now` (a `timestamp` without zone), and the columns that the project adds."""
 
 DEMANDED = ("recipient", "name", "address", "zone")
 OPTIONAL: dict[str, ColumnElement[Any]] = {
@@ -48,15 +48,15 @@ OPTIONAL: dict[str, ColumnElement[Any]] = {
 
 
 def listed() -> FromClause:
-    """Everybody as the project tells them, with its zones as they are stored.
+    """Everybody from the project's list, with the zones as they are stored.
 
     Raises:
-        DeclarationError: the project does not say who its users are, or leaves a column out.
+        DeclarationError: the project provides no people, or a column is missing.
     """
     people = this_project().people()
     if people is None:
         raise DeclarationError(
-            "this project does not say who can be told something: give `people()` in application/project.py "
+            "this project provides no people who could get notices: write `people()` in application/project.py "
             "(docs/adding-a-job.md); operators can be told without it"
         )
     found = people.everybody().subquery("person")
@@ -66,19 +66,19 @@ def listed() -> FromClause:
 
 
 def person(session: Session, recipient: str) -> Row[Any] | None:
-    """The name, address, wishes and quiet hours of one person as they are now; None for whoever is not listed."""
+    """The current name, address, preferences and quiet hours of one person; None for a person who is not listed."""
     found = listed()
     absent = [OPTIONAL[name].label(name) for name in ("wants", "quiet_start") if name not in found.c]
     return session.execute(select(found, *absent).where(found.c.recipient == as_recipient(found, recipient))).first()
 
 
 def everybody(run: Run) -> People:
-    """Everybody, each by the clock of their own zone."""
+    """Everybody, with the run's time as local time in each person's zone."""
     return everybody_at(run.now)
 
 
 def everybody_at(now: dt.datetime) -> People:
-    """Everybody, each by the clock of their own zone, at an instant that is no run's."""
+    """Everybody, with an instant as local time in each person's zone."""
     found, zone = listed(), func.coalesce(zone_names.c.name, "UTC")
     local_now = at_zone(zone, literal(now))
     joined = found.outerjoin(zone_names, zone_names.c.name == found.c.zone)
@@ -87,7 +87,7 @@ def everybody_at(now: dt.datetime) -> People:
 
 
 def people_of(zone: DueZone, run: Run, after: str | None = None, upto: str | None = None) -> People:
-    """Those of a zone in which the moment has come, with the date on which it came; a part of them by recipient."""
+    """The people of a zone in which the moment has come, with its local date, from `after` to `upto` by recipient."""
     found, name = listed(), cast(literal(zone.zone), Text)
     local_now = at_zone(name, literal(run.now))
     people = _people(found, name, literal(zone.valid), cast(literal(zone.local_date), Date), local_now)
@@ -96,7 +96,7 @@ def people_of(zone: DueZone, run: Run, after: str | None = None, upto: str | Non
 
 
 def part_of(session: Session, zone: DueZone, after: str | None, size: int) -> tuple[str | None, int]:
-    """The last recipient of the next people of a zone, at most `size`, and how many they are."""
+    """Of the next people of a zone, at most `size`: the last recipient, and how many people there are."""
     found = listed()
     part = select(found.c.recipient).where(*_of(found, zone, after)).order_by(found.c.recipient).limit(size).subquery()
     last = select(cast(part.c.recipient, Text)).order_by(part.c.recipient.desc()).limit(1).scalar_subquery()
@@ -105,15 +105,15 @@ def part_of(session: Session, zone: DueZone, after: str | None, size: int) -> tu
 
 
 def as_recipient(people: FromClause, text: str) -> ColumnElement[Any]:
-    """A recipient as the outbox holds it, with the type of the project's own key."""
+    """A recipient from the outbox, with the type of the project's key."""
     return cast(literal(text, Text), people.c.recipient.type)
 
 
 def due_zones(session: Session, run: Run, moment: LocalMoment) -> list[DueZone]:
     """The zones in which the moment has come within the run's window, sorted by their stored text.
 
-    A window of two hours ends on the moment's local date, or on the day after: past midnight, which the clocks may even
-    have skipped together with the moment.
+    A window of two hours ends on the local date of the moment, or on the day after, if it includes midnight. The clocks
+    may even have skipped both midnight and the moment.
     """
     people = this_project().people()
     zones = people.zones() if people is not None else None

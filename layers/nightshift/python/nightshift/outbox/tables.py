@@ -9,8 +9,7 @@ from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Timestamp
 class Notification(Base):
     """One message to one recipient by one channel, sent at most once.
 
-    `sending` is claimed; `unknown` was claimed by a sender that never told whether it got through, and is not sent
-    again.
+    `sending`: claimed. `unknown`: its sender died before it got an answer; it is not sent again.
     """
 
     __tablename__ = "notifications"
@@ -27,7 +26,7 @@ class Notification(Base):
 
     id: Mapped[UuidKey]
     recipient: Mapped[str | None]
-    """The key of one of the project's people, as text; None for what is told to the operators."""
+    """The key of one of the project's people, as text; None for a message to the operators."""
     channel: Mapped[str]
     kind: Mapped[str]
     title: Mapped[str]
@@ -42,4 +41,4 @@ class Notification(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     claimed_at: Mapped[Timestamp | None]
     error: Mapped[str | None]
-    """Why it was not sent, or was not sent at once. It quotes neither address nor text."""
+    """Why it was not sent, or not at once. It quotes neither address nor text."""

@@ -1,4 +1,4 @@
-"""What lies outside the database: files, backups, snapshots, keys."""
+"""What is stored outside the database: files, backups, snapshots, and the service behind data keys."""
 
 from typing import TYPE_CHECKING
 

@@ -1,11 +1,12 @@
-"""A logical backup: every table as a compressed file, and a manifest that tells whether all of it is there.
+"""A logical backup: every table as a compressed file, and a manifest that shows whether the backup is complete.
 
-A backup is a folder of the file store, `backups/2026-03-01T013000Z/`: one object a table in COPY's text format, and
-`manifest.json`. All tables come from one snapshot of the database, unless an attempt ran out of time: a snapshot ends
-with its transaction, so the next attempt goes on with the missing tables in one of its own. Then the manifest says from
-which snapshot each table came and `"consistent": false`, and a restore takes it only when told to, because references
-between tables may not fit. A table that alone outlasts an attempt fails the run, with what to do about it.
-Nothing is held in memory: rows go from the database's stream through the compressor to the file store.
+A backup is a folder of the file store, `backups/2026-03-01T013000Z/`: one object for each table in COPY's text format,
+and `manifest.json`. All tables come from one snapshot of the database, unless an attempt ran out of time. A snapshot
+ends with its transaction, so the next attempt copies the missing tables from a snapshot of its own. The manifest then
+says which snapshot each table came from, and `"consistent": false`. References between such tables may not fit, so a
+restore takes this backup only with an explicit option. If one table alone takes longer than an attempt, the run fails
+and says what to do.
+Rows are streamed from the database through the compressor to the file store; nothing is held in memory.
 """
 
 import datetime as dt
@@ -27,12 +28,12 @@ MANIFEST = "manifest.json"
 
 UNSAVED: Mapping[str, str | None] = {
     "nightshift.differences": None,  # the working list of a recomputation
-    "nightshift.alembic_version": None,  # the database that is restored into has its own
+    "nightshift.alembic_version": None,  # the database to restore into has its own
 }
-"""The library's own tables that are left out. A project names its own, and conditions, by `Project.unsaved`."""
+"""The library's tables that a backup leaves out. `Project.unsaved` names those of the project, and conditions."""
 
 BLOCKS_A_COPY = 8192
-"""A table is copied so many blocks at a time (64 MB), all into one file. In between there is a look at the clock."""
+"""How many blocks are copied at a time (64 MB), all into the table's one file. The clock is checked in between."""
 
 TABLES = text("""
     select case nspname when 'public' then '' else nspname || '.' end || relname as name,
@@ -44,35 +45,35 @@ TABLES = text("""
     where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind = 'r'
     order by blocks desc, 1
 """)
-"""Large tables first: one that does not fit into an attempt is found at once, and small ones fill up the rest."""
+"""Large tables first: a table that is too large for an attempt is found at once, and small ones fill the rest."""
 
 
 class BackupError(PermanentError):
-    """The backup could not be made, or is not what its manifest says. The message holds the remedy."""
+    """The backup could not be made, or differs from its manifest. The message says what to do."""
 
 
 class OutOfTimeError(RuntimeError):
-    """The attempt is about to end in the middle of a table."""
+    """The attempt is about to run out of time in the middle of a table."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table as it is to be copied."""
+    """A table to copy."""
 
     name: str
     quoted: str
     columns: tuple[str, ...]
     blocks: int
     only: str | None = None
-    """The SQL condition on the rows to copy; None: all."""
+    """The SQL condition on the rows to copy; None copies all."""
 
     def statement(self, first: int, last: int | None) -> str:
         """COPY of the rows in blocks from `first` up to, but not including, `last`."""
         columns = ", ".join(_quoted(column) for column in self.columns)
         upper = "" if last is None else f" and ctid < '({last},0)'"
         kept = "" if self.only is None else f" and ({self.only})"
-        # The names are the database's own, quoted; the numbers are ours and the condition is the project's. COPY
-        # takes no parameters.
+        # COPY takes no parameters. The names come from the database, quoted; the numbers are ours, and the condition is
+        # the project's.
         return f"copy (select {columns} from only {self.quoted} where ctid >= '({first},0)'{upper}{kept}) to stdout"  # noqa: S608
 
 
@@ -83,7 +84,7 @@ class Parts(Protocol):
         """A file's bytes, a piece at a time.
 
         Raises:
-            BackupError, FileStoreError: it is not there.
+            BackupError, FileStoreError: the file is not there.
         """
 
 
@@ -103,12 +104,12 @@ def folder_of(scheduled_for: dt.datetime) -> str:
 
 
 def unsaved() -> dict[str, str | None]:
-    """The tables that are left out, or of which some rows are; see `Project.unsaved`."""
+    """The tables that are left out, in whole or in part; see `Project.unsaved`."""
     return {**UNSAVED, **this_project().unsaved()}
 
 
 def sources(session: Session) -> list[Source]:
-    """Every table that belongs into a backup, as the transaction sees it."""
+    """Every table that belongs in a backup, as the transaction sees it."""
     left_out = unsaved()
     return [
         Source(row.name, row.quoted, tuple(row.columns or ()), row.blocks, left_out.get(row.name))
@@ -118,7 +119,7 @@ def sources(session: Session) -> list[Source]:
 
 
 def schema_version(session: Session) -> list[str]:
-    """The migrations that the database has, by the newest of each branch."""
+    """The newest migration of each branch that the database has."""
     versions = session.scalars(text("select version_num from nightshift.alembic_version order by 1"))
     return list(versions)
 
@@ -129,8 +130,8 @@ def export(
     """Copy a table's rows, as the transaction sees them, into one compressed object.
 
     Raises:
-        OutOfTimeError: nothing was stored; the transaction can go on.
-        FileStoreError, DBAPIError: the same, but the transaction cannot.
+        OutOfTimeError: nothing was stored; the transaction can continue.
+        FileStoreError, DBAPIError: nothing was stored; the transaction cannot continue.
     """
     cursor: Any = session.connection().connection.cursor()  # pg8000's, which takes a stream
     with compressed.writing(files, key) as rows:
@@ -143,11 +144,11 @@ def export(
 
 
 def check(table: dict[str, Any], parts: Parts) -> None:
-    """Read a part back and compare it with what the manifest says of it.
+    """Read a part back and compare it with the manifest.
 
     Raises:
-        BackupError: it is damaged or cut off, or holds something else.
-        FileStoreError: it cannot be read.
+        BackupError: the part is damaged or incomplete, or holds something else.
+        FileStoreError: the part cannot be read.
     """
     try:
         found = contents_of(parts.chunks(table["file"]))

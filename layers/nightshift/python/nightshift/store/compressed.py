@@ -1,6 +1,6 @@
-"""Compressed files of the file store, a row a line: written as a stream, and read back to see that they have arrived.
+"""Compressed files in the file store, one row per line: written as a stream, and read back to check them.
 
-Nothing is held in memory: what is written goes through the compressor to the store in parts.
+Rows go through the compressor to the store in parts; nothing is held in memory.
 """
 
 import gzip
@@ -13,16 +13,16 @@ from typing import Any
 
 from nightshift.store.files import FileStore
 
-COMPRESSION = 3  # level 6 takes twice the time for a twentieth of the size
+COMPRESSION = 3  # level 6 takes twice the time and saves a twentieth of the size
 
 
 class DamagedError(ValueError):
-    """What was read is no whole compressed file. The message completes "the file is …"."""
+    """What was read is not a complete compressed file. The message completes "the file is …"."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds. Bytes and digest are those of the compressed file, the digest as hexadecimal digits."""
+    """What a file holds. Size and digest are of the compressed file; the digest is in hexadecimal digits."""
 
     rows: int
     bytes: int
@@ -30,7 +30,7 @@ class Contents:
 
 
 class _Stored:
-    """Passes compressed bytes on to the store, and tells their number and digest."""
+    """Passes compressed bytes on to the store, and measures their size and digest."""
 
     def __init__(self, target: Any) -> None:
         self._target = target
@@ -44,11 +44,11 @@ class _Stored:
         return len(content)
 
     def flush(self) -> None:
-        """Nothing to do. What wraps files calls this."""
+        """Does nothing. The compressor calls this."""
 
 
 class Rows:
-    """A file that is being written. Takes rows, each with a line feed at its end and none within, cut anywhere."""
+    """A file that is being written. Takes rows that end in a line feed and have none inside, in pieces of any size."""
 
     def __init__(self, compressed: gzip.GzipFile, stored: _Stored) -> None:
         self._compressed, self._stored = compressed, stored
@@ -60,20 +60,20 @@ class Rows:
 
     @property
     def contents(self) -> Contents:
-        """What was written, once the block of `writing` has ended."""
+        """What was written. Known when the block of `writing` has ended."""
         return Contents(self._number, self._stored.bytes, self._stored.digest.hexdigest())
 
 
 @contextmanager
 def writing(files: FileStore, key: str) -> Iterator[Rows]:
-    """Create or replace a file row by row. It exists when the block has ended without an exception.
+    """Create or replace a file row by row. The file exists when the block has ended without an exception.
 
     Raises:
         FileStoreError: the store refused.
     """
     with files.writing(key, content_type="application/gzip") as target:
         stored = _Stored(target)
-        # Without a name and a time in it, the same rows make the same bytes.
+        # No name and no time inside: the same rows make the same bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=stored, mtime=0, compresslevel=COMPRESSION) as compressed:
             yield Rows(compressed, stored)
 
@@ -82,7 +82,7 @@ def rows_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The rows in a file's bytes, a piece at a time.
 
     Raises:
-        DamagedError: it is no compressed file, or not a whole one.
+        DamagedError: the bytes are not a complete compressed file.
     """
     gunzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     for chunk in chunks:
@@ -97,10 +97,10 @@ def rows_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def contents_of(chunks: Iterable[bytes]) -> Contents:
-    """What a file holds, told by taking it apart again.
+    """What a file holds, found by decompressing it.
 
     Raises:
-        DamagedError: it is no compressed file, or not a whole one.
+        DamagedError: the bytes are not a complete compressed file.
     """
     digest, size = hashlib.sha256(), 0
 

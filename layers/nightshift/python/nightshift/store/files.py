@@ -1,4 +1,4 @@
-"""The file store: objects of one S3 bucket, under keys that the database names."""
+"""The file store: objects in one S3 bucket, under keys that the database names."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -17,21 +17,21 @@ AT_ONCE = 16
 
 CHUNK_BYTES = 256 * 1024
 PART_BYTES = 16 * 2**20
-"""Of a multipart upload, which has at most 10,000 parts."""
+"""The size of a part of a multipart upload, which has at most 10,000 parts."""
 
 
 def manifest_key(key: str) -> str:
-    """Where an object's manifest is, if it has one: what tells a whole object from a damaged one."""
+    """The key of an object's manifest, if it has one. The manifest shows whether the object is complete."""
     return f"{key}.manifest.json"
 
 
 class FileStoreError(RuntimeError):
-    """The store did not do what it was asked. The message holds S3's code for the reason, and never a key."""
+    """The store did not do what it was asked to. The message has S3's error code, and never a key."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as a listing tells of it."""
+    """An object, as a listing shows it."""
 
     key: str
     modified_at: dt.datetime
@@ -39,7 +39,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class FileStore:
-    """A bucket. Every call is bounded: without a route to S3 it fails in seconds and does not hang.
+    """A bucket. Every call has a time limit: without a route to S3 it fails within seconds and does not hang.
 
     Every call may raise FileStoreError.
     """
@@ -48,7 +48,7 @@ class FileStore:
 
     @cached_property
     def _client(self) -> "S3Client":
-        import boto3  # where it is used: it costs a third of a second of start-up
+        import boto3  # imported where it is used: it takes a third of a second
         from botocore.config import Config
 
         retries = {"total_max_attempts": 3, "mode": "standard"}
@@ -57,7 +57,7 @@ class FileStore:
 
     @contextmanager
     def asking(self, operation: str) -> Iterator["S3Client"]:
-        """The client, for one call; what goes wrong with it is raised as FileStoreError."""
+        """The client, for one call. Its errors are raised as FileStoreError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -65,7 +65,7 @@ class FileStore:
         except ClientError as error:
             raise FileStoreError(f"S3 answered {operation} with {error.response['Error']['Code']}") from error
         except BotoCoreError as error:
-            raise FileStoreError(f"S3 could not be asked for {operation}: {type(error).__name__}") from error
+            raise FileStoreError(f"the S3 call {operation} failed: {type(error).__name__}") from error
 
     def exists(self, key: str) -> bool:
         from botocore.exceptions import ClientError
@@ -82,7 +82,7 @@ class FileStore:
     def pages(self, prefix: str, *, after: str = "") -> Iterator[list[StoredObject]]:
         """The objects whose keys begin with a prefix, in the order of their keys' bytes, 1 to 1,000 at a time.
 
-        `after` is a key: the listing begins behind it.
+        `after` is a key: the listing starts after it.
         """
         pages = self._client.get_paginator("list_objects_v2")
         with self.asking("ListObjectsV2"):
@@ -95,7 +95,7 @@ class FileStore:
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def write(self, key: str, content: bytes, *, content_type: str, **metadata: Any) -> None:
-        """Create or replace an object. S3 answers only when it is stored."""
+        """Create or replace an object. It is stored when this returns."""
         with self.asking("PutObject"):
             self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
@@ -103,9 +103,9 @@ class FileStore:
 
     @contextmanager
     def writing(self, key: str, *, content_type: str) -> Iterator["Writing"]:
-        """Create or replace an object piece by piece, in bounded memory, up to 160 GB.
+        """Create or replace an object piece by piece, in limited memory, up to 160 GB.
 
-        It exists when the block has ended without an exception; otherwise nothing is kept.
+        The object exists when the block has ended without an exception; otherwise nothing is kept.
         """
         writing = Writing(self, key, content_type)
         try:
@@ -121,17 +121,17 @@ class FileStore:
             yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK_BYTES)
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that does not exist is fine."""
+        """Delete an object. It is no error if it does not exist."""
         with self.asking("DeleteObject"):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_each(self, keys: Sequence[str]) -> Iterator[dict[str, "bool | FileStoreError"]]:
-        """Delete objects, and say of each whether it existed, or why it may still be there.
+        """Delete objects. For each key yields whether the object existed, or why it may still be there.
 
-        A few at a time, in the order of the keys: whoever stops between two portions leaves the rest as it is. This
-        raises nothing itself.
+        Deletes a few at a time, in the order of the keys: a caller that stops early leaves the rest as it is. Raises
+        nothing itself.
         """
-        _ = self._client  # made here, and not by several threads at once
+        _ = self._client  # made here, not by several threads at once
         with ThreadPoolExecutor(AT_ONCE) as threads:
             for first in range(0, len(keys), AT_ONCE):
                 portion = keys[first : first + AT_ONCE]
@@ -148,7 +148,7 @@ class FileStore:
 
 
 class Writing:
-    """An object that is being written: in one call if it is small, else as a multipart upload."""
+    """An object that is being written: in one call if it is small, otherwise as a multipart upload."""
 
     def __init__(self, store: FileStore, key: str, content_type: str) -> None:
         self._store = store
@@ -166,7 +166,7 @@ class Writing:
         return len(content)
 
     def flush(self) -> None:
-        """Nothing to do: parts have a least size. What wraps files calls this."""
+        """Does nothing: parts have a minimum size. The compressor calls this."""
 
     def complete(self) -> None:
         content = bytes(self._buffer)
@@ -182,7 +182,7 @@ class Writing:
         self._upload = None
 
     def abort(self) -> None:
-        """S3 keeps, and charges for, the parts of an upload that nobody ends."""
+        """End the upload. S3 keeps the parts of an unfinished upload, and charges for them."""
         if self._upload is not None:
             with self._store.asking("AbortMultipartUpload") as client:
                 client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)

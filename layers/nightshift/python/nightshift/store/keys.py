@@ -1,7 +1,7 @@
-"""Data keys: what sealed columns are encrypted with (envelope encryption).
+"""Data keys, which encrypt sealed columns (envelope encryption).
 
-A data key is made by AWS KMS, which hands it out encrypted under a key that never leaves it. So it is kept in the
-database beside the data, and only a function that may ask KMS to decrypt it can read what it sealed.
+AWS KMS makes a data key and returns it encrypted under a KMS key that never leaves KMS. So the data key can be stored
+in the database beside the data. Only a function that may ask KMS to decrypt it can read what it sealed.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeyService:
-    """A key of AWS KMS, under which data keys are encrypted. Every call is bounded."""
+    """A key of AWS KMS that encrypts data keys. Every call has a time limit."""
 
     kms_key: str
 
     @cached_property
     def _client(self) -> "KMSClient":
-        import boto3  # where it is used: it costs a third of a second of start-up
+        import boto3  # imported where it is used: it takes a third of a second
         from botocore.config import Config
 
         config = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
         return boto3.client("kms", config=config)
 
     def make(self, key_id: int) -> bytes:
-        """A new data key for AES-256, encrypted. Nobody has seen it in the clear, the caller neither."""
+        """A new data key for AES-256, encrypted. Not even the caller sees it in plain form."""
         answer = self._client.generate_data_key_without_plaintext(
             KeyId=self.kms_key, KeySpec="AES_256", EncryptionContext=_context(key_id)
         )
@@ -46,7 +46,7 @@ class KeyService:
 
 
 class DataKeys:
-    """The data keys by number. Each is decrypted when it is first needed, and kept as long as this object."""
+    """The data keys by number. Each is decrypted when it is first needed, and kept as long as this object lives."""
 
     def __init__(self, encrypted: Mapping[int, bytes], decrypt: Callable[[int, bytes], bytes]) -> None:
         self._encrypted = encrypted
@@ -55,12 +55,12 @@ class DataKeys:
 
     @classmethod
     def stored(cls, session: Session, service: KeyService) -> "DataKeys":
-        """Those of the database."""
+        """The data keys of the database."""
         return cls(dict(session.execute(select(DataKey.key_id, DataKey.encrypted_key)).all()), service.decrypt)
 
     @classmethod
     def plain(cls, *keys: bytes) -> "DataKeys":
-        """Keys of 32 bytes that are given in the clear, numbered from 1: for tests, and data made up for a demo."""
+        """Keys of 32 bytes in plain form, numbered from 1: for tests and demo data."""
         return cls(dict(enumerate(keys, 1)), lambda _, key: key)
 
     @property
@@ -68,10 +68,10 @@ class DataKeys:
         """The number of the key that seals.
 
         Raises:
-            SettingError: there is none yet.
+            SettingError: there is no data key yet.
         """
         if not self._encrypted:
-            raise SettingError("there is no data key: deploy again, so that the migration makes one")
+            raise SettingError("there is no data key: deploy again; the migration makes one")
         return max(self._encrypted)
 
     def __contains__(self, key_id: int) -> bool:
@@ -84,7 +84,7 @@ class DataKeys:
 
 
 def add_data_key(session: Session, service: KeyService) -> int:
-    """Make the next data key, which seals from now on. Older ones still open what they sealed. Returns its number."""
+    """Make the next data key, which seals from now on. Older keys still open what they sealed. Returns its number."""
     key_id = max(session.scalars(select(DataKey.key_id)), default=0) + 1
     session.add(DataKey(key_id=key_id, encrypted_key=service.make(key_id)))
     session.flush()
@@ -92,5 +92,5 @@ def add_data_key(session: Session, service: KeyService) -> int:
 
 
 def _context(key_id: int) -> dict[str, str]:
-    """What KMS binds the ciphertext to, and writes to CloudTrail: a key moved to another number does not decrypt."""
+    """The encryption context that KMS checks and logs: a key that was moved to another number does not decrypt."""
     return {"nightshift:data-key": str(key_id)}

@@ -1,8 +1,8 @@
-"""Bringing a logical backup back into a fresh database, and doing again what must not be undone by it.
+"""Restores a logical backup into a new database, and repeats what the restore must not undo.
 
-All of the backup is read and compared with its manifest before the first row is written, and everything is written in
-one transaction: a restore is whole, or it has not happened. Afterwards the people who were erased since the backup was
-made are erased again, if the project says how (`Project.owed`).
+The whole backup is read and compared with its manifest before the first row is written. Everything is written in one
+transaction: a restore is complete, or it has not happened. In the same transaction, what happened after the backup and
+must not be lost is repeated, such as erasures of people, if the project says how (`Project.owed`).
 """
 
 import datetime as dt
@@ -23,12 +23,12 @@ from nightshift.store.compressed import rows_of
 from nightshift.store.tables import Backup
 
 SEEDED = {"nightshift.jobs", "nightshift.data_keys"}
-"""What a deployment fills by itself. The backup's rows take the place of these."""
+"""Tables that a deployment fills by itself. The backup's rows replace theirs."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has brought back."""
+    """What a restore has restored."""
 
     tables: int
     rows: int
@@ -39,7 +39,7 @@ def read_manifest(parts: Parts) -> dict[str, Any]:
     """A backup's manifest.
 
     Raises:
-        BackupError: it is none, or one of another format.
+        BackupError: this is not a manifest, or it has another format.
     """
     try:
         manifest = json.loads(b"".join(parts.chunks(MANIFEST)))
@@ -51,17 +51,17 @@ def read_manifest(parts: Parts) -> dict[str, Any]:
 
 
 def verify(manifest: Mapping[str, Any], parts: Parts) -> None:
-    """Read every part.
+    """Read every part and compare it with the manifest.
 
     Raises:
-        BackupError: one is damaged.
+        BackupError: a part is damaged.
     """
     for table in manifest["tables"]:
         check(table, parts)
 
 
 def owed_in(manifest: Mapping[str, Any], parts: Parts) -> list[dict[str, str]]:
-    """The rows of a backup that say what must be done again after a restore; see `Project.owed`.
+    """The rows in a backup that say what must be repeated after a restore; see `Project.owed`.
 
     Raises:
         BackupError: their file is damaged.
@@ -76,7 +76,7 @@ def owed_in(manifest: Mapping[str, Any], parts: Parts) -> list[dict[str, str]]:
 
 
 def owed_by(session: Session) -> list[dict[str, str]]:
-    """The same rows of a database."""
+    """The same rows in a database."""
     owed = this_project().owed()
     if owed is None:
         return []
@@ -95,19 +95,20 @@ def restore(
     *,
     accept_inconsistent: bool = False,
 ) -> Restored:
-    """Restore into a database that is empty, or freshly deployed to and without rows of its own yet.
+    """Restore into a database that is empty, or migrated and still without rows.
 
-    The session is in no transaction.
+    The session must not be in a transaction.
 
-    owed: what must be done again, from the newest backup or database there is; see `owed_in` and `owed_by`.
+    owed: what must be repeated, from the newest backup or database; see `owed_in` and `owed_by`.
 
     Raises:
-        BackupError: a part is damaged, the database has rows or another schema, or the tables do not fit together.
+        BackupError: a part is damaged, the database has rows or another schema, or the tables are from several
+            snapshots.
     """
     if not manifest["consistent"] and not accept_inconsistent:
         raise BackupError(
             "this backup was interrupted and comes from several snapshots: references between tables may not fit. "
-            "Take another one, or accept that with --accept-inconsistent"
+            "Use another backup, or accept this one with --accept-inconsistent"
         )
     verify(manifest, parts)
     with session.begin():
@@ -117,7 +118,7 @@ def restore(
         if (found := schema_version(session)) != versions:
             raise BackupError(
                 f"the backup has the schema {', '.join(versions)}, and this Nightshift {', '.join(found)}: "
-                "restore with the version of Nightshift that made the backup, and migrate afterwards"
+                "restore with the version of Nightshift that made the backup, then migrate"
             )
         for table in manifest["tables"]:
             _make_empty(connection, table["name"])
@@ -136,7 +137,7 @@ def restore(
 
 
 def _migrate(connection: Connection, versions: Sequence[str]) -> None:
-    """Make the tables that the backup has. Those of the application only if the backup's were made here as well."""
+    """Make the tables that the backup has: the application's own only if migrations made them there, too."""
     project = this_project()
     few, all_of_them = project.branches(tables=False), project.branches(tables=True)
     upgrade(connection, few if set(versions) <= revisions(few) else all_of_them)
@@ -154,11 +155,11 @@ def _make_empty(connection: Connection, name: str) -> None:
     if name in SEEDED or name in this_project().seeded():
         connection.execute(text(f"delete from {table}"))  # noqa: S608 - from the manifest, quoted
     elif connection.scalar(text(f"select exists (select from {table})")):  # noqa: S608
-        raise BackupError(f"the database has rows in {name} already: restore into an empty one")
+        raise BackupError(f"the database already has rows in {name}: restore into an empty one")
 
 
 def _drop_foreign_keys(connection: Connection) -> list[str]:
-    """Drop them all, so that tables can be filled in any order, and return what makes them again."""
+    """Drop all foreign keys, so that tables can be filled in any order. Returns the statements that make them again."""
     found = connection.execute(
         text("""
             select conrelid::regclass::text as owner, quote_ident(conname) as name,
@@ -174,7 +175,7 @@ def _drop_foreign_keys(connection: Connection) -> list[str]:
 
 
 def _triggers(connection: Connection, manifest: Mapping[str, Any], what: str) -> None:
-    """Rows come back as they were: nothing that reacts to a change may touch them."""
+    """Enable or disable the triggers: they must not change rows that are being restored."""
     for table in manifest["tables"]:
         connection.execute(text(f"alter table {_qualified(table['name'])} {what} trigger user"))
 
@@ -201,9 +202,9 @@ def _continue_sequences(connection: Connection, table: Mapping[str, Any]) -> Non
 
 
 def _note(session: Session, manifest: Mapping[str, Any]) -> None:
-    """In the backup itself its own row, and the run that made it, are not at their end.
+    """Settle the backup's own row and the run that made it: inside the backup, both are unfinished.
 
-    Whoever went on with that run would write the backup over with what is in the database now.
+    If that run continued, it would overwrite the backup with the rows of this database.
     """
     own = update(Backup).where(Backup.id == uuid.UUID(manifest["backup_id"]), Backup.status == "running")
     session.execute(own.values(status="succeeded", manifest=dict(manifest)))

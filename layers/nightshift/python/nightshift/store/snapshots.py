@@ -1,4 +1,4 @@
-"""Snapshots that RDS takes of the database itself: started by one run, looked after by the next ones."""
+"""Snapshots that RDS takes of the database: one run starts a snapshot, the next runs check on it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 PREFIX = "nightshift-backup-"
-"""What every snapshot's identifier begins with. The deployment grants nothing beyond."""
+"""The start of every snapshot's identifier. The deployment grants nothing else."""
 
 State = Literal["running", "succeeded", "failed", "missing"]
 
 
 class SnapshotError(RuntimeError):
-    """RDS did not do what it was asked. The message holds its code for the reason."""
+    """RDS did not do what it was asked to. The message has its error code."""
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The manual snapshots of one instance or cluster. Every call is bounded, and may raise SnapshotError."""
+    """The manual snapshots of one instance or cluster. Every call has a time limit and may raise SnapshotError."""
 
     identifier: str
     cluster: bool = False
 
     @cached_property
     def _client(self) -> "RDSClient":
-        import boto3  # where it is used: it costs a third of a second of start-up
+        import boto3  # imported where it is used: it takes a third of a second
         from botocore.config import Config
 
         config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
@@ -37,7 +37,7 @@ class Snapshots:
 
     @contextmanager
     def _asking(self, operation: str, *, unless: str = "") -> Iterator[None]:
-        """`unless`: the end of a code that says it is so already."""
+        """`unless`: the end of an error code that means "already done"."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -47,10 +47,10 @@ class Snapshots:
             if not unless or unless not in code:
                 raise SnapshotError(f"RDS answered {operation} with {code}") from error
         except BotoCoreError as error:
-            raise SnapshotError(f"RDS could not be asked for {operation}: {type(error).__name__}") from error
+            raise SnapshotError(f"the RDS call {operation} failed: {type(error).__name__}") from error
 
     def create(self, snapshot: str, tags: Mapping[str, str]) -> None:
-        """Begin a snapshot. One of that name is taken for the same, asked for twice."""
+        """Start a snapshot. If one of that name exists, it counts as this one: the call was repeated."""
         given = [{"Key": key, "Value": value} for key, value in tags.items()]
         with self._asking("CreateSnapshot", unless="AlreadyExists"):
             if self.cluster:
@@ -67,7 +67,7 @@ class Snapshots:
                 )
 
     def state(self, snapshot: str) -> State:
-        """How far a snapshot is."""
+        """The state of a snapshot."""
         status = "missing"
         with self._asking("DescribeSnapshots", unless="NotFound"):
             if self.cluster:
@@ -86,7 +86,7 @@ class Snapshots:
         return "running"
 
     def delete(self, snapshot: str) -> None:
-        """Delete a snapshot; one that does not exist is fine."""
+        """Delete a snapshot. It is no error if it does not exist."""
         with self._asking("DeleteSnapshot", unless="NotFound"):
             if self.cluster:
                 self._client.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=snapshot)

@@ -1,4 +1,4 @@
-"""What is known of backups and data keys, in the schema `nightshift`."""
+"""The tables of backups and data keys, in the schema `nightshift`."""
 
 from sqlalchemy import BigInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,19 +7,19 @@ from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Timestamp
 
 
 class DataKey(Base):
-    """A data key as AWS KMS encrypted it. Of no use to whoever may not ask KMS to decrypt it, so it is no secret."""
+    """A data key, encrypted by AWS KMS. It is no secret: only those who may ask KMS to decrypt it can use it."""
 
     __tablename__ = "data_keys"
     __table_args__ = IN_NIGHTSHIFT
 
     key_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    """Counted from 1. The highest seals; all stay, to open what they have sealed."""
+    """Counted from 1. The highest seals. All stay, because each opens what it sealed."""
     encrypted_key: Mapped[bytes]
     created_at: Mapped[CreatedNow]
 
 
 class Backup(Base):
-    """A snapshot or a logical export, from its start to its expiry."""
+    """A snapshot or a logical backup, from its start to its expiry."""
 
     __tablename__ = "backups"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What the jobs write for themselves, and the functions they call, in the schema nightshift."""
+"""The tables that the example's jobs write for themselves, and the functions they call, in the schema nightshift."""
 
 from pathlib import Path
 

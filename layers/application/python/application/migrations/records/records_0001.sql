@@ -1,4 +1,4 @@
--- What the jobs write for themselves and their operators.
+-- The tables that jobs write for themselves and their operators.
 
 create table nightshift.alerts (
     id uuid primary key default gen_random_uuid(),
@@ -73,7 +73,7 @@ select
     uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
     uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
 
--- Keyed twice, inside and outside, as in HMAC. 64 bits are plenty to tell addresses apart.
+-- Uses the key twice, inside and outside, as HMAC does. 64 bits are enough to distinguish addresses.
 create function nightshift.pseudonym(value text) returns text
     language sql stable strict parallel safe
 return (
@@ -93,10 +93,10 @@ create table nightshift.unclaimed_objects (
 
 -- Removing personal data from text and JSON.
 
--- The collation "C" makes the result the same in every database, as an IMMUTABLE function must: letters beyond ASCII
--- are then neither space nor punctuation, so addresses with them are found too. After its first character the local
--- part may hold everything that mail allows unquoted: next to an address rather too much is masked than a piece of it
--- left over. The domain's last label begins with no digit, so that package@1.2.3 stays.
+-- The collation "C" gives the same result in every database, as an IMMUTABLE function must. Letters outside ASCII are
+-- then neither space nor punctuation, so addresses with such letters are found, too. After its first character, the
+-- local part may contain everything that mail allows without quotes: it is better to mask too much than to leave a piece
+-- of an address. The domain's last label does not start with a digit, so package@1.2.3 stays.
 create function nightshift.mask_emails(value text) returns text
     language sql immutable strict parallel safe
 return regexp_replace(
@@ -188,9 +188,9 @@ comment on function nightshift.mask_address(jsonb, text) is
     'Masks one e-mail address inside the strings of a value; a key that holds it is dropped with what it names.';
 
 
--- Which file an address on the web means.
+-- Which file a URL means.
 
--- What cannot be decoded stays as it is: the application must be able to store any text.
+-- A text that cannot be decoded stays as it is: the application must be able to store any text.
 create function nightshift.percent_decode(value text) returns text
     language plpgsql immutable strict parallel safe
 as $$

@@ -1,4 +1,4 @@
-"""The example application's tables, from nothing, and what ties them to the schema nightshift."""
+"""The example application's tables, for a new database, and how they are connected to the schema nightshift."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
--- Who the application's people are, how they sign in, and what they agreed to or asked for.
+-- Users: who they are, how they sign in, what they agreed to, and what they asked for.
 
 create table organizations (
     id uuid primary key default gen_random_uuid(),
@@ -148,7 +148,7 @@ create table certificates (
 );
 
 
--- What people build together.
+-- Projects, collaborators, votes and ideas.
 
 create table projects (
     id uuid primary key default gen_random_uuid(),
@@ -187,7 +187,7 @@ create table ideas (
 );
 
 
--- Invitations, devices, consent and requests about one's own data.
+-- Invitations, devices, consents, and requests about personal data.
 
 create table invitations (
     id uuid primary key default gen_random_uuid(),
@@ -248,7 +248,7 @@ create index data_requests_due on data_requests (requested_at)
     where request_type = 'DELETION' and status = 'PENDING';
 
 
--- Files in the object store.
+-- Files in the file store.
 
 create table uploads (
     id uuid primary key default gen_random_uuid(),
@@ -262,8 +262,8 @@ create table uploads (
 create index uploads_created on uploads (created_at);
 create index uploads_deleting on uploads (deleting_at, id) where deleting_at is not null;
 
--- Every way in which the application refers to a file. A file that is not named here is an orphan and is deleted after
--- 30 days, so a new kind of reference must be added to this view, and only to it.
+-- Every reference from the application to a file. A file that is not in this view is an orphan, and is deleted after 30
+-- days. So add a new kind of reference here; no other place needs it.
 create view v_file_references as
 select 'avatar' as kind, id as subject_id, nightshift.storage_key(avatar_url) as storage_key
 from users
@@ -309,7 +309,7 @@ create index audit_api_key on audit_logs (api_key_id) where api_key_id is not nu
 create index audit_session on audit_logs (session_id) where session_id is not null;
 
 
--- Yearly wealth snapshots, payments on them, and what is derived from both.
+-- Yearly wealth snapshots, payments on them, and figures derived from both.
 
 create table yearly_snapshots (
     id uuid primary key default gen_random_uuid(),
@@ -363,7 +363,7 @@ create table payment_records (
 );
 create index pr_snapshot on payment_records (snapshot_id);
 
--- A payment does not change its snapshot's row, yet the summary of the snapshot depends on it.
+-- A payment does not change its snapshot's row, but the snapshot's summary depends on it.
 create function touch_payments() returns trigger
     language plpgsql
 as $$
@@ -445,7 +445,7 @@ create table reminder_events (
 create index re_recent on reminder_events (user_id, event_type, created_at desc);
 
 
--- Goals, timers and the traces of use.
+-- Goals, timers and records of use.
 
 create table goals (
     id uuid primary key default gen_random_uuid(),
@@ -555,7 +555,7 @@ create table licenses (
 );
 create index lic_exp on licenses (expires_at) where status = 'active';
 
--- Everything that expires and that somebody should be told of, in one shape.
+-- Everything that expires and that somebody should know about, in one form.
 create view v_expiring_credentials as
 select
     'password' as kind, id as subject_id, id as owner_user_id, email as label,
@@ -586,18 +586,18 @@ join organizations o on o.id = s.org_id
 where s.status = 'trialing';
 
 
--- What ties the application to the schema nightshift.
+-- How the application's tables are connected to the schema nightshift.
 
--- Whoever is deleted takes what they were to be told with them.
+-- A deleted user's notices are deleted with the user.
 alter table nightshift.notifications
     add column user_id uuid generated always as (recipient::uuid) stored references users on delete cascade;
 create index notif_user on nightshift.notifications (user_id) where user_id is not null;
 
 
--- The audit log only grows. This guard stops mistakes, of the application and of people at a prompt: it lets through
--- foreign keys that set a reference null (they run inside another trigger) and the jobs, which name their run in the
--- transaction. Whoever may set a parameter can name a run as well, so the boundary that holds is the grant: the
--- application's role gets INSERT and SELECT on this table and nothing more.
+-- The audit log is append-only. This guard stops mistakes, of the application and of people at a prompt. It allows
+-- foreign keys that set a reference to null (they run inside another trigger), and jobs, which name their run in the
+-- transaction. Anybody who may set a parameter can also name a run. So the real boundary is the grant: the application's
+-- role gets only INSERT and SELECT on this table.
 create function guard_audit_logs() returns trigger
     language plpgsql
 as $$
@@ -614,8 +614,8 @@ $$;
 create trigger audit_logs_append_only before update or delete or truncate on audit_logs
     for each statement execute function guard_audit_logs();
 
--- Whoever erases a person asks each table for what is theirs, and a deleted row asks who refers to it. Without these,
--- every such question reads a whole table.
+-- An erasure looks for a person's rows in each table, and a deleted row for the rows that refer to it. Without these
+-- indexes, each such search reads a whole table.
 create index login_attempts_user on login_attempts (user_id) where user_id is not null;
 create index login_attempts_email on login_attempts (lower(email));
 create index api_keys_user on api_keys (user_id);

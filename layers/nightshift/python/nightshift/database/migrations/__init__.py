@@ -1,7 +1,7 @@
-"""The schema, as Alembic migrations that travel inside the layers and need no file outside them.
+"""The schema, as Alembic migrations. They are inside the layers and need no other file.
 
-The branch `nightshift` makes the schema `nightshift` and touches nothing else. A project can have branches of its own
-(`Project.branches`): a folder of migrations each, which depend on one of the library's.
+The branch `nightshift` makes the schema `nightshift` and touches nothing else. A project can have its own branches
+(`Project.branches`). Each is a folder of migrations that depend on one of the library's.
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ def upgrade(
 ) -> list[str]:
     """Bring the database up to date, in one transaction, and return the revisions that were applied.
 
-    A database that is up to date is left alone. Two upgrades at the same time run one after the other. A connection
-    that is already in a transaction keeps it: its owner commits.
+    A database that is up to date stays as it is. Two upgrades at the same time run one after the other. A connection
+    that is already in a transaction keeps it: the caller commits.
 
     Args:
-        database: where to go; a connection must have no transaction of the autocommit kind.
-        branches: folders of the project's migrations to run beside the library's own. Without one no object outside
-            the schema `nightshift` is made or changed.
-        unwanted: folders that are not run, but whose migrations the database may have from before.
+        database: the database; a connection must not be in autocommit mode.
+        branches: folders of the project's migrations to run, beside the library's. Without them, nothing outside the
+            schema `nightshift` is made or changed.
+        unwanted: folders whose migrations are not run. The database may have them from before.
     """
     if isinstance(database, Engine):
         with database.begin() as connection:
@@ -46,10 +46,10 @@ def upgrade(
     if not database.in_transaction():
         with database.begin():
             return upgrade(database, branches, unwanted=unwanted)
-    # Held until the transaction ends, by itself: nothing to release when the migration fails.
+    # PostgreSQL releases it at the end of the transaction, even if the migration fails.
     database.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if not database.dialect.has_schema(database, NIGHTSHIFT_SCHEMA):
-        # Alembic's own table lives there, and is made before the first migration.
+        # Alembic makes its own table in this schema, before the first migration.
         database.execute(CreateSchema(NIGHTSHIFT_SCHEMA))
     applied: list[str] = []
 
@@ -65,7 +65,7 @@ def upgrade(
 
 @dataclass(frozen=True)
 class State:
-    """Where a database stands: the revisions it has, and those an upgrade would apply."""
+    """The state of a database: the revisions that it has, and those that an upgrade would apply."""
 
     current: list[str]
     pending: list[str]
@@ -89,7 +89,7 @@ def revisions(branches: Sequence[Path] = ()) -> set[str]:
 
 
 def _revisions(script: ScriptDirectory, heads: Sequence[str]) -> set[str]:
-    # One head at a time: Alembic refuses a head together with one that it depends on.
+    # One head at a time: Alembic refuses a head together with another that it depends on.
     steps = (script.iterate_revisions(head, "base", implicit_base=True) for head in heads)
     return {step.revision for each in steps for step in each}
 
@@ -104,7 +104,7 @@ def _heads(script: ScriptDirectory, branches: Sequence[Path]) -> list[str]:
 
 def _config(branches: Sequence[Path]) -> Config:
     config = Config()
-    # A percent sign in a path would be read as an interpolation.
+    # Alembic would read a percent sign in a path as an interpolation.
     config.set_main_option("script_location", str(OWN.parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     places = pathsep.join(dict.fromkeys(str(folder) for folder in (OWN, *branches)))

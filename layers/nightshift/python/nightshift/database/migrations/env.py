@@ -1,4 +1,4 @@
-"""What Alembic runs for each command: the connection and the listener come from `nightshift.database.migrations`."""
+"""Alembic runs this for each command. Connection and listener come from `nightshift.database.migrations`."""
 
 from alembic import context
 

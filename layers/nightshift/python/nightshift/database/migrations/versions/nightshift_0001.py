@@ -1,4 +1,4 @@
-"""The schema nightshift: the ledger, the outbox, and what the kinds of step write for themselves."""
+"""The schema nightshift: the ledger, the outbox, backups and keys, and the tables of the kinds of step."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Run the SQL beside this file. The schema itself exists already: Alembic's version table lives in it."""
+    """Run the SQL file beside this one. The schema itself exists already: Alembic's version table is in it."""
     op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text())
