@@ -1,6 +1,7 @@
 """Commands that change what runs: pause, resume, cancel, redrive. The ledger keeps who did it, and why."""
 
 from functools import partial
+from typing import Annotated
 
 import typer
 
@@ -8,6 +9,7 @@ from cli import known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import change
 from cli.options import By, JobName, Json, Reason, RunId
+from cli.refusals import RefusedError
 from cli.running import run_and_show
 from cli.times import now
 
@@ -48,11 +50,23 @@ def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json
 
 
 @command()
-def redrive(ctx: typer.Context, run: RunId, by: By, as_json: Json = False) -> None:
+def redrive(
+    ctx: typer.Context,
+    run: RunId,
+    by: By,
+    override_cap: Annotated[
+        bool, typer.Option("--override-cap", help="Let the run touch as many rows as it has counted. Needs --reason.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the cap is lifted.")] = None,
+    as_json: Json = False,
+) -> None:
     """Continue a failed or cancelled run.
 
     The run continues at its cursor, for the same occurrence, with all its attempts again. Waits until the run ends.
     Its message stays in the dead-letter queue: delete it there.
     """
-    opened = change(ctx, "redrive", run_id=run, by=by)["run"]
+    if override_cap != bool(reason):
+        raise RefusedError("to lift the cap, say why: --override-cap --reason TEXT")
+    lifted = {"override_cap": True, "reason": reason} if override_cap else {}
+    opened = change(ctx, "redrive", run_id=run, by=by, **lifted)["run"]
     run_and_show(ctx, opened["job"], {"run_id": opened["run_id"]}, as_json)

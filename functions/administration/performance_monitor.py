@@ -16,7 +16,7 @@ from application.alerts.sightings import resolve
 from application.histogram import Requests, requests_between
 from application.models import Alert
 from application.rounding import one_decimal
-from functions.administration._performance import SCOPE, WINDOW, figures
+from functions.administration.health.performance import SCOPE, WINDOW, figures
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.declaration import Execution
 from nightshift.steps import MetricRollup, Period, RollUp
@@ -103,12 +103,11 @@ job = Job(
         ),
         *(
             Delete(
+                MetricRollup,
                 name=f"forget-{scope.replace('_', '-')}",
-                model=MetricRollup,
                 where=MetricRollup.scope == scope,
                 older_than=kept,
                 measured_by=MetricRollup.period_start,
-                through="metric_rollups_pkey",
             )
             for scope, kept in KEPT.items()
         ),

@@ -18,8 +18,8 @@ job = Job(
     schedule="cron(0 0/6 * * ? *)",
     steps=(
         Update(
+            UserSession,
             name="end-expired",
-            model=UserSession,
             where=lambda run: active & (UserSession.expires_at < run.now),
             measured_by=UserSession.expires_at,
             set=lambda run: {
@@ -30,8 +30,8 @@ job = Job(
             counter="expired",
         ),
         Update(
+            UserSession,
             name="end-inactive",
-            model=UserSession,
             where=lambda run: active & (UserSession.expires_at >= run.now),
             older_than=IDLE,
             measured_by=UserSession.last_activity_at,
@@ -43,19 +43,18 @@ job = Job(
             counter="inactive",
         ),
         Delete(
+            UserSession,
             name="delete-ended",
-            model=UserSession,
             where=ended,
             older_than=RETENTION,
             measured_by=UserSession.terminated_at,
         ),
         Delete(
+            UserSession,
             name="delete-ended-at-an-unknown-time",
-            model=UserSession,
             where=ended & UserSession.terminated_at.is_(None),
             older_than=RETENTION,
             measured_by=UserSession.expires_at,
-            through="sessions_term",
         ),
     ),
 )

@@ -21,22 +21,21 @@ job = Job(
     critical=True,
     steps=(
         Delete(
-            model=Invitation,
+            Invitation,
             where=of_admins & ~pending,
             older_than=RETENTION,
             measured_by=Invitation.created_at,
             counter="invitations_deleted",
         ),
         Delete(
-            model=ApiKey,
+            ApiKey,
             where=~ApiKey.is_active,
             older_than=RETENTION,
             measured_by=func.coalesce(ApiKey.revoked_at, ApiKey.expires_at),
-            through="api_keys_rev",
             counter="keys_deleted",
         ),
         Delete(
-            model=AuthToken,
+            AuthToken,
             where=lambda run: (
                 AuthToken.kind.in_(("access_denylist", "mfa_challenge")) & (AuthToken.expires_at < run.now)
             ),
@@ -44,14 +43,14 @@ job = Job(
             counter="tokens_deleted",
         ),
         Update(
-            model=Invitation,
+            Invitation,
             where=lambda run: of_admins & pending & (Invitation.expires_at < run.now),
             measured_by=Invitation.expires_at,
             set={Invitation.status: "expired"},
             counter="invitations_expired",
         ),
         Update(
-            model=ApiKey,
+            ApiKey,
             where=lambda run: ApiKey.is_active & (ApiKey.expires_at < run.now),
             measured_by=ApiKey.expires_at,
             set=lambda run: {ApiKey.is_active: False, ApiKey.revoked_at: run.now, ApiKey.revoke_reason: "expired"},

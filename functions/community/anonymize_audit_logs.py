@@ -21,7 +21,7 @@ job = Job(
     critical=True,
     steps=(
         Update(
-            model=AuditLog,
+            AuditLog,
             where=AuditLog.anonymized_at.is_(None) & AuditLog.legal_hold.is_(False),
             older_than=RETENTION,
             measured_by=AuditLog.occurred_at,
@@ -43,7 +43,7 @@ job = Job(
             },
         ),
         Count(
-            model=AuditLog,
+            AuditLog,
             where=AuditLog.anonymized_at.is_(None) & AuditLog.legal_hold.is_(True),
             older_than=RETENTION,
             measured_by=AuditLog.occurred_at,

@@ -15,7 +15,7 @@ job = Job(
     schedule="cron(0 2 * * ? *)",
     steps=(
         Delete(
-            model=Invitation,
+            Invitation,
             where=(Invitation.kind == "project")
             & (Invitation.status == "pending")
             & Invitation.accepted_at.is_(None)

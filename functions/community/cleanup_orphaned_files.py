@@ -23,10 +23,10 @@ job = Job(
     schedule="cron(0 4 * * ? *)",
     needs=frozenset({"files"}),
     steps=(
-        Count(model=Upload, older_than=RETENTION, measured_by=Upload.created_at, counter="checked"),
+        Count(Upload, older_than=RETENTION, measured_by=Upload.created_at, counter="checked"),
         Update(
+            Upload,
             name="mark-orphans",
-            model=Upload,
             where=lambda run: ~referenced & Upload.deleting_at.is_distinct_from(run.now),
             older_than=RETENTION,
             measured_by=Upload.created_at,
@@ -43,8 +43,8 @@ job = Job(
             tables=("uploads",),
         ),
         Update(
+            Upload,
             name="reclaim",
-            model=Upload,
             where=Upload.deleting_at.is_not(None) & referenced,
             measured_by=Upload.deleting_at,
             set={Upload.deleting_at: None},

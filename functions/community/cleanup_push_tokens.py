@@ -16,7 +16,7 @@ job = Job(
     schedule="cron(30 2 * * ? *)",
     steps=(
         Delete(
-            model=PushToken,
+            PushToken,
             older_than=RETENTION,
             measured_by=func.coalesce(PushToken.last_used_at, PushToken.created_at),
         ),

@@ -59,7 +59,7 @@ job = Job(
     critical=True,
     steps=(
         Delete(
-            model=AuditLog,
+            AuditLog,
             where=AuditLog.legal_hold.is_(False),
             older_than=RETENTION,
             measured_by=AuditLog.occurred_at,
@@ -75,7 +75,7 @@ job = Job(
             destructive=True,
         ),
         Count(
-            model=AuditLog,
+            AuditLog,
             where=AuditLog.legal_hold.is_(True),
             older_than=RETENTION,
             measured_by=AuditLog.occurred_at,

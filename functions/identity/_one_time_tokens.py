@@ -11,16 +11,15 @@ def delete_used_or_expired(kind: str) -> tuple[Delete, Delete]:
     unused = AuthToken.used_at.is_(None)
     return (
         Delete(
+            AuthToken,
             name="delete-used",
-            model=AuthToken,
             where=lambda run: (AuthToken.kind == kind) & (AuthToken.used_at <= run.now),
             measured_by=AuthToken.used_at,
-            through="auth_tokens_used",
             counter="deleted_used",
         ),
         Delete(
+            AuthToken,
             name="delete-expired",
-            model=AuthToken,
             where=lambda run: (
                 (AuthToken.kind == kind) & (AuthToken.expires_at < run.now) & or_(unused, AuthToken.used_at > run.now)
             ),

@@ -12,6 +12,6 @@ job = Job(
     name="login-attempt-cleanup",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
 )
 handler = lambda_handler(job)

@@ -15,7 +15,7 @@ job = Job(
     schedule="cron(0 * * * ? *)",
     steps=(
         Delete(
-            model=AuthToken,
+            AuthToken,
             where=AuthToken.kind == "refresh",
             older_than=RETAIN_EXPIRED,
             measured_by=AuthToken.expires_at,

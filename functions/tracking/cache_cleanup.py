@@ -17,14 +17,14 @@ job = Job(
     parameters=(MAX_SHARE,),
     steps=(
         Delete(
+            CachedMetric,
             name="delete-expired",
-            model=CachedMetric,
             where=lambda run: CachedMetric.expires_at <= run.now,
             measured_by=CachedMetric.expires_at,
         ),
         Delete(
+            CachedMetric,
             name="delete-too-old",
-            model=CachedMetric,
             where=lambda run: CachedMetric.expires_at > run.now,
             older_than=MAX_AGE,
             measured_by=CachedMetric.calculated_at,

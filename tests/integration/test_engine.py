@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update
+from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update, ledger
 from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
 from tests.ground.functions.market._tables import Cart
@@ -23,7 +23,7 @@ job = Job(
     name="forget-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
+    steps=(Delete(Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
     audited=False,
 )
 
@@ -283,7 +283,7 @@ def test_a_cursor_of_another_query_is_refused(
     assert first["outcome"] == "interrupted"
     go_on(monkeypatch)
     condition = Cart.paid.is_(False)
-    step = Delete(model=Cart, where=condition, older_than=RETENTION, measured_by=Cart.updated_at)
+    step = Delete(Cart, where=condition, older_than=RETENTION, measured_by=Cart.updated_at)
     changed = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
     starts: list[int] = []
     walked = HeapWalk.window
@@ -361,16 +361,36 @@ def test_what_a_destructive_function_says_is_capped_like_rows(invoke_job: Invoke
 
 def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:
     carts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="nightshift redrive"):
+        invoke_job(job, at=NOW)
+    failed = last_run(session)
+    assert failed.candidates == {"delete-carts": 12_000}
+    carts(session, old=500, young=0)
     override = {"by": "Ada", "reason": "the table was never cleaned before"}
-    result = invoke_job(job, {"override": override}, at=NOW)
+    with session.begin():
+        ledger.redrive(session, failed.id, "redriven by Ada", override=override)
+    result = invoke_job(job, {"run_id": str(failed.id)})
+    # THEN not one row more than was counted goes, though more are old enough by now
     assert result["counters"]["deleted"] == 12_000
+    assert left(session)[0] == 500
     assert last_run(session).override == override
+
+
+def test_a_redrive_that_lifts_no_cap_counts_anew(invoke_job: Invoke, session: Session) -> None:
+    carts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="max_share is 50 %"):
+        invoke_job(job, at=NOW)
+    failed = last_run(session).id
+    carts(session, old=0, young=12_000)
+    with session.begin():
+        ledger.redrive(session, failed, "redriven by Ada")
+    assert invoke_job(job, {"run_id": str(failed)})["counters"]["deleted"] == 12_000
 
 
 def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
     invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightshift.database.connection.LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("nightshift.database.transaction.LOCK_TIMEOUT_SECONDS", 0.2)
     carts(session, old=100, young=100)
     with Session(database) as other:
         other.execute(text("select * from carts where id = 1 for update"))
@@ -396,7 +416,7 @@ def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Se
         schedule="cron(0 2 * * ? *)",
         steps=(
             Update(
-                model=Cart,
+                Cart,
                 counter="closed",
                 where=lambda run: Cart.closed_at.is_(None) & (Cart.updated_at < run.now),
                 measured_by=Cart.updated_at,

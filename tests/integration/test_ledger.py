@@ -31,7 +31,7 @@ AT = "2026-03-01T02:00:00Z"
 
 
 def retention(name: str = "forget-carts", **changes: Any) -> Job:
-    step = Delete(model=Cart, older_than=Parameter("retention_days", 7, "days"), measured_by=Cart.updated_at)
+    step = Delete(Cart, older_than=Parameter("retention_days", 7, "days"), measured_by=Cart.updated_at)
     declared: dict[str, Any] = {"kind": "retention", "audited": False} | changes
     return Job(name=name, schedule="cron(0 2 * * ? *)", steps=(step,), **declared)
 
@@ -250,7 +250,7 @@ def test_dying_at_any_statement_leaves_the_data_of_an_undisturbed_run(
     number, deaths = 0, 0
     while True:
         number += 1
-        session.execute(text("truncate carts, cart_items, nightshift.runs, nightshift.attempts, nightshift.quarantine"))
+        session.execute(text("truncate carts, nightshift.runs cascade"))
         session.commit()
         carts(session, old=400, young=500)
         try:
@@ -405,7 +405,7 @@ def open_run(session: Session, job: str = "abandoned-carts", *, seconds: float =
 
 def test_the_supervisor_continues_an_interrupted_run(session: Session, supervise: Any) -> None:
     claim = open_run(session)
-    ledger.interrupt(session, claim)
+    ledger.interrupt(session, claim, progressed=True, critical=False)
     invoked, reported = supervise()
     assert invoked == [("nightshift-abandoned-carts", {"run_id": str(claim.run.id)})]
     assert reported == []

@@ -10,20 +10,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import func
 
 import functions
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
-from tests.ground.functions.market._tables import Cart, CartItem, Customer
+from tests.ground.functions.market._tables import Cart, CartItem
 
 RETENTION = Parameter("retention_days", 7, "days")
 
 
 def delete(**changes: Any) -> Delete:
     declared: dict[str, Any] = {
-        "model": Cart,
+        "target": Cart,
         "older_than": RETENTION,
         "measured_by": Cart.updated_at,
     }
@@ -69,12 +68,17 @@ def test_two_parameters_of_one_name_are_refused() -> None:
 
 def test_one_parameter_may_serve_several_steps() -> None:
     job = declare(steps=(delete(), delete(name="again")))
-    assert [parameter.name for parameter in job.all_parameters] == ["retention_days", "max_rows", "max_share"]
+    assert [parameter.name for parameter in job.all_parameters] == [
+        "retention_days",
+        "max_rows",
+        "max_share",
+        "unindexed_rows",
+    ]
 
 
 def test_a_job_may_give_a_cap_another_default() -> None:
     job = declare(parameters=(Parameter("max_share", 80, "percent", maximum=100),))
-    assert job.resolve({}) == {"max_share": 80, "retention_days": 7}
+    assert job.resolve({}) == {"max_share": 80, "retention_days": 7, "unindexed_rows": 100_000}
 
 
 def test_more_than_a_quarter_of_an_hour_is_refused() -> None:
@@ -92,23 +96,9 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         delete(older_than=None)
 
 
-def test_an_age_without_an_index_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"cart_items.added_at has no index.*name the index"):
-        Delete(model=CartItem, older_than=days(1), measured_by=CartItem.added_at)
-
-
-def test_an_index_on_the_expression_or_in_its_condition_serves_an_age() -> None:
-    Delete(
-        model=Customer,
-        older_than=days(90),
-        measured_by=func.coalesce(Customer.seen_at, Customer.created_at),
-    )
-    Delete(model=CartItem, where=CartItem.removed_at.is_not(None), measured_by=CartItem.removed_at)
-
-
-def test_an_index_that_the_table_does_not_have_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="has no index sessions_term"):
-        delete(through="sessions_term")
+def test_an_age_without_a_column_to_measure_it_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="say by which column, with measured_by="):
+        Delete(CartItem, older_than=days(1))
 
 
 @pytest.mark.parametrize(
@@ -244,8 +234,16 @@ def test_a_folder_that_cannot_be_a_pack_stops_the_registry(
 
 
 def test_a_stack_is_named_after_its_pack_as_cloudformation_takes_it() -> None:
-    assert stack_name("community") == "Nightshift-Community"
+    assert stack_name("market") == "Nightshift-Market"
     assert stack_name("my_jobs_2") == "Nightshift-MyJobs2"
+
+
+def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "__init__.py").touch()
+    market = importlib.import_module("functions.market")
+    monkeypatch.setattr(market, "__path__", [*market.__path__, str(tmp_path)])
+    assert registry.__wrapped__().keys() == registry().keys()
 
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:
@@ -274,9 +272,9 @@ def test_steps_that_share_an_age_have_one_cut_off_in_the_result() -> None:
 
 
 def test_only_what_cannot_be_undone_is_counted_and_capped_first() -> None:
-    look = Count(model=Cart, older_than=RETENTION, measured_by=Cart.updated_at, counter="seen")
+    look = Count(Cart, older_than=RETENTION, measured_by=Cart.updated_at, counter="seen")
     write = Update(
-        model=Cart,
+        Cart,
         older_than=RETENTION,
         measured_by=Cart.updated_at,
         counter="closed",

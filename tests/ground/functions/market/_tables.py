@@ -39,6 +39,7 @@ class Customer(Base):
     created_at: Mapped[CreatedNow]
     seen_at: Mapped[Timestamp | None]
     left_at: Mapped[Timestamp | None]
+    carts: Mapped[int] = mapped_column(server_default="0")
 
 
 class Cart(Base):

@@ -13,6 +13,6 @@ job = Job(
     name="abandoned-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
+    steps=(Delete(Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
 )
 handler = lambda_handler(job)

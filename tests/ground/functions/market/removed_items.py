@@ -10,7 +10,7 @@ job = Job(
     schedule="cron(30 2 * * ? *)",
     steps=(
         Delete(
-            model=CartItem,
+            CartItem,
             where=CartItem.removed_at.is_not(None),
             older_than=days(7),
             measured_by=CartItem.removed_at,

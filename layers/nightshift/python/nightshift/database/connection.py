@@ -17,9 +17,8 @@ from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session
 
 from nightshift.database.settings import DatabaseSettings
-
-LOCK_TIMEOUT_SECONDS = 10
-CONNECTION_GRACE_SECONDS = 5
+from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction
+from nightshift.database.values import read_dates
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -34,13 +33,19 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 def _engine(settings: DatabaseSettings) -> Engine:
     """One engine per process, for its compiled statements. It keeps no connection."""
     engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
+    own_every_transaction(engine)
+
+    @event.listens_for(engine, "connect")
+    def connected(driver_connection: Any, _record: Any) -> None:
+        read_dates(driver_connection)
 
     @event.listens_for(engine, "do_connect")
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
         # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
-        keywords["ssl_context"] = False if settings.socket else tls_context(settings.ca_file)
+        keywords["ssl_context"] = tls_context(settings.ca_file) if settings.tls and not settings.socket else False
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
+        keywords.setdefault("password", "")  # without one the driver fails in a way of its own, where one is asked for
         keywords.update(_bounds.get())
 
     return engine
@@ -56,31 +61,21 @@ def session_for(
 ) -> Iterator[Session]:
     """A session on one connection of its own, whose every statement and every read ends within `seconds`.
 
-    Times are UTC in it, whatever the server's own zone is. The connection is closed at the end whatever happened.
+    Every transaction begins with its own settings, see `nightshift.database.transaction`. The connection is closed at
+    the end whatever happened.
 
     Raises:
         DBAPIError, OSError: the database cannot be reached or refuses.
     """
     limit = max(1, int(seconds))
-    startup = {
-        "TimeZone": "UTC",
-        "statement_timeout": f"{limit * 1000}",
-        "lock_timeout": f"{int(min(limit, LOCK_TIMEOUT_SECONDS) * 1000)}",
-        "idle_in_transaction_session_timeout": f"{(limit + CONNECTION_GRACE_SECONDS) * 1000}",
-    }
-    bounds = _bounds.set(
-        {
-            "application_name": application_name[:63],
-            "timeout": limit + CONNECTION_GRACE_SECONDS,
-            "startup_params": startup,
-        }
-    )
+    bounds = _bounds.set({"application_name": application_name[:63], "timeout": limit + GRACE_SECONDS})
     try:
         connection = _engine(settings).connect()
     finally:
         _bounds.reset(bounds)
     # Bound to the connection: on an engine without a pool the session would connect anew for every transaction.
     with connection, Session(connection, expire_on_commit=False) as session:
+        bound(connection, seconds)
         yield session
 
 

@@ -8,12 +8,16 @@ if TYPE_CHECKING:
     from nightshift.engine.attempt import carry_out as carry_out
     from nightshift.engine.execution import RunExecution as RunExecution
     from nightshift.engine.resources import Resources as Resources
+    from nightshift.engine.subject import Subject as Subject
     from nightshift.engine.sweeping import Sweep as Sweep, paced as paced, sweep as sweep
+    from nightshift.engine.ways import choose as choose
 
 __getattr__ = face(
     __name__,
     attempt="carry_out",
     execution="RunExecution",
     resources="Resources",
+    subject="Subject",
     sweeping="Sweep paced sweep",
+    ways="choose",
 )

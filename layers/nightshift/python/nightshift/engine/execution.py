@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
+from nightshift.database.transaction import Isolation, transaction
 from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run
 from nightshift.engine.resources import Resources
@@ -18,6 +18,7 @@ from nightshift.ledger import Claim
 
 ERROR_BUDGET_ITEMS = 20
 ERROR_BUDGET_SHARE = 0.01
+MINIMUM_STATEMENT_SECONDS = 1.0
 
 
 class RunExecution:
@@ -37,14 +38,17 @@ class RunExecution:
         self._step = ""
         self._fingerprint = ""
         self._first_batch = True
+        self.progressed = False
+        """Whether this attempt has committed a batch."""
 
     @property
     def run(self) -> Run:
         return self.claim.run
 
-    def candidates_of(self, step: str) -> int | None:
-        """How many rows a destructive step has stated that it will touch."""
-        return (self.candidates or {}).get(step)
+    def stated(self, step: str) -> dict[str, int]:
+        """What a destructive step has stated that it will touch; see `nightshift.declaration.Execution`."""
+        stated = self.candidates or {}
+        return {name: rows for name, rows in stated.items() if name == step or name.startswith(f"{step} > ")}
 
     def enter(self, step: str, fingerprint: str) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
@@ -70,7 +74,9 @@ class RunExecution:
             raise Interrupted
 
     @contextmanager
-    def batch(self, *, snapshot: bool = False, may_be_lost: bool = False) -> Iterator[Batch]:
+    def batch(
+        self, *, snapshot: bool = False, may_be_lost: bool = False, lock_seconds: float | None = None
+    ) -> Iterator[Batch]:
         """One transaction, with the run's cursor and counters written at its end.
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements that must fit
@@ -89,10 +95,8 @@ class RunExecution:
         self._first_batch = False
         started = time.perf_counter()
         batch = Batch(self.session, self.position)
-        with self.session.begin():
-            if snapshot:
-                self.session.execute(text("set transaction isolation level repeatable read"))
-            self._prepare_transaction(may_be_lost)
+        isolation: Isolation = "repeatable read" if snapshot else "read committed"
+        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds)):
             yield batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = [*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]
@@ -107,18 +111,20 @@ class RunExecution:
                 quarantined=batch.quarantined,
             )
         seconds = time.perf_counter() - started
+        self.progressed = True
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
         self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
-    def _prepare_transaction(self, may_be_lost: bool) -> None:
-        """Bound the transaction by the time that is left, and let append-only guards see that a run is at work."""
-        limit = max(1, int(self.deadline.remaining * 1000))
-        settings = {"statement_timeout": str(limit), "nightshift.run_id": str(self.run.id)}
-        if may_be_lost:
-            settings["synchronous_commit"] = "off"
-        self.session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+    def _settings(self, may_be_lost: bool, lock_seconds: float | None) -> dict[str, str]:
+        """No statement may run into the reserve, in which a failure is written down; and guards see that a run is at
+        work."""
+        limit = max(MINIMUM_STATEMENT_SECONDS, self.deadline.remaining - self.deadline.reserve)
+        settings = {"statement_timeout": str(int(limit * 1000)), "nightshift.run_id": str(self.run.id)}
+        if lock_seconds is not None:
+            settings["lock_timeout"] = str(int(lock_seconds * 1000))
+        return settings | ({"synchronous_commit": "off"} if may_be_lost else {})
 
     def _check_error_budget(self) -> None:
         quarantined = self.counters[QUARANTINED]

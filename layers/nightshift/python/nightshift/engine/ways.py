@@ -1,59 +1,58 @@
-"""The ways through a table: consecutive heap blocks, or ranges over the age through an index."""
+"""The ways through a table: consecutive heap blocks, ranges over the age through an index, or a list of keys.
 
-from collections.abc import Mapping
+Every way aims at the table that was named. A partition's own bound, as a condition, keeps it to that partition.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Executable, MetaData, Table, Text, and_, cast, func, literal_column, select, text
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    cast,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement, ColumnClause, Select
-from sqlalchemy.sql.visitors import replacement_traverse
-from sqlalchemy.types import UserDefinedType
+
+from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.table import Portion, quoted
+from nightshift.engine.subject import Explain, Subject
 
 DENSE_SHARE = 0.05
 """From this share of matching rows on, going through the heap is faster than going through an index."""
 TIES_FACTOR = 4
 
-Clause = TypeVar("Clause", bound=ClauseElement)
+FIRST_ROWS = 20_000
+"""How many rows a first batch may touch, those that go by cascade included."""
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A table that holds rows itself: an ordinary table, or one partition of a partitioned one."""
-
-    table: Table
-    root: Table
-    name: str
-    filenode: int
-    blocks: int
-    rows: float
-    """The planner's idea of the number of rows; negative when the table was never analysed."""
-
-    def onto(self, clause: Clause) -> Clause:
-        """The clause with the root table's columns replaced by this leaf's."""
-        if self.table is self.root:
-            return clause
-
-        def replace(element: Any, **_: Any) -> Any:
-            if isinstance(element, ColumnClause) and getattr(element, "table", None) is not None:
-                return self.table.c[element.name] if element.table == self.root else None
-            return None
-
-        return replacement_traverse(clause, {}, replace)  # type: ignore[return-value]
+TID = SqlType("tid")
+"""A row's place in its table."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The rows of one batch, and the cursor that stands behind them. None as `after` means the leaf is done."""
+    """The rows of one batch, and the cursor that stands behind them. None as `after` means the portion is done."""
 
-    condition: ColumnElement[bool] | None
+    conditions: Sequence[ColumnElement[bool]]
     after: dict[str, Any] | None
 
 
 class Walk(Protocol):
-    """A way through one leaf."""
+    """A way through one portion."""
 
     way: str
     smallest: int
@@ -64,116 +63,143 @@ class Walk(Protocol):
         """The next rows behind the cursor, about `size` of the walk's units; None when this way does not work."""
 
 
-class _Tid(UserDefinedType[str]):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "tid"
-
-
 class HeapWalk:
     """Consecutive heap blocks: each is read and written once, however many of its rows match."""
 
     way = "heap"
-    smallest, first, largest = 4, 64, 65_536
+    smallest, first, largest = 1, 64, 65_536
 
-    def __init__(self, leaf: Leaf) -> None:
-        self._leaf = leaf
+    def __init__(self, portion: Portion, load: float = 1.0) -> None:
+        """load: how many rows go with each candidate, itself included."""
+        self._portion = portion
+        rows_a_block = max(1.0, portion.rows / portion.blocks) if portion.blocks and portion.rows > 0 else 50.0
+        self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load / rows_a_block)))
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         # Frozen when the walk begins: rows that arrive later are younger than the cut-off, and a row that an UPDATE
         # moves to the end has been done.
-        end = cursor.get("end", self._leaf.blocks)
+        end = cursor.get("end", self._portion.blocks)
         block = cursor.get("block", 0)
         upto = min(end, block + size)
-        ctid: ColumnElement[str] = literal_column("ctid", _Tid())
-        condition = and_(ctid >= cast(f"({block},0)", _Tid()), ctid < cast(f"({upto},0)", _Tid()))
-        return Window(condition, {"block": upto, "end": end} if upto < end else None)
+        ctid: ColumnElement[str] = literal_column("ctid", TID)
+        conditions = [ctid >= literal(f"({block},0)", TID), ctid < literal(f"({upto},0)", TID)]
+        return Window(conditions, {"block": upto, "end": end} if upto < end else None)
 
 
 class RangeWalk:
-    """Ranges over the age column, oldest first, through the index that serves the predicate."""
+    """Ranges over the age column, oldest first, through an index that the database has."""
 
     way = "range"
-    smallest, first, largest = 64, 2_000, 100_000
+    smallest, first, largest = 1, 2_000, 100_000
 
-    def __init__(
-        self, leaf: Leaf, predicate: ColumnElement[bool], age: ColumnElement[Any], at_most: int | None
-    ) -> None:
-        self._leaf, self._predicate, self._age, self._at_most = leaf, predicate, age, at_most
+    def __init__(self, subject: Subject, portion: Portion, at_most: int | None, load: float = 1.0) -> None:
+        assert subject.age is not None
+        self._subject, self._age, self._at_most = subject, subject.age, at_most
+        self._conditions = subject.window(portion)
+        self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load)))
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         behind = self._behind(cursor)
         if self._at_most is not None and self._at_most <= size:
             return Window(behind, None)
-        rows = select(cast(self._age, Text)).select_from(self._leaf.table).where(self._predicate)
-        ahead = rows if behind is None else rows.where(behind)
-        last = session.scalar(ahead.order_by(self._age).offset(size - 1).limit(1))
+        rows = self._subject.rows(cast(self._age, Text)).where(*self._conditions)
+        last = session.scalar(rows.where(*behind).order_by(self._age).offset(size - 1).limit(1))
         if last is None:
             return Window(behind, None)
-        boundary = cast(last, self._age.type)
+        boundary = literal(last, self._type())
         ties = rows.where(self._age == boundary).limit(TIES_FACTOR * size).subquery()
         if session.scalar(select(func.count()).select_from(ties)) == TIES_FACTOR * size:
             return None  # one instant holds more rows than a batch may: only the heap can divide them
-        upto = self._age <= boundary
-        return Window(upto if behind is None else and_(behind, upto), {"after": last})
+        return Window([*behind, self._age <= boundary], {"after": last})
 
-    def _behind(self, cursor: Mapping[str, Any]) -> ColumnElement[bool] | None:
+    def _behind(self, cursor: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         after = cursor.get("after")
-        return None if after is None else self._age > cast(after, self._age.type)
+        return [] if after is None else [self._age > literal(after, self._type())]
+
+    def _type(self) -> Any:
+        known = self._subject.facts.columns.get(getattr(self._age, "name", ""))
+        return SqlType(known.type) if known else self._age.type
 
 
-def leaves_of(session: Session, table: Table) -> list[Leaf]:
-    """The table itself, or the leaves of its partition tree, in the order of their names."""
-    assert session.bind is not None
-    name = session.bind.dialect.identifier_preparer.format_table(table)
-    found = session.execute(
-        text(
-            """
-            select n.nspname, c.relname, pg_relation_filenode(c.oid),
-                   pg_relation_size(c.oid) / current_setting('block_size')::int, c.reltuples
-              from (select relid from pg_partition_tree(cast(:name as regclass)) where isleaf
-                    union select cast(:name as regclass)) tree
-              join pg_class c on c.oid = tree.relid and c.relkind = 'r'
-              join pg_namespace n on n.oid = c.relnamespace
-             order by n.nspname, c.relname
-            """
-        ),
-        {"name": name},
-    ).all()
-    ordinary = len(found) == 1 and found[0].relname == table.name
-    return [
-        Leaf(
-            table if ordinary else table.to_metadata(MetaData(), schema=schema, name=relation),
-            table,
-            f"{schema}.{relation}",
-            filenode,
-            blocks,
-            rows,
-        )
-        for schema, relation, filenode, blocks, rows in found
-    ]
+KEYS = table(
+    "candidates",
+    column("run_id"),
+    column("step"),
+    column("place", BigInteger),
+    column("key", ARRAY(Text)),
+    schema="nightshift",
+)
 
 
-class Explain(Executable, ClauseElement):
-    inherit_cache = False
+class KeyWalk:
+    """A list of keys that was written down before the first batch: what the condition meant then, and nothing else."""
 
-    def __init__(self, statement: Select[Any]) -> None:
-        self.statement = statement
+    way = "keys"
+    smallest, first, largest = 1, 2_000, 20_000
+
+    def __init__(self, subject: Subject, run_id: Any, step: str, load: float = 1.0) -> None:
+        self._subject, self._run_id, self._step = subject, run_id, step
+        self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load)))
+
+    def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
+        after, last = cursor.get("place", 0), cursor["last"]
+        upto = min(last, after + size)
+        mine = [KEYS.c.run_id == self._run_id, KEYS.c.step == self._step, KEYS.c.place > after, KEYS.c.place <= upto]
+        listed = exists().select_from(KEYS).where(*mine, *self._same())
+        return Window([listed], {"place": upto, "last": last} if upto < last else None)
+
+    def _same(self) -> list[ColumnElement[bool]]:
+        facts = self._subject.facts
+        if not facts.key:
+            place = literal_column(f"{facts.quoted}.ctid", TID)
+            leaf: ColumnElement[Any] = literal_column(f"{facts.quoted}.tableoid")
+            return [place == cast(KEYS.c.key[1], TID), leaf == cast(KEYS.c.key[2], SqlType("oid"))]
+        types = [SqlType(facts.columns[name].type) for name in facts.key]
+        columns: list[ColumnElement[Any]] = [literal_column(f"{facts.quoted}.{quoted(name)}") for name in facts.key]
+        keys = zip(columns, types, strict=True)
+        return [held == cast(KEYS.c.key[number], its_type) for number, (held, its_type) in enumerate(keys, 1)]
 
 
-@compiles(Explain)
-def _compile_explain(element: Explain, compiler: SQLCompiler, **keywords: Any) -> str:
-    return "EXPLAIN (FORMAT JSON) " + compiler.process(element.statement, **keywords)
+def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> int:
+    """Write down the keys of all rows that the condition means now, in the caller's transaction. Returns how many."""
+    session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
+    facts = subject.facts
+    parts = [f"{quoted(name)}::text" for name in facts.key] or ["ctid::text", "tableoid::text"]
+    key: ColumnElement[Any] = literal_column(f"array[{', '.join(parts)}]")
+    places = func.row_number().over(order_by=[literal_column("tableoid"), literal_column("ctid")])
+    found = subject.rows(literal(run_id), literal(step), places, key).where(subject.workable)
+    return session.execute(insert(KEYS).from_select(["run_id", "step", "place", "key"], found)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def choose(session: Session, leaf: Leaf, predicate: ColumnElement[bool], at_most: int | None) -> str:
-    """The way through a leaf: from the number of matching rows where it is known, else from the planner's estimate."""
+def forget_keys(session: Session, run_id: Any, step: str) -> None:
+    session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
+
+
+def choose(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> str:
+    """The way through a portion, as the database tells it: by its estimate, and by the indexes that it would use."""
+    if subject.age is None or not _indexed(session, subject, portion):
+        return "heap"
     if at_most is not None and at_most <= RangeWalk.first:
         return "range"
-    if leaf.rows < 0:
+    if portion.rows < 0:
         return "heap"  # never analysed: nothing is known
-    with session.begin():
-        explained = session.execute(Explain(select(literal_column("1")).select_from(leaf.table).where(predicate)))
-        estimate = explained.scalar_one()[0]["Plan"]["Plan Rows"]
-    return "heap" if estimate > DENSE_SHARE * leaf.rows else "range"
+    explained = session.scalar(Explain(subject.rows(literal_column("1")).where(*subject.window(portion))))
+    return "heap" if explained[0]["Plan"]["Plan Rows"] > DENSE_SHARE * portion.rows else "range"
+
+
+def _indexed(session: Session, subject: Subject, portion: Portion) -> bool:
+    """Whether an index gives the rows in the order of their age: asked with sorting and reading all forbidden."""
+    assert subject.age is not None
+    rows = subject.rows(literal_column("1")).where(*subject.window(portion)).order_by(subject.age).limit(1)
+    with session.begin_nested() as nested:
+        session.execute(text("; ".join(f"set local enable_{way} to off" for way in ("seqscan", "sort", "bitmapscan"))))
+        explained = session.scalar(Explain(rows))
+        nested.rollback()
+    return not any(node["Node Type"] in ("Seq Scan", "Sort", "Tid Range Scan") for node in _nodes(explained[0]["Plan"]))
+
+
+def _nodes(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]
+
+
+__all__ = ["HeapWalk", "KeyWalk", "RangeWalk", "Walk", "Window", "and_", "choose", "write_keys"]

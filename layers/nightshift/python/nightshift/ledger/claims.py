@@ -46,7 +46,6 @@ class Request:
     request_id: str | None = None
     forced: bool = False
     parameters: Mapping[str, int] = field(default_factory=dict)
-    override: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _reopen(record: RunRecord, request: Request) -> None:
     record.state, record.reason, record.finished_at = "queued", None, None
     record.trigger, record.request_id = request.trigger, request.request_id
     record.parameters = dict(request.parameters)
-    record.override = dict(request.override) if request.override else None
+    record.override = None
 
 
 def _find(session: Session, job: str, request: Request) -> RunRecord | None:
@@ -134,7 +133,6 @@ def open_run(
         forced=request.forced,
         request_id=request.request_id,
         parameters=dict(request.parameters),
-        override=dict(request.override) if request.override else None,
         state="queued",
         epoch=0,
         attempts=0,

@@ -54,8 +54,11 @@ def finish(
     return Standing.of(record)
 
 
-def interrupt(session: Session, claim: Claim) -> Standing:
+def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: bool) -> Standing:
     """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
+
+    progressed: the attempt has committed a batch. One that has not is counted, and after the last one the run is
+        failed: it would go on without an end.
 
     Raises:
         Fenced: another attempt has taken the run over.
@@ -63,8 +66,13 @@ def interrupt(session: Session, claim: Claim) -> Standing:
     with session.begin():
         record = own(session, claim)
         clock = database_clock(session)
+        if not progressed and record.attempts >= record.max_attempts:
+            reason = f"out of time in {record.attempts} attempts in a row, without one batch that was committed"
+            fail(session, record, clock, reason, critical=critical)
+            end_attempt(session, record, clock, "interrupted")
+            return Standing.of(record)
         record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
-        record.attempts -= 1
+        record.attempts -= progressed
         record.lease_until = None
         end_attempt(session, record, clock, "interrupted")
         return Standing.of(record)
@@ -107,15 +115,28 @@ def cancel(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
     return record
 
 
-def redrive(session: Session, run_id: uuid.UUID, reason: str) -> RunRecord:
+def redrive(
+    session: Session, run_id: uuid.UUID, reason: str, *, override: Mapping[str, str] | None = None
+) -> RunRecord:
     """Open a failed or cancelled run again, in the caller's transaction: at its cursor, with all attempts anew.
 
+    override: who lifts the cap and why, as `by` and `reason`: once, and to the number that the run has stated. Without
+        it a run that had not begun counts anew.
+
     Raises:
-        EventError: it has ended otherwise, or not at all.
+        EventError: it has ended otherwise, or not at all; or there is no cap to lift.
     """
     record = _locked(session, run_id)
     if record.state not in ("failed", "cancelled"):
         raise EventError(f"run {run_id} is {record.state}: only a failed or cancelled one can go on")
+    if override is not None:
+        if not record.candidates or record.step is not None:
+            raise EventError(
+                f"run {run_id} has stated no candidates that were too many: redrive it without lifting a cap"
+            )
+        record.override = dict(override)
+    elif record.step is None:
+        record.candidates = None
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
     return record
 

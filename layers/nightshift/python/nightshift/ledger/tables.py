@@ -128,6 +128,23 @@ class QuarantinedItem(Base):
     at: Mapped[CreatedNow]
 
 
+class Candidate(Base):
+    """The key of a row that a run is going to touch, where its condition may mean other rows after the first batch.
+
+    They are written before that, and go with the end of the step.
+    """
+
+    __tablename__ = "candidates"
+    __table_args__ = IN_NIGHTSHIFT
+
+    run_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(f"{NIGHTSHIFT_SCHEMA}.runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    step: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[list[str]]
+
+
 job_runs = Table(
     "job_runs",
     Base.metadata,

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database import describe
+from nightshift.database.transaction import transaction
 from nightshift.declaration import DeployedJob, Deployment, iso
 from nightshift.errors import EventError
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
@@ -228,8 +229,7 @@ def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.d
     """
     try:
         query, keys = read_request(question, "query", QUERIES)
-        with session.begin():
-            session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        with transaction(session, isolation="repeatable read", read_only=True):
             return query(Console(session, deployment, now), **keys)
     except EventError as refusal:
         return {"error": str(refusal)}

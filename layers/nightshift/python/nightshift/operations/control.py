@@ -45,10 +45,17 @@ class Control:
         record = ledger.cancel(self.session, found.id, f"cancelled by {_words('by', by)}: {_words('reason', reason)}")
         return {"run": run_summary(record)}
 
-    def redrive(self, *, run_id: Any = None, by: Any = None) -> Answer:
-        """Open a failed or cancelled run again, with all its attempts, to go on at its cursor."""
-        found = find_run(self.session, run_id)
-        record = ledger.redrive(self.session, found.id, f"redriven by {_words('by', by)}; before: {found.reason}")
+    def redrive(self, *, run_id: Any = None, by: Any = None, override_cap: Any = False, reason: Any = None) -> Answer:
+        """Open a failed or cancelled run again, with all its attempts, to go on at its cursor.
+
+        override_cap: let it touch, this once, as many rows as it has counted and stated, with a reason.
+        """
+        found, who = find_run(self.session, run_id), _words("by", by)
+        if not isinstance(override_cap, bool):
+            raise EventError(f"override_cap must be true or false; got {override_cap!r}")
+        override = {"by": who, "reason": _words("reason", reason)} if override_cap else None
+        told = f"redriven by {who}; before: {found.reason}"
+        record = ledger.redrive(self.session, found.id, told, override=override)
         return {"run": run_summary(record)}
 
     def _job(self, name: Any) -> str:
@@ -61,7 +68,7 @@ COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "pause": (Control.pause, frozenset({"job", "by", "reason"})),
     "resume": (Control.resume, frozenset({"job"})),
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
-    "redrive": (Control.redrive, frozenset({"run_id", "by"})),
+    "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
 }
 """Every command by its name, with the keys that it may have."""
 

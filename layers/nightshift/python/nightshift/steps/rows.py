@@ -1,76 +1,153 @@
 """Steps that go over the rows of one table: delete them, update them, or only count them."""
 
 import datetime as dt
+import difflib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, cast
+from zoneinfo import available_timezones
 
-from dateutil.relativedelta import relativedelta
 from sqlalchemy import (
     ColumnElement,
-    PrimaryKeyConstraint,
+    FromClause,
     Table,
-    UniqueConstraint,
+    TextClause,
     and_,
+    bindparam,
+    column,
     delete,
     func,
+    literal_column,
     select,
+    table,
+    text,
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
+from sqlalchemy.sql.dml import Delete as DeleteStatement, Update as UpdateStatement
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClause
+from sqlalchemy.sql.visitors import cloned_traverse
+from sqlalchemy.types import NullType
 
-from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepPlan, fingerprint_of, iso
-from nightshift.engine import Sweep, sweep
+from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
+from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE
+from nightshift.catalogue.table import Column, quoted, refuse_unworkable
+from nightshift.declaration import (
+    SAMPLE_SIZE,
+    UNINDEXED_ROWS,
+    Age,
+    Execution,
+    Parameter,
+    Run,
+    StepPlan,
+    check_age,
+    fingerprint_of,
+    iso,
+)
+from nightshift.declaration.fields import must_be, must_be_truth
+from nightshift.engine import Subject, Sweep, choose, sweep
 from nightshift.errors import DeclarationError
+from nightshift.steps.conditions import check_column, check_condition, check_new_values
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
+TableLike = str | type[DeclarativeBase] | Table
 
-SHARE_APPLIES_ABOVE = 10_000
-"""Up to this many candidates the share of the table does not matter, so small databases are not stopped by it."""
+PLAIN_TYPES = {
+    *("text", "varchar", "bpchar", "bool", "int2", "int4", "int8", "numeric", "float4", "float8", "uuid"),
+    *("timestamptz", "timestamp", "date", "time", "timetz", "interval", "json", "jsonb", "bytea", "inet", "cidr"),
+}
+"""Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowStep(ABC):
     """What Delete, Update and Count have in common: which rows of one table, told by a condition and an age.
 
-    model: the table.
-    where: a condition, or a function of the run that gives one (it may use `run.now`, `run.ago(…)`).
-    older_than: how old a row must be, measured by `measured_by`: strictly older than this before the run's now.
-    measured_by: the column (or expression) that tells a row's age. It must have an index.
-    through: the index, or key, that serves the condition, where it is not one on `measured_by`.
+    target: the table: a mapped class, a SQLAlchemy Table, or its name: `"orders"`, `"shop.webhook_deliveries"`.
+    where: a condition, or a function of the run that gives one (it may use `run.now`, `run.ago(…)`), or SQL, whose
+        `:names` are bound to `values`.
+    older_than: how old a row must be: strictly older than this before the run's now.
+    measured_by: the column (or expression) that tells a row's age; a name will do.
+    measured_in: what a column that holds no time measures: "seconds", "milliseconds" or "microseconds" since 1970,
+        "uuid7", or a `Snowflake`.
+    zone: the time zone of a `timestamp` or a `date`, which say none themselves.
+    visible_rows: where row security hides rows from this role, only those that it sees are meant.
+    sample_keys: show keys of text in plans and errors. They may be addresses, so by default they are not shown.
     counter: what the rows are counted as.
     """
 
-    model: type[DeclarativeBase]
+    target: TableLike = field(kw_only=False)
     counter: str
-    measured_by: InstrumentedAttribute[Any] | ColumnElement[Any]
-    where: Condition | FromRun | None = None
-    older_than: Parameter | relativedelta | None = None
-    through: str | None = None
+    measured_by: InstrumentedAttribute[Any] | ColumnElement[Any] | str | None = None
+    measured_in: Measure | None = None
+    zone: str = "UTC"
+    where: Condition | FromRun | str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    older_than: Age | None = None
+    visible_rows: bool = False
+    sample_keys: bool = False
     name: str = ""
     counting: Mapping[str, Condition] = field(default_factory=dict)
 
-    action: ClassVar[str] = "count"
+    action: ClassVar[Any] = "count"
     destructive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        fits = isinstance(self.target, str | Table) or (
+            isinstance(self.target, type) and hasattr(self.target, "__table__")
+        )
+        must_be(fits, f"step {self.name or self.action}: its table", "a mapped class, a Table or a name", self.target)
         if not self.name:
-            object.__setattr__(self, "name", f"{self.action}-{self.table.name.replace('_', '-')}")
+            words = re.sub(r"[^a-z0-9]+", "-", self.table_name.rpartition(".")[2].lower()).strip("-")
+            object.__setattr__(self, "name", f"{self.action}-{words}")
         if self.where is None and self.older_than is None:
-            raise DeclarationError(f"step {self.name} would touch every row of {self.table}: give where or older_than")
-        self._check_index()
+            raise DeclarationError(
+                f"step {self.name} would touch every row of {self.table_name}: give where or older_than"
+            )
+        if self.older_than is not None and self.measured_by is None:
+            raise DeclarationError(
+                f"step {self.name} says how old a row must be: say by which column, with measured_by="
+            )
+        self._check_fields(f"step {self.name}:")
+
+    def _check_fields(self, where: str) -> None:
+        if self.older_than is not None:
+            check_age(f"{where} older_than", self.older_than)
+        must_be(isinstance(self.counting, Mapping), f"{where} counting", "conditions by counter", self.counting)
+        must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
+        for name in ("visible_rows", "sample_keys"):
+            must_be_truth(f"{where} {name}", getattr(self, name))
+        if self.zone not in available_timezones():
+            raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
+        if self.table is None:
+            return
+        if self.measured_by is not None:
+            check_column(f"{where} measured_by", self.measured_by, self.table)
+        if self.where is not None and not isinstance(self.where, str) and not callable(self.where):
+            check_condition(f"{where} where", self.where, self.table)
+        for name, condition in self.counting.items():
+            check_condition(f"{where} counting {name}", condition, self.table)
 
     @property
-    def table(self) -> Table:
-        return cast(Table, self.model.__table__)
+    def table(self) -> Table | None:
+        """The table as a model knows it; None for a table by name."""
+        if isinstance(self.target, str):
+            return None
+        return self.target if isinstance(self.target, Table) else cast(Table, self.target.__table__)
+
+    @property
+    def table_name(self) -> str:
+        return self.target if isinstance(self.target, str) else cast(Table, self.table).fullname
 
     @property
     def tables(self) -> tuple[str, ...]:
-        return (self.table.fullname,)
+        return (self.table_name.replace('"', ""),)
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -84,92 +161,204 @@ class RowStep(ABC):
     def parameters(self) -> tuple[Parameter, ...]:
         return (self.older_than,) if isinstance(self.older_than, Parameter) else ()
 
-    @property
-    def age(self) -> ColumnElement[Any]:
-        measure = self.measured_by
-        return measure.expression if isinstance(measure, InstrumentedAttribute) else measure
-
-    def predicate(self, run: Run) -> Condition:
-        """Which rows, for this run: the same for its plan, its candidates and its batches."""
-        conditions = []
-        if self.where is not None:
-            conditions.append(self.where(run) if callable(self.where) else self.where)
-        if (cutoff := self.cutoff(run)) is not None:
-            conditions.append(self.age < cutoff)
-        return and_(true(), *conditions)
-
-    def fingerprint(self, run: Run) -> str:
-        return fingerprint_of(select(self.age).where(self.predicate(run)))
-
     def cutoff(self, run: Run) -> dt.datetime | None:
         return run.ago(self.older_than) if self.older_than is not None else None
 
+    def fingerprint(self, run: Run) -> str:
+        age = self.measured_by.expression if isinstance(self.measured_by, InstrumentedAttribute) else self.measured_by
+        told = text(age.replace(":", r"\:")) if isinstance(age, str) else age
+        where = self.condition(run)
+        return fingerprint_of(
+            select(text(self.table_name.replace(":", r"\:"))),
+            *([] if told is None else [cast("ColumnElement[Any]", told)]),
+            *([] if where is None else [where]),
+            text(f"{self.older_than!r} {self.measured_in!r} {self.zone}".replace(":", r"\:")),
+        )
+
+    def subject(self, session: Session, run: Run) -> Subject:
+        """Which rows, for this run, as the live database has their table: the same for plan, count and batches.
+
+        Raises:
+            TableError: the table, or a column, is not there, or cannot be worked on rightly.
+        """
+        if self.visible_rows:
+            session.execute(text("set local row_security to on"))
+        model = self.table
+        name = self.table_name if model is None else f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
+        facts = read(session, find(session, name))
+        refuse_unworkable(facts, self.action, visible=self.visible_rows)
+        reached = closure(session, facts) if self.action == "delete" else Closure(facts, {}, ())
+        for child in reached.reached.values():
+            refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
+        source = _source(facts) if model is None else model
+        conditions = []
+        if (where := self.condition(run)) is not None:
+            conditions.append(_typed(where, facts, source))
+        age = self._age(facts, source)
+        if (cutoff := self.cutoff(run)) is not None and age is not None:
+            known = self._age_column(session, facts, source, age)
+            conditions.append(older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
+        elif age is not None and getattr(age, "name", "") in facts.columns and facts.columns[age.name].nullable:
+            age = None  # rows without an age are meant as well: they are in no range
+        return Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
+
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
-        key = self.table.primary_key.columns
-        first = select(*key).where(self.predicate(run)).order_by(self.age).limit(SAMPLE_SIZE)
-        sample = tuple(",".join(map(str, row)) for row in session.execute(first))
-        return [replace(plan, sample=sample) for plan in self.candidates(session, run)]
+        subject = self.subject(session, run)
+        sample: tuple[str, ...] = ()
+        if self.sample_keys or not subject.personal():
+            ages = [] if subject.age is None else [subject.age]
+            first = subject.rows(*subject.key_columns()).where(subject.workable).order_by(*ages).limit(SAMPLE_SIZE)
+            sample = tuple(",".join(map(str, row)) for row in session.execute(first))
+        with session.begin_nested():
+            ways = {choose(session, subject, portion, None) for portion in subject.facts.portions}
+        way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
+        told = self._counted(session, run, subject)
+        return [
+            replace(
+                told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
+            )
+        ]
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
-        predicate, of = self.predicate(run), None
-        few = select(self.age).where(predicate).limit(SHARE_APPLIES_ABOVE + 1).subquery()
-        rows = session.scalar(select(func.count()).select_from(few)) or 0
-        if rows > SHARE_APPLIES_ABOVE:
-            both = select(func.count().filter(predicate), func.count()).select_from(self.table)
-            rows, of = session.execute(both).one()
+        subject = self.subject(session, run)
+        plan = self._counted(session, run, subject)
+        self._refuse_unindexed(run, subject, plan)
+        return [plan]
+
+    def _counted(self, session: Session, run: Run, subject: Subject) -> StepPlan:
+        rows, of = self._share(session, subject)
         cutoff = self.cutoff(run)
-        told = iso(cutoff) if cutoff is not None else None
-        return [StepPlan(self.name, self.table.fullname, self.action, rows, of, told)]
+        return StepPlan(
+            self.name,
+            subject.facts.fullname,
+            self.action,
+            rows,
+            of,
+            iso(cutoff) if cutoff is not None else None,
+            cascades=tuple(subject.cascades(session)) if rows else (),
+        )
+
+    def _share(self, session: Session, subject: Subject) -> tuple[int, int | None]:
+        few = subject.rows(literal_column("1")).where(subject.workable).limit(SHARE_APPLIES_ABOVE + 1).subquery()
+        rows = session.scalar(select(func.count()).select_from(few)) or 0
+        if rows <= SHARE_APPLIES_ABOVE:
+            return rows, None
+        both = subject.rows(func.count().filter(subject.workable), func.count())
+        rows, of = session.execute(both).one()
+        return rows, of
+
+    def _refuse_unindexed(self, run: Run, subject: Subject, plan: StepPlan) -> None:
+        """Without an index PostgreSQL reads a referring table once for every row: that can take for ever."""
+        most = (run.parameters or {}).get(UNINDEXED_ROWS.name, UNINDEXED_ROWS.default)
+        for (_, child), statement in zip(subject.closure.unindexed, _missing(subject), strict=True):
+            if most is not None and plan.rows and child.rows > most:
+                raise TableError(
+                    f"{child.fullname} refers to {subject.facts.fullname}, has about {child.rows:.0f} rows and no "
+                    f"index to find them by, so it would be read whole for each of {plan.rows} rows: {statement}; "
+                    f"or raise {UNINDEXED_ROWS.name}, if that is meant"
+                )
 
     @abstractmethod
     def apply(self, execution: Execution) -> None:
         """Do it, in batches, from the execution's position on."""
 
-    def _check_index(self) -> None:
-        """An age without an index would read the whole table for a handful of rows, every time."""
-        keys = (found for found in self.table.constraints if isinstance(found, PrimaryKeyConstraint | UniqueConstraint))
-        names = {index.name for index in (*self.table.indexes, *keys)}
-        if self.through is not None:
-            if self.through not in names:
-                raise DeclarationError(
-                    f"step {self.name}: {self.table} has no index {self.through}; it has {sorted(map(str, names))}"
-                )
-            return
-        age = _sql(self.age)
-        for index in self.table.indexes:
-            if age in {_sql(expression) for expression in index.expressions}:
-                return
-            partial = index.dialect_options["postgresql"]["where"]
-            if partial is not None and age in _sql(partial):
-                return
-        if [column.name for column in self.table.primary_key.columns][:1] == [age]:
-            return
-        raise DeclarationError(
-            f"step {self.name}: {self.table}.{age} has no index, so every run would read the whole table. "
-            "Add one to the model, or name the index that serves the condition with through="
-        )
+    def _sweep(self, execution: Execution, statement: Callable[[Subject], DeleteStatement | UpdateStatement]) -> None:
+        with execution.session.begin():
+            subject = self.subject(execution.session, execution.run)
+            keys_first = self._keys_first(execution.session, subject)
+        counting = {name: _typed(condition, subject.facts, subject.table) for name, condition in self.counting.items()}
+        task = Sweep(subject, self.name, statement(subject), self.counter, counting, self.sample_keys, keys_first)
+        sweep(execution, task)
+
+    def _keys_first(self, session: Session, subject: Subject) -> bool:
+        """Whether a batch may change what the condition means for the next one."""
+        return self.action != "count" and (subject.frees_itself or subject.reads_others(session))
+
+    def condition(self, run: Run) -> ColumnElement[bool] | TextClause | None:
+        """The step's own condition for this run, without the age."""
+        where = self.where
+        if isinstance(where, str):
+            return text(f"({where})").bindparams(
+                *(bindparam(key, value, NullType()) for key, value in self.values.items())
+            )
+        if callable(where):
+            where = where(run)
+            if self.table is not None:
+                check_condition(f"step {self.name}: where", where, self.table)
+        return where
+
+    def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
+        measure = self.measured_by
+        if isinstance(measure, InstrumentedAttribute):
+            return measure.expression
+        if not isinstance(measure, str):
+            return measure
+        if measure not in facts.columns:
+            raise TableError(f"{facts.fullname} has no column {measure}{_nearest(measure, facts.columns)}")
+        return next(each for each in source.c if each.name == measure)
+
+    def _age_column(self, session: Session, facts: TableFacts, source: FromClause, age: ColumnElement[Any]) -> Column:
+        """The type of the age, as the database has it, also where it is an expression."""
+        if (name := getattr(age, "name", None)) in facts.columns and isinstance(age, ColumnClause):
+            return facts.columns[str(name)]
+        shape = session.connection().execute(select(age).select_from(source).limit(0))
+        oid = shape.cursor.description[0][1]
+        named = text("select cast(typname as text), format_type(oid, null) from pg_type where oid = :oid")
+        base, full = session.execute(named, {"oid": oid}).one()
+        return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
 
 
-def _sql(expression: Any) -> str:
-    """The expression as an index definition writes it: without its table's name or needless parentheses."""
-    options = {"include_table": False, "literal_binds": True}
-    clause = expression.compile(dialect=postgresql.dialect(), compile_kwargs=options)  # type: ignore[no-untyped-call]
-    return str(clause).lower().replace(" ", "").strip("()")
+def _source(facts: TableFacts) -> FromClause:
+    """A table by name, as SQL expressions need it."""
+    columns = (column(each.name, SqlType(each.type)) for each in facts.columns.values())
+    return table(facts.name, *columns, schema=facts.schema)
+
+
+def _typed(condition: ColumnElement[bool] | TextClause, facts: TableFacts, source: FromClause) -> Any:
+    """Send values with the type that the database's column has: an enum, a citext or a domain takes no plain text."""
+    if isinstance(condition, TextClause):
+        return condition
+
+    def visit(binary: BinaryExpression[Any]) -> None:
+        held, value = binary.left, binary.right
+        if isinstance(held, ColumnClause) and held.table is not None and isinstance(value, BindParameter):
+            known = facts.columns.get(held.name) if getattr(held.table, "name", None) == facts.name else None
+            if known is not None and known.base not in PLAIN_TYPES and value.value is not None:
+                value.type = SqlType(known.type)
+
+    return cloned_traverse(condition, {}, {"binary": visit})
+
+
+def _missing(subject: Subject) -> tuple[str, ...]:
+    """What would make the step fast, as SQL that makes it."""
+    if subject.action != "delete":
+        return ()
+    return tuple(
+        f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
+        for reference, child in subject.closure.unindexed
+    )
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delete(RowStep):
-    """Delete the rows. They are counted, and the cap checked, before the first one goes."""
+    """Delete the rows, and with them what PostgreSQL's own cascades take along.
+
+    Both are counted, and the caps checked, before the first row goes. Rows that others refer to stay, and are counted.
+    """
 
     counter: str = "deleted"
 
-    action: ClassVar[str] = "delete"
+    action: ClassVar[Any] = "delete"
     destructive: ClassVar[bool] = True
 
     def apply(self, execution: Execution) -> None:
-        task = Sweep(self.table, self.predicate(execution.run), self.age, delete, self.counter, self.counting)
-        sweep(execution, task, at_most=execution.candidates_of(self.name))
+        self._sweep(execution, lambda subject: delete(cast(Table, subject.table)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,30 +372,46 @@ class Update(RowStep):
     set: Mapping[Any, Any] | Callable[[Run], Mapping[Any, Any]]
     irreversible: bool = False
 
-    action: ClassVar[str] = "update"
+    action: ClassVar[Any] = "update"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must_be_truth(f"step {self.name}: irreversible", self.irreversible)
+        if not callable(self.set):
+            self._check_new_values(self.set)
 
     @property
     def destructive(self) -> bool:  # type: ignore[override]
         return self.irreversible
 
     def fingerprint(self, run: Run) -> str:
-        return fingerprint_of(select(self.age).where(self.predicate(run)), self._statement(run)(self.table))
+        named = {getattr(key, "key", key): value for key, value in self._values(run).items()}
+        return fingerprint_of(text(super().fingerprint(run)), text(repr(sorted(map(str, named))).replace(":", r"\:")))
 
     def apply(self, execution: Execution) -> None:
-        task = Sweep(
-            self.table,
-            self.predicate(execution.run),
-            self.age,
-            self._statement(execution.run),
-            self.counter,
-            self.counting,
-        )
-        sweep(execution, task, at_most=execution.candidates_of(self.name))
+        self._sweep(execution, partial(self._statement, execution.run))
 
-    def _statement(self, run: Run) -> Callable[[Table], Any]:
-        given = self.set(run) if callable(self.set) else self.set
-        values = {column.expression.key: value for column, value in given.items()}
-        return lambda table: update(table).values(values)
+    def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
+        values = {}
+        for key, value in self._values(run).items():
+            name = key if isinstance(key, str) else key.expression.name
+            if name not in subject.facts.columns:
+                raise TableError(
+                    f"{subject.facts.fullname} has no column {name}{_nearest(name, subject.facts.columns)}"
+                )
+            values[next(each for each in subject.table.c if each.name == name)] = value
+        return update(cast(Table, subject.table)).values(values)
+
+    def _values(self, run: Run) -> Mapping[Any, Any]:
+        if not callable(self.set):
+            return self.set
+        given = self.set(run)
+        self._check_new_values(given)
+        return given
+
+    def _check_new_values(self, given: Any) -> None:
+        if self.table is not None:
+            check_new_values(f"step {self.name}: set", given, self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +430,5 @@ class Count(RowStep):
         if execution.position is not None:
             return
         with execution.batch() as batch:
-            found = select(func.count()).select_from(self.table).where(self.predicate(execution.run))
-            batch.count(**{self.counter: batch.session.scalar(found) or 0})
+            batch.count(**{self.counter: self.subject(batch.session, execution.run).count(batch.session)})
             batch.position = {"done": True}

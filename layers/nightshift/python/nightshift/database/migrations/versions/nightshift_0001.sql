@@ -68,6 +68,14 @@ create table nightshift.quarantine (
 );
 create unique index quarantine_run_id_step_item_key on nightshift.quarantine (run_id, step, item);
 
+create table nightshift.candidates (
+    run_id uuid not null references nightshift.runs on delete cascade,
+    step text not null,
+    place bigint not null,
+    key text[] not null,
+    primary key (run_id, step, place)
+);
+
 create view nightshift.job_runs as
 select job, scheduled_for, state as outcome, started_at, finished_at, counters
 from nightshift.runs

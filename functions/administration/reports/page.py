@@ -1,0 +1,202 @@
+"""A report for people: its figures in words and pictures, as a page and in short for a mail."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from jinja2 import PackageLoader, Template
+
+from functions.administration.reports.figures import FIGURES, Data
+from nightshift.outbox.mail import templates
+from nightshift.steps import Period
+
+ABBREVIATIONS = {"api": "API", "mfa": "MFA", "id": "ID", "n": "number"}
+NOTHING = "–"
+
+# The database keeps no order of an object's keys. In these a person looks for them.
+SEVERITIES = ("critical", "high", "medium", "low")
+COLUMNS = (
+    *("job", "step", "table", "action", "actor_id", "api_key_id", "user_id", "country"),
+    *("oldest", "limit", "overdue", "requests", "success", "failure", "sessions", "actions", "n"),
+)
+
+Bars = list[tuple[str, int, float]]
+"""Name, number, and the number's share of the largest."""
+
+
+Cell = tuple[str, str]
+"""What a cell shows, and how: as a `number`, as a number that is `bad`, or as a text."""
+
+
+@dataclass
+class Section:
+    """The figures of one section by how they are shown."""
+
+    title: str
+    numbers: list[dict[str, str]] = field(default_factory=list)
+    hours: list[tuple[str, str, Bars]] = field(default_factory=list)
+    bars: list[tuple[str, str, Bars]] = field(default_factory=list)
+    tables: list[tuple[str, str, list[str], list[list[Cell]]]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+
+
+@cache
+def _template() -> Template:
+    return templates().overlay(loader=PackageLoader("application", "reports")).get_template("report.html")
+
+
+def page(kind: str, period: Period, as_of: dt.datetime, data: Data) -> str:
+    """The report as an HTML page that needs nothing else, for a screen or for paper."""
+    facts = {"title": f"{kind.capitalize()} report", "period": in_words(kind, period), "as_of": clock(as_of)}
+    return _template().render(**facts, summary=summary(data), sections=list(sections(kind, data)))
+
+
+def mail(kind: str, period: Period, data: Data, location: str) -> dict[str, Any]:
+    """The single numbers of a report and the checks that failed, as the mail's template takes them."""
+    short = []
+    for one in sections(kind, data):
+        rows = [{key: row[key] for key in row if key != "meaning"} for row in one.numbers]
+        failed = [check for check in one.checks if not check["passed"]]
+        rows += [{"label": check["check"], "value": "failed", "note": check["evidence"]} for check in failed]
+        if rows:
+            short.append({"title": one.title, "rows": rows})
+    return {"period": in_words(kind, period), "sections": short, "location": location}
+
+
+def summary(data: Data) -> str:
+    """The report in a line."""
+    if "compliance" in data:
+        checks, failed = data["compliance"]["checks"], data["compliance"]["failed"]
+        return f"{checks - failed} of {checks} checks passed."
+    told = {
+        "Actions": data["activity"]["total"],
+        "New users": data["users"]["new"],
+        "Failed logins": data["security"]["failed_logins"],
+        "Failed jobs": data["operations"]["failed_jobs"],
+    }
+    return " ".join(f"{label}: {number:,}." for label, number in told.items())
+
+
+def in_words(kind: str, period: Period) -> str:
+    """The period as people write it: `Saturday 28 February 2026`, `22 to 28 February 2026`, `February 2026`."""
+    first, last = period.start, period.end - dt.timedelta(days=1)
+    if kind == "monthly":
+        return f"{first:%B %Y}"
+    if kind == "daily":
+        return f"{first:%A} {date(first)}"
+    same_month = (first.year, first.month) == (last.year, last.month)
+    return f"{first.day if same_month else date(first)} to {date(last)}"
+
+
+def sections(kind: str, data: Data) -> Iterator[Section]:
+    changes: Mapping[str, float | None] = data.get("change", {})
+    for name, figures in FIGURES[kind].items():
+        if name == "change":
+            continue
+        section = Section(words(name))
+        for key, figure in figures.items():
+            value, label = data[name][key], words(key)
+            match value:
+                case list() if figure.unit == "24 counts":
+                    by_hour = {f"{hour:02}": n for hour, n in enumerate(value)} if any(value) else {}
+                    section.hours.append((label, figure.meaning, bars(by_hour)))
+                case dict() if figure.unit == "alerts by severity":
+                    in_order = {severity: value[severity] for severity in SEVERITIES}
+                    section.bars.append((label, figure.meaning, bars(in_order)))
+                case dict():
+                    by_number = dict(sorted(value.items(), key=lambda item: -item[1]))
+                    section.bars.append((label, figure.meaning, bars(by_number)))
+                case list() if figure.unit == "checks":
+                    section.checks = [judged(**check) for check in value]
+                case list():
+                    columns = sorted(value[0], key=COLUMNS.index) if value else []
+                    if len(columns) == 2:
+                        numbers = {row[columns[0]]: row[columns[1]] for row in value}
+                        section.bars.append((label, figure.meaning, bars(numbers)))
+                    else:
+                        cells = [[cell(column, row[column]) for column in columns] for row in value]
+                        section.tables.append((label, figure.meaning, [words(column) for column in columns], cells))
+                case _:
+                    meaning, *_ = figure.meaning.split("; null")  # which is for those who read the JSON
+                    number = {"label": label, "value": shown(value, figure.unit), "meaning": meaning}
+                    change = changes.get(f"{name}.{key}")
+                    if change is not None:
+                        number["note"] = compared(change)
+                    section.numbers.append(number)
+        yield section
+
+
+def cell(column: str, value: Any) -> Cell:
+    if not isinstance(value, int):
+        return shown(value), "text"
+    return shown(value), "bad" if column == "overdue" and value else "number"
+
+
+def compared(change: float) -> str:
+    if not change:
+        return "as in the week before"
+    return f"{change:+,.1f} % on the week before".replace("-", "\N{MINUS SIGN}")
+
+
+def judged(check: str, *, passed: bool, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = ", ".join(f"{spelled(name)}: {shown(value, unit_of(name))}" for name, value in evidence.items())
+    return {"check": capital(check), "passed": passed, "evidence": numbers}
+
+
+def bars(numbers: Mapping[str, int]) -> Bars:
+    largest = max(numbers.values(), default=0)
+    return [(name, number, number / largest if largest else 0.0) for name, number in numbers.items()]
+
+
+def words(key: str) -> str:
+    """A key as a label: `failed_mfa` becomes `Failed MFA`."""
+    return capital(spelled(key))
+
+
+def spelled(key: str) -> str:
+    return " ".join(ABBREVIATIONS.get(word, word) for word in key.split("_"))
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def unit_of(evidence: str) -> str:
+    return "time" if evidence.endswith("_at") else ""
+
+
+def shown(value: Any, unit: str = "") -> str:
+    match value:
+        case None if unit == "time":
+            return "never"
+        case None:
+            return NOTHING
+        case int() if unit == "hour":
+            return f"{value:02}:00–{(value + 1) % 24:02}:00"
+        case int() | float() if unit == "percent":
+            return f"{value:,.1f} %"
+        case int() | float() if unit == "minutes":
+            return duration(value)
+        case int() | float():
+            return f"{value:,}"
+        case str() if value[10:11] == "T" and value.endswith("Z"):
+            return f"{value[:10]} {value[11:16]}"
+    return str(value)
+
+
+def duration(minutes: float) -> str:
+    """Minutes as people say them: `12.5 min`, `1 h 30 min`, `3 d 4 h`."""
+    if minutes < 60:
+        return f"{minutes:,.1f} min"
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest} min" if hours < 48 else f"{hours // 24:,} d {hours % 24} h"
+
+
+def date(instant: dt.datetime) -> str:
+    return f"{instant.day} {instant:%B %Y}"
+
+
+def clock(instant: dt.datetime) -> str:
+    return f"{date(instant)}, {instant:%H:%M} UTC"

@@ -1,0 +1,23 @@
+"""What the live database says of a table: columns, keys, indexes, foreign keys to it, partitions, rights."""
+
+from typing import TYPE_CHECKING
+
+from nightshift.faces import face
+
+if TYPE_CHECKING:
+    from nightshift.catalogue.ages import Measure as Measure, Snowflake as Snowflake, older_than as older_than
+    from nightshift.catalogue.cascades import Cascade as Cascade, Closure as Closure, closure as closure
+    from nightshift.catalogue.table import (
+        Portion as Portion,
+        TableError as TableError,
+        TableFacts as TableFacts,
+        find as find,
+        read as read,
+    )
+
+__getattr__ = face(
+    __name__,
+    ages="Measure Snowflake older_than",
+    cascades="Cascade Closure closure",
+    table="Portion TableError TableFacts find read",
+)

@@ -1,0 +1,297 @@
+"""What goes, or changes, because a row goes: found by following the foreign keys, and counted before anything is done.
+
+PostgreSQL's own cascade does the work later; this only says beforehand how much that will be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    tuple_,
+    union,
+    union_all,
+)
+from sqlalchemy.orm import Session
+from sqlalchemy.types import UserDefinedType
+
+from nightshift.catalogue.table import Reference, TableFacts, read
+
+SHARE_APPLIES_ABOVE = 10_000
+"""Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
+
+TIMES = ("timestamptz", "timestamp", "date")
+USUAL_AGES = (
+    *(
+        "created_at",
+        "created_on",
+        "created",
+        "createdat",
+        "inserted_at",
+        "occurred_at",
+        "logged_at",
+        "timestamp",
+        "time",
+    ),
+    *("at", "date", "updated_at"),
+)
+"""Columns that tell a row's age where nothing else says which does."""
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """What a deletion takes with it in one table."""
+
+    table: str
+    action: str
+    """`delete`, or `update` where a reference is only emptied."""
+    rows: int
+    youngest: str | None = None
+    """The latest time in the rows' own age column, as the database writes it; None without such a column."""
+    through: str = ""
+    """The table from which the foreign key leads here."""
+    of: int | None = None
+    """The table's rows, where so many go that the share matters."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A table, and every table that a deletion in it can reach."""
+
+    root: TableFacts
+    reached: Mapping[int, TableFacts]
+    edges: tuple[tuple[int, Reference], ...]
+    """By the oid of the table that is referred to."""
+
+    @property
+    def keeping(self) -> tuple[Reference, ...]:
+        """Foreign keys to the table itself that keep a row as long as another refers to it."""
+        return tuple(each for each in self.root.references if not each.follows)
+
+    @property
+    def following(self) -> bool:
+        return bool(self.edges)
+
+    @property
+    def deferrable(self) -> tuple[Reference, ...]:
+        """Foreign keys whose check may wait for the commit, where no savepoint catches it."""
+        every = (self.root, *self.reached.values())
+        return tuple({each.name: each for facts in every for each in facts.references if each.deferrable}.values())
+
+    @property
+    def unindexed(self) -> tuple[tuple[Reference, TableFacts], ...]:
+        """Foreign keys without an index on the referring side, and the tables that are read whole for each row."""
+        return tuple(
+            (reference, self.facts(reference.child))
+            for oid in dict.fromkeys((self.root.oid, *self.gone))
+            for reference in self.facts(oid).references
+            if not reference.indexed
+        )
+
+    @property
+    def gone(self) -> tuple[int, ...]:
+        """The tables whose rows are deleted by cascade, this one among them if it refers to itself."""
+        return tuple(dict.fromkeys(each.child for _, each in self.edges if each.on_delete == "cascade"))
+
+    def facts(self, oid: int) -> TableFacts:
+        """Of this table, or of one that was reached."""
+        return self.root if oid == self.root.oid else self.reached[oid]
+
+
+def closure(session: Session, root: TableFacts) -> Closure:
+    """Follow every foreign key that leads from a deletion on, in the caller's transaction."""
+    reached: dict[int, TableFacts] = {}
+    edges: list[tuple[int, Reference]] = []
+    open_tables = [root]
+    while open_tables:
+        facts = open_tables.pop()
+        for reference in facts.references:
+            known = reference.child in reached or reference.child == root.oid
+            child = reached.get(reference.child) or (
+                root if reference.child == root.oid else read(session, reference.child)
+            )
+            if not known:
+                reached[reference.child] = child
+            if reference.follows:
+                edges.append((facts.oid, reference))
+                if reference.on_delete == "cascade" and not known:
+                    open_tables.append(child)
+    return Closure(root, reached, tuple(edges))
+
+
+def count(
+    session: Session, found: Closure, source: FromClause, condition: ColumnElement[bool], age: str | None
+) -> list[Cascade]:
+    """What the deletion of the rows of `source` for which the condition holds would take with it, table by table.
+
+    age: the name of the column that tells the age of the root's rows, where it is one: children often have the same.
+    """
+    if not found.edges:
+        return []
+    graph: dict[int, set[int]] = {}
+    for parent, reference in found.edges:
+        if reference.on_delete == "cascade":
+            graph.setdefault(reference.child, set()).add(parent)
+    try:
+        order = [oid for oid in TopologicalSorter(graph).static_order() if oid != found.root.oid]
+        gone = _gone_without_circles(found, source, condition, order)
+    except CycleError:
+        gone = _gone_in_circles(found, source, condition)
+    told = []
+    for oid, (child, where) in gone.items():
+        through = next(parent for parent, edge in found.edges if edge.child == oid and edge.on_delete == "cascade")
+        told.append(_told(session, found, "delete", through, oid, child, where, age))
+    for parent, reference in found.edges:
+        if reference.on_delete != "cascade" and (parent == found.root.oid or parent in gone):
+            child, where = _emptied(found, parent, reference, gone, source, condition)
+            told.append(_told(session, found, "update", parent, reference.child, child, where, age))
+    return told
+
+
+def _told(
+    session: Session,
+    found: Closure,
+    action: str,
+    through: int,
+    oid: int,
+    child: FromClause,
+    where: ColumnElement[bool],
+    age: str | None,
+) -> Cascade:
+    rows, youngest = session.execute(_counted(found, oid, child, where, age)).one()
+    of = session.scalar(select(func.count()).select_from(child)) if rows > SHARE_APPLIES_ABOVE else None
+    return Cascade(found.facts(oid).fullname, action, rows, youngest, found.facts(through).fullname, of)
+
+
+Gone = dict[int, tuple[FromClause, ColumnElement[bool]]]
+"""By oid: the table to select from, and the condition on the rows that go by cascade."""
+
+
+def from_clause(facts: TableFacts, name: str) -> FromClause:
+    """The table, under another name, with all of its columns."""
+    columns: list[Any] = [column(each) for each in facts.columns]
+    return table(facts.name, *columns, schema=facts.schema).alias(name)
+
+
+def _pairs(child: FromClause, reference: Reference, parent: FromClause) -> tuple[Any, Any]:
+    """The referring columns, and the columns referred to, each as one value that can be compared."""
+    theirs = [child.c[name] for name in reference.columns]
+    ours = [_column(parent, name) for name in reference.parent_columns]
+    return (theirs[0], ours[0]) if len(ours) == 1 else (tuple_(*theirs), tuple_(*ours))
+
+
+def _column(source: FromClause, name: str) -> ColumnElement[Any]:
+    """A column by its name in the database, which a model may know by another."""
+    known = next((each for each in source.c if each.name == name), None)
+    return literal_column(_quoted(name)) if known is None else known
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _gone_without_circles(
+    found: Closure, source: FromClause, condition: ColumnElement[bool], order: Sequence[int]
+) -> Gone:
+    gone: Gone = {}
+    for oid in order:
+        child = from_clause(found.facts(oid), f"gone_{oid}")
+        ways = []
+        for parent, reference in found.edges:
+            if reference.child == oid and reference.on_delete == "cascade":
+                theirs, where = (source, condition) if parent == found.root.oid else gone[parent]
+                referring, referred = _pairs(child, reference, theirs)
+                columns: list[Any] = list(referred) if hasattr(referred, "clauses") else [referred]
+                ways.append(referring.in_(select(*columns).select_from(theirs).where(where)))
+        gone[oid] = (child, or_(*ways))
+    return gone
+
+
+class _Tid(UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "tid"
+
+
+def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> Gone:
+    """The same where tables refer to themselves or to each other in a circle: row by row, until none is new."""
+    place = [literal_column("tableoid").label("leaf"), literal_column("ctid", _Tid()).label("tid")]
+    first = select(literal(found.root.oid, BigInteger).label("rel"), *place).select_from(source).where(condition)
+    reached = first.cte("reached", recursive=True)
+    steps: list[Any] = []
+    for number, (parent_oid, reference) in enumerate(found.edges):
+        if reference.on_delete != "cascade":
+            continue
+        child = from_clause(found.facts(reference.child), f"child_{number}")
+        parent = from_clause(found.facts(parent_oid), f"parent_{number}")
+        referring, referred = _pairs(child, reference, parent)
+        names = f"child_{number}", f"parent_{number}"
+        steps.append(
+            select(
+                literal(reference.child, BigInteger).label("rel"),
+                literal_column(f"{names[0]}.tableoid").label("leaf"),
+                literal_column(f"{names[0]}.ctid", _Tid()).label("tid"),
+            )
+            .select_from(child.join(parent, referring == referred))
+            .where(
+                reached.c.rel == parent_oid,
+                literal_column(f"{names[1]}.tableoid") == reached.c.leaf,
+                literal_column(f"{names[1]}.ctid", _Tid()) == reached.c.tid,
+            )
+            .correlate(reached)
+        )
+    beyond = union_all(*steps).lateral("beyond")
+    again = select(beyond.c.rel, beyond.c.leaf, beyond.c.tid).select_from(reached.join(beyond, literal(True)))
+    every = reached.union(again)
+    gone: Gone = {}
+    for oid in dict.fromkeys(edge.child for _, edge in found.edges if edge.on_delete == "cascade"):
+        name = f"gone_{oid}"
+        child = from_clause(found.facts(oid), name)
+        here = tuple_(literal_column(f"{name}.tableoid"), literal_column(f"{name}.ctid", _Tid()))
+        theirs = select(every.c.leaf, every.c.tid).where(every.c.rel == oid)
+        if oid == found.root.oid:  # the root's own candidates are no cascade
+            own = select(*place).select_from(source).where(condition)
+            theirs = theirs.except_(own)  # type: ignore[assignment]
+        gone[oid] = (child, here.in_(theirs))
+    return gone
+
+
+def _emptied(
+    found: Closure, parent: int, reference: Reference, gone: Gone, source: FromClause, condition: ColumnElement[bool]
+) -> tuple[FromClause, ColumnElement[bool]]:
+    """The rows that lose a reference to rows that go, and stay themselves."""
+    child = from_clause(found.facts(reference.child), f"emptied_{reference.child}")
+    parts = [(source, condition)] if parent == found.root.oid else []
+    parts += [gone[parent]] if parent in gone else []
+    selects = []
+    for theirs, where in parts:
+        _, referred = _pairs(child, reference, theirs)
+        columns: list[Any] = list(referred) if hasattr(referred, "clauses") else [referred]
+        selects.append(select(*columns).select_from(theirs).where(where))
+    referring, _ = _pairs(child, reference, parts[0][0])
+    return child, referring.in_(union(*selects) if len(selects) > 1 else selects[0])
+
+
+def _counted(found: Closure, oid: int, child: FromClause, where: ColumnElement[bool], age: str | None) -> Any:
+    facts = found.facts(oid)
+    usual = [each for each in (age, *USUAL_AGES) if each is not None and each in facts.columns]
+    name = next((each for each in usual if facts.columns[each].base in TIMES), None)
+    youngest = cast(func.max(child.c[name]), Text) if name else cast(None, Text)
+    return select(func.count(), youngest).select_from(child).where(where)

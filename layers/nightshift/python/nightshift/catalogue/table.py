@@ -1,0 +1,429 @@
+"""What the live database says of a table: read in a few statements, once a run and at every plan.
+
+What the engine decides (which way, which rows stay, what a deletion takes with it, what it must refuse) it decides from
+this, and never from what a model says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from nightshift.errors import PermanentError
+
+OnDelete = Literal["no action", "restrict", "cascade", "set null", "set default"]
+
+_ON_DELETE: Mapping[str, OnDelete] = {
+    "a": "no action",
+    "r": "restrict",
+    "c": "cascade",
+    "n": "set null",
+    "d": "set default",
+}
+_KINDS = {
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "i": "an index",
+    "I": "an index",
+    "c": "a composite type",
+}
+
+
+class TableError(PermanentError):
+    """The table is not there, or is of a kind that cannot be worked on. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the database has it."""
+
+    name: str
+    type: str
+    """As SQL writes it: `timestamp(6) without time zone`, `character varying(40)`, `boss.job_state`."""
+    base: str
+    """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
+    nullable: bool
+    text_like: bool
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index that can be used now: valid, and not being built."""
+
+    name: str
+    method: str
+    keys: tuple[str, ...]
+    """The key columns and expressions, as SQL writes them."""
+    predicate: str | None
+    """The condition of a partial index."""
+    unique: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key of another table (or of this one) to this table."""
+
+    name: str
+    schema: str
+    """Of the constraint: that of the referring table."""
+    child: int
+    """The referring table's oid."""
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]
+    on_delete: OnDelete
+    deferrable: bool
+    indexed: bool
+    """Whether an index serves the look for the referring rows. Without one the table is read once for each row."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether the referring rows go or change with the row, in place of keeping it."""
+        return self.on_delete in ("cascade", "set null", "set default")
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger of the application on deletion or update."""
+
+    name: str
+    before: bool
+    each_row: bool
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A table that holds rows itself: an ordinary one, a partition, or one that inherits."""
+
+    oid: int
+    name: str
+    filenode: int
+    blocks: int
+    rows: float
+    """The planner's idea of the number of rows. Negative: never analysed."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Leaves that are walked together, and the condition by which the planner leaves all others aside.
+
+    One partition by range or list, with its own bound; or all of a partitioning by hash, whose bounds prune nothing;
+    or a table and those that inherit from it.
+    """
+
+    leaves: tuple[Leaf, ...]
+    bound: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.leaves[0].name
+
+    @property
+    def blocks(self) -> int:
+        """As many as its longest leaf has."""
+        return max(leaf.blocks for leaf in self.leaves)
+
+    @property
+    def rows(self) -> float:
+        return -1.0 if any(leaf.rows < 0 for leaf in self.leaves) else sum(leaf.rows for leaf in self.leaves)
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """A table as the live database has it, for the role that asks."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """`r` for an ordinary table, `p` for a partitioned one; what else there is cannot be worked on."""
+    columns: Mapping[str, Column]
+    key: tuple[str, ...]
+    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither."""
+    indexes: tuple[Index, ...]
+    references: tuple[Reference, ...]
+    triggers: tuple[Trigger, ...]
+    rules: tuple[str, ...]
+    """Rules that rewrite a DELETE or UPDATE into something else."""
+    may: frozenset[str]
+    """Which of select, delete and update this role may do."""
+    filtered: bool
+    """Whether row security hides rows from this role."""
+    portions: tuple[Portion, ...] = ()
+    bytes: int = 0
+    rows: float = -1.0
+    """The planner's idea of the number of rows. Negative: never analysed."""
+    inherited: bool = False
+
+    @property
+    def fullname(self) -> str:
+        """With the schema, unless that is `public`."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    @property
+    def quoted(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def find(session: Session, name: str) -> int:
+    """The oid of a table by its name as people write it: `orders`, `shop.orders`, `shop."Order"`.
+
+    A name that is not there as SQL would read it is looked for letter by letter, so that `shop.Order` finds "Order".
+
+    Raises:
+        TableError: there is none.
+    """
+    schema, _, table = name.rpartition(".")
+    exact = f"{quoted(schema or 'public')}.{quoted(table)}"
+    looked_for = (name,) if '"' in name else (name, exact)
+    for each in looked_for:
+        oid = session.scalar(text("select cast(to_regclass(:name) as oid)"), {"name": each})
+        if oid is not None:
+            return int(oid)
+    near = session.scalars(_NEAR, {"table": table.strip('"').lower()}).all()
+    remedy = f"did you mean {', '.join(near)}?" if near else "is the name right, and the search path public?"
+    raise TableError(f"the database has no table {name}, or this role may not use its schema: {remedy}")
+
+
+def read(session: Session, oid: int) -> TableFacts:
+    """All that is to be known of a table, in the caller's transaction.
+
+    Raises:
+        TableError: it is gone.
+    """
+    head = session.execute(_HEAD, {"oid": oid}).one_or_none()
+    if head is None:
+        raise TableError("the table has been dropped in the meantime")
+    columns = {
+        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like)
+        for row in session.execute(_COLUMNS, {"oid": oid})
+    }
+    indexes = session.execute(_INDEXES, {"oid": oid}).all()
+    keyed = [row for row in indexes if row.is_key]
+    triggers = session.execute(_TRIGGERS, {"oid": oid}).all()
+    return TableFacts(
+        oid=oid,
+        schema=head.schema,
+        name=head.name,
+        kind=head.kind,
+        columns=columns,
+        key=tuple(keyed[0].columns) if keyed else (),
+        indexes=tuple(Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in indexes),
+        references=tuple(_reference(row) for row in session.execute(_REFERENCES, {"oid": oid})),
+        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in triggers),
+        rules=tuple(session.scalars(_RULES, {"oid": oid})),
+        may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
+        filtered=head.filtered,
+        portions=_portions(session, head),
+        bytes=head.bytes,
+        rows=head.rows,
+        inherited=head.inherited,
+    )
+
+
+def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "count"], *, visible: bool) -> None:
+    """Refuse what the engine could not do rightly.
+
+    visible: rows that row security hides from this role are not meant.
+
+    Raises:
+        TableError: the message says why, and what to do.
+    """
+    name = facts.fullname
+    if facts.kind not in ("r", "p"):
+        kind = _KINDS.get(facts.kind, "no table")
+        raise TableError(f"{name} is {kind}: name the table that holds the rows")
+    foreign = [leaf.name for portion in facts.portions for leaf in portion.leaves if leaf.filenode == 0]
+    if foreign:
+        raise TableError(
+            f"{name} has rows in the foreign table {foreign[0]}: name the tables that are here, one by one"
+        )
+    if facts.rules and action != "count":
+        raise TableError(
+            f"the rule {facts.rules[0]} on {name} turns an {action} into something else: drop it, or "
+            "write a Function step that does what is meant"
+        )
+    if facts.filtered and not visible:
+        raise TableError(
+            f"row security on {name} hides rows from this role: give the role BYPASSRLS or a policy for all rows, or "
+            "say visible_rows=True in the step, if only the rows that it sees are meant"
+        )
+    wanted = {"delete": {"select", "delete"}, "update": {"select", "update"}, "count": {"select"}}[action]
+    if missing := sorted(wanted - facts.may):
+        raise TableError(
+            f"this role may not {' or '.join(missing)} in {name}: grant {', '.join(missing)} on {facts.quoted}"
+        )
+
+
+def _reference(row: Any) -> Reference:
+    return Reference(
+        row.name,
+        row.schema,
+        row.child,
+        tuple(row.columns),
+        tuple(row.parent_columns),
+        _ON_DELETE[row.on_delete],
+        row.deferrable,
+        row.indexed,
+    )
+
+
+def _portions(session: Session, head: Any) -> tuple[Portion, ...]:
+    """The parts of the table that are walked one after the other, in the order of their names."""
+    rows = session.execute(_TREE, {"oid": head.oid}).all()
+    leaves = {row.oid: Leaf(row.oid, row.name, row.filenode or 0, row.blocks or 0, row.rows) for row in rows}
+    if head.kind != "p":
+        return (Portion(tuple(leaves[row.oid] for row in rows)),)
+    children: dict[int, list[Any]] = {}
+    for row in rows:
+        if row.parent is not None:
+            children.setdefault(row.parent, []).append(row)
+    found: list[Portion] = []
+
+    def leaves_under(row: Any) -> list[Leaf]:
+        if row.kind != "p":
+            return [leaves[row.oid]]
+        return [leaf for child in children.get(row.oid, ()) for leaf in leaves_under(child)]
+
+    def walk(row: Any) -> None:
+        if row.kind != "p":
+            found.append(Portion((leaves[row.oid],), row.bound))
+        elif row.strategy == "h":
+            if under := leaves_under(row):
+                found.append(Portion(tuple(under), row.bound))
+        else:
+            for child in children.get(row.oid, ()):
+                walk(child)
+
+    walk(next(row for row in rows if row.oid == head.oid))
+    return tuple(sorted(found, key=lambda portion: portion.name))
+
+
+_NEAR: TextClause = text(
+    """
+    select format('%s.%s', nspname, relname) from pg_class join pg_namespace n on n.oid = relnamespace
+     where lower(relname) = :table and relkind in ('r', 'p') and nspname !~ '^pg_' order by 1 limit 3
+    """
+)
+
+_HEAD: TextClause = text(
+    """
+    select c.oid, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
+           has_table_privilege(c.oid, 'select') as may_select,
+           has_table_privilege(c.oid, 'delete') as may_delete,
+           has_table_privilege(c.oid, 'update') as may_update,
+           row_security_active(c.oid) as filtered,
+           (select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from (
+                select relid from pg_partition_tree(c.oid) where isleaf union select c.oid::regclass) tree) as bytes,
+           exists (select from pg_inherits where inhparent = c.oid) and c.relkind = 'r' as inherited
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = :oid
+    """
+)
+
+_COLUMNS: TextClause = text(
+    """
+    select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
+           (with recursive behind (oid, basetype, typname, category) as (
+                select oid, typbasetype, typname, typcategory from pg_type where oid = atttypid
+                union all
+                select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
+            ) select cast(typname as text) from behind where basetype = 0) as base,
+           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like
+      from pg_attribute
+     where attrelid = :oid and attnum > 0 and not attisdropped
+     order by attnum
+    """
+)
+
+_INDEXES: TextClause = text(
+    """
+    select c.relname as name, am.amname as method, i.indisunique as unique,
+           pg_get_expr(i.indpred, i.indrelid) as predicate,
+           array(select pg_get_indexdef(i.indexrelid, k, true) from generate_series(1, i.indnkeyatts) k) as keys,
+           array(select cast(a.attname as text) from unnest(i.indkey) with ordinality as key (number, place)
+                   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = key.number
+                  where place <= i.indnkeyatts order by place) as columns,
+           i.indisunique and i.indpred is null and i.indimmediate and not exists (
+               select from unnest(i.indkey) with ordinality as key (number, place)
+                 left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = key.number and a.attnotnull
+                where place <= i.indnkeyatts and a.attnum is null) as is_key
+      from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam
+     where i.indrelid = :oid and i.indisvalid and i.indisready and i.indislive
+     order by i.indisprimary desc, i.indnkeyatts, c.relname
+    """
+)
+
+# Of partitioned tables, on either side, the parent's constraint stands for all that PostgreSQL made of it; a key to one
+# partition alone counts as one to the table.
+_REFERENCES: TextClause = text(
+    """
+    select o.conname as name, n.nspname as schema, cast(o.conrelid as oid) as child,
+           array(select cast(attname as text) from unnest(conkey) with ordinality as k (number, place)
+                   join pg_attribute on attrelid = conrelid and attnum = number order by place) as columns,
+           array(select cast(attname as text) from unnest(confkey) with ordinality as k (number, place)
+                   join pg_attribute on attrelid = confrelid and attnum = number order by place) as parent_columns,
+           cast(confdeltype as text) as on_delete, condeferrable as deferrable,
+           exists (select from pg_index i where i.indrelid = o.conrelid and i.indisvalid and i.indpred is null
+                      and i.indkey[0] = any (o.conkey)
+                      and (select amname from pg_class c join pg_am on pg_am.oid = c.relam
+                            where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed
+      from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
+     where o.contype = 'f' and o.conparentid = 0 and o.confrelid in (
+               with recursive tree (oid) as (
+                   select cast(:oid as oid) union all
+                   select inhrelid from tree join pg_inherits on inhparent = tree.oid
+               ) select oid from tree)
+       and exists (select from pg_trigger
+                    where tgconstraint = o.oid and tgrelid = o.confrelid and tgenabled in ('O', 'A'))
+     order by n.nspname, c.relname, o.conname
+    """
+)
+
+_TRIGGERS: TextClause = text(
+    """
+    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row
+      from pg_trigger where tgrelid in (
+               with recursive tree (oid) as (
+                   select cast(:oid as oid) union all
+                   select inhrelid from tree join pg_inherits on inhparent = tree.oid
+               ) select oid from tree)
+       and tgparentid = 0 and not tgisinternal and tgenabled in ('O', 'A') and tgtype & 24 > 0
+     order by tgname
+    """
+)
+
+_RULES: TextClause = text(
+    """
+    select cast(rulename as text) from pg_rewrite
+     where ev_class = :oid and ev_type in ('2', '4') and ev_enabled in ('O', 'A') order by 1
+    """
+)
+
+# The root, its partitions at every level, and of plain inheritance all that inherit.
+_TREE: TextClause = text(
+    """
+    with recursive tree (oid, parent) as (
+        select cast(:oid as oid), cast(null as oid)
+        union all
+        select inhrelid, inhparent from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
+    )
+    select tree.oid, min(tree.parent::bigint) as parent, format('%s.%s', n.nspname, c.relname) as name,
+           cast(c.relkind as text) as kind, cast(p.partstrat as text) as strategy,
+           pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid) as filenode,
+           case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::int end as blocks,
+           c.reltuples as rows
+      from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
+      left join pg_partitioned_table p on p.partrelid = c.oid
+     group by tree.oid, n.nspname, c.relname, c.relkind, p.partstrat, c.oid, c.reltuples
+     order by tree.oid <> :oid, n.nspname, c.relname
+    """
+)

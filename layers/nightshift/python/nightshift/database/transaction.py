@@ -1,0 +1,99 @@
+"""The transaction is ours: it behaves the same whatever role, database and server are set to.
+
+Every transaction begins with one simple query that sets everything that matters, for this transaction alone. Nothing is
+set for the session: behind a pooler the next user of the connection would inherit it. Nothing is sent at connect time
+but user, database and application_name: poolers refuse the rest.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session, SessionTransaction
+
+Isolation = Literal["read committed", "repeatable read"]
+
+FIXED = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",  # floats come back to the last bit: cursors hold them
+    "TimeZone": "UTC",
+    "search_path": "public",
+    "row_security": "off",  # a policy that filters this role is an error, not a silent part of the rows
+}
+"""What values look like, which tables a bare name means, and no silent filtering."""
+
+LOCK_TIMEOUT_SECONDS = 10
+GRACE_SECONDS = 5
+LONGEST_SECONDS = 15 * 60
+"""What a statement may take where nobody has said less."""
+TRANSACTION_TIMEOUT_SINCE = (17,)
+"""The version of PostgreSQL from which on `transaction_timeout` exists."""
+
+_ENDS_AT = "nightshift.ends_at"
+_NEXT = "nightshift.next"
+
+
+def bound(connection: Connection, seconds: float) -> None:
+    """Let every statement of this connection end within `seconds` from now."""
+    connection.info[_ENDS_AT] = time.monotonic() + seconds
+
+
+@contextmanager
+def transaction(
+    session: Session,
+    *,
+    isolation: Isolation = "read committed",
+    read_only: bool = False,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[SessionTransaction]:
+    """A transaction with more settings than every other has: `with transaction(session, read_only=True):`.
+
+    The settings hold for this transaction alone.
+    """
+    wanted = (isolation, read_only, dict(settings or {}))
+    bind = session.get_bind()
+    if isinstance(bind, Connection):
+        bind.info[_NEXT] = wanted
+    with session.begin() as begun:
+        connection = session.connection()  # begins here, so that what comes first can count on the settings
+        if not isinstance(bind, Connection):  # a session that `session_for` did not make sets nothing by itself
+            connection.info[_NEXT] = wanted
+            connection.exec_driver_sql(settings_query(connection))
+        yield begun
+
+
+def own_every_transaction(engine: Engine) -> None:
+    """Have every transaction of the engine's connections begin with the settings."""
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        driver = connection.connection.dbapi_connection
+        if not getattr(driver, "autocommit", False):
+            connection.exec_driver_sql(settings_query(connection))
+
+
+def settings_query(connection: Connection) -> str:
+    """The first query of the connection's next transaction."""
+    isolation, read_only, more = connection.info.pop(_NEXT, ("read committed", False, {}))
+    ends_at = connection.info.get(_ENDS_AT, time.monotonic() + LONGEST_SECONDS)
+    left = max(1, int((ends_at - time.monotonic()) * 1000))
+    beyond = left + GRACE_SECONDS * 1000
+    limits = {
+        "statement_timeout": str(left),
+        "lock_timeout": str(int(min(left, LOCK_TIMEOUT_SECONDS * 1000))),
+        "idle_in_transaction_session_timeout": str(beyond),
+    }
+    if (connection.dialect.server_version_info or ()) >= TRANSACTION_TIMEOUT_SINCE:
+        limits["transaction_timeout"] = str(beyond)
+    mode = f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"
+    every = {**FIXED, **limits, **more}
+    return "; ".join([mode, *(f"set local {name} to {_literal(value)}" for name, value in every.items())])
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,202 @@
+"""Which rows of which table a step means, as the live database has the table: what plan, count and batches share."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    FromClause,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
+
+from nightshift.catalogue.cascades import Cascade, Closure, count, from_clause
+from nightshift.catalogue.table import Portion, Reference, TableError, TableFacts, quoted
+
+Action = Literal["delete", "update", "count"]
+
+DEEPEST_LOOK = 6
+"""How many foreign keys deep it is looked for rows that keep what refers to them."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The rows of one table for which a condition holds.
+
+    table: what statements are aimed at, always the table that was named and never one of its partitions.
+    condition: the step's own, with the age.
+    age: what tells a row's age, as it stands in the table, where the step has one.
+    """
+
+    closure: Closure
+    table: FromClause
+    condition: ColumnElement[bool]
+    age: ColumnElement[Any] | None
+    action: Action
+    visible_only: bool = False
+    """Rows that row security hides from this role are not meant."""
+
+    @property
+    def facts(self) -> TableFacts:
+        return self.closure.root
+
+    def prepare(self, session: Session) -> None:
+        """What a transaction that works on the rows begins with."""
+        if self.visible_only:
+            session.execute(text("set local row_security to on"))
+
+    @cached_property
+    def referenced(self) -> ColumnElement[bool] | None:
+        """That another row keeps this one, by a foreign key that PostgreSQL would not let go; None: nothing can."""
+        if self.action != "delete":
+            return None
+        ways = list(self._keeping(self.facts, self.table, ()))
+        return or_(*ways) if ways else None
+
+    @cached_property
+    def workable(self) -> ColumnElement[bool]:
+        """The condition, without the rows that others refer to."""
+        return self.condition if self.referenced is None else and_(self.condition, ~self.referenced)
+
+    @property
+    def frees_itself(self) -> bool:
+        """Whether deleting some of the rows lets go of others: they refer to each other."""
+        gone = {self.facts.oid, *self.closure.gone}
+        return self.referenced is not None and any(
+            not reference.follows and reference.child in gone
+            for oid in gone
+            for reference in self.closure.facts(oid).references
+        )
+
+    def rows(self, *columns: ColumnElement[Any]) -> Any:
+        return select(*columns).select_from(self.table)
+
+    def count(self, session: Session) -> int:
+        """How many rows there are to work on now."""
+        return session.scalar(self.rows(func.count()).where(self.workable)) or 0
+
+    def count_referenced(self, session: Session) -> int:
+        """How many rows are kept because others refer to them."""
+        if self.referenced is None:
+            return 0
+        return session.scalar(self.rows(func.count()).where(self.condition, self.referenced)) or 0
+
+    def cascades(self, session: Session) -> list[Cascade]:
+        """What goes, or changes, with the rows."""
+        if self.action != "delete":
+            return []
+        name = getattr(self.age, "name", None)
+        return count(session, self.closure, self.table, self.workable, name)
+
+    def reads_others(self, session: Session) -> bool:
+        """Whether the step's own condition depends on other rows, or on more than rows: which it means may change.
+
+        Told by the planner: another relation, this one a second time, a subquery, or a volatile function.
+        """
+        explained = session.scalar(Explain(self.rows(literal_column("1")).where(self.condition)))
+        own = {leaf.name for portion in self.facts.portions for leaf in portion.leaves} | {
+            f"{self.facts.schema}.{self.facts.name}"
+        }
+        nodes = list(_nodes(explained[0]["Plan"]))
+        scans = [f"{node['Schema']}.{node['Relation Name']}" for node in nodes if "Relation Name" in node]
+        if set(scans) - own or len(scans) > len(set(scans)) or any("Subplan Name" in node for node in nodes):
+            return True
+        if any(node["Node Type"] in _JOINS for node in nodes):
+            return True
+        told = " ".join(str(node.get(key, "")) for node in nodes for key in _CONDITIONS)
+        words = set(re.findall(r"(\w+)\(", told))
+        return bool(words and session.scalar(_VOLATILE, {"names": sorted(words)}))
+
+    def window(self, portion: Portion) -> list[ColumnElement[bool]]:
+        """The conditions on the rows of one portion: the step's, and the bound by which partitions are left aside."""
+        bound: list[ColumnElement[bool]] = [literal_column(f"({portion.bound})")] if portion.bound else []
+        return [self.workable, *bound]
+
+    def key_of(self, row: Any) -> str:
+        """A row's name, for people: its table and key. It never holds more."""
+        return f"{self.facts.schema}.{self.facts.name}:{','.join(map(str, row))}"
+
+    def key_columns(self, *, shown: bool = True) -> list[ColumnElement[Any]]:
+        """The key, as text; where there is none, or it must not be shown, the row's place."""
+        names = self.facts.key if shown else ()
+        if not names:
+            return [cast(literal_column("ctid"), Text)]
+        return [cast(literal_column(quoted(name)), Text).label(f"key_{place}") for place, name in enumerate(names)]
+
+    def personal(self) -> bool:
+        """Whether keys may be personal, as text can be an address."""
+        return any(self.facts.columns[name].text_like for name in self.facts.key)
+
+    def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
+        """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""
+        for place, reference in enumerate(facts.references):
+            if reference.on_delete in ("set null", "set default") or len(path) > DEEPEST_LOOK:
+                continue
+            child_facts = self.closure.facts(reference.child)
+            name = "_".join(["keeps", *map(str, (*path, place))])
+            child = from_clause(child_facts, name)
+            refers = and_(
+                *(
+                    child.c[theirs] == _of(source, facts, ours)
+                    for theirs, ours in zip(reference.columns, reference.parent_columns, strict=True)
+                )
+            )
+            if reference.on_delete == "cascade":
+                deeper = list(self._keeping(child_facts, child, (*path, place))) if reference.child != facts.oid else []
+                if deeper:
+                    yield exists().select_from(child).where(refers, or_(*deeper))
+            elif not (path and reference.on_delete == "no action" and self._goes_too(reference)):
+                yield exists().select_from(child).where(refers)
+
+    def _goes_too(self, reference: Reference) -> bool:
+        """Whether the referring table's rows are themselves reached by a cascade."""
+        return any(edge.child == reference.child and edge.on_delete == "cascade" for _, edge in self.closure.edges)
+
+
+def _of(source: FromClause, facts: TableFacts, name: str) -> ColumnElement[Any]:
+    """A column of the table in a subquery's outer part."""
+    known = next((each for each in source.c if each.name == name), None)
+    return literal_column(f"{facts.quoted}.{quoted(name)}") if known is None else known
+
+
+class Explain(Executable, ClauseElement):
+    """The planner's plan of a statement, as JSON."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+
+
+@compiles(Explain)
+def _compile_explain(element: Explain, compiler: SQLCompiler, **keywords: Any) -> str:
+    return "EXPLAIN (FORMAT JSON, VERBOSE) " + compiler.process(element.statement, **keywords)
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part)
+
+
+_JOINS = {"Nested Loop", "Hash Join", "Merge Join"}
+_CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "One-Time Filter")
+_VOLATILE = text("select exists (select from pg_proc where proname = any (:names) and provolatile = 'v')")
+
+__all__ = ["Action", "Explain", "Subject", "TableError", "true"]

@@ -1,0 +1,208 @@
+"""What goes because a row goes: planned, counted and capped with it, table by table, or rolled back."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from nightshift.engine import ways
+from nightshift.engine.ways import RangeWalk
+from nightshift.errors import RunFailedError
+from tests.integration.tables.conftest import Call, deletion, rows
+
+OLD = "timestamptz '2025-12-01Z'"
+YOUNG = "timestamptz '2026-02-28Z'"
+
+
+FAMILY = f"""
+    create table parents (id int primary key, at timestamptz not null);
+    create table children (id int primary key, parent int references parents on delete cascade, created_at timestamptz);
+    create index on children (parent);
+    insert into parents select i, case when i <= 20 then {OLD} else {YOUNG} end from generate_series(1, 40) i;
+    insert into children select i, 1 + i % 40, {YOUNG} from generate_series(1, 4000) i;
+"""
+
+
+def test_the_cap_is_held_against_the_sum(made: Any, call: Call) -> None:
+    database = made(FAMILY)
+
+    with pytest.raises(
+        RunFailedError, match=r"delete 20 rows of parents and 2000 that go or change with them; max_rows is 1000"
+    ):
+        call(database, deletion(), parameters={"max_rows": 1000})
+
+    assert (rows(database, "parents"), rows(database, "children")) == (40, 4000)
+    plan = call(database, deletion(), dry_run=True, parameters={"max_rows": 1000})["plan"]
+    assert plan["over_cap"]
+    (cascade,) = plan["steps"][0]["cascades"]
+    assert (cascade["table"], cascade["action"], cascade["rows"]) == ("children", "delete", 2000)
+    assert cascade["youngest"].startswith("2026-02-28")
+    counters = call(database, deletion())["counters"]
+    assert (counters["deleted"], counters["cascaded in children"]) == (20, 2000)
+    assert (rows(database, "parents"), rows(database, "children")) == (20, 2000)
+
+
+@pytest.mark.parametrize("action", ["set null", "set default"])
+def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, action: str) -> None:
+    database = made(
+        FAMILY.replace(
+            "parent int references parents on delete cascade",
+            f"parent int default 40 references parents on delete {action}",
+        )
+    )
+
+    with pytest.raises(RunFailedError, match="and 2000 that go or change with them"):
+        call(database, deletion(), parameters={"max_rows": 1000})
+    counters = call(database, deletion())["counters"]
+
+    assert (counters["deleted"], counters["changed in children"]) == (20, 2000)
+    assert rows(database, "children") == 4000
+    left = "parent is null" if action == "set null" else "parent = 40"
+    assert rows(database, f"children where {left}") == (2000 if action == "set null" else 2100)
+
+
+def test_deeper_levels_diamonds_and_trees_are_counted_once(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + f"""
+        create table grandchildren (id int primary key, child int references children on delete cascade,
+            parent int references parents on delete cascade);
+        create index on grandchildren (child); create index on grandchildren (parent);
+        insert into grandchildren select i, i, 1 + i % 40 from generate_series(1, 4000) i;
+        create table tree (id int primary key, above int references tree on delete cascade, at timestamptz not null);
+        create index on tree (above);
+        insert into tree select i, nullif(i / 2, 0), case when i between 2 and 3 then {OLD} else {YOUNG} end
+            from generate_series(1, 127) i;
+        """
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    assert {each["table"]: each["rows"] for each in plan["cascades"]} == {"children": 2000, "grandchildren": 2000}
+    counters = call(database, deletion())["counters"]
+    assert (counters["cascaded in children"], counters["cascaded in grandchildren"]) == (2000, 2000)
+
+    plan = call(database, deletion("tree"), dry_run=True)["plan"]["steps"][0]
+    assert (plan["rows"], [each["rows"] for each in plan["cascades"]]) == (2, [124])
+    counters = call(database, deletion("tree"))["counters"]
+    assert counters["deleted"] + counters["cascaded in tree"] == 126
+    assert rows(database, "tree") == 1
+
+
+@pytest.mark.parametrize("way", ["heap", "range"])
+def test_candidates_that_go_with_their_parents_are_no_more_than_were_planned(
+    made: Any, call: Call, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "DENSE_SHARE", -1 if way == "heap" else 2)
+    monkeypatch.setattr(RangeWalk, "first", 3)
+    database = made(
+        f"""
+        create table tree (id int primary key, above int references tree on delete cascade, at timestamptz not null);
+        create index on tree (above); create index on tree (at);
+        insert into tree select i, nullif(i / 2, 0), case when i % 5 < 3 then {OLD} else {YOUNG} end
+            from generate_series(1, 200) i;
+        """
+    )
+    plan = call(database, deletion("tree"), dry_run=True)["plan"]["steps"][0]
+    assert call(database, deletion("tree"))["outcome"] == "succeeded"
+    assert 200 - rows(database, "tree") == plan["rows"] + sum(each["rows"] for each in plan["cascades"])
+
+
+def test_a_circle_of_tables_is_followed_to_its_end(made: Any, call: Call) -> None:
+    database = made(
+        f"""
+        create table parents (id int primary key, at timestamptz not null, lead int);
+        create table children (id int primary key, parent int references parents on delete cascade);
+        alter table parents add foreign key (lead) references children on delete cascade;
+        create index on children (parent); create index on parents (lead);
+        insert into parents select i, case when i = 1 then {OLD} else {YOUNG} end from generate_series(1, 6) i;
+        insert into children select i, i from generate_series(1, 6) i;
+        update parents set lead = id - 1 where id > 1 and id < 5;
+        """
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    assert (plan["rows"], {each["table"]: each["rows"] for each in plan["cascades"]}) == (
+        1,
+        {"children": 4, "parents": 3},
+    )
+    assert call(database, deletion())["outcome"] == "succeeded"
+    assert (rows(database, "parents"), rows(database, "children")) == (2, 2)
+
+
+def test_children_that_came_since_the_count_stop_the_batch(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create function breed() returns trigger language plpgsql as $$ begin
+            insert into children select 100000 + g, old.id, now() from generate_series(1, 5) g; return old; end $$;
+        create trigger breed before delete on parents for each row execute function breed();
+        """
+    )
+    with pytest.raises(RunFailedError, match="takes more rows of children with it than the 2000"):
+        call(database, deletion())
+    assert (rows(database, "parents"), rows(database, "children")) == (40, 4000)
+
+
+def test_a_trigger_that_deletes_elsewhere_stops_the_batch(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create table ledger_of_others (parent int); insert into ledger_of_others select id from parents;
+        create function purge() returns trigger language plpgsql as $$ begin
+            delete from ledger_of_others where parent = old.id; return old; end $$;
+        create trigger purge after delete on parents for each row execute function purge();
+        """
+    )
+    with pytest.raises(RunFailedError, match="deleted from a table that no foreign key leads to"):
+        call(database, deletion())
+    assert (rows(database, "parents"), rows(database, "ledger_of_others")) == (40, 40)
+
+
+@pytest.mark.parametrize("deferrable", ["", "deferrable initially deferred"])
+@pytest.mark.parametrize("action", ["restrict", "no action"])
+def test_rows_that_others_refer_to_stay_and_are_told(made: Any, call: Call, action: str, deferrable: str) -> None:
+    key = f"parent int references parents on delete {action} {deferrable}"
+    database = made(
+        FAMILY.replace("parent int references parents on delete cascade", key).replace("1 + i % 40", "1 + i % 7")
+    )
+
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    counters = call(database, deletion())["counters"]
+
+    assert (plan["rows"], plan["referenced"]) == (13, 7)
+    assert (counters["deleted"], counters["referenced"], counters["quarantined"]) == (13, 7, 0)
+
+
+def test_a_parent_whose_child_is_kept_stays(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + "create table receipts (child int references children); create index on receipts (child);"
+        + "insert into receipts values (1), (2), (3);"
+    )
+    counters = call(database, deletion())["counters"]
+    assert (counters["deleted"], counters["referenced"], counters["quarantined"]) == (17, 3, 0)
+
+
+def test_the_applications_deferred_triggers_keep_their_time(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create table seen (n int);
+        create function look() returns trigger language plpgsql as $$ begin
+            insert into seen select count(*) from parents; return null; end $$;
+        create constraint trigger look after delete on parents deferrable initially deferred
+            for each row execute function look();
+        """
+    )
+    call(database, deletion())
+    with database.connect() as connection:
+        assert set(connection.scalars(text("select n from seen"))) == {20}
+
+
+def test_a_missing_index_on_the_referring_side_is_named_and_refused_above_a_size(made: Any, call: Call) -> None:
+    database = made(FAMILY.replace("create index on children (parent);", "") + "analyze;")
+
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    with pytest.raises(RunFailedError, match=r'create index concurrently on "public"."children" \("parent"\)'):
+        call(database, deletion(), parameters={"unindexed_rows": 1000})
+
+    assert plan["missing"] == ['create index concurrently on "public"."children" ("parent")']
+    assert call(database, deletion())["counters"]["deleted"] == 20

@@ -1,0 +1,150 @@
+"""Ages by their type, conditions by theirs: strictly older than the cut-off, in the column's own terms."""
+
+import datetime as dt
+import uuid
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import text
+
+from nightshift.catalogue import Snowflake
+from nightshift.catalogue.ages import local_cutoff
+from nightshift.errors import RunFailedError
+from tests.integration.tables.conftest import Call, deletion, rows
+
+CUTOFF = dt.datetime(2026, 1, 30, 2, tzinfo=dt.UTC)
+"""Thirty days before the run's now."""
+
+SECOND = int(CUTOFF.timestamp())
+EPOCH = 1_577_836_800_000
+
+
+def v7(milliseconds: int, version: str = "7") -> str:
+    return str(uuid.UUID(f"{milliseconds:012x}{version}abc8def0123456789ab"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gone", "stays", "options"),
+    [
+        ("timestamptz", "2026-01-30T01:59:59.999999Z", "2026-01-30T02:00:00Z", {}),
+        ("timestamp", "2026-01-30 01:59:59.999999", "2026-01-30 02:00:00", {}),
+        ("timestamp", "2026-01-30 02:59:59", "2026-01-30 03:00:00", {"zone": "Europe/Berlin"}),
+        ("timestamp(0)", "2026-01-29 20:59:59", "2026-01-29 21:00:00", {"zone": "America/New_York"}),
+        ("date", "2026-01-29", "2026-01-30", {}),
+        ("date", "2026-01-28", "2026-01-29", {"zone": "America/New_York"}),
+        ("bigint", str(SECOND - 1), str(SECOND), {"measured_in": "seconds"}),
+        ("integer", str(SECOND - 1), str(SECOND), {"measured_in": "seconds"}),
+        ("numeric", f"{SECOND - 1}.9", str(SECOND), {"measured_in": "seconds"}),
+        ("bigint", str(SECOND * 1000 - 1), str(SECOND * 1000), {"measured_in": "milliseconds"}),
+        ("double precision", str(SECOND * 10**6 - 1), str(SECOND * 10**6), {"measured_in": "microseconds"}),
+        ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000), {"measured_in": "uuid7"}),
+        ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000 - 1, "4"), {"measured_in": "uuid7"}),
+        (
+            "bigint",
+            str((SECOND * 1000 - 1 - EPOCH) << 22 | 4095),
+            str((SECOND * 1000 - EPOCH) << 22),
+            {"measured_in": Snowflake(EPOCH)},
+        ),
+    ],
+)
+def test_a_row_goes_when_it_is_strictly_older(
+    made: Any, call: Call, kind: str, gone: str, stays: str, options: dict[str, Any]
+) -> None:
+    database = made(
+        f"create table things (id int primary key, at {kind}); create index on things (at);"
+        f"insert into things values (1, '{gone}'), (2, '{stays}'), (3, null)"
+    )
+
+    assert call(database, deletion("things", **options))["counters"]["deleted"] == 1
+
+    assert rows(database, "things where id in (2, 3)") == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("text", "which has no time in it that can be compared"),
+        ("jsonb", "which has no time in it that can be compared"),
+        ("boolean", "which has no time in it that can be compared"),
+        ("bigint", "is a number: say what it counts"),
+        ("uuid", 'say measured_in="uuid7"'),
+    ],
+)
+def test_what_has_no_time_in_it_is_refused(made: Any, call: Call, kind: str, says: str) -> None:
+    database = made(f"create table things (id int primary key, at {kind})")
+
+    with pytest.raises(RunFailedError, match=says):
+        call(database, deletion("things"))
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "local"),
+    [
+        ("2025-10-26T00:30Z", "2025-10-26T02:00"),  # 02:30 for the first time
+        ("2025-10-26T01:30Z", "2025-10-26T02:30"),  # and for the second
+        ("2025-10-25T23:59Z", "2025-10-26T01:59"),
+        ("2025-10-26T02:00Z", "2025-10-26T03:00"),
+        ("2025-03-30T01:00Z", "2025-03-30T03:00"),  # the clocks were put forward
+    ],
+)
+def test_in_a_doubled_hour_a_row_counts_as_of_the_later_one(cutoff: str, local: str) -> None:
+    instant = dt.datetime.fromisoformat(cutoff)
+
+    assert local_cutoff(instant, ZoneInfo("Europe/Berlin")) == dt.datetime.fromisoformat(local)
+
+
+def test_infinity_and_years_beyond_pythons_are_as_old_as_the_database_says(made: Any, call: Call) -> None:
+    database = made(
+        "create table things (at timestamptz primary key); insert into things values "
+        "('infinity'), ('-infinity'), ('0044-03-15 BC'), ('20260-01-01'), ('2020-01-01'), ('2026-02-28')"
+    )
+
+    plan = call(database, deletion("things"), dry_run=True)["plan"]["steps"][0]
+    assert call(database, deletion("things"))["counters"]["deleted"] == plan["rows"] == 3
+
+    with database.connect() as connection:
+        left = connection.scalars(text("select cast(at as text) from things order by at")).all()
+    assert left == ["2026-02-28 00:00:00+00", "20260-01-01 00:00:00+00", "infinity"]
+
+
+def test_rows_without_an_age_stay_but_go_by_a_condition_alone(made: Any, call: Call) -> None:
+    script = (
+        "create table things (id int primary key, state text, at timestamptz); create index on things (at);"
+        "insert into things select i, 'done', null from generate_series(1, 5000) i"
+    )
+    assert call(made(script), deletion("things"))["counters"]["deleted"] == 0
+
+
+def test_a_condition_alone_reaches_rows_without_an_age(made: Any, call: Call) -> None:
+    database = made(
+        "create table things (id int primary key, state text, at timestamptz); create index on things (at);"
+        "insert into things select i, 'done', case when i % 3 = 0 then now() end from generate_series(1, 3000) i"
+    )
+    job = deletion("things", older_than=None, where="state = 'done'")
+    assert call(database, job)["counters"]["deleted"] == 3000
+
+
+def test_the_servers_own_settings_change_nothing(made: Any, call: Call) -> None:
+    database = made(
+        "create table things (id int primary key, at timestamptz); create index on things (at);"
+        "insert into things select i, timestamptz '2026-01-30 02:00Z' + (i - 50) * interval '1 day' "
+        "from generate_series(1, 100) i"
+    )
+    name = database.url.database
+    settings = {
+        "datestyle": "'SQL, DMY'",
+        "intervalstyle": "'sql_standard'",
+        "bytea_output": "'escape'",
+        "timezone": "'Pacific/Auckland'",
+        "default_transaction_isolation": "'serializable'",
+        "default_transaction_read_only": "on",
+        "search_path": "'nowhere'",
+        "extra_float_digits": "-15",
+        "statement_timeout": "'3600s'",
+    }
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting, value in settings.items():
+            connection.exec_driver_sql(f"alter database {name} set {setting} to {value}")
+
+    assert call(database, deletion("things"))["counters"]["deleted"] == 49
