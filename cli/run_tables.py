@@ -48,26 +48,8 @@ def result(answer: Answer) -> Iterator[Part]:
         yield f"Planned in {answer['database']}. Nothing was written"
 
 
-<<<<<<< HEAD
-def plan(found: Answer) -> Iterator[Table | Text]:
-    """What each step would do, and whether it is over its cap."""
-    rows = table("Step", "Action", "Rows", "Table", "Older than", "Sample")
-    for step in found["steps"]:
-        number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
-        rows.add_row(
-            step["step"], step["action"], number, step["table"], step.get("cutoff", ""), "\n".join(step["sample"])
-        )
-    yield rows
-    for each in found["over_cap"]:
-        yield Text(f"Over its cap. A run would stop before it changes anything: {each}", "yellow")
-
-
-def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
-    """Everything about one run."""
-=======
 def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
-    """All about one run."""
->>>>>>> w-plan
+    """Everything about one run."""
     yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
     lines = facts()
     for name, value in (

@@ -44,14 +44,8 @@ STYLES = {
 
 
 def terminal(*, errors: bool = False) -> Console:
-<<<<<<< HEAD
-    """Standard output (or standard error). Text from answers is never read as markup."""
-    watched = sys.stderr.isatty() if errors else sys.stdout.isatty()
-    width = None if watched or "COLUMNS" in os.environ else UNBOUNDED
-=======
-    """Standard output (or error) as text to read. What answers say is never taken for markup."""
+    """Standard output (or error) as text to read. Text from answers is never read as markup."""
     width = None if watched(errors=errors) else UNBOUNDED
->>>>>>> w-plan
     return Console(stderr=errors, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
@@ -112,13 +106,8 @@ def facts() -> Table:
     return made
 
 
-<<<<<<< HEAD
-def _lines(out: Console, part: Table | Text | str) -> list[Text]:
-    """The text of each line, without spaces at its end.
-=======
 def _lines(out: Console, part: Part) -> list[Text]:
-    """What stands on each line, without spaces at its end.
->>>>>>> w-plan
+    """The text of each line, without spaces at its end.
 
     A table that does not fit is not broken: each row is one line, and the terminal wraps it.
     """
