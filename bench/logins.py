@@ -45,7 +45,7 @@ job = Job(
     name="login-cleanup",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(model=Login, older_than=RETENTION, measured_by=Login.attempted_at),),
+    steps=(Delete(Login, older_than=RETENTION, measured_by=Login.attempted_at),),
     audited=False,
 )
 handler = lambda_handler(job)
