@@ -26,7 +26,7 @@ from nightshift.declaration import Step, registry
 from nightshift.errors import SettingError
 
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
-JOB = "cleanup-invitations"
+JOB = "abandoned-carts"
 SHOP = """
     create schema shop;
     create table shop.customers (id int primary key, name text);
