@@ -73,11 +73,19 @@ def _entry(registration: Registration) -> str:
     }
     lines = [f"### {job.name}\n", f"{registration.rule}\n"]
     lines += [f"- **{name}:** {fact}" for name, fact in facts.items() if fact]
-    lines += ["\n<details><summary>What its tests show</summary>\n", "| fact | shown by |", "|---|---|"]
-    for fact, tests in shown(registration).items():
-        links = (f"[{name}](../{file.relative_to(ROOT)})" for file, name in map(partial(located, job), tests))
-        lines.append(f"| {fact.replace('|', '&#124;')} | {'<br>'.join(links)} |")
-    return "\n".join([*lines, "\n</details>\n"])
+    return "\n".join([*lines, *_tests(registration), ""])
+
+
+def _tests(registration: Registration) -> Iterator[str]:
+    """What the job's tests show, where somebody has written it down."""
+    if facts := shown(registration):
+        yield "\n<details><summary>What its tests show</summary>\n"
+        yield from ("| fact | shown by |", "|---|---|")
+        for fact, tests in facts.items():
+            found = map(partial(located, registration.job), tests)
+            links = (f"[{name}](../{file.relative_to(ROOT)})" for file, name in found)
+            yield f"| {fact.replace('|', '&#124;')} | {'<br>'.join(links)} |"
+        yield "\n</details>"
 
 
 def shown(registration: Registration) -> dict[str, list[str]]:
@@ -88,13 +96,24 @@ def shown(registration: Registration) -> dict[str, list[str]]:
 def located(job: Job, test: str) -> tuple[Path, str]:
     """The file and the function of a test. A test in another file than the job's own is written `file::name`."""
     file, _, name = test.rpartition("::")
-    return (TESTS / file if file else TESTS_OF_JOBS / f"test_{job.name.replace('-', '_')}.py"), name
+    own = f"test_{job.name.replace('-', '_')}.py"
+    return (TESTS / file if file else next(iter(_tests_of_jobs(own)), TESTS / own)), name
+
+
+def fact_files(pack: str = "*") -> list[Path]:
+    """The files that say what tests show of a pack's jobs: shown/<pack>.toml beside the tests of single jobs."""
+    return _tests_of_jobs(f"shown/{pack}.toml")
+
+
+def _tests_of_jobs(name: str) -> list[Path]:
+    """Files among the tests of single jobs, which are in a folder jobs/, or in several."""
+    return sorted(TESTS.glob(f"integration/**/jobs/{name}"))
 
 
 @cache
 def _facts(pack: str) -> dict[str, dict[str, list[str]]]:
     """The facts of a pack's jobs, by job."""
-    return tomllib.loads((SHOWN / f"{pack}.toml").read_text())
+    return {job: facts for file in fact_files(pack) for job, facts in tomllib.loads(file.read_text()).items()}
 
 
 def _figures(pack: str) -> list[str]:

@@ -87,6 +87,8 @@ class RowStep(ABC):
     def __post_init__(self) -> None:
         if not isinstance(self.target, str | Table) and not hasattr(self.target, "__table__"):
             raise DeclarationError(f"a step's table is a mapped class, a Table or a name; got {self.target!r}")
+        if isinstance(self.target, str) and not self.target.strip():
+            raise DeclarationError('a step needs a table: name it, like "shop.orders"')
         if not self.name:
             bare = self.table_name.rpartition(".")[2].strip('"').lower().replace("_", "-")
             object.__setattr__(self, "name", f"{self.action}-{bare}")

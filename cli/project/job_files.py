@@ -1,0 +1,164 @@
+"""A new job: its file and its test. What is not known of it is marked, and refused until it is filled in."""
+
+import json
+import keyword
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, get_args
+
+from cli.project.database import age_of
+from cli.project.files import ROOT, put
+from cli.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from nightshift.catalogue import TableFacts
+
+MARK = "FILL IN"
+TEMPLATES = Path(__file__).parent / "templates/job"
+WIDTH = 118
+"""Of the lines of a docstring."""
+
+OF_ROWS = ("retention", "check")
+"""Kinds of job that are one step over one table. What the others do, nobody can guess."""
+
+SCHEDULES = {
+    "retention": "cron(0 3 * * ? *)",
+    "recalculation": "cron(0 4 * * ? *)",
+    "rollup": "cron(0 1 * * ? *)",
+    "report": "cron(0 2 * * ? *)",
+    "notification": "cron(0 9 * * ? *)",
+    "check": "cron(0/15 * * * ? *)",
+    "lifecycle": "cron(30 0 * * ? *)",
+}
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is known of a job that is not written yet."""
+
+    name: str
+    kind: str
+    pack: str
+    table: str | None = None
+    age: str | None = None
+
+    @property
+    def module(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def filled(self) -> bool:
+        """Whether nothing is left to fill in."""
+        return self.kind in OF_ROWS and self.table is not None and self.age is not None
+
+    def files(self) -> dict[str, str]:
+        """The text of each file, by its path in the project."""
+        template = self.kind if self.kind in OF_ROWS else "work"
+        words = self._words()
+        return {
+            f"functions/{self.pack}/{self.module}.py": _rendered(f"{template}.py", words),
+            f"tests/own/test_{self.module}.py": _rendered(f"test_{template}.py", words),
+        }
+
+    def _words(self) -> dict[str, str]:
+        table, age = self.table or "", self.age
+        about = f"of {table}" if table else f"of {MARK}"
+        rules = {
+            "retention": f"Delete the rows {about} that are older than 90 days{f', by {age}' if age else ''}.",
+            "check": f"Count the rows {about} that are older than a day{f', by {age}' if age else ''}.",
+        }
+        rule = rules.get(self.kind, f"{MARK}: the rule of {self.name} in plain words, in one sentence.")
+        column = _literal(age) if age else f"None,  # {MARK}: the column that tells a row's age"
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "pack": self.pack,
+            "module": self.module,
+            "schedule": SCHEDULES[self.kind],
+            "rule": "\n".join(textwrap.wrap(rule, WIDTH, break_long_words=False, break_on_hyphens=False)),
+            "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
+            "table_in_test": _literal(table or MARK),
+            "tables": f"({_literal(table)},)" if table else "()",
+            "measured_by": column if not age else f"{column},",
+            "age_in_test": _sql_name(age) if age else MARK,
+        }
+
+
+def check(job: NewJob, project: Path = ROOT) -> None:
+    """Refuse a job that could not be, or that is there already."""
+    from rapidfuzz import process, utils
+
+    from nightshift.declaration.discovery import PACK_NAME, PLATFORM
+    from nightshift.declaration.job import NAME
+    from nightshift.declaration.policy import Kind
+
+    if not NAME.fullmatch(job.name):
+        raise RefusedError(f"job name {job.name!r} must be kebab-case, like cleanup-invitations")
+    if keyword.iskeyword(job.module):
+        raise RefusedError(f"job name {job.name!r} is a word of Python, and no file can have it: add another word")
+    platform = project / "functions" / PLATFORM
+    if (platform / f"{job.module}.py").exists():
+        raise RefusedError(f"job name {job.name!r} is that of one of Nightshift's own functions: take another")
+    kinds = get_args(Kind)
+    if job.kind not in kinds:
+        nearest = process.extractOne(job.kind, kinds, processor=utils.default_process, score_cutoff=60)
+        remedy = f"did you mean {nearest[0]}?" if nearest else f"it is one of {', '.join(kinds)}"
+        raise RefusedError(f"no job is of kind {job.kind!r}: {remedy}")
+    if not PACK_NAME.fullmatch(job.pack) or job.pack == PLATFORM or keyword.iskeyword(job.pack):
+        raise RefusedError(
+            f"{job.pack!r} cannot be a pack's name: write lower-case letters, digits and single underscores"
+        )
+    taken = [path for path in project.glob(f"functions/*/{job.module}.py") if path.parent.name != PLATFORM]
+    taken += [path for name in job.files() if (path := project / name).exists()]
+    if taken:
+        raise RefusedError(f"{taken[0].relative_to(project)} is there already, and nothing is overwritten")
+
+
+def own_pack(given: str | None, project: Path = ROOT) -> str:
+    """The pack of a new job: the one that is named, or the only one that there is."""
+    if given is not None:
+        return given
+    found = sorted(
+        path.parent.name
+        for path in project.glob("functions/*/__init__.py")
+        if path.parent.name != "platform" and not path.parent.name.startswith(("_", "."))
+    )
+    if len(found) != 1:
+        raise RefusedError(f"--pack is needed: there {'is none yet' if not found else 'are ' + ', '.join(found)}")
+    return found[0]
+
+
+def age_column(facts: "TableFacts") -> tuple[str | None, str]:
+    """The column that tells the age of a table's rows, if one does; and a sentence about it."""
+    age = age_of(facts)
+    if age is None:
+        return None, f"{facts.fullname} has no column with a time: {', '.join(facts.columns)}"
+    leading = any(index.keys[:1] in ((age,), (f'"{age}"',)) for index in facts.indexes)
+    return age, f"{facts.fullname}: age by {age}, {'which an index begins with' if leading else 'without an index'}"
+
+
+def write(job: NewJob, project: Path = ROOT) -> list[Path]:
+    """Write the job's files, the pack's folder if it is new. Returns their paths."""
+    pack = project / "functions" / job.pack / "__init__.py"
+    if not pack.exists():
+        put(pack, b"")
+    written = []
+    for name, content in job.files().items():
+        put(project / name, content.encode())
+        written.append(project / name)
+    return written
+
+
+def _rendered(name: str, words: dict[str, str]) -> str:
+    return Template((TEMPLATES / f"{name}.template").read_text()).substitute(words)
+
+
+def _literal(value: str) -> str:
+    """Text as Python writes it, in the quotes that the formatter takes."""
+    return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
+
+
+def _sql_name(name: str) -> str:
+    return name if name.isidentifier() and name.islower() else f'"{name}"'
