@@ -15,8 +15,6 @@ TEMPLATES = Path(__file__).parent / "templates/project"
 SUFFIX = ".template"
 """Of every file there, so that no tool takes it for a part of this project. PACK in a path is the pack's name."""
 
-FIRST_JOB = "failed-runs"
-
 
 def make_project(target: Path, pack: str, schema: str | None = None) -> None:
     """Make a project in a folder that is empty or not there yet: whole, or not at all.

@@ -40,7 +40,7 @@ def init(
     It has the library, the infrastructure, this command, the local AWS and the tests, one pack with one job, and
     nothing of the example. With --database-url it also has the schema of your database, for its tests.
     """
-    job_files.check(job_files.NewJob(beginning.FIRST_JOB, "check", pack), folder)
+    job_files.check_pack(pack)
     schema, found = None, []
     if database_url is not None:
         url = database.address(database_url)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MARK = "FILL IN"
 TEMPLATES = Path(__file__).parent / "templates/job"
-WIDTH = 118
-"""Of the lines of a docstring."""
+LINE = 120
+"""How long a line may be. A table's name cannot be broken, so the linter is asked to let a longer one pass."""
 
 OF_ROWS = ("retention", "check")
 """Kinds of job that are one step over one table. What the others do, nobody can guess."""
@@ -77,12 +77,13 @@ class NewJob:
             "pack": self.pack,
             "module": self.module,
             "schedule": SCHEDULES[self.kind],
-            "rule": "\n".join(textwrap.wrap(rule, WIDTH, break_long_words=False, break_on_hyphens=False)),
+            "rule": "\n".join(textwrap.wrap(rule, LINE - 3, break_long_words=False, break_on_hyphens=False)),
             "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
             "table_in_test": _literal(table or MARK),
             "tables": f"({_literal(table)},)" if table else "()",
             "measured_by": column if not age else f"{column},",
-            "age_in_test": _sql_name(age) if age else MARK,
+            "old": _literal(f"{_sql_name(age) if age else MARK} < now() - interval '90 days'"),
+            "late": _literal(f"{_sql_name(age) if age else MARK} < now() - interval '1 day'"),
         }
 
 
@@ -90,7 +91,7 @@ def check(job: NewJob, project: Path = ROOT) -> None:
     """Refuse a job that could not be, or that is there already."""
     from rapidfuzz import process, utils
 
-    from nightshift.declaration.discovery import PACK_NAME, PLATFORM
+    from nightshift.declaration.discovery import PLATFORM
     from nightshift.declaration.job import NAME
     from nightshift.declaration.policy import Kind
 
@@ -106,14 +107,19 @@ def check(job: NewJob, project: Path = ROOT) -> None:
         nearest = process.extractOne(job.kind, kinds, processor=utils.default_process, score_cutoff=60)
         remedy = f"did you mean {nearest[0]}?" if nearest else f"it is one of {', '.join(kinds)}"
         raise RefusedError(f"no job is of kind {job.kind!r}: {remedy}")
-    if not PACK_NAME.fullmatch(job.pack) or job.pack == PLATFORM or keyword.iskeyword(job.pack):
-        raise RefusedError(
-            f"{job.pack!r} cannot be a pack's name: write lower-case letters, digits and single underscores"
-        )
+    check_pack(job.pack)
     taken = [path for path in project.glob(f"functions/*/{job.module}.py") if path.parent.name != PLATFORM]
     taken += [path for name in job.files() if (path := project / name).exists()]
     if taken:
         raise RefusedError(f"{taken[0].relative_to(project)} is there already, and nothing is overwritten")
+
+
+def check_pack(pack: str) -> None:
+    """Refuse what cannot be a pack's name."""
+    from nightshift.declaration.discovery import PACK_NAME, PLATFORM
+
+    if not PACK_NAME.fullmatch(pack) or pack == PLATFORM or keyword.iskeyword(pack):
+        raise RefusedError(f"{pack!r} cannot be a pack's name: write lower-case letters, digits and single underscores")
 
 
 def own_pack(given: str | None, project: Path = ROOT) -> str:
@@ -152,7 +158,11 @@ def write(job: NewJob, project: Path = ROOT) -> list[Path]:
 
 
 def _rendered(name: str, words: dict[str, str]) -> str:
-    return Template((TEMPLATES / f"{name}.template").read_text()).substitute(words)
+    text = Template((TEMPLATES / f"{name}.template").read_text()).substitute(words)
+    return "".join(
+        f"{line}  # noqa: E501\n" if len(line) > LINE and " " in line.strip() else f"{line}\n"
+        for line in text.splitlines()
+    )
 
 
 def _literal(value: str) -> str:
