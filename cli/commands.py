@@ -50,7 +50,13 @@ def main(
     ] = None,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=project.print_version, is_eager=True, help="Print the version and end."),
+        typer.Option(
+            "--version",
+            callback=project.print_version,
+            is_eager=True,
+            expose_value=False,  # it says nothing of where the deployment is, as the others do
+            help="Print the version and end.",
+        ),
     ] = False,
 ) -> None:
     """Look at scheduled jobs, run them and control them."""

@@ -1,6 +1,7 @@
 """A new project: Nightshift's files copied, one pack with one job, and a place for all that is the project's own."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import tempfile
 from pathlib import Path
 from string import Template
 
+from cli.project.database import Candidate
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, nightshift_files, put, version_of
 from cli.refusals import RefusedError
 
@@ -54,15 +56,14 @@ def write_pages(project: Path) -> None:
             raise RefusedError(f"the pages of the project could not be written by {module}: {last}")
 
 
-def next_commands(target: Path, table: str | None) -> list[str]:
+def next_commands(target: Path, candidate: Candidate | None) -> list[str]:
     """What to type next, ready to be pasted."""
-    name = "old-rows" if table is None else f"old-{table.rpartition('.')[2].lower().replace('_', '-')}"
-    new = f".venv/bin/nightshift new job {shlex.quote(name)} --kind retention"
-    return [
-        f"cd {shlex.quote(str(target))}",
-        "make synth",
-        new + (f" --table {shlex.quote(table)}" if table else ""),
-    ]
+    new = [".venv/bin/nightshift", "new", "job", "old-rows", "--kind", "retention"]
+    if candidate is not None and candidate.age is not None:
+        subject = re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-")
+        new[3] = f"old-{subject}" if subject else new[3]
+        new += ["--table", candidate.table, "--measured-by", candidate.age]
+    return [shlex.join(["cd", str(target)]), "make synth", shlex.join(new)]
 
 
 def _check_place(target: Path) -> None:

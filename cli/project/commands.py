@@ -43,11 +43,11 @@ def init(
     job_files.check_pack(pack)
     schema, found = None, []
     if database_url is not None:
-        url = database.address(database_url)
+        settings = database.address(database_url)
         with screen.waiting("reading the schema"):
-            with database.reading(url) as session:
+            with database.reading(settings) as session:
                 found = database.candidates(session)
-            schema = database.schema(url)
+            schema = database.schema(settings)
     with _words_for_files(), screen.waiting("making the project"):
         beginning.make_project(folder, pack, schema)
     typer.echo(f"{folder} is a project of its own, with Nightshift {version_of(ROOT)}.")
@@ -57,7 +57,7 @@ def init(
         typer.echo("\nLarge tables with a time in them, for a first job:")
         screen.show({}, False, [_candidates(found)])
     typer.echo("\nNext:")
-    for line in beginning.next_commands(folder.absolute(), found[0].table if found else None):
+    for line in beginning.next_commands(folder.absolute(), found[0] if found else None):
         typer.echo(f"  {line}")
 
 
@@ -71,22 +71,24 @@ def new_job(
     pack: Annotated[
         str | None, typer.Option(metavar="NAME", help="The pack. Default: yours, if there is only one.")
     ] = None,
+    measured_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of the table that tells a row's age.")
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the file of a new job, and its test.
 
-    With --table and --database-url it also finds the column that tells a row's age. What it does not know is marked
-    FILL IN, and refused until you have written it.
+    With --table and --database-url it finds the column that tells a row's age. What it does not know is marked FILL IN,
+    and refused until you have written it.
     """
-    job = job_files.NewJob(name, kind, job_files.own_pack(pack), table)
+    job = job_files.NewJob(name, kind, job_files.own_pack(pack), table, measured_by)
     job_files.check(job)
-    if database_url is not None and table is None:
-        raise RefusedError("--database-url is only asked about --table: name one")
+    if table is None and (database_url is not None or measured_by is not None):
+        raise RefusedError("--database-url and --measured-by are about --table: name one")
     if database_url is not None and table is not None:
         with screen.waiting("reading the table"), database.reading(database.address(database_url)) as session:
             facts = database.facts_of(session, table)
-        age, told = job_files.age_column(facts)
-        job = job_files.NewJob(name, kind, job.pack, table, age)
+        job, told = job_files.measured(job, facts)
         typer.echo(told)
     with _words_for_files():
         written = job_files.write(job)

@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
     from sqlalchemy.orm import Session
 
     from nightshift.catalogue import TableFacts
+    from nightshift.database import DatabaseSettings
 
 OPTION = "--database-url"
 SECONDS = 60
 """How long one question may take."""
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts to which nothing leaves this machine, so that a server without TLS will do."""
 
 DUMP = (
     *("--schema-only", "--no-owner", "--no-privileges", "--no-comments", "--no-tablespaces", "--no-security-labels"),
@@ -37,7 +40,21 @@ NOT_SCHEMA = ("\\", "--", "SET ", "SELECT pg_catalog.set_config(")
 TIMES = ("timestamptz", "timestamp", "date")
 _DOLLAR = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
 
-LIKELY = ("expire", "delete", "finish", "complete", "end", "close", "sent", "seen", "use", "create", "insert", "at")
+LIKELY = (
+    "expire",
+    "delete",
+    "final",
+    "finish",
+    "complete",
+    "end",
+    "close",
+    "sent",
+    "seen",
+    "use",
+    "create",
+    "insert",
+    "at",
+)
 """What the name of a column that tells a row's age has in it, the likeliest first."""
 
 
@@ -46,6 +63,7 @@ class Candidate:
     """A table that a first job could be about."""
 
     table: str
+    """As SQL writes it."""
     rows: float
     """As the planner has it. Negative: never analysed."""
     bytes: int
@@ -53,36 +71,32 @@ class Candidate:
     indexed: bool
 
 
-def address(given: str) -> "URL":
+def address(given: str) -> "DatabaseSettings":
     """A database's address as it was given. Refuses what is none."""
     from nightshift.database import DatabaseSettings
     from nightshift.errors import SettingError
 
     try:
-        url = DatabaseSettings.from_mapping({"url": given.strip()}).url
-    except (SettingError, ValueError):
-        raise RefusedError(f"{OPTION} must look like postgresql://user@host:5432/name") from None
-    if not url.database:
+        settings = DatabaseSettings.from_mapping({"url": given.strip()})
+    except SettingError as error:
+        raise RefusedError(f"{OPTION}: {error}") from None
+    except ValueError:
+        raise RefusedError(f"{OPTION}: a port is a number, like 5432") from None
+    if not settings.url.database:
         raise RefusedError(f"{OPTION} names no database: postgresql://user@host:5432/name")
-    return url
+    return settings
 
 
 @contextmanager
-def reading(url: "URL") -> Iterator["Session"]:
-    """A session that can only read. Errors of the database end in one line."""
-    from sqlalchemy import NullPool, create_engine, text
+def reading(settings: "DatabaseSettings") -> Iterator["Session"]:
+    """A transaction that can only read. Errors of the database end in one line."""
     from sqlalchemy.exc import DBAPIError
-    from sqlalchemy.orm import Session
 
-    from nightshift.database.connection import tls_context
+    from nightshift.database import session_for
+    from nightshift.database.transaction import transaction
 
-    tls: Any = False if _nearby(url) else tls_context(_text(url, "sslrootcert"))
-    arguments = {"ssl_context": tls, "timeout": SECONDS, "application_name": "nightshift"}
-    kept = {name: value for name, value in url.query.items() if name == "unix_sock"}
-    engine = create_engine(url.set(query=kept), poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     try:
-        with Session(engine) as session:
-            session.execute(text(f"set transaction read only; set local statement_timeout to '{SECONDS}s'"))
+        with session_for(settings, seconds=SECONDS) as session, transaction(session, read_only=True):
             yield session
     except (DBAPIError, OSError) as error:
         told = getattr(error, "orig", None) or error
@@ -90,12 +104,12 @@ def reading(url: "URL") -> Iterator["Session"]:
         raise RefusedError(f"{OPTION}: the database does not answer as it should: {message}") from None
 
 
-def schema(url: "URL") -> str:
+def schema(settings: "DatabaseSettings") -> str:
     """The SQL that makes the tables, types, keys and indexes of a database. Refuses if no pg_dump can tell it."""
     refused = f"{OPTION} needs pg_dump: install PostgreSQL's client programs, or run make first"
     for program in _dumps():
         done = subprocess.run(
-            [program, *DUMP], env={**os.environ, **_libpq(url)}, capture_output=True, text=True, check=False
+            [program, *DUMP], env={**os.environ, **_libpq(settings)}, capture_output=True, text=True, check=False
         )
         if not done.returncode:
             return _cleaned(done.stdout)
@@ -116,7 +130,8 @@ def candidates(session: "Session", limit: int = 8) -> list[Candidate]:
     for oid in session.scalars(text(_LARGEST), {"times": list(TIMES), "limit": limit}):
         facts = read(session, oid)
         age = age_of(facts)
-        found.append(Candidate(facts.fullname, facts.rows, facts.bytes, age, age is not None and _leads(facts, age)))
+        indexed = age is not None and leads(facts, age)
+        found.append(Candidate(table_name(facts), facts.rows, facts.bytes, age, indexed))
     return found
 
 
@@ -126,7 +141,7 @@ def age_of(facts: "TableFacts") -> str | None:
 
     def place(name: str) -> tuple[bool, int]:
         known = [number for number, word in enumerate(LIKELY) if word in name.lower()]
-        return not _leads(facts, name), min(known, default=len(LIKELY))
+        return not leads(facts, name), min(known, default=len(LIKELY))
 
     return min(times, key=place, default=None)
 
@@ -144,7 +159,21 @@ def facts_of(session: "Session", table: str) -> "TableFacts":
     return facts
 
 
-def _leads(facts: "TableFacts", column: str) -> bool:
+def table_name(facts: "TableFacts") -> str:
+    """The table's name as SQL writes it, with the schema unless that is `public`."""
+    return ".".join(sql_name(part) for part in (facts.schema, facts.name) if part != "public" or part == facts.name)
+
+
+def sql_name(name: str) -> str:
+    """A name in quotes, where SQL would read it as something else without."""
+    from sqlalchemy import URL
+
+    from nightshift.database.settings import DRIVER
+
+    return URL.create(DRIVER).get_dialect()().identifier_preparer.quote(name)
+
+
+def leads(facts: "TableFacts", column: str) -> bool:
     """Whether an index begins with the column."""
     return any(index.keys[:1] in ((column,), (f'"{column}"',)) for index in facts.indexes)
 
@@ -174,9 +203,10 @@ def _cleaned(dump: str) -> str:
     return f"{head}\n\nSET check_function_bodies = false;\n\n{body}\n"
 
 
-def _libpq(url: "URL") -> dict[str, str]:
+def _libpq(settings: "DatabaseSettings") -> dict[str, str]:
     """The address for PostgreSQL's own programs: in the environment, where no list of processes shows a password."""
-    socket = _text(url, "unix_sock")
+    url, socket = settings.url, settings.socket
+    nearby = not url.host or url.host in LOOPBACK
     told = {
         "PGHOST": str(Path(socket).parent) if socket else url.host,
         "PGPORT": socket.rpartition(".")[2] if socket else str(url.port or 5432),
@@ -184,20 +214,10 @@ def _libpq(url: "URL") -> dict[str, str]:
         "PGPASSWORD": str(url.password) if url.password else None,
         "PGDATABASE": url.database,
         "PGCONNECT_TIMEOUT": str(SECONDS),
-        "PGSSLMODE": "prefer" if _nearby(url) else _text(url, "sslmode") or "verify-full",
-        "PGSSLROOTCERT": None if _nearby(url) else _text(url, "sslrootcert") or _bundle(),
+        "PGSSLMODE": "prefer" if nearby else "verify-full",
+        "PGSSLROOTCERT": None if nearby else settings.ca_file or _bundle(),
     }
     return {name: value for name, value in told.items() if value}
-
-
-def _nearby(url: "URL") -> bool:
-    """Whether the database is on this machine, where a connection needs no TLS."""
-    return not url.host or url.host in ("localhost", "127.0.0.1", "::1")
-
-
-def _text(url: "URL", name: str) -> str | None:
-    value = url.query.get(name)
-    return value if isinstance(value, str) else None
 
 
 def _bundle() -> str:

@@ -6,6 +6,7 @@ A project keeps them in .nightshift.json with their digests, so that an upgrade 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -29,6 +30,9 @@ OWN = (
 
 MADE = ("docs/jobs.md", "docs/settings.schema.json")
 """Pages that `make docs` writes from the project's own jobs. They come with Nightshift, and differ in every project."""
+
+
+_TABLES = re.compile(rb"(<!-- [^\n]*: made by `make docs`[^\n]*-->\n).*?(<!-- end of )", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,11 @@ def is_nightshifts(name: str) -> bool:
 
 
 def digest_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    """The SHA-256 of a file; of a page without the tables in it that `make docs` writes, which are no edits."""
+    content = file.read_bytes()
+    if file.suffix == ".md":
+        content = _TABLES.sub(rb"\1\2", content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def put(file: Path, content: bytes, like: Path | None = None) -> None:

@@ -3,12 +3,12 @@
 import json
 import keyword
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, get_args
 
-from cli.project.database import age_of
+from cli.project.database import age_of, leads, sql_name, table_name
 from cli.project.files import ROOT, put
 from cli.refusals import RefusedError
 
@@ -80,10 +80,12 @@ class NewJob:
             "rule": "\n".join(textwrap.wrap(rule, LINE - 3, break_long_words=False, break_on_hyphens=False)),
             "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
             "table_in_test": _literal(table or MARK),
-            "tables": f"({_literal(table)},)" if table else "()",
+            "constant": f"TABLE = {_literal(table)}\n\n" if table else "",
+            "tables": "(TABLE,)" if table else "()",
+            "planned": "TABLE" if table else _literal(self.name),
             "measured_by": column if not age else f"{column},",
-            "old": _literal(f"{_sql_name(age) if age else MARK} < now() - interval '90 days'"),
-            "late": _literal(f"{_sql_name(age) if age else MARK} < now() - interval '1 day'"),
+            "old": _literal(f"{sql_name(age) if age else MARK} < now() - interval '90 days'"),
+            "late": _literal(f"{sql_name(age) if age else MARK} < now() - interval '1 day'"),
         }
 
 
@@ -136,13 +138,19 @@ def own_pack(given: str | None, project: Path = ROOT) -> str:
     return found[0]
 
 
-def age_column(facts: "TableFacts") -> tuple[str | None, str]:
-    """The column that tells the age of a table's rows, if one does; and a sentence about it."""
-    age = age_of(facts)
+def measured(job: NewJob, facts: "TableFacts") -> tuple[NewJob, str]:
+    """The job with its table's name as SQL writes it, and with the column that tells the age; and a sentence about it.
+
+    Refuses a column that is not there.
+    """
+    table = table_name(facts)
+    if job.age is not None and job.age not in facts.columns:
+        raise RefusedError(f"{table} has no column {job.age!r}: it has {', '.join(facts.columns)}")
+    age = job.age or age_of(facts)
     if age is None:
-        return None, f"{facts.fullname} has no column with a time: {', '.join(facts.columns)}"
-    leading = any(index.keys[:1] in ((age,), (f'"{age}"',)) for index in facts.indexes)
-    return age, f"{facts.fullname}: age by {age}, {'which an index begins with' if leading else 'without an index'}"
+        return replace(job, table=table), f"{table} has no column with a time: it has {', '.join(facts.columns)}"
+    index = "which an index begins with" if leads(facts, age) else "with which no index begins"
+    return replace(job, table=table, age=age), f"{table}: age by {age}, {index}"
 
 
 def write(job: NewJob, project: Path = ROOT) -> list[Path]:
@@ -168,7 +176,3 @@ def _rendered(name: str, words: dict[str, str]) -> str:
 def _literal(value: str) -> str:
     """Text as Python writes it, in the quotes that the formatter takes."""
     return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
-
-
-def _sql_name(name: str) -> str:
-    return name if name.isidentifier() and name.islower() else f'"{name}"'

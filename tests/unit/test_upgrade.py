@@ -121,6 +121,18 @@ def test_an_edit_that_nightshift_has_made_too_is_no_difference(project: Path, ne
     assert "edited.py" not in fates(work_out(project, newer))
 
 
+def test_a_table_that_make_docs_writes_is_no_edit(project: Path, newer: Path) -> None:
+    page = "# Page\n\n<!-- jobs: made by `make docs` -->\n{}\n<!-- end of jobs -->\n\n{}\n"
+    (project / "page.md").write_text(page.format("| mine |", "Old words."))
+    (newer / "page.md").write_text(page.format("| theirs |", "Old words."))
+    manifest = Manifest.read(project)
+    Manifest("0.1.0", {**manifest.files, "page.md": digest_of(newer / "page.md")}).write(project)
+
+    assert "page.md" not in fates(work_out(project, newer))
+    (newer / "page.md").write_text(page.format("| theirs |", "New words."))
+    assert fates(work_out(project, newer))["page.md"] is Fate.REPLACED
+
+
 def test_what_became_of_files_that_somebody_changed(project: Path, newer: Path) -> None:
     (project / "dropped/one.py").write_text("mine\n")
     (project / "added").mkdir()
