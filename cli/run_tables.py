@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-from cli.screen import Answer, counters, facts, styled, table
+from cli.plan_views import plan
+from cli.screen import Answer, Part, counters, facts, styled, table, watched
 from cli.times import shown, took
 
 
@@ -26,7 +27,7 @@ def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
     return rows
 
 
-def result(answer: Answer) -> Iterator[Table | Text | str]:
+def result(answer: Answer) -> Iterator[Part]:
     """What a job's function returned: the outcome first, then what it did, then where to look."""
     duration = took(answer["duration_ms"])
     yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "")
@@ -40,24 +41,14 @@ def result(answer: Answer) -> Iterator[Table | Text | str]:
         lines.add_row("error", Text(error, "red"))
     yield lines
     if answer.get("plan"):
-        yield from plan(answer["plan"])
-    yield f"For details: nightshift show {answer['run_id']}"
+        yield from plan(answer["plan"], answer["scheduled_for"], as_tree=watched())
+    if "run_id" in answer:
+        yield f"For details: nightshift show {answer['run_id']}"
+    else:
+        yield f"Planned in {answer['database']}. Nothing was written"
 
 
-def plan(found: Answer) -> Iterator[Table | Text]:
-    """What each step would do, and whether it is over its cap."""
-    rows = table("Step", "Action", "Rows", "Table", "Older than", "Sample")
-    for step in found["steps"]:
-        number = f"{step['rows']:,}" + (f" of {step['of']:,}" if step.get("of") is not None else "")
-        rows.add_row(
-            step["step"], step["action"], number, step["table"], step.get("cutoff", ""), "\n".join(step["sample"])
-        )
-    yield rows
-    for each in found["over_cap"]:
-        yield Text(f"Over its cap. A run would stop before it changes anything: {each}", "yellow")
-
-
-def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     """Everything about one run."""
     yield Text.assemble(f"{found['job']}, run {found['run_id']}: ", styled(found["outcome"]))
     lines = facts()
@@ -82,7 +73,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
         lines.add_row("error", Text(error, "red"))
     yield lines
     if found["plan"]:
-        yield from plan(found["plan"])
+        yield from plan(found["plan"], found["scheduled_for"], as_tree=watched())
     if found["attempts"]:
         rows = table("Epoch", "Started (UTC)", "Ended (UTC)", "Outcome", "Request id", "Error")
         for attempt in found["attempts"]:

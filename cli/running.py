@@ -15,6 +15,7 @@ from cli.command_line import DeploymentCommand
 from cli.deployment import ask, invoke
 from cli.known_jobs import known
 from cli.options import ISO_8601, At, JobName, Json, Parameters
+from cli.planning import plan_in
 from cli.refusals import EXIT_FAILED, RefusedError, end
 from cli.times import now, parse
 
@@ -57,9 +58,40 @@ def run(
 
 
 @command()
-def plan(ctx: typer.Context, job: JobName, at: At = None, param: Parameters = None, as_json: Json = False) -> None:
-    """Show what a job would do; change nothing."""
-    run_and_show(ctx, job, _payload(known(job), at, param, dry_run=True), as_json)
+def plan(
+    ctx: typer.Context,
+    job: JobName,
+    at: At = None,
+    param: Parameters = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="NIGHTSHIFT_DATABASE_URL",
+            help="Plan in this database, without a deployment and without AWS: "
+            "postgresql://USER:PASSWORD@HOST:5432/DATABASE. A replica will do.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a job would do; change nothing.
+
+    Shows how many rows of which tables, with all that goes by cascade; which rows stay; what is missing; and what is
+    over its cap.
+    With --database-url the plan is made here and now, in one transaction that only reads. Parameters are as declared,
+    unless --param sets them. Exit code 1: a step cannot be planned.
+    """
+    registration = known(job)
+    payload = _payload(registration, at, param, dry_run=True)
+    if not database_url:
+        run_and_show(ctx, job, payload, as_json)
+        return
+    as_of = parse(payload["scheduled_for"]) if at else now()
+    with screen.waiting(f"{job} is planned"):
+        answer = plan_in(database_url, registration.job, as_of, payload.get("parameters", {}))
+    screen.show(answer, as_json, run_tables.result(answer))
+    if answer["outcome"] == "failed":
+        raise typer.Exit(EXIT_FAILED)
 
 
 @command()

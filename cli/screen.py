@@ -14,6 +14,10 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
+
+Part = Table | Tree | Text | str
+"""What an answer is shown as, one under the other."""
 
 Answer = Mapping[str, Any]
 
@@ -40,13 +44,17 @@ STYLES = {
 
 
 def terminal(*, errors: bool = False) -> Console:
-    """Standard output (or standard error). Text from answers is never read as markup."""
-    watched = sys.stderr.isatty() if errors else sys.stdout.isatty()
-    width = None if watched or "COLUMNS" in os.environ else UNBOUNDED
+    """Standard output (or error) as text to read. Text from answers is never read as markup."""
+    width = None if watched(errors=errors) else UNBOUNDED
     return Console(stderr=errors, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
-def show(answer: Answer, as_json: bool, parts: Iterable[Table | Text | str]) -> None:
+def watched(*, errors: bool = False) -> bool:
+    """Whether a person reads standard output (or standard error): on a terminal, or where a width is set."""
+    return (sys.stderr if errors else sys.stdout).isatty() or "COLUMNS" in os.environ
+
+
+def show(answer: Answer, as_json: bool, parts: Iterable[Part]) -> None:
     """Print the answer: as JSON for a program, or its parts for a person."""
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
@@ -98,21 +106,26 @@ def facts() -> Table:
     return made
 
 
-def _lines(out: Console, part: Table | Text | str) -> list[Text]:
+def _lines(out: Console, part: Part) -> list[Text]:
     """The text of each line, without spaces at its end.
 
     A table that does not fit is not broken: each row is one line, and the terminal wraps it.
     """
+    if isinstance(part, Tree):
+        return _rendered(out, part, UNBOUNDED)
     if not isinstance(part, Table):
         return [Text(part) if isinstance(part, str) else part]
     for column in part.columns:
         cells = [Measurement.get(out, out.options.update(max_width=UNBOUNDED), cell) for cell in column.cells]
         column.min_width = max((cell.maximum if column.no_wrap else cell.minimum for cell in cells), default=0)
-    for width in (out.width, UNBOUNDED):
-        rendered = Segment.split_lines(out.render(part, out.options.update(width=width)))
-        lines = [Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in rendered]
-        if all(line.cell_len <= width for line in lines):
-            break
+    lines = _rendered(out, part, out.width)
+    return lines if all(line.cell_len <= out.width for line in lines) else _rendered(out, part, UNBOUNDED)
+
+
+def _rendered(out: Console, part: Table | Tree, width: int) -> list[Text]:
+    """The lines of a table or tree of that width."""
+    rendered = Segment.split_lines(out.render(part, out.options.update(width=width)))
+    lines = [Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in rendered]
     for line in lines:
         line.rstrip()
     return lines

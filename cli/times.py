@@ -13,7 +13,7 @@ def parse(text: str) -> dt.datetime:
     """An instant from ISO 8601, in UTC.
 
     Raises:
-        ValueError: not a time, or without a zone; the message holds the remedy.
+        ValueError: not a time, outside the calendar, or without a zone; the message holds the remedy.
     """
     try:
         instant = dt.datetime.fromisoformat(text)
@@ -21,7 +21,10 @@ def parse(text: str) -> dt.datetime:
         raise ValueError(f"{text!r} is not a time: write it like 2026-03-02T09:00:00Z") from None
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: add Z for UTC or an offset, like 2026-03-02T09:00:00+01:00")
-    return instant.astimezone(dt.UTC)
+    try:
+        return instant.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the calendar: write it like 2026-03-02T09:00:00Z") from None
 
 
 def shown(text: str | None, now: dt.datetime) -> str:

@@ -10,18 +10,21 @@ pseudonyms. Failed sign-ins from the networks in `nightshift.trusted_networks` a
 
 import datetime as dt
 from collections import Counter
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from application.alerts import note_events, resolve_quiet, tell
-from functions.administration._accounts import follow_countries, lock_attacked_accounts
-from functions.administration._security_rules import RULES
+from application.alerts import expect_events, note_events, resolve_quiet, tell, would_tell
+from functions.administration.security.accounts import count_attacked_accounts, follow_countries, lock_attacked_accounts
+from functions.administration.security.rules import RULES
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
 from nightshift.declaration import Execution, registry
 from nightshift.ledger import RunRecord
 
 WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
+WORDINGS = {rule.name: rule.wording for rule in RULES}
+WIDELY = [rule.name for rule in RULES if rule.to_super_admins]
 SORTING_MEMORY = "32MB"  # so that a day's million attempts, after an outage, are sorted in memory
 
 
@@ -38,37 +41,44 @@ def failed_critical_jobs(session: Session, since: dt.datetime, until: dt.datetim
     return [name for name in jobs if name in registry() and registry()[name].job.critical]
 
 
-def look(session: Session, run: Run) -> Counter[str]:
-    """Everything a run does, in the caller's transaction."""
+def watched(session: Session, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The time that a run looks at, and the parameters of the rules. Lets the events be sorted in memory."""
     earliest, settled = run.ago(LONGEST_LOOK_BACK), settled_until(session, run)
     since = run.ago(WINDOW) if settled is None else max(earliest, settled - WINDOW)
     period = {"since": since, "settled": max(since, settled or since), "until": run.now}
-    values = period | {"critical_jobs": failed_critical_jobs(session, since, run.now)}
-    found: Counter[str] = Counter()
     session.execute(select(func.set_config("work_mem", SORTING_MEMORY, True)))
+    return period, period | {"critical_jobs": failed_critical_jobs(session, since, run.now)}
+
+
+def look(session: Session, run: Run) -> Counter[str]:
+    """Everything a run does, in the caller's transaction."""
+    period, values = watched(session, run)
+    found: Counter[str] = Counter()
     for rule in RULES:
         noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
         found.update(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
     locked = lock_attacked_accounts(session, period, locked_until=run.now + LOCKED_FOR)
     follow_countries(session, period)
-    wordings = {rule.name: rule.wording for rule in RULES}
-    widely = [rule.name for rule in RULES if rule.to_super_admins]
-    notified = tell(session, run, wordings, to_super_admins=widely, others=True)
-    resolve_quiet(session, rules=list(wordings), quiet_since=run.ago(QUIET), at=run.now)
+    notified = tell(session, run, WORDINGS, to_super_admins=WIDELY, others=True)
+    resolve_quiet(session, rules=list(WORDINGS), quiet_since=run.ago(QUIET), at=run.now)
     found.update(accounts_locked=locked, notified=notified)
     return found
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
-    """What a run would do, found by doing it and taking it back: the alerts it makes decide what it tells."""
-    with session.begin_nested() as attempt:
-        found = look(session, run)
-        attempt.rollback()
-    alerts = found["alerts_new"] + found["alerts_updated"]
+    """What `look` would do, from the same SELECTs."""
+    period, values = watched(session, run)
+    expected = [
+        each
+        for rule in RULES
+        for each in expect_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
+    ]
+    alerts = sum(each.new + each.updated for each in expected)
+    mails = would_tell(session, run, WORDINGS, expected, to_super_admins=WIDELY, others=True)
     return [
         StepPlan("look", "nightshift.alerts", "note", alerts),
-        StepPlan("look", "users", "lock", found["accounts_locked"]),
-        StepPlan("look", "nightshift.notifications", "notify security_alert", found["notified"]),
+        StepPlan("look", "users", "lock", count_attacked_accounts(session, period)),
+        StepPlan("look", "nightshift.notifications", "notify security_alert", mails),
     ]
 
 

@@ -25,5 +25,5 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, int]:
             counts = dispatch(session, outlets, deadline, daily_cap=cap)
     finally:
         telemetry.flush()
-    telemetry.log("outbox.dispatched", **counts)
+    telemetry.log("outbox.dispatched", counts=dict(counts))
     return dict(counts)

@@ -67,7 +67,7 @@ def test_dependencies_are_for_lambdas_processor_and_know_their_versions(packages
 
 def test_certificates_are_in_the_layer(packages: Packages) -> None:
     assert (packages.nightshift.folder / "python/nightshift/database/certificates/rds.pem").is_file()
-    assert (packages.nightshift.folder / "python/nightshift/migrations/script.py.mako").is_file()
+    assert (packages.nightshift.folder / "python/nightshift/database/migrations/script.py.mako").is_file()
 
 
 def test_a_second_synth_builds_nothing(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:

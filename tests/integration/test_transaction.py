@@ -69,6 +69,8 @@ def test_every_transaction_begins_with_its_settings_and_none_is_set_for_the_sess
     assert [each for each in lowered if "set session" in each or ("set_config(" in each and "false" in each)] == []
     parts = [part.strip() for each in lowered if each.startswith("set ") for part in each.split(";")]
     assert [part for part in parts if not part.startswith(("set local ", "set transaction ", "set constraints "))] == []
+    # A value that had to be cast from text would be cast again for every row.
+    assert [each for each in ours if "things" in each and "CAST($" in each] == []
 
 
 def test_what_the_first_query_says_holds(made: Any) -> None:

@@ -135,8 +135,9 @@ NEXT = {
 
 @pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's terminal: whoever runs the tests may have told how wide theirs is."""
+    """Nobody's terminal and database: whoever runs the tests may have told of theirs."""
     monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("NIGHTSHIFT_DATABASE_URL", raising=False)
 
 
 def health(scheduler: str = "healthy", **job: Any) -> dict[str, Any]:

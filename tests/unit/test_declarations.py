@@ -13,6 +13,7 @@ import pytest
 
 import functions
 from application.models import AuthToken, LoginAttempt
+from functions import identity
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
@@ -236,6 +237,13 @@ def test_a_folder_that_cannot_be_a_pack_stops_the_registry(
 def test_a_stack_is_named_after_its_pack_as_cloudformation_takes_it() -> None:
     assert stack_name("community") == "Nightshift-Community"
     assert stack_name("my_jobs_2") == "Nightshift-MyJobs2"
+
+
+def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "__init__.py").touch()
+    monkeypatch.setattr(identity, "__path__", [*identity.__path__, str(tmp_path)])
+    assert registry.__wrapped__().keys() == registry().keys()
 
 
 def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> None:

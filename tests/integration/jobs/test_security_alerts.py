@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
-from application.alerts import Wording, sight, tell
-from application.models import Alert, ApiKey, AuditLog, LoginAttempt, User, UserSession
+from application.alerts import Severity, Wording, sight, tell
+from application.models import Alert, ApiKey, AuditLog, LoginAttempt, User, UserPreferences, UserSession
 from functions.administration.security_alerts import job
 from nightshift import Run
 from nightshift.ledger import RegisteredJob, RunRecord
@@ -632,3 +632,90 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(
     assert found(session) == []
     assert outbox(session) == []
     assert (user(session, ann).locked_until, user(session, ann).last_known_country) == (None, None)
+
+
+def as_planned(invoke_job: Invoke) -> tuple[int, ...]:
+    """The numbers of a plan, after a run has done just that."""
+    plan = tuple(step["rows"] for step in invoke_job(job, {"dry_run": True}, at=NOW)["plan"]["steps"])
+    done = invoke_job(job, at=NOW)["counters"]
+    assert plan == (done["alerts_new"] + done["alerts_updated"], done["accounts_locked"], done["notified"])
+    return plan
+
+
+def raised(session: Session, subject: str, severity: Severity, *, told: bool, rule: str = "failed_mfa") -> None:
+    sight(session, rule=rule, subject=subject, severity=severity, details={}, at=NOW - 3 * HOUR)
+    if told:
+        session.execute(
+            update(Alert).where(Alert.fingerprint == f"{rule}:{subject}").values(notified_at=NOW - 2 * HOUR)
+        )
+    session.commit()
+
+
+@pytest.mark.parametrize(
+    ("known", "numbers"),
+    [
+        (None, (1, 0, 1)),
+        (("critical", True), (1, 0, 0)),
+        (("high", True), (1, 0, 0)),
+        (("medium", True), (1, 0, 1)),
+        (("medium", False), (1, 0, 1)),
+        (("high", False), (1, 0, 1)),
+    ],
+)
+def test_a_plan_counts_a_mail_for_what_is_new_or_risen_or_untold(
+    invoke_job: Invoke,
+    session: Session,
+    admin: uuid.UUID,
+    ann: uuid.UUID,
+    known: tuple[Severity, bool] | None,
+    numbers: tuple[int, int, int],
+) -> None:
+    if known is not None:
+        raised(session, str(ann), known[0], told=known[1])
+    audit(session, "auth.mfa", burst(5), actor_id=ann, status="failure")
+
+    assert as_planned(invoke_job) == numbers
+
+
+@pytest.mark.parametrize(
+    ("roles", "mails"),
+    [
+        ([], 0),
+        (["admin"], 1),
+        (["super_admin"], 1),
+        (["admin", "super_admin"], 1),
+        (["admin", "admin", "super_admin", "super_admin"], 2),
+    ],
+)
+def test_a_plan_knows_who_is_told_of_what_is_not_critical(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID, roles: list[str], mails: int
+) -> None:
+    for number, role in enumerate(roles):
+        person(session, f"root{number}", role=role)
+    audit(session, "auth.mfa", burst(5), actor_id=ann, status="failure")
+
+    assert as_planned(invoke_job) == (1, 0, mails)
+
+
+def test_a_plan_counts_both_kinds_of_mail_and_leaves_out_who_wants_none(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    person(session, "boss", role="super_admin")
+    unwilling = person(session, "unwilling", role="admin")
+    session.add(UserPreferences(user_id=unwilling, email_enabled=False))
+    session.commit()
+    failed_run(session, "backup", NOW - MINUTE)
+    failed_run(session, "finalize-deletions", NOW - MINUTE)
+    by_different_people(session, burst(20))
+
+    assert as_planned(invoke_job) == (3, 0, 4)
+    assert sorted(mail.kind for mail in outbox(session)) == ["job_failure"] * 2 + ["security_alert"] * 2
+
+
+def test_a_plan_counts_no_mail_that_was_written_before(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
+    raised(session, "somebody", "high", told=False)
+    assert invoke_job(job, at=NOW - 15 * MINUTE)["counters"]["notified"] == 1
+    session.execute(update(Alert).values(notified_at=None))
+    session.commit()
+
+    assert as_planned(invoke_job) == (0, 0, 0)

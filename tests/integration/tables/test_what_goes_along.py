@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from nightshift.engine import ways
+from nightshift.engine.ways import RangeWalk
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, deletion, rows
 
@@ -83,6 +85,25 @@ def test_deeper_levels_diamonds_and_trees_are_counted_once(made: Any, call: Call
     counters = call(database, deletion("tree"))["counters"]
     assert counters["deleted"] + counters["cascaded in tree"] == 126
     assert rows(database, "tree") == 1
+
+
+@pytest.mark.parametrize("way", ["heap", "range"])
+def test_candidates_that_go_with_their_parents_are_no_more_than_were_planned(
+    made: Any, call: Call, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "DENSE_SHARE", -1 if way == "heap" else 2)
+    monkeypatch.setattr(RangeWalk, "first", 3)
+    database = made(
+        f"""
+        create table tree (id int primary key, above int references tree on delete cascade, at timestamptz not null);
+        create index on tree (above); create index on tree (at);
+        insert into tree select i, nullif(i / 2, 0), case when i % 5 < 3 then {OLD} else {YOUNG} end
+            from generate_series(1, 200) i;
+        """
+    )
+    plan = call(database, deletion("tree"), dry_run=True)["plan"]["steps"][0]
+    assert call(database, deletion("tree"))["outcome"] == "succeeded"
+    assert 200 - rows(database, "tree") == plan["rows"] + sum(each["rows"] for each in plan["cascades"])
 
 
 def test_a_circle_of_tables_is_followed_to_its_end(made: Any, call: Call) -> None:

@@ -1,18 +1,31 @@
-"""What a function says while it works: JSON logs with stable event keys, and few metrics.
+"""Logs and metrics: JSON log lines with stable event keys, and few metrics.
 
-A log line is an event (`run.claimed`, `batch.committed`, `run.finished`) and fields; `job` and `run_id` stand on every
-line of a run. No personal data goes in. Run ids are never metric dimensions: each would be a metric of its own.
+A log line has an event (`run.claimed`, `batch.committed`, `run.finished`) and fields. `job` and `run_id` are on every
+line of a run. A field may have any name: if the line itself uses the name, like `message`, it becomes `message_`.
+There is no personal data in logs. Run ids are never metric dimensions: each id would be another metric.
 """
 
+import logging
 import traceback
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging.formatter import RESERVED_LOG_ATTRS
 from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "Nightshift"
 SERVICE = "nightshift"
+
+OF_THE_LINE = frozenset(
+    {
+        *vars(logging.makeLogRecord({})),
+        *RESERVED_LOG_ATTRS,
+        *("message", "asctime", "service", "exception_name", "exception_notes", "stack_trace", "xray_trace_id"),
+    }
+)
+"""Names that a field cannot keep: Python's log record refuses them, or the formatter drops or overwrites them."""
 
 
 @cache
@@ -28,25 +41,29 @@ def metrics() -> Metrics:
 
 
 def log(event: str, /, **fields: Any) -> None:
-    """Something happened, as it should."""
-    logger().info(event, extra=fields)
+    """Log something that happened as it should."""
+    logger().info(event, extra=_safe(fields))
 
 
 def warn(event: str, /, **fields: Any) -> None:
-    """Something a person may want to know, that needs no action now."""
-    logger().warning(event, extra=fields)
+    """Log something that a person may want to know, but that needs no action now."""
+    logger().warning(event, extra=_safe(fields))
 
 
-def error(event: str, /, cause: BaseException | None = None, **fields: Any) -> None:
-    """Something failed. Of the cause only its place is logged: its text may quote a row."""
+def error(event: str, cause: BaseException | None = None, /, **fields: Any) -> None:
+    """Log a failure. Of its cause, only the place in the code is logged, because the text may contain a row."""
     if cause is not None:
         frames = traceback.extract_tb(cause.__traceback__)
         fields["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    logger().error(event, extra=fields)
+    logger().error(event, extra=_safe(fields))
+
+
+def _safe(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_" if name in OF_THE_LINE else name: value for name, value in fields.items()}
 
 
 def measure(**amounts: float) -> None:
-    """Add to metrics by name. A name that ends in `Seconds` is a duration, any other a count."""
+    """Add to metrics by name. A name that ends in `Seconds` is a duration; every other one is a count."""
     for name, amount in amounts.items():
         unit = MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count
         metrics().add_metric(name=name, unit=unit, value=amount)

@@ -6,9 +6,11 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from application.alerts.failures import JOB_FAILURE as JOB_FAILURE
-    from application.alerts.notices import Wording as Wording, tell as tell
+    from application.alerts.notices import Wording as Wording, tell as tell, would_tell as would_tell
     from application.alerts.sightings import (
+        Expected as Expected,
         Severity as Severity,
+        expect_events as expect_events,
         note_events as note_events,
         resolve as resolve,
         resolve_quiet as resolve_quiet,
@@ -18,6 +20,6 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     failures="JOB_FAILURE",
-    notices="Wording tell",
-    sightings="Severity note_events resolve resolve_quiet sight",
+    notices="Wording tell would_tell",
+    sightings="Expected Severity expect_events note_events resolve resolve_quiet sight",
 )

@@ -2,7 +2,7 @@
 severe first. Critical jobs that have failed get a separate mail, of another kind."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +20,19 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from application.alerts.failures import JOB_FAILURE
-from application.alerts.sightings import SEVERITIES, Severity
+from application.alerts.sightings import SEVERITIES, Expected, Severity
 from application.models import Alert, User
 from application.people import ADMIN_ROLES, live
 from nightshift.declaration import Run
 from nightshift.ledger import RunRecord
-from nightshift.outbox import Via, message, write
+from nightshift.outbox import Via, message, pending, write
 
 ALERTS_NAMED = 10
 """How many alerts of one rule a mail names. It counts the rest: an attack from thousands of addresses must not hide
@@ -72,22 +73,62 @@ def tell(
 
     others: also include alerts of all other rules, which a job raised without telling anybody.
     """
-    untold = and_(Alert.notified_at.is_(None), Alert.status != "resolved")
-    if not others:
-        untold = and_(untold, Alert.rule.in_(wordings))
+    untold = _untold(Alert, wordings, others)
     locked = select(Alert.id).where(untold).with_for_update().subquery()
     if not session.scalar(select(func.count()).select_from(locked)):
         return 0
-    recipient = _recipient(to_super_admins)
     mails = 0
-    for kind, found in (
-        (JOB_FAILURE, _failed_jobs(and_(untold, recipient))),
-        ("security_alert", _digest(and_(untold, recipient), wordings)),
-    ):
+    for kind, found in _mails(Alert, untold, wordings, to_super_admins):
         mails += write(session, run, kind, found, EMAIL).by_channel["email"]
     told = update(Alert).where(untold, select(administrator.c.id).exists()).values(notified_at=run.now)
     session.execute(told.execution_options(synchronize_session=False))
     return mails
+
+
+def would_tell(
+    session: Session,
+    run: Run,
+    wordings: Mapping[str, Wording],
+    expected: Iterable[Expected],
+    *,
+    to_super_admins: Collection[str] = (),
+    others: bool = False,
+) -> int:
+    """How many mails `tell` would write once what is expected has been noted. Reads only."""
+    found = union_all(select(Alert.__table__), *(_one_of(each, run) for each in expected if each.details is not None))
+    alerts = aliased(Alert, found.subquery())
+    untold = _untold(alerts, wordings, others)
+    mails = _mails(alerts, untold, wordings, to_super_admins)
+    return sum(pending(session, run, found, EMAIL, sample=0)[0] for _, found in mails)
+
+
+def _one_of(expected: Expected, run: Run) -> Select[Any]:
+    """A row as one of the expected alerts would be: of a rule and severity to be told, and told to nobody before."""
+    known = {
+        "id": func.gen_random_uuid(),
+        "rule": expected.rule,
+        "fingerprint": f"{expected.rule}:",
+        "severity": expected.severity,
+        "status": "open",
+        "occurrences": 1,
+        "details": expected.details,
+        "first_seen_at": run.now,
+        "last_seen_at": run.now,
+    }
+    return select(*(cast(known.get(column.name), column.type).label(column.name) for column in Alert.__table__.c))
+
+
+def _untold(alerts: type[Alert], wordings: Mapping[str, Wording], others: bool) -> ColumnElement[bool]:
+    untold = and_(alerts.notified_at.is_(None), alerts.status != "resolved")
+    return untold if others else and_(untold, alerts.rule.in_(wordings))
+
+
+def _mails(
+    alerts: type[Alert], untold: ColumnElement[bool], wordings: Mapping[str, Wording], to_super_admins: Collection[str]
+) -> tuple[tuple[str, Select[Any]], ...]:
+    """The messages of each kind of mail."""
+    which = and_(untold, _recipient(alerts, to_super_admins))
+    return ((JOB_FAILURE, _failed_jobs(alerts, which)), ("security_alert", _digest(alerts, which, wordings)))
 
 
 administrator = (
@@ -97,13 +138,13 @@ administrator = (
 role = select(administrator.c.role).distinct().cte("role").prefix_with("materialized")
 
 
-def _recipient(to_super_admins: Collection[str]) -> ColumnElement[bool]:
+def _recipient(alerts: type[Alert], to_super_admins: Collection[str]) -> ColumnElement[bool]:
     an_admin = exists().where(administrator.c.role == "admin")
-    widely = or_(Alert.severity == SEVERITIES[-1], Alert.rule.in_(to_super_admins), ~an_admin)
+    widely = or_(alerts.severity == SEVERITIES[-1], alerts.rule.in_(to_super_admins), ~an_admin)
     return or_(role.c.role == "admin", widely)
 
 
-def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
+def _failed_jobs(alert: type[Alert], which: ColumnElement[bool]) -> Select[Any]:
     """A mail about the critical jobs that have failed, each with its run."""
     job = func.jsonb_build_object(
         *("job", RunRecord.job, "run_id", RunRecord.id),
@@ -117,10 +158,10 @@ def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
             func.jsonb_agg(aggregate_order_by(job, RunRecord.job)).label("jobs"),
             func.string_agg(cast(RunRecord.id, Text), aggregate_order_by(literal(","), RunRecord.id)).label("ids"),
         )
-        .select_from(Alert)
-        .join(RunRecord, Alert.details["run_id"].astext == cast(RunRecord.id, Text))
+        .select_from(alert)
+        .join(RunRecord, alert.details["run_id"].astext == cast(RunRecord.id, Text))
         .join(role, true())
-        .where(which, Alert.rule == JOB_FAILURE)
+        .where(which, alert.rule == JOB_FAILURE)
         .group_by(role.c.role)
         .cte("failed")
     )
@@ -139,16 +180,16 @@ def _failed_jobs(which: ColumnElement[bool]) -> Select[Any]:
     ).join(failed, failed.c.role == administrator.c.role)
 
 
-def _digest(which: ColumnElement[bool], wordings: Mapping[str, Wording]) -> Select[Any]:
+def _digest(alert: type[Alert], which: ColumnElement[bool], wordings: Mapping[str, Wording]) -> Select[Any]:
     """A mail about all other alerts, rule by rule, the most severe first."""
-    rank = func.array_position(list(SEVERITIES), Alert.severity)
+    rank = func.array_position(list(SEVERITIES), alert.severity)
     place = func.row_number().over(
-        partition_by=(role.c.role, Alert.rule), order_by=(rank.desc(), Alert.last_seen_at.desc(), Alert.id)
+        partition_by=(role.c.role, alert.rule), order_by=(rank.desc(), alert.last_seen_at.desc(), alert.id)
     )
     told = (
-        select(Alert, role.c.role, rank.label("rank"), place.label("place"))
+        select(alert, role.c.role, rank.label("rank"), place.label("place"))
         .join(role, true())
-        .where(which, Alert.rule != JOB_FAILURE)
+        .where(which, alert.rule != JOB_FAILURE)
         .cte("told")
     )
     rules, alerts = _rules(told, wordings), told.c

@@ -78,6 +78,20 @@ class Noted:
     updated: int
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Alerts of a rule and a severity that noting its events would make or leave open, and what they came to.
+
+    details: those of one alert that would be new, or worse than before, and so be told; None where there is none.
+    """
+
+    rule: str
+    severity: Severity
+    new: int
+    updated: int
+    details: Mapping[str, Any] | None
+
+
 def note_events(session: Session, *, rule: str, events: str, details: str, values: Mapping[str, Any]) -> Noted:
     """Note all events that match a rule, in the caller's transaction, in one statement.
 
@@ -90,34 +104,12 @@ def note_events(session: Session, *, rule: str, events: str, details: str, value
     Each event counts once, even if it is read again: only events after the latest alert's last event count. That is the
     latest alert with the same fingerprint, open or resolved.
     """
-    fingerprint = "cast(:rule as text) || ':' || subject"
-    severities = ", ".join(f"'{severity}'" for severity in SEVERITIES)
     statement = f"""
-        with concerned as materialized (
-            select case when personal then nightshift.pseudonym(raw) else raw end as subject, array_agg(at) as instants,
-                max(rank) + 1 as rank, max(peak) as peak, max(note) as note
-            from ({events}) as event
-            group by raw, personal
-        ),
-        known as (
-            select concerned.*, (
-                select max(last_seen_at) from nightshift.alerts where fingerprint = {fingerprint}
-            ) as last_seen_at, (
-                select severity from nightshift.alerts where fingerprint = {fingerprint} and status <> 'resolved'
-            ) as severity
-            from concerned
-        ),
-        hit as (
-            select known.*, news.* from known cross join lateral (
-                select count(*) as occurrences, min(at) as first_at, max(at) as last_at from unnest(instants) as at
-                where last_seen_at is null or at > last_seen_at
-            ) as news
-            where occurrences > 0
-        ),
+        with {_hits(events)},
         noted as (
             insert into nightshift.alerts as alert
                 (rule, fingerprint, severity, details, first_seen_at, last_seen_at, occurrences)
-            select :rule, {fingerprint}, (array[{severities}])[rank], {details}, first_at, last_at, occurrences
+            select :rule, {_FINGERPRINT}, ({_SEVERITIES})[rank], {details}, first_at, last_at, occurrences
             from hit
             on conflict (fingerprint) where status <> 'resolved' do update set
                 severity = case when {_RISEN} then excluded.severity else alert.severity end,
@@ -132,9 +124,50 @@ def note_events(session: Session, *, rule: str, events: str, details: str, value
     return Noted(new, updated)
 
 
-_RISEN = " < ".join(
-    f"array_position(array['low', 'medium', 'high', 'critical'], {table}.severity)" for table in ("alert", "excluded")
-)
+def expect_events(
+    session: Session, *, rule: str, events: str, details: str, values: Mapping[str, Any]
+) -> list[Expected]:
+    """What `note_events` would do with the same arguments, by severity. Reads only."""
+    to_tell = f"severity is null or array_position({_SEVERITIES}, severity) < rank"
+    statement = f"""
+        with {_hits(events)}
+        select ({_SEVERITIES})[rank], count(*) filter (where severity is null), count(severity),
+            (array_agg({details}) filter (where {to_tell}))[1]
+        from hit group by rank order by rank
+    """  # noqa: S608 - made of constants of this module and of the rules' own
+    return [Expected(rule, *row) for row in session.execute(text(statement), {"rule": rule, **values})]
+
+
+_FINGERPRINT = "cast(:rule as text) || ':' || subject"
+_SEVERITIES = f"array[{', '.join(repr(severity) for severity in SEVERITIES)}]"
+_RISEN = " < ".join(f"array_position({_SEVERITIES}, {table}.severity)" for table in ("alert", "excluded"))
+
+
+def _hits(events: str) -> str:
+    """The common table `hit`: a row for each subject with events that count, and the severity it is open with."""
+    return f"""
+        concerned as materialized (
+            select case when personal then nightshift.pseudonym(raw) else raw end as subject, array_agg(at) as instants,
+                max(rank) + 1 as rank, max(peak) as peak, max(note) as note
+            from ({events}) as event
+            group by raw, personal
+        ),
+        known as (
+            select concerned.*, (
+                select max(last_seen_at) from nightshift.alerts where fingerprint = {_FINGERPRINT}
+            ) as last_seen_at, (
+                select severity from nightshift.alerts where fingerprint = {_FINGERPRINT} and status <> 'resolved'
+            ) as severity
+            from concerned
+        ),
+        hit as (
+            select known.*, news.* from known cross join lateral (
+                select count(*) as occurrences, min(at) as first_at, max(at) as last_at from unnest(instants) as at
+                where last_seen_at is null or at > last_seen_at
+            ) as news
+            where occurrences > 0
+        )
+    """  # noqa: S608 - made of constants of this module and of the rules' own
 
 
 def resolve_quiet(session: Session, *, rules: Collection[str], quiet_since: dt.datetime, at: dt.datetime) -> int:

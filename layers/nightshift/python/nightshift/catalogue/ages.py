@@ -32,9 +32,14 @@ Measure = EpochUnit | Literal["uuid7"] | Snowflake
 
 
 class SqlType(UserDefinedType[str]):
-    """A type by the name that the database gives it. Values go and come as text."""
+    """A type by the name that the database gives it. Values go and come as text.
+
+    A value is sent as `$1::type`, so that it is of the type from the start. A cast of text would be done again for
+    every row that is compared with it, because what text means depends on settings.
+    """
 
     cache_ok = True
+    render_bind_cast = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,8 +59,7 @@ def older_than(
     Raises:
         TableError: there is no time in the column, or what it measures is not said.
     """
-    value = literal(_in_terms_of(column, cutoff, ZoneInfo(zone), measure), Text)
-    older = age < cast(value, SqlType(column.type))
+    older = age < literal(_in_terms_of(column, cutoff, ZoneInfo(zone), measure), SqlType(column.type))
     if column.base == "uuid":
         return and_(older, func.substr(cast(age, Text), 15, 1) == "7")  # others have no time in them
     return older

@@ -42,9 +42,10 @@ def _engine(settings: DatabaseSettings) -> Engine:
     @event.listens_for(engine, "do_connect")
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
         # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
-        keywords["ssl_context"] = False if settings.socket else tls_context(settings.ca_file)
+        keywords["ssl_context"] = tls_context(settings.ca_file) if settings.tls and not settings.socket else False
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
+        keywords.setdefault("password", "")  # without one the driver fails in a way of its own, where one is asked for
         keywords.update(_bounds.get())
 
     return engine

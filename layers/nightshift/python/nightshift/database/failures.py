@@ -1,16 +1,22 @@
 """What a database error means, and how to describe it without the content of any row."""
 
+from typing import Any
+
 from sqlalchemy.exc import DBAPIError
+
+from nightshift.database.words import connection_in_words, in_words
+
+MOST_BYTES = 2_048
+"""So long at most is the description of an error, in UTF-8."""
+
+READ_ONLY = "25006"
+"""The SQLSTATE of a statement that would write where nothing may be written."""
 
 
 def sqlstate(error: BaseException) -> str | None:
     """The five-character code of a database error. None for anything else, including a lost connection."""
-    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
-        fields = error.orig.args[0]
-        if isinstance(fields, dict):
-            code = fields.get("C")
-            return code if isinstance(code, str) else None
-    return None
+    code = _fields(error).get("C")
+    return code if isinstance(code, str) else None
 
 
 def is_row_error(error: DBAPIError) -> bool:
@@ -30,14 +36,41 @@ def is_passing(error: DBAPIError) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line. Without the database's messages and details, because they may quote a row's values."""
+    """An error in one line of printable text, 2 kB at most, that any column of text can hold.
+
+    Without the database's messages and details, because they may quote a row's values: in words of our own, with the
+    names of tables, columns and constraints, and the SQLSTATE in parentheses at the end.
+    """
     if not isinstance(error, DBAPIError):
-        return f"{type(error).__name__}: {error}"
-    fields = error.orig.args[0] if error.orig is not None and error.orig.args else {}
-    if not isinstance(fields, dict):
-        return f"{type(error.orig).__name__} from the database connection"
-    parts = [f"{type(error).__name__}: SQLSTATE {fields.get('C')}"]
-    parts += [f"{label} {fields[key]}" for key, label in (("t", "table"), ("n", "constraint")) if key in fields]
-    if "W" in fields:
-        parts.append(str(fields["W"]).splitlines()[0])
-    return ", ".join(parts)
+        return printable(f"{type(error).__name__}: {error}")
+    if fields := _fields(error) or _fields_behind(error):
+        return printable(in_words(fields, error.statement or ""))
+    words = connection_in_words(error) or type(error.orig).__name__
+    return printable(f"the database connection failed: {words}")
+
+
+def printable(text: str) -> str:
+    """A text in one line, trimmed, with what cannot be printed or sent to PostgreSQL (NUL, lone surrogates) escaped."""
+    escaped = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split())
+    )
+    encoded = escaped.encode()
+    if len(encoded) <= MOST_BYTES:
+        return escaped
+    return encoded[: MOST_BYTES - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def _fields(error: BaseException) -> dict[str, Any]:
+    """What the server said of an error, field by field; empty where it is not the server's."""
+    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
+        fields = error.orig.args[0]
+        return fields if isinstance(fields, dict) else {}
+    return {}
+
+
+def _fields_behind(error: DBAPIError) -> dict[str, Any]:
+    """What the server said when it let nobody in: the driver may put its own error of closing the connection before."""
+    cause = error.orig and error.orig.__cause__
+    said = cause and cause.__context__
+    fields = said.args[0] if said is not None and said.args and not isinstance(said, DBAPIError) else {}
+    return fields if isinstance(fields, dict) else {}

@@ -23,6 +23,8 @@ class DatabaseSettings:
     secret_arn: str | None = None
     iam_region: str | None = None
     ca_file: str | None = None
+    tls: bool = True
+    """False only for an address on this machine itself."""
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> "DatabaseSettings":

@@ -1,10 +1,18 @@
-"""What a job and a project say of themselves. No database and no AWS."""
+"""How a job and a project describe themselves. It uses neither database nor AWS."""
 
 from typing import TYPE_CHECKING
 
 from nightshift.faces import face
 
 if TYPE_CHECKING:
+    from nightshift.declaration.ages import (
+        Age as Age,
+        check_age as check_age,
+        days as days,
+        hours as hours,
+        minutes as minutes,
+        years as years,
+    )
     from nightshift.declaration.deployment import (
         DeployedJob as DeployedJob,
         Deployment as Deployment,
@@ -22,13 +30,7 @@ if TYPE_CHECKING:
         UNINDEXED_ROWS as UNINDEXED_ROWS,
         Job as Job,
     )
-    from nightshift.declaration.parameters import (
-        Parameter as Parameter,
-        days as days,
-        hours as hours,
-        minutes as minutes,
-        years as years,
-    )
+    from nightshift.declaration.parameters import Parameter as Parameter
     from nightshift.declaration.policy import Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
@@ -57,10 +59,11 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
+    ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
     discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
-    parameters="Parameter days hours minutes years",
+    parameters="Parameter",
     policy="Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",

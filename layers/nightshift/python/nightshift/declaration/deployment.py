@@ -1,7 +1,7 @@
-"""What was deployed: which packs, and where a setting departs from a job's declaration.
+"""What was deployed: which packs, and which settings differ from the jobs' declarations.
 
-The platform's own functions (supervisor, console, migrate) know every declaration from the registry; the deployment
-tells them the rest, in one small environment variable.
+The platform's own functions (supervisor, console, migrate) read every declaration from the registry. The deployment
+tells them the rest in one small environment variable.
 """
 
 import json
@@ -31,7 +31,7 @@ class DeployedJob:
     registration: Registration
     schedule: Schedule
     parameters: Mapping[str, int]
-    """The value of each, where the deployment has set it and where not."""
+    """The value of every parameter, whether the deployment set it or not."""
     enabled: bool = True
 
     @property
@@ -41,17 +41,17 @@ class DeployedJob:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The packs that were deployed, and what settings changed about single jobs."""
+    """The packs that were deployed, and what the settings changed in single jobs."""
 
     packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
-        """What the deployment wrote down; everything as declared where it wrote nothing.
+        """The deployment as the environment variable describes it. Without the variable, everything is as declared.
 
         Raises:
-            SettingError: the variable holds something else than a deployment.
+            SettingError: the variable does not describe a deployment.
         """
         text = environment.get(DEPLOYMENT_VARIABLE)
         if not text:

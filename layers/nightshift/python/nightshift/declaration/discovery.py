@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nightshift.declaration.job import Job
+from nightshift.declaration.names import construct_of
 from nightshift.errors import DeclarationError
 
 PLATFORM = "platform"
@@ -121,13 +122,33 @@ def register(module: ModuleType, pack: str, found: dict[str, Registration]) -> N
     job = getattr(module, "job", None)
     if not isinstance(job, Job):
         raise DeclarationError(f"{where} declares no job: write `job = Job(...)`, or start the file's name with _")
-    if not callable(getattr(module, "handler", None)):
-        raise DeclarationError(f"{where} has no handler: write `handler = lambda_handler(job)`")
+    _check_handler(module, job)
     if where.rpartition(".")[2] != job.name.replace("-", "_"):
         raise DeclarationError(f"{where} declares the job {job.name!r}: give file and job the same name")
     if job.name in found:
         raise DeclarationError(f"{where} and {found[job.name].module} both declare a job named {job.name!r}")
+    _check_construct(where, job, [one.job for one in found.values() if one.pack == pack])
     if not (module.__doc__ or "").strip():
         raise DeclarationError(f"{where} has no docstring: say the job's rule there in plain words")
     assert job.timetable  # read here, so that a schedule that cannot work stops the synth and not the night
     found[job.name] = Registration(job, pack, where, str(module.__doc__).strip())
+
+
+def _check_handler(module: ModuleType, job: Job) -> None:
+    where, remedy = module.__name__, "write `handler = lambda_handler(job)`"
+    handler = getattr(module, "handler", None)
+    if not callable(handler):
+        raise DeclarationError(f"{where} has no handler: {remedy}")
+    owner = getattr(handler, "job", job)
+    if owner is not job:
+        other = f"another job {owner.name!r}" if owner.name == job.name else f"the job {owner.name!r}"
+        raise DeclarationError(f"{where}: the handler runs {other}: {remedy}")
+
+
+def _check_construct(where: str, job: Job, others: Iterable[Job]) -> None:
+    """A stack has no hyphens in its names, so `top-10` and `top10` would be the same there."""
+    same = construct_of(job.name)
+    for other in others:
+        if construct_of(other.name) == same:
+            names = f"{other.name!r} and {job.name!r}"
+            raise DeclarationError(f"{where}: the jobs {names} would both be {same} in the stack; name them apart")

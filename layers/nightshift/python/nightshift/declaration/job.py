@@ -1,12 +1,21 @@
-"""The declaration of a job. Everything else is derived from it: function, rule, alarms, grants, tables, tests."""
+"""The declaration of a job. Function, rule, alarms, grants, job tables and tests are all derived from it."""
 
 import datetime as dt
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from nightshift.declaration.checks import check_parameters, check_step
+from nightshift.declaration.fields import (
+    choices,
+    is_whole,
+    must_be,
+    must_be_one_of,
+    must_be_text,
+    must_be_truth,
+)
+from nightshift.declaration.names import check_job_name
 from nightshift.declaration.parameters import Parameter, resolve
 from nightshift.declaration.policy import Kind, Policy, default_policy
 from nightshift.declaration.run import Run
@@ -15,14 +24,14 @@ from nightshift.declaration.step import UNIVERSAL_COUNTERS, Step, iso
 from nightshift.errors import DeclarationError
 
 Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
-"""What a job may declare that it needs. The deployment grants exactly that, and no more.
+"""What a job may need besides the database. The deployment grants exactly that, and no more.
 
-files: the file store. keys: the data keys. snapshots: those of the database. operators: the topic that pages, past the
-outbox. deployment: to know which jobs were deployed, and with which schedules.
+files: the file store. keys: the data keys. snapshots: the database's snapshots. operators: the topic that pages people
+directly, without the outbox. deployment: which jobs were deployed, and with which schedules.
 """
 
 LONGEST_TIMEOUT = dt.timedelta(minutes=15)
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+LEAST_MEMORY, MOST_MEMORY = 128, 10_240
 
 MAX_ROWS = Parameter("max_rows", None, "rows", about="stop before destroying more rows than this; no limit by default")
 MAX_SHARE = Parameter(
@@ -40,14 +49,17 @@ UNINDEXED_ROWS = Parameter(
 class Job:
     """One unit of scheduled work.
 
-    name: kebab-case and unique; its file has the same name with underscores.
-    kind: decides the policy for overlapping, missed and late occurrences, unless `policy` is given.
-    schedule: as AWS writes it, in UTC: `cron(0 2 * * ? *)`. A deployment may replace it by a setting.
-    steps: what it does, in order.
-    parameters: numbers that operators may set, beyond those that the steps declare themselves.
-    needs: what it reaches besides the database; the deployment grants exactly that.
+    name: kebab-case, unique, at most 43 characters. The job's file has the same name with underscores.
+    kind: sets the policy for overlapping, missed and late occurrences, unless `policy` is given.
+    schedule: in AWS's own syntax, in UTC: `cron(0 2 * * ? *)`. A deployment can replace it with a setting.
+    steps: what the job does, in order.
+    parameters: numbers that operators can set, in addition to those that the steps declare.
+    needs: what the job uses besides the database. The deployment grants exactly that.
     critical: a final failure pages somebody.
-    audited: a run that changed rows writes one summary row to `audit_logs`.
+    audited: a run that changed rows writes one line to the project's audit trail. A project without a trail
+        (`Project.trail`) has no such line; nothing else changes.
+    timeout: of one attempt, in whole seconds, at most 15 minutes.
+    memory_mb: of the function, from 128 to 10240. More memory also buys more processor.
 
     Raises:
         DeclarationError: when the declaration cannot work; the message holds the remedy.
@@ -67,27 +79,54 @@ class Job:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise DeclarationError(f"job name {self.name!r} must be kebab-case, like cleanup-invitations")
+        check_job_name(self.name)
+        where = f"job {self.name}:"
+        must_be_one_of(f"{where} kind", self.kind, choices(Kind))
+        like = "a text, like 'cron(0 2 * * ? *)'"
+        must_be(isinstance(self.schedule, str), f"{where} schedule", like, self.schedule)
+        self._check_work(where)
+        self._check_function(where)
+        policy = self.policy is None or isinstance(self.policy, Policy)
+        must_be(policy, f"{where} policy", "a Policy, like Policy(overlap='wait')", self.policy)
+        for field in ("critical", "audited"):
+            must_be_truth(f"{where} {field}", getattr(self, field))
+        must_be_text(f"{where} about", self.about)
+
+    def _check_work(self, where: str) -> None:
+        like = "a tuple of steps, like (Delete(…),) with its comma"
+        must_be(isinstance(self.steps, tuple), f"{where} steps", like, self.steps)
         if not self.steps:
             raise DeclarationError(f"job {self.name} has no steps: give it something to do")
+        for step in self.steps:
+            check_step(self.name, step)
+        check_parameters(where, self.parameters)
         for what, names in (
             ("step", [step.name for step in self.steps]),
             ("parameter", [parameter.name for parameter in self.all_parameters]),
         ):
             if doubled := {name for name in names if names.count(name) > 1}:
                 raise DeclarationError(f"job {self.name} has two {what}s named {doubled.pop()!r}; name them apart")
-        if not dt.timedelta(0) < self.timeout <= LONGEST_TIMEOUT:
-            raise DeclarationError(f"job {self.name}: the timeout must be at most 15 minutes, AWS Lambda's own limit")
-        if self.policy and self.policy.late_limit is not None and self.policy.late_limit <= dt.timedelta(0):
-            raise DeclarationError(f"job {self.name}: a late limit must be longer than zero")
+
+    def _check_function(self, where: str) -> None:
+        like = "a timedelta, like timedelta(minutes=5)"
+        must_be(isinstance(self.timeout, dt.timedelta), f"{where} timeout", like, self.timeout)
+        if not dt.timedelta(seconds=1) <= self.timeout <= LONGEST_TIMEOUT or self.timeout.microseconds:
+            raise DeclarationError(
+                f"{where} the timeout must be in whole seconds and at most 15 minutes, AWS Lambda's own limit"
+            )
+        memory = f"a whole number from {LEAST_MEMORY} to {MOST_MEMORY}"
+        fits = is_whole(self.memory_mb, least=LEAST_MEMORY) and self.memory_mb <= MOST_MEMORY
+        must_be(fits, f"{where} memory_mb", memory, self.memory_mb)
+        must_be(isinstance(self.needs, Set), f"{where} needs", "a set, like frozenset({'files'})", self.needs)
+        for need in self.needs:
+            must_be_one_of(f"{where} needs", need, choices(Need))
 
     @cached_property
     def timetable(self) -> Schedule:
         """The declared schedule, parsed. The registry checks it at synth; a running function rarely needs it.
 
         Raises:
-            DeclarationError: it is not one that AWS takes, or never fires.
+            DeclarationError: AWS would not accept the schedule, or it never fires.
         """
         try:
             return Schedule.parse(self.schedule)
@@ -104,7 +143,7 @@ class Job:
 
     @cached_property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """The job's own and its steps', each once, and where something is destroyed the caps that it has not itself."""
+        """The parameters of the job and of its steps, each once. A destructive job also has the caps."""
         steps = (parameter for step in self.steps for parameter in step.parameters)
         declared = dict.fromkeys((*self.parameters, *steps))
         names = {parameter.name for parameter in declared}
@@ -113,7 +152,7 @@ class Job:
 
     @cached_property
     def counters(self) -> tuple[str, ...]:
-        """Every counter that a run of this job reports, in the order in which they are shown."""
+        """Every counter that a run of this job reports, in display order."""
         return tuple(dict.fromkeys((*(name for step in self.steps for name in step.counters), *UNIVERSAL_COUNTERS)))
 
     def changed(self, counters: Mapping[str, int]) -> int:
@@ -131,6 +170,6 @@ class Job:
         return resolve(self.all_parameters, given)
 
     def cutoff(self, run: Run) -> str | None:
-        """The one cut-off of a job whose steps share it, in ISO 8601: what its results say beside the counters."""
+        """The cut-off that all steps share, in ISO 8601, as results show it. None if they have none, or several."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None

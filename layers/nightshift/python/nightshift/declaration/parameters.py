@@ -1,25 +1,39 @@
-"""Parameters of a job: whole numbers with a unit, a default and a floor that no setting can go below."""
+"""Parameters of a job: whole numbers with a unit, a default, and limits that no setting can exceed."""
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dateutil.relativedelta import relativedelta
-
+from nightshift.declaration.fields import choices, is_whole, must_be, must_be_one_of, must_be_snake, must_be_text, shown
 from nightshift.environment import PARAMETERS_VARIABLE
 from nightshift.errors import DeclarationError, SettingError
 
 TimeUnit = Literal["minutes", "hours", "days", "months", "years"]
 Unit = TimeUnit | Literal["rows", "percent", "items"]
 
+HUNDRED_YEARS = {"minutes": 52_596_000, "hours": 876_600, "days": 36_525, "months": 1_200, "years": 100}
+"""The ceiling of every time parameter, by unit. Nobody wants a longer time, and no cut-off then leaves the calendar."""
+
+MOST = 2**63 - 1
+"""The ceiling of every other parameter: PostgreSQL's largest whole number."""
+
+_WHOLE = re.compile(r"-?\d{1,30}")
+
 
 @dataclass(frozen=True)
 class Parameter:
     """A number that an operator may set: in cdk.json for every run, or in the payload of one manual run.
 
-    `minimum` is the floor in code: a lower value is refused at synth and at run time. `default=None` means "no limit".
+    name: snake_case. It is the key in cdk.json and in a payload.
+    default: the value if nobody sets one. None means "no limit".
+    minimum: the floor in code. A lower value is refused at synth and at run time.
+    maximum: the ceiling in code. Without it, a time has a ceiling of 100 years.
+
+    Raises:
+        DeclarationError: when the parameter cannot work; the message holds the remedy.
     """
 
     name: str
@@ -30,6 +44,16 @@ class Parameter:
     about: str = ""
 
     def __post_init__(self) -> None:
+        must_be_snake("parameter", self.name)
+        where = f"parameter {self.name}:"
+        must_be_one_of(f"{where} unit", self.unit, choices(Unit))
+        must_be(is_whole(self.minimum), f"{where} minimum", "a whole number, 0 or more", self.minimum)
+        if self.maximum is not None:
+            least = f"a whole number, {self.minimum} or more, or None"
+            must_be(is_whole(self.maximum, least=self.minimum), f"{where} maximum", least, self.maximum)
+        most = max(self.minimum, self.maximum or 0)
+        must_be(most <= self._ceiling, f"{where} maximum", self._at_most, most)
+        must_be_text(f"{where} about", self.about)
         if self.default is not None:
             try:
                 self.parse(self.default)
@@ -39,44 +63,34 @@ class Parameter:
                 ) from None
 
     def parse(self, value: Any) -> int:
-        """The value as a number of `unit`. Text is accepted because environment variables and shells only have text.
+        """The value as a number of `unit`. Text is accepted, because environment variables and shells have only text.
 
         Raises:
-            SettingError: not a whole number, below the floor or above the maximum.
+            SettingError: not a whole number, below the floor, or above the maximum or the unit's ceiling.
         """
         limits = f"at least {self.minimum}" + (f" and at most {self.maximum}" if self.maximum is not None else "")
         remedy = f"{self.name} must be a whole number of {self.unit}, {limits}"
-        if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise SettingError(f"{remedy}; got {value!r}")
+            raise SettingError(f"{remedy}; got {shown(value)}")
         if value < self.minimum or (self.maximum is not None and value > self.maximum):
             raise SettingError(f"{remedy}; got {value}")
+        if value > self._ceiling:
+            raise SettingError(f"{self.name} must be {self._at_most}; got {value}")
         return value
 
+    @property
+    def _ceiling(self) -> int:
+        return HUNDRED_YEARS.get(self.unit, MOST)
 
-def days(number: int) -> relativedelta:
-    """A fixed span of days of 24 hours (all cut-offs are UTC)."""
-    return relativedelta(days=number)
-
-
-def hours(number: int) -> relativedelta:
-    """A fixed span of hours."""
-    return relativedelta(hours=number)
-
-
-def minutes(number: int) -> relativedelta:
-    """A fixed span of minutes."""
-    return relativedelta(minutes=number)
-
-
-def years(number: int) -> relativedelta:
-    """A span of calendar years: one year before 29 February 2028 is 28 February 2027."""
-    return relativedelta(years=number)
+    @property
+    def _at_most(self) -> str:
+        return f"at most {self._ceiling}" + (", which is 100 years" if self.unit in HUNDRED_YEARS else "")
 
 
 def resolve(declared: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, int]:
-    """Every declared parameter's value: the one given, or its default. Parameters without a value are left out.
+    """The value of every declared parameter: the given one, or the default. A parameter without a value is left out.
 
     Raises:
         SettingError: a name that the job does not declare, or a value outside its limits.
@@ -94,7 +108,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     """The parameters that the deployment set for this function.
 
     Raises:
-        SettingError: the variable holds something else than a JSON object.
+        SettingError: the variable does not hold a JSON object.
     """
     text = environment.get(PARAMETERS_VARIABLE, "{}")
     try:

@@ -1,19 +1,19 @@
-"""What a project says of itself beyond its jobs: who its users are, where its audit trail is, what it must erase again.
+"""What a project tells Nightshift besides its jobs: who its people are, where its audit trail is, what to erase again.
 
-A project of one's own says it in layers/application/python/application/project.py:
+Your own project does so in layers/application/python/application/project.py:
 
     from nightshift.declaration import Project
 
     class Shop(Project):
         def people(self):
-            from application.people import Customers  # imported where it is used: no cold start pays for it unasked
+            from application.people import Customers  # imported only when it is used, so that cold starts stay short
 
             return Customers()
 
     project = Shop()
 
-Everything is optional. Without the file, or without a method, Nightshift does without, and says so in words where
-something needs it.
+Everything is optional. Without the file or a method, Nightshift works without that part. If something needs it, the
+error message says so.
 """
 
 import datetime as dt
@@ -37,107 +37,107 @@ MODULE = "application.project"
 
 
 class People(Protocol):
-    """Who can be told something."""
+    """The people who can receive notices."""
 
     def everybody(self) -> Select[Any]:
-        """Whoever may be sent anything at all now, one row a person.
+        """Everybody who may receive something now, one row for each person.
 
-        Columns that must be there: `recipient` (a key of any type, unique and with an index), `name` (text), `address`
-        (the e-mail address) and `zone` (the name of a time zone).
-        Columns that may be: `language` (text), `quiet_start` and `quiet_end` (time, on the person's clock), `channels`
-        (text[]: by which of in_app, email and push the person can be reached; by default in_app and email) and `wants`
-        (jsonb of booleans by channel or preference: only an explicit false keeps a notice from being written).
+        Required columns: `recipient` (a key of any type, unique and indexed), `name` (text), `address` (the e-mail
+        address) and `zone` (the name of a time zone).
+        Optional columns: `language` (text), `quiet_start` and `quiet_end` (time, on the person's clock), `channels`
+        (text[]: which of in_app, email and push reach the person; by default in_app and email) and `wants` (jsonb of
+        booleans by channel or preference: only an explicit false stops a notice).
         """
 
     def zones(self) -> SelectBase | None:
-        """The different texts in `zone`, in one column of that name, where an index tells them faster than
-        `select distinct` over everybody would. None: it does not."""
+        """The distinct values of `zone`, in one column of that name, if an index can list them faster than
+        `select distinct` over everybody. None if it cannot."""
 
 
 class AuditTrail(Protocol):
-    """Where it is written down that a run has changed something."""
+    """Where the project records that a run changed something."""
 
     def line(self, session: Session, run: Run, job: str, counters: Mapping[str, int]) -> None:
-        """Write one line, in the transaction that settles the run. Counts only, no personal data."""
+        """Write one line, in the transaction that ends the run. Counts only, no personal data."""
 
 
 class FinalFailures(Protocol):
-    """Who wants to know of a critical job that has failed for good, beside the dead-letter queue."""
+    """Who is told, besides the dead-letter queue, when a critical job has finally failed."""
 
     def note(self, session: Session, job: str, run_id: UUID, reason: str, at: dt.datetime) -> None:
-        """In the transaction that settles the run, under a savepoint: what fails here is logged and undoes nothing."""
+        """In the transaction that ends the run, under a savepoint: an error here is logged and undoes nothing else."""
 
 
 @dataclass(frozen=True)
 class Reapplied:
-    """What became of the erasures that a restore has to do again."""
+    """The result of the erasures that a restore has to repeat."""
 
     again: int
-    """Erased again: the backup still had them."""
+    """Erased again, because the backup still had them."""
     unknown: int
-    """Newer than the backup, which has nothing that says whom they were about. Somebody must look."""
+    """Unknown: newer than the backup, which does not say whose they were. A person must look at them."""
 
 
 class AfterRestore(Protocol):
-    """What must be done again after a restore, because the backup is older: people who were erased since."""
+    """What a restore must repeat because it happened after the backup: the erasure of people."""
 
     table: str
-    """The table, with its schema, whose rows say what must be done again. It names nobody."""
+    """The table, with its schema, whose rows say what to repeat. It contains nobody's name."""
 
     def again(self, session: Session, rows: Iterable[Mapping[str, Any]]) -> Reapplied:
-        """Do it again, in the transaction of the restore, for rows of the newest such table there is. Their values are
-        text, as COPY writes it."""
+        """Repeat it, in the transaction of the restore, for the rows of the newest such table. Their values are text,
+        as COPY writes it."""
 
 
 class Project:
-    """A project that says nothing. One's own overrides what it has."""
+    """A project without any of it. Your own class overrides what it provides."""
 
     def people(self) -> People | None:
-        """Who can be told something. Without it there are no notices but those to operators."""
+        """The people who can receive notices. Without them, only operators receive notices."""
         return None
 
     def trail(self) -> AuditTrail | None:
-        """Where runs that changed something leave a line. Without it `audited` jobs leave none but the ledger's own."""
+        """The audit trail of `audited` jobs. Without it, only the ledger records their runs."""
         return None
 
     def failures(self) -> FinalFailures | None:
-        """Who notes the final failures of critical jobs."""
+        """Who is told about the final failures of critical jobs."""
         return None
 
     def owed(self) -> AfterRestore | None:
-        """What must be done again after a restore."""
+        """What a restore must repeat."""
         return None
 
     def branches(self, *, tables: bool) -> Sequence[Path]:
-        """Folders of Alembic migrations to run beside the library's own.
+        """Folders of Alembic migrations to run in addition to the library's own.
 
-        tables: also make the application's own tables, where the deployment asks for it.
+        tables: also create the application's tables, because the deployment asks for it.
         """
         return ()
 
     def unsaved(self) -> Mapping[str, str | None]:
-        """Tables that a backup leaves out (None), or of which it takes only the rows for which an SQL condition holds.
+        """Tables that a backup leaves out (None), or from which it takes only the rows that match an SQL condition.
 
-        By name, with the schema unless that is `public`.
+        By name, with the schema unless it is `public`.
         """
         return {}
 
     def seeded(self) -> Collection[str]:
-        """Tables that the project's own migrations fill. In a restore the backup's rows take the place of these."""
+        """Tables that the project's own migrations fill. A restore replaces their rows with those of the backup."""
         return ()
 
 
 @cache
 def this_project() -> Project:
-    """The project's own `project`, or one that says nothing where there is none.
+    """The project's own `project`, or an empty one if there is none.
 
     Raises:
-        DeclarationError: the module is there and `project` is missing, or is no `Project`.
+        DeclarationError: the module exists, but `project` is missing or is not a `Project`.
     """
     package = MODULE.partition(".")[0]
     if find_spec(package) is None or find_spec(MODULE) is None:
         return Project()
     found = getattr(import_module(MODULE), "project", None)
     if not isinstance(found, Project):
-        raise DeclarationError(f"{MODULE} names no project: write `project = Shop()`, with `class Shop(Project)`")
+        raise DeclarationError(f"{MODULE} has no project: write `project = Shop()`, with `class Shop(Project)`")
     return found

@@ -1,4 +1,4 @@
-"""A run as its steps see it: which occurrence it executes, and the one instant it calls now."""
+"""A run as its steps see it: its occurrence, and the one instant that it calls now."""
 
 import datetime as dt
 import uuid
@@ -8,7 +8,11 @@ from typing import Any, Literal
 
 from dateutil.relativedelta import relativedelta
 
+from nightshift.declaration.ages import Age
 from nightshift.declaration.parameters import Parameter
+
+BEFORE_EVERYTHING = dt.datetime.min.replace(tzinfo=dt.UTC)
+"""The cut-off of an age that is longer than the calendar. No row is that old."""
 
 Trigger = Literal["schedule", "manual", "backfill", "catch_up"]
 Mode = Literal["apply", "plan"]
@@ -16,7 +20,7 @@ Mode = Literal["apply", "plan"]
 
 @dataclass(frozen=True)
 class Run:
-    """The frozen facts of a run. A caught-up or resumed run has the same ones as the punctual run would have had."""
+    """The frozen facts of a run. A caught-up or resumed run has the same facts as a punctual one."""
 
     id: uuid.UUID
     job: str
@@ -29,7 +33,7 @@ class Run:
 
     @property
     def now(self) -> dt.datetime:
-        """The run's notion of now, in UTC: its `scheduled_for`. Job code never reads a clock."""
+        """The run's own now, in UTC: its `scheduled_for`. Job code never reads a clock."""
         return self.scheduled_for
 
     def __getitem__(self, parameter: Parameter) -> int:
@@ -40,8 +44,10 @@ class Run:
         """
         return (self.parameters or {})[parameter.name]
 
-    def ago(self, age: Parameter | relativedelta) -> dt.datetime:
-        """The instant that lies `age` before now: the cut-off. Older than an age means strictly before it."""
-        if isinstance(age, Parameter):
-            age = relativedelta(**{age.unit: self[age]})  # type: ignore[arg-type]
-        return self.now - age
+    def ago(self, age: Age) -> dt.datetime:
+        """The cut-off: the instant that is `age` before now. A row is older if it is strictly before the cut-off."""
+        try:
+            span = relativedelta(**{age.unit: self[age]}) if isinstance(age, Parameter) else age  # type: ignore[arg-type]
+            return self.now - span
+        except (OverflowError, ValueError):
+            return BEFORE_EVERYTHING

@@ -1,10 +1,10 @@
-"""Schedules as Amazon EventBridge writes them: `cron(minute hour day-of-month month day-of-week year)`, always in UTC.
+"""Schedules in EventBridge's syntax: `cron(minute hour day-of-month month day-of-week year)`, always in UTC.
 
-The fields are those of "Cron expressions reference" in the EventBridge user guide. aws-croniter reads them and finds
-the next fire time; this module is the only one that knows that library, and adds what it lacks: refusals with a remedy,
-steps in years, gaps of many years between two fire times, and the way back.
+The fields are described in "Cron expressions reference" in the EventBridge user guide. aws-croniter reads them and
+finds the next fire time. Only this module uses that library. It adds what the library lacks: errors with a remedy,
+steps in years, gaps of many years between two fire times, and the search backwards.
 
-Importing this module costs nothing; the library is imported by the first schedule that is read.
+Importing this module costs little: the library is imported when the first schedule is read.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ CALENDAR_END = dt.datetime(LAST_YEAR + 1, 1, 1, tzinfo=dt.UTC)
 """The instant after the last one at which a rule can fire."""
 
 NOT_OVER_BY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-"""A schedule whose years end before this was never meant. Fixed, because what loads today must still load next year."""
+"""A schedule must fire after this. The date is fixed, because a schedule that loads today must still load next year."""
 
 _MINUTE = dt.timedelta(minutes=1)
 _MOMENT = dt.timedelta.resolution
@@ -45,33 +45,33 @@ _FIELDS = (
     ("month", "* * * {} ? *", "write JAN to DEC or 1 to 12 with , - * /"),
     ("day-of-week", "* * ? * {} *", _WEEKDAY_REMEDY),
 )
-"""Name, an otherwise harmless expression that shows whether this field is at fault, and what may be written in it."""
+"""Each field's name, an expression that fails only if this field is wrong, and what the field may contain."""
 
 
 class ScheduleError(ValueError):
-    """A schedule that cannot be meant, or an instant without a time zone. The message is one line with the remedy."""
+    """A schedule that makes no sense, or an instant without a time zone. The message is one line with the remedy."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The fire times of one EventBridge rule. Made by `parse`; equal when their expressions are.
+    """The fire times of one EventBridge rule. Use `parse` to make one. Two are equal if their expressions are.
 
-    Instants go in with any time zone and come out in UTC, on the whole minute. A naive datetime raises ScheduleError.
+    Arguments may have any time zone; results are in UTC, on the whole minute. A naive datetime raises ScheduleError.
     """
 
     expression: str
-    """As AWS takes it, in capitals and with single blanks: `cron(0 3 ? * MON *)`."""
+    """As AWS accepts it, in capitals and with single spaces: `cron(0 3 ? * MON *)`."""
 
     @classmethod
     def parse(cls, text: str, *, fires_after: dt.datetime = NOT_OVER_BY) -> "Schedule":
         """Read and check an expression.
 
-        `fires_after` is the instant after which the schedule must fire at least once; whoever is about to deploy it
-        passes the present time.
+        `fires_after` is the instant after which the schedule must fire at least once. A deployment passes the present
+        time.
 
         Raises:
-            ScheduleError: not an expression that EventBridge takes, one that means something else than it seems to,
-                or one that never fires.
+            ScheduleError: EventBridge would not accept the expression, it does not mean what it seems to mean, or it
+                never fires.
         """
         try:
             schedule = cls(f"cron({' '.join(_fields(text))})")
@@ -103,8 +103,8 @@ class Schedule:
     def previous_at_or_before(self, instant: dt.datetime) -> dt.datetime | None:
         """The last fire time that is not after `instant`, or None when there is none.
 
-        Found going forwards, because the library's own way back misses fire times: reach back twice as far until
-        something fires, then halve the stretch behind that until nothing does.
+        The search goes forwards, because the library misses fire times when it goes backwards. It starts twice as far
+        back until something fires, and then halves the rest until nothing fires.
         """
         end = _on_calendar(instant)
         quiet, reach = end, _MINUTE  # nothing fires after `quiet` and up to `end`
@@ -156,7 +156,7 @@ class Schedule:
 
 
 def _on_calendar(instant: dt.datetime) -> dt.datetime:
-    """The instant in UTC, moved to the nearest end of the AWS calendar if it lies outside."""
+    """The instant in UTC. An instant outside the AWS calendar becomes the nearest end of it."""
     if instant.utcoffset() is None:
         raise ScheduleError(f"{instant.isoformat()} has no time zone: pass an aware datetime, such as now(UTC)")
     return min(max(instant, CALENDAR_START - _MINUTE), CALENDAR_END).astimezone(dt.UTC)
@@ -164,10 +164,10 @@ def _on_calendar(instant: dt.datetime) -> dt.datetime:
 
 @cache
 def _compiled(expression: str) -> "AwsCroniter":
-    """The library's form of a checked expression.
+    """A checked expression in the form of the library.
 
     Raises:
-        ScheduleError: with what is wrong and the remedy.
+        ScheduleError: it says what is wrong, with the remedy.
     """
     from aws_croniter import AwsCroniter
 
@@ -225,7 +225,7 @@ def _with_names(field: str, *, sunday: int) -> str:
 
 
 def _years(part: str) -> range:
-    """The years of one part of the year field: `*`, `2026`, `2026-2030`, each with a step `/5` or without."""
+    """The years of one part of the year field: `*`, `2026` or `2026-2030`, with or without a step such as `/5`."""
     if match := _YEARS.fullmatch(part):
         first = int(match["first"] or FIRST_YEAR)
         open_ended = match["first"] is None or (match["step"] is not None and match["last"] is None)
@@ -237,7 +237,7 @@ def _years(part: str) -> range:
 
 
 def _fault(*fields: str) -> str:
-    """Which of the first five fields the library refuses, and what to write there."""
+    """Which of the first five fields the library refuses, and what to write in it."""
     from aws_croniter import AwsCroniter
 
     for value, (name, expression, remedy) in zip(fields, _FIELDS, strict=True):

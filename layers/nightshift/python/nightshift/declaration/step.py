@@ -1,4 +1,4 @@
-"""What every kind of step is: a named piece of work that can be planned, applied in batches, and resumed."""
+"""The contract of every kind of step: named work that can be planned, done in batches, and resumed."""
 
 import datetime as dt
 import hashlib
@@ -19,34 +19,37 @@ from nightshift.declaration.run import Run
 BATCHES = "batches"
 QUARANTINED = "quarantined"
 UNIVERSAL_COUNTERS = (BATCHES, QUARANTINED)
+CUTOFF = "cutoff"
+"""A run's result shows the cut-off under this name, among the counters."""
 
 
 @dataclass
 class Batch:
-    """One transaction of a run. What is noted here is committed with the effects, or not at all."""
+    """One transaction of a run. Position, counts and quarantine are committed with the effects, or not at all."""
 
     session: Session
     position: Mapping[str, Any] | None
     counts: Counter[str] = field(default_factory=Counter)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
 
-    def count(self, **counts: int) -> None:
+    def count(self, /, **counts: int) -> None:
+        """Add to counters by name: `batch.count(deleted=3)`."""
         self.counts.update(counts)
 
     def quarantine(self, item: str, error: str) -> None:
-        """Leave an item as it is and go on. `item` names it by table and key; neither text holds its content."""
+        """Leave an item unchanged and continue. `item` is its table and key. Neither text contains personal data."""
         self.quarantined.append((item, error))
         self.counts[QUARANTINED] += 1
 
 
 class EventLog(Protocol):
-    """Where events go: a stable key such as `batch.committed`, then fields. No personal data."""
+    """The log of the run: an event has a stable key such as `batch.committed`, and fields. No personal data."""
 
     def __call__(self, event: str, /, **fields: Any) -> None: ...
 
 
 class Resources(Protocol):
-    """What a step reaches besides the database, where its job declares that it needs it. See `nightshift.store`."""
+    """What a step can use besides the database, if its job declares the need. See `nightshift.store`."""
 
     @property
     def files(self) -> Any:
@@ -58,18 +61,18 @@ class Resources(Protocol):
 
     @property
     def snapshots(self) -> Any:
-        """Those of the database, where it is one of RDS: `nightshift.store.Snapshots`, or None."""
+        """The database's snapshots: `nightshift.store.Snapshots`, or None if the database is not on RDS."""
 
 
 class Execution(Protocol):
-    """What a step works with: one attempt at a run."""
+    """One attempt at a run, as a step sees it."""
 
     session: Session
     position: Mapping[str, Any] | None
-    """The step's place in the run's cursor: what the last batch left there, and None at the start."""
+    """The step's place in the run's cursor: what the last batch stored, or None at the start."""
     last_batch_seconds: float
     counters: Counter[str]
-    """The run's counters up to the last batch."""
+    """The run's counters after the last batch."""
 
     @property
     def run(self) -> Run:
@@ -89,30 +92,30 @@ class Execution(Protocol):
         the rows that go with them there. Empty where nothing was stated."""
 
     def stop_if_late(self) -> None:
-        """For steps that do something outside the database before a batch, which no rollback takes back.
+        """Call this before a step does something outside the database, which no rollback can undo.
 
         Raises:
-            Interrupted: the batch behind it would not begin any more.
-            Fenced: another attempt has taken the run over; it would be a zombie's deed.
+            Interrupted: there is no time left for the batch that follows.
+            Fenced: another attempt has taken over the run.
         """
 
     def batch(
         self, *, snapshot: bool = False, may_be_lost: bool = False, lock_seconds: float | None = None
     ) -> AbstractContextManager[Batch]:
-        """One transaction, with the run's cursor and counters written at its end.
+        """One transaction. It writes the run's cursor and counters at its end.
 
-        snapshot: every statement sees the database as the first one did (REPEATABLE READ), for work whose statements
-            must fit together. A row that somebody else changes meanwhile then makes the attempt fail.
-        may_be_lost: do not wait until the commit is on the disk. Should the server crash in that moment, effects and
-            cursor are lost together, so the run goes on from the batch before; its end is always waited for. Not for
-            batches that also do something outside the database.
+        snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements whose
+            results must agree. The attempt then fails if somebody else changes one of its rows in the meantime.
+        may_be_lost: do not wait until the commit is on disk. If the server crashes at that moment, effects and cursor
+            are lost together, and the run continues from the batch before. The run's end always waits for the disk.
+            Not for batches that also do something outside the database.
         lock_seconds: how long a statement waits for a lock; by default ten seconds.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
                 makes progress.
-            Fenced: another attempt has taken the run over; the transaction is rolled back.
-            ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
+            Fenced: another attempt has taken over the run; the transaction is rolled back.
+            ErrorBudgetExceededError: too many items are in quarantine; this batch is committed.
         """
 
 
@@ -139,14 +142,14 @@ class Cascaded(Protocol):
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What a step would do: how many rows of which table, the cut-off, and the keys of a few of them."""
+    """What a step would do: how many rows of which table, the cut-off, and the keys of some of them."""
 
     step: str
     table: str
     action: str
     rows: int
     of: int | None = None
-    """The table's rows, where the share matters."""
+    """How many rows the table has, if the share matters."""
     cutoff: str | None = None
     sample: tuple[str, ...] = ()
     cascades: tuple["Cascaded", ...] = ()
@@ -176,23 +179,23 @@ class StepPlan:
 
 
 class Step(Protocol):
-    """One step of a job. Kinds of step are dataclasses that fit this."""
+    """One step of a job. Every kind of step is a dataclass with these members."""
 
     @property
     def name(self) -> str:
-        """Unique in its job; part of the cursor."""
+        """Kebab-case, and unique in its job. It is part of the cursor."""
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """The counters that the step adds to, in the order in which they are shown."""
+        """The counters that the step adds to, in snake_case and in display order."""
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Those of the counters that count rows which were changed."""
+        """The counters that count changed rows."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """The job parameters that the step itself declares."""
+        """The job parameters that the step declares."""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -200,26 +203,26 @@ class Step(Protocol):
 
     @property
     def destructive(self) -> bool:
-        """Whether what it does cannot be undone, so that it is counted and capped first."""
+        """Whether the step does something that cannot be undone. It is then counted and capped first."""
 
     def fingerprint(self, run: Run) -> str:
-        """Changes with the step's query: a cursor that another query earned is refused."""
+        """A digest that changes with the step's query. A cursor of another query is refused."""
 
     def cutoff(self, run: Run) -> dt.datetime | None:
-        """The instant before which its rows are old enough, in UTC; None where no age decides."""
+        """The instant before which rows are old enough, in UTC. None if age does not matter."""
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
-        """What the step would do. Reads only."""
+        """What the step would do. It only reads."""
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
-        """The numbers of its plan, without a sample: what the caps of a destructive step are held against."""
+        """The numbers of the plan, without a sample. The caps of a destructive step are compared with them."""
 
     def apply(self, execution: Execution) -> None:
-        """Do it, in batches, from the execution's position on."""
+        """Do the work in batches, starting at the execution's position."""
 
 
 class StepDefaults:
-    """What most kinds of step answer: no age decides, and the caps are held against the plan itself."""
+    """The defaults of most kinds of step: age does not matter, and the caps are compared with the plan itself."""
 
     def cutoff(self, run: Run) -> dt.datetime | None:
         return None
@@ -229,11 +232,11 @@ class StepDefaults:
 
 
 def fingerprint_of(*clauses: ClauseElement) -> str:
-    """A digest of the statements' SQL text without their values: those are frozen on the run."""
+    """A digest of the statements' SQL text. The values are left out, because they are frozen on the run."""
     text = "\n".join(str(clause.compile(dialect=postgresql.dialect())) for clause in clauses)  # type: ignore[no-untyped-call]
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def iso(instant: Any) -> str:
-    """An instant as results show it: ISO 8601 in UTC with Z."""
-    return f"{instant:%Y-%m-%dT%H:%M:%S}" + (f".{instant:%f}" if instant.microsecond else "") + "Z"
+    """A UTC instant as results show it: ISO 8601 with Z."""
+    return f"{instant.replace(tzinfo=None).isoformat()}Z"

@@ -1,28 +1,53 @@
-"""Carries out a claimed run: plans it, or counts its candidates, does its steps in order, and settles it."""
+"""One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from nightshift import ledger
+from nightshift.database import describe, sqlstate
+from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
-from nightshift.declaration import Job, this_project
+from nightshift.declaration import Job, Run, Step, StepPlan, this_project
 from nightshift.engine.candidates import over_cap, state_candidates
 from nightshift.engine.execution import RunExecution
+from nightshift.errors import PermanentError
 from nightshift.ledger import Standing
 
 
 def carry_out(job: Job, execution: RunExecution) -> Standing:
-    """Do what the run asks for and settle it as succeeded or planned.
+    """Do what the run asks for, and settle it as succeeded or planned.
 
     Raises:
-        Interrupted: out of time; the caller gives the run back.
-        Fenced: another attempt has taken the run over.
+        Interrupted: there is no time left; the caller gives the run back.
+        Fenced: another attempt has taken over the run.
         CapExceededError: the run would destroy more than its cap allows; nothing was changed.
     """
     execution.session.rollback()
     return _plan(job, execution) if execution.run.mode == "plan" else _apply(job, execution)
 
 
+def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
+    """What a step would do, in the caller's transaction, which is read only.
+
+    Whatever the step sets for its own questions ends with it.
+
+    Raises:
+        PermanentError: its plan tried to write.
+    """
+    try:
+        with session.begin_nested() as own:
+            plans = step.plan(session, run)
+            own.rollback()
+    except DBAPIError as error:
+        if sqlstate(error) != READ_ONLY:
+            raise
+        raise PermanentError(f"a plan only reads: step {step.name}: {describe(error)}") from None
+    return plans
+
+
 def _plan(job: Job, execution: RunExecution) -> Standing:
     with transaction(execution.session, isolation="repeatable read", read_only=True):
-        plans = [plan for step in job.steps for plan in step.plan(execution.session, execution.run)]
+        plans = [plan for step in job.steps for plan in plan_step(step, execution.session, execution.run)]
     counters = dict.fromkeys(job.counters, 0)
     with execution.session.begin():
         plan = {"steps": [plan.as_json() for plan in plans], "over_cap": over_cap(execution, plans)}

@@ -32,7 +32,7 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
             f"nightshift redrive {execution.run.id} --override-cap --by … --reason …"
         )
     execution.candidates = dict(candidates)
-    execution.log("run.candidates", **candidates)
+    execution.log("run.candidates", candidates=dict(candidates))
 
 
 def over_cap(execution: RunExecution, plans: list[StepPlan]) -> list[str]:

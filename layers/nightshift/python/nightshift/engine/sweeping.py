@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select, text, tuple_
+from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Delete, Update
 
+from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Portion, TableError, quoted
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import Batch, Execution
 from nightshift.engine.subject import Subject
-from nightshift.engine.ways import HeapWalk, KeyWalk, RangeWalk, Tid, Walk, choose, forget_keys, write_keys
+from nightshift.engine.ways import TID, HeapWalk, KeyWalk, RangeWalk, Walk, choose, forget_keys, write_keys
 from nightshift.errors import PermanentError
 
 TARGET_SECONDS = 0.1
@@ -97,6 +98,44 @@ def sweep(execution: Execution, task: Sweep) -> None:
     run.account()
 
 
+@dataclass
+class _Pace:
+    """How the next batch goes: how large, and how carefully."""
+
+    walk: Walk
+    size: int = 0
+    alone: bool = False
+    """Each row under a savepoint of its own."""
+    limited: bool = False
+    """Not more rows than are left of those that were counted."""
+    proven: bool = False
+    """A batch of about this size has gone through."""
+    passing: int = 0
+
+    def __post_init__(self) -> None:
+        self.size = self.walk.first
+
+    def take_to_heart(self, error: DBAPIError) -> bool:
+        """Be more careful after an error. False: there is nothing to be done about it."""
+        smallest = self.walk.smallest
+        if is_locked(error) and self.size <= smallest and not self.alone:
+            self.alone = True
+        elif is_passing(error) and self.passing < PASSING_ERRORS_IN_A_ROW:
+            self.passing += 1
+            self.size = max(smallest, self.size // 4)
+        elif is_row_error(error) and not self.alone:
+            self.alone = self.size <= smallest
+            self.size = max(smallest, self.size // 2)
+        else:
+            return False
+        return True
+
+    def go_on(self, seconds: float) -> None:
+        """After a batch that went through."""
+        self.alone, self.limited, self.proven, self.passing = False, False, True, 0
+        self.size = paced(self.size, seconds, self.walk.smallest, self.walk.largest)
+
+
 class _Sweeping:
     """One sweep of one attempt."""
 
@@ -113,85 +152,86 @@ class _Sweeping:
         }
         self._own = {leaf.oid for portion in self.subject.facts.portions for leaf in portion.leaves}
 
-    # What the position remembers.
-
     @property
     def position(self) -> dict[str, Any]:
+        """What the last batch left: the place in a portion, and of the whole step how many `rows` were done or
+        quarantined, how many of these were `kept`, and the places of those that were `locked`."""
         return dict(self.execution.position or {})
 
     @property
-    def handled(self) -> int:
-        """Candidates that were done, or left with a reason."""
-        return int(self.position.get("rows", 0)) + len(self.position.get("locked", ()))
-
-    @property
     def _left(self) -> int | None:
-        return None if self.planned.rows is None else max(0, self.planned.rows - self.handled)
+        """How many of the counted candidates have neither been done nor left with a reason."""
+        if self.planned.rows is None:
+            return None
+        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
 
     def walk(self, portion: Portion) -> None:
         """Do the rows of one portion."""
         cursor = self._cursor(portion)
-        walk = self._walk_of(portion, cursor)
-        size, alone, limited, passing = walk.first, False, False, 0
+        if self._left == 0 and self.execution.position is not None:
+            return
+        pace = _Pace(self._walk_of(portion, cursor))
         while not cursor.get("done"):
-            place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": walk.way}
-            carried = {key: self.position[key] for key in ("rows", "locked") if key in self.position}
             try:
-                with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS) as batch:
-                    self.subject.prepare(batch.session)
-                    if walk.way == "keys" and "last" not in cursor:
-                        cursor["last"] = write_keys(batch.session, self.subject, self.execution.run.id, self.task.step)
-                        batch.position = place | cursor | carried
-                        continue_from = cursor
-                    else:
-                        continue_from = None
-                    if continue_from is None:
-                        window = walk.window(batch.session, cursor, size)
-                        if window is None:
-                            walk, cursor = HeapWalk(portion, self.load), {}
-                            size = walk.first
-                            batch.position = place | {"way": walk.way} | carried
-                            continue
-                        bounds = self.subject.window(portion) if walk.way != "keys" else [self.subject.workable]
-                        conditions = [*bounds, *window.conditions]
-                        locked = list(carried.get("locked", ()))
-                        if alone:
-                            locked += self._one_by_one(batch, conditions)
-                        else:
-                            self._all_at_once(batch, conditions, limited=limited)
-                        rows = int(carried.get("rows", 0)) + batch.counts[self.task.counter] + len(batch.quarantined)
-                        full = self.planned.rows is not None and rows + len(locked) >= self.planned.rows
-                        whole = window.after is None or full
-                        kept = {"rows": rows} | ({"locked": locked} if locked else {})
-                        batch.position = place | kept | ({"done": True} if whole else dict(window.after or {}))
+                fits = self._batch(portion, cursor, pace)
             except _MoreThanCounted:
-                limited = True
+                pace.limited = True
             except DBAPIError as error:
-                if is_locked(error) and size <= walk.smallest and not alone:
-                    alone = True
-                elif is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
-                    passing += 1
-                    size = max(walk.smallest, size // 4)
-                    self.execution.log("batch.retried", error=describe(error), size=size)
-                elif is_row_error(error) and not alone:
-                    alone = size <= walk.smallest
-                    size = max(walk.smallest, size // 2)
-                else:
+                if not pace.take_to_heart(error):
                     raise
+                self.execution.log("batch.retried", error=describe(error), size=pace.size)
             else:
-                cursor, alone, limited, passing = self.position, False, False, 0
-                size = paced(size, self.execution.last_batch_seconds, walk.smallest, walk.largest)
+                cursor = self.position
+                if fits:
+                    pace.go_on(self.execution.last_batch_seconds)
+                else:
+                    pace = _Pace(HeapWalk(portion, self.load))
+
+    def _batch(self, portion: Portion, cursor: dict[str, Any], pace: _Pace) -> bool:
+        """One batch, with its position. False: this way does not work here, and the heap must do."""
+        place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": pace.walk.way}
+        carried = {key: self.position[key] for key in ("rows", "kept", "locked") if key in self.position}
+        with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS) as batch:
+            self.subject.prepare(batch.session)
+            if not pace.proven:
+                self._leave_time_for_a_smaller_one(batch)
+            if pace.walk.way == KeyWalk.way and "last" not in cursor:
+                last = write_keys(batch.session, self.subject, self.execution.run.id, self.task.step)
+                batch.position = place | carried | {"last": last, "done": last == 0}
+                return True
+            window = pace.walk.window(batch.session, cursor, pace.size)
+            if window is None:
+                batch.position = place | carried | {"way": HeapWalk.way}
+                return False
+            bounds = [self.subject.workable] if self.task.keys_first else self.subject.window(portion)
+            locked = list(carried.get("locked", ()))
+            if pace.alone:
+                locked += self._one_by_one(batch, [*bounds, *window.conditions])
+            else:
+                self._all_at_once(batch, [*bounds, *window.conditions], limited=pace.limited)
+            kept = int(carried.get("kept", 0)) + len(batch.quarantined)
+            rows = int(carried.get("rows", 0)) + batch.counts[self.task.counter] + len(batch.quarantined)
+            full = self.planned.rows is not None and rows + len(locked) >= self.planned.rows
+            sums = {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
+            whole = window.after is None or full
+            batch.position = place | sums | ({"done": True} if whole else dict(window.after or {}))
+        return True
+
+    def _leave_time_for_a_smaller_one(self, batch: Batch) -> None:
+        """Nobody knows yet what a batch costs here: one that takes too long must not take the whole attempt."""
+        deadline = self.execution.deadline
+        seconds = max(1.0, (deadline.remaining - deadline.reserve) / 4)
+        batch.session.execute(text(f"set local statement_timeout to {int(seconds * 1000)}"))
 
     def _walk_of(self, portion: Portion, cursor: Mapping[str, Any]) -> Walk:
-        session = self.execution.session
         if self.task.keys_first:
             return KeyWalk(self.subject, self.execution.run.id, self.task.step, self.load)
         way = cursor.get("way")
         if way is None:
-            with session.begin():
-                self.subject.prepare(session)
-                way = choose(session, self.subject, portion, self._left)
-        if way == "range":
+            with self.execution.session.begin():
+                self.subject.prepare(self.execution.session)
+                way = choose(self.execution.session, self.subject, portion, self._left)
+        if way == RangeWalk.way:
             only = len(self.subject.facts.portions) == 1
             return RangeWalk(self.subject, portion, self._left if only else None, self.load)
         return HeapWalk(portion, self.load)
@@ -202,28 +242,26 @@ class _Sweeping:
         if saved.get("portion") != portion.name:
             return {}
         if saved["filenodes"] != _filenodes(portion):
-            self.execution.log(
-                "cursor.refused", table=portion.name, remedy="the table was rewritten; its walk starts over"
-            )
+            remedy = "the table was rewritten; its walk starts over"
+            self.execution.log("cursor.refused", table=portion.name, remedy=remedy)
             return {}
         return saved
 
     def _all_at_once(self, batch: Batch, conditions: Sequence[ColumnElement[bool]], *, limited: bool = False) -> None:
-        session, table = batch.session, self.subject.table
+        session = batch.session
         self._check_references_now(batch)
+        left = self._left
         if limited:
-            place = [literal_column("tableoid"), literal_column("ctid", Tid())]
-            few = self.subject.rows(*place).where(*conditions).limit(self._left)
+            place = [literal_column("tableoid"), literal_column("ctid", TID)]
+            few = self.subject.rows(*place).where(*conditions).limit(left)
             conditions = [tuple_(*place).in_(few), *conditions]
+        extra: dict[str, int] = {}
         if self.task.extra_counts:
             wanted = [func.count().filter(condition) for condition in self.task.extra_counts.values()]
-            counted = session.execute(select(*wanted).select_from(table).where(*conditions)).one()
+            counted = session.execute(self.subject.rows(*wanted).where(*conditions)).one()
             extra = dict(zip(self.task.extra_counts, counted, strict=True))
-        else:
-            extra = {}
         before = self._counters(batch) if self._watched else {}
         rows = session.execute(self.task.statement.where(*conditions)).rowcount  # type: ignore[attr-defined]
-        left = self._left
         if left is not None and batch.counts[self.task.counter] + rows > left:
             raise _MoreThanCounted
         followed = self._followed(batch, before, rows) if self._watched else Counter()
@@ -268,10 +306,11 @@ class _Sweeping:
                 f"the trigger {facts.triggers[0].name} on {facts.fullname} updates rows in place of deleting them: "
                 "this step cannot delete them. Nothing was changed"
             )
-        gone[facts.fullname] += own - rows  # rows that refer to the candidates in the same table
+        gone[facts.fullname] += own - rows  # rows that refer to the candidates in the same table, candidates or not
         for name, number in (+gone).items():
             before_now = self.execution.counters[cascaded(name)] + batch.counts[cascaded(name)]
-            if before_now + number > self.planned.others.get(name, 0):
+            candidates = (self._left or 0) - batch.counts[self.task.counter] - rows if name == facts.fullname else 0
+            if before_now + number > self.planned.others.get(name, 0) + candidates:
                 raise PassedPlanError(
                     f"the deletion takes more rows of {name} with it than the {self.planned.others.get(name, 0)} that "
                     "were counted before: they are new, or a trigger deletes them. Nothing of the batch was kept; "
@@ -290,8 +329,8 @@ class _Sweeping:
         shown = self.task.keys_shown or not self.subject.personal()
         keys = self.subject.key_columns(shown=shown)
         leaf, place = (
-            cast(literal_column("tableoid"), _Oid).label("leaf"),
-            cast(literal_column("ctid", Tid()), Text).label("place"),
+            cast(literal_column("tableoid"), OID).label("leaf"),
+            cast(literal_column("ctid", TID), Text).label("place"),
         )
         found = session.execute(self.subject.rows(leaf, place, *keys).where(*conditions)).all()
         session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
@@ -344,25 +383,25 @@ class _Sweeping:
         """Nothing is left without a reason: else it is counted once more, and what is still there is told."""
         if self.planned.rows is None or "accounted" in self.position:
             return
-        missing = self.planned.rows - int(self.position.get("rows", 0)) - self.execution.counters[LOCKED]
+        counters, name = self.execution.counters, self.subject.facts.fullname
+        went_along = max(0, counters[cascaded(name)] - self.planned.others.get(name, 0))
+        missing = self.planned.rows - int(self.position.get("rows", 0)) - counters[LOCKED] - went_along
         if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
             return
         with self.execution.batch() as batch:
             self.subject.prepare(batch.session)
             if self.task.keys_first:
                 forget_keys(batch.session, self.execution.run.id, self.task.step)
-            elif missing > 0 and (unexplained := self.subject.count(batch.session) - self._kept()) > 0:
-                raise UnexplainedRemainderError(
-                    f"{unexplained} rows of {self.subject.facts.fullname} that were counted are still there, and "
-                    f"nothing says why{self._suspects()}"
-                )
+            elif missing > 0:
+                left = int(self.position.get("kept", 0)) + counters[LOCKED]
+                if (unexplained := self.subject.count(batch.session) - left) > 0:
+                    raise UnexplainedRemainderError(
+                        f"{unexplained} rows of {name} that were counted are still there, and nothing says "
+                        f"why{self._suspects()}"
+                    )
             counts = {CHANGED: max(0, missing), REFERENCED: self.subject.count_referenced(batch.session)}
-            batch.count(**{name: number for name, number in counts.items() if number})
+            batch.count(**{what: number for what, number in counts.items() if number})
             batch.position = {**self.position, "done": True, "accounted": True}
-
-    def _kept(self) -> int:
-        """Rows that stay, and whose reason has been told."""
-        return int(self.execution.counters[LOCKED] + self.execution.counters["quarantined"])
 
     def _suspects(self) -> str:
         names = ", ".join(trigger.name for trigger in self.subject.facts.triggers if trigger.before)
@@ -394,14 +433,10 @@ def _filenodes(portion: Portion) -> dict[str, int]:
 
 
 def _at(leaf: Any, place: str) -> list[ColumnElement[bool]]:
-    return [literal_column("tableoid") == cast(str(leaf), _Oid), literal_column("ctid", Tid()) == cast(place, Tid())]
+    return [literal_column("tableoid") == literal(str(leaf), OID), literal_column("ctid", TID) == literal(place, TID)]
 
 
-class _Oid(Tid):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "oid"
+OID = SqlType("oid")
 
 
 # Nightshift's own records are written in the same transaction, and are nobody's rows.

@@ -26,7 +26,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Session
-from sqlalchemy.types import UserDefinedType
 
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Portion, quoted
@@ -40,13 +39,8 @@ FIRST_ROWS = 20_000
 """How many rows a first batch may touch, those that go by cascade included."""
 
 
-class Tid(UserDefinedType[str]):
-    """A row's place in its table."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "tid"
+TID = SqlType("tid")
+"""A row's place in its table."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +81,8 @@ class HeapWalk:
         end = cursor.get("end", self._portion.blocks)
         block = cursor.get("block", 0)
         upto = min(end, block + size)
-        ctid: ColumnElement[str] = literal_column("ctid", Tid())
-        conditions = [ctid >= cast(f"({block},0)", Tid()), ctid < cast(f"({upto},0)", Tid())]
+        ctid: ColumnElement[str] = literal_column("ctid", TID)
+        conditions = [ctid >= literal(f"({block},0)", TID), ctid < literal(f"({upto},0)", TID)]
         return Window(conditions, {"block": upto, "end": end} if upto < end else None)
 
 
@@ -112,7 +106,7 @@ class RangeWalk:
         last = session.scalar(rows.where(*behind).order_by(self._age).offset(size - 1).limit(1))
         if last is None:
             return Window(behind, None)
-        boundary = cast(last, self._type(session))
+        boundary = literal(last, self._type())
         ties = rows.where(self._age == boundary).limit(TIES_FACTOR * size).subquery()
         if session.scalar(select(func.count()).select_from(ties)) == TIES_FACTOR * size:
             return None  # one instant holds more rows than a batch may: only the heap can divide them
@@ -120,9 +114,9 @@ class RangeWalk:
 
     def _behind(self, cursor: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         after = cursor.get("after")
-        return [] if after is None else [self._age > cast(after, self._type(None))]
+        return [] if after is None else [self._age > literal(after, self._type())]
 
-    def _type(self, _: Session | None) -> Any:
+    def _type(self) -> Any:
         known = self._subject.facts.columns.get(getattr(self._age, "name", ""))
         return SqlType(known.type) if known else self._age.type
 
@@ -157,9 +151,9 @@ class KeyWalk:
     def _same(self) -> list[ColumnElement[bool]]:
         facts = self._subject.facts
         if not facts.key:
-            place = literal_column(f"{facts.quoted}.ctid", Tid())
+            place = literal_column(f"{facts.quoted}.ctid", TID)
             leaf: ColumnElement[Any] = literal_column(f"{facts.quoted}.tableoid")
-            return [place == cast(KEYS.c.key[1], Tid()), leaf == cast(KEYS.c.key[2], SqlType("oid"))]
+            return [place == cast(KEYS.c.key[1], TID), leaf == cast(KEYS.c.key[2], SqlType("oid"))]
         types = [SqlType(facts.columns[name].type) for name in facts.key]
         columns: list[ColumnElement[Any]] = [literal_column(f"{facts.quoted}.{quoted(name)}") for name in facts.key]
         keys = zip(columns, types, strict=True)

@@ -50,7 +50,7 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
             report(failure_record(standing))
     unannounced = occurrences.account(session, jobs)
     if unannounced:
-        telemetry.warn("occurrences.unannounced", **unannounced)
+        telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
     stalled = [run for run in ledger.stalled(session) if run.job in jobs]
     for run in stalled:
         telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)

@@ -17,6 +17,8 @@ from sqlalchemy import ColumnElement, Date, DateTime, Text, case, cast, column, 
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.declaration import Run
+from nightshift.declaration.fields import is_whole, must_be
+from nightshift.errors import DeclarationError
 from nightshift.ledger import RunRecord
 
 Value = TypeVar("Value")
@@ -32,11 +34,28 @@ zone_names = table("pg_timezone_names", column("name", Text))
 
 @dataclass(frozen=True)
 class LocalMoment:
-    """A time on the users' clocks: every day, or one weekday (ISO, Monday is 1), or one day of the month."""
+    """A time on people's own clocks: every day, or one weekday (ISO, Monday is 1), or one day of the month.
+
+    Raises:
+        DeclarationError: when the moment would never come.
+    """
 
     at: dt.time
     weekday: int | None = None
     day: int | None = None
+
+    def __post_init__(self) -> None:
+        local = isinstance(self.at, dt.time) and self.at.tzinfo is None
+        like = "a time on people's own clocks, like time(18), without a zone"
+        must_be(local, "local moment: at", like, self.at)
+        for field, value, most, what in (
+            ("weekday", self.weekday, 7, "from 1 (Monday) to 7"),
+            ("day", self.day, 31, "from 1 to 31"),
+        ):
+            fits = value is None or (is_whole(value, least=1) and value <= most)
+            must_be(fits, f"local moment: {field}", f"a whole number {what}", value)
+        if self.weekday is not None and self.day is not None:
+            raise DeclarationError("local moment: give weekday or day, not both")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A job has three ways to tell people something:
 1. **A `Notify` step** (nightshift.steps.notify), for groups of people, at their local time if needed.
 2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
 
-       found = message(User.id, key=…, title=…, body=…, data=…).where(User.role == "admin")
+       found = message(Person.id, key=…, title=…, body=…, data=…).where(Person.on_call)
        written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
        batch.count(notified=written.by_channel["email"])
 
@@ -53,6 +53,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.declaration import Run
+from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
 from nightshift.outbox.kinds import Channel, check_kind
 from nightshift.outbox.local_time import at_zone
 from nightshift.outbox.people import People, as_recipient, everybody, everybody_at
@@ -61,11 +62,22 @@ from nightshift.outbox.tables import Notification
 
 @dataclass(frozen=True)
 class Via:
-    """One channel of a message: the preference in `wants` that may block it, and what its rows are counted as."""
+    """One channel of a message: the preference in `wants` that may block it, and what its rows are counted as.
+
+    Raises:
+        DeclarationError: when a field holds something else.
+    """
 
     channel: Channel
     preference: str | None = None
     counter: str | None = None
+
+    def __post_init__(self) -> None:
+        must_be_one_of("via: channel", self.channel, choices(Channel))
+        preference = self.preference is None or isinstance(self.preference, str)
+        must_be(preference, "via: preference", "a text or None", self.preference)
+        if self.counter is not None:
+            must_be_snake("via: counter", self.counter)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The payloads a job understands: EventBridge's scheduled event, a manual call, and a run to go on with."""
+"""The payloads that a job accepts: EventBridge's scheduled event, a manual call, and a run to continue."""
 
 import datetime as dt
 import uuid
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightshift.declaration import Job
+from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 
@@ -17,11 +18,11 @@ FORMS = (
 
 
 def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapping[str, Any]) -> Request:
-    """What an invocation asks for. `configured` are the parameters that the deployment set.
+    """What an invocation asks for. `configured` has the parameters that the deployment set.
 
     Raises:
-        EventError: none of the known forms, or a value that cannot be meant.
-        SettingError: a parameter that the job does not have, or outside its limits.
+        EventError: the payload has none of the known forms, or a value that makes no sense.
+        SettingError: the job has no such parameter, or its value is outside the limits.
     """
     if not isinstance(event, Mapping):
         raise EventError(f"the payload must be {FORMS}; got {type(event).__name__}")
@@ -29,7 +30,7 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
         return _scheduled(job, event, request_id, configured)
     if "run_id" in event:
         if set(event) != {"run_id"}:
-            raise EventError(f"run_id goes alone: the run's other facts are frozen; got {sorted(event)}")
+            raise EventError(f"run_id must be the only key: the run's other facts are frozen; got {sorted(event)}")
         try:
             return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id)
         except ValueError:
@@ -40,7 +41,7 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
 def _scheduled(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
     if event.get("detail-type") != "Scheduled Event" or not isinstance(event.get("time"), str):
         raise EventError(f"not a scheduled event of EventBridge; the payload must be {FORMS}")
-    # A rule fires within its minute, not at second 0; the occurrence is the minute.
+    # A rule fires at any second of its minute. The occurrence is the minute.
     time = _instant("time", event["time"]).replace(second=0, microsecond=0)
     return Request("schedule", scheduled_for=time, parameters=job.resolve(configured), request_id=request_id)
 
@@ -76,5 +77,7 @@ def _instant(key: str, value: Any) -> dt.datetime:
     except (TypeError, ValueError):
         raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {value!r}") from None
     if instant.tzinfo is None:
-        raise EventError(f"{key} must say its zone, like 2026-03-02T09:00:00Z; got {value!r}")
+        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {value!r}")
+    if not CALENDAR_START <= instant < CALENDAR_END:
+        raise EventError(f"{key} must lie in the years {FIRST_YEAR} to {LAST_YEAR}; got {value!r}")
     return instant.astimezone(dt.UTC)

@@ -1,4 +1,4 @@
-"""The Lambda side of a job: event → claim → run → settle → result. One wrapper for every job."""
+"""The Lambda side of a job: event → claim → run → settle → result. Every job uses the same wrapper."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from nightshift.database import DatabaseSettings, describe, session_for
 from nightshift.deadline import Deadline
 from nightshift.declaration import Job, iso
 from nightshift.declaration.parameters import from_environment
+from nightshift.declaration.step import CUTOFF
 from nightshift.engine import Resources, RunExecution, carry_out
 from nightshift.environment import ENABLED_VARIABLE
 from nightshift.errors import (
@@ -52,19 +53,20 @@ def lambda_handler(job: Job) -> Handler:
         finally:
             telemetry.flush()
 
+    handler.job = job  # type: ignore[attr-defined]  # the registry compares it with the file's own job
     return handler
 
 
 def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
-    """One invocation. Returns the run's result, also for a doubled delivery or a run that somebody else works on.
+    """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
 
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
-        RunFailedError: the attempt failed. Lambda tries an asynchronous invocation again, and sends the last failure
-            to the dead-letter queue.
+        RunFailedError: the attempt failed. Lambda retries an asynchronous invocation, and sends the last failure to
+            the dead-letter queue.
     """
     if os.environ.get(ENABLED_VARIABLE) == "false":
-        raise SettingError(f"job {job.name} is disabled by the deployment's settings; enable it there and deploy again")
+        raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
     deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
@@ -78,7 +80,7 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
             if granted.state == "missed":
                 telemetry.measure(OccurrencesMissed=1)
             if granted.state == "failed" and granted.last_request_id == context.aws_request_id:
-                # Lambda's retry of the very invocation that failed for good: it must fail too, to reach the queue.
+                # This is Lambda's retry of the invocation that finally failed. It must fail too, to reach the queue.
                 raise RunFailedError(f"{job.name}, run {granted.run.id}: {granted.reason}")
             return result(job, granted)
         telemetry.logger().append_keys(run_id=str(granted.run.id), epoch=granted.epoch)
@@ -92,10 +94,10 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
 def _claimed(
     job: Job, request: Request, deadline: Deadline, settings: DatabaseSettings
 ) -> Iterator[tuple[Session, Claim | Standing]]:
-    """A session, and what the ledger says to the request.
+    """A session, and the ledger's answer to the request.
 
     Raises:
-        UnclaimedError: the database cannot be reached, or the ledger is locked.
+        UnclaimedError: the function cannot connect to the database, or the ledger is locked.
         EventError: the request names a run that does not exist.
     """
     with ExitStack() as stack:
@@ -141,7 +143,7 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings
 
 
 def _record_failure(job: Job, claim: Claim, session: Session, settings: DatabaseSettings, cause: Exception) -> Standing:
-    """Tell the ledger, on a connection of its own: the attempt's may be the very thing that failed."""
+    """Record the failure in the ledger, on a new connection: the attempt's own may be the cause of the failure."""
     reason = describe(cause)
     telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
     session.close()
@@ -154,7 +156,7 @@ def _record_failure(job: Job, claim: Claim, session: Session, settings: Database
 
 
 def result(job: Job, standing: Standing) -> dict[str, Any]:
-    """What the function returns and an operator reads. Times are ISO 8601 in UTC with Z, durations milliseconds."""
+    """What the function returns. Times are ISO 8601 in UTC with Z; durations are in milliseconds."""
     declared: dict[str, Any] = {name: standing.counters.get(name, 0) for name in job.counters}
     counters = declared | standing.counters  # what no job declares (rows that stay, cascades) where there is any
     answer = {
@@ -168,7 +170,7 @@ def result(job: Job, standing: Standing) -> dict[str, Any]:
     }
     cutoff = job.cutoff(standing.run)
     if cutoff is not None:
-        counters["cutoff"] = cutoff
+        counters[CUTOFF] = cutoff
     if standing.reason is not None:
         answer["reason"] = standing.reason
     if standing.plan is not None:

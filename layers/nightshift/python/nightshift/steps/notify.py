@@ -1,4 +1,4 @@
-"""A step that tells people something: chooses them by a SELECT and writes what they are told into the outbox."""
+"""A step that sends notices: a SELECT chooses the people, and their messages are written to the outbox."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.declaration.fields import must_be, shown
 from nightshift.errors import DeclarationError
 from nightshift.outbox import (
     DueZone,
@@ -27,10 +28,10 @@ from nightshift.outbox import (
 )
 
 FromPeople = Callable[[Run, People], Select[Any]]
-"""A SELECT over the people of a batch; see `nightshift.outbox.people.People` for their columns."""
+"""A SELECT over the people of a batch. See `nightshift.outbox.people.People` for the columns."""
 
 ERRORS = "errors"
-"""The counter of people whose time zone is none: they count as being in UTC."""
+"""The counter of people whose time zone is unknown. They are treated as if they were in UTC."""
 
 FIRST_PART = 1000
 SMALLEST_PART = 200
@@ -40,13 +41,14 @@ TARGET_SECONDS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What some people are told.
+    """One message to some people.
 
     kind: one of the folders in notices/, see `nightshift.outbox.kinds`.
-    to: who, with which key, title, body and data: a function of the run and the people, made with `message(…)`.
+    to: a function of the run and the people. It returns a SELECT made with `message(…)`: the recipient, key, title,
+        body and data.
     via: the channels, each with its preference and counter.
-    matched: the counter of messages that there were reasons for, whatever the recipients' preferences.
-    suppressed: the counter of those that a preference kept from a channel.
+    matched: the counter of all messages, whatever the recipients' preferences are.
+    suppressed: the counter of messages that a preference kept from a channel.
     """
 
     kind: str
@@ -57,8 +59,12 @@ class Message:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
+        where = f"message {self.kind}:"
+        must_be(callable(self.to), f"{where} to", "a function of run and people", self.to)
+        like = "a tuple of channels, like (Via('email'),)"
+        must_be(_holds(self.via, Via), f"{where} via", like, self.via)
         if any(via.channel == "ops" for via in self.via):
-            raise DeclarationError("the channel ops belongs to no person: use tell_operators in a Function step")
+            raise DeclarationError("the channel ops belongs to no person; use tell_operators in a Function step")
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -77,12 +83,12 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Notify(StepDefaults):
-    """Tell people something, each message at most once.
+    """Send notices. Each message is sent at most once.
 
-    at: the moment on people's own clocks. The job then runs on `nightshift.outbox.TICK`, and each run takes the people
-        for whom the moment has come since the last one, zone by zone. Without it every run takes everybody at once:
-        their messages must be few.
-    messages: what is told, in order, for the same people in the same transaction.
+    at: the moment on people's own clocks. The job's schedule is then `nightshift.outbox.TICK`, and each run takes the
+        people for whom the moment came since the last run, zone by zone. Without it, every run takes everybody at once,
+        so there must be few messages.
+    messages: the messages, in order. They are written for the same people in the same transaction.
     counting: counters of the rows of other SELECTs over the same people.
     """
 
@@ -94,6 +100,17 @@ class Notify(StepDefaults):
 
     tables: ClassVar[tuple[str, ...]] = (Notification.__table__.fullname,)  # type: ignore[attr-defined]
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        where = f"step {self.name}:"
+        like = "a tuple of messages, like (Message(…),)"
+        must_be(_holds(self.messages, Message), f"{where} messages", like, self.messages)
+        moment = self.at is None or isinstance(self.at, LocalMoment)
+        must_be(moment, f"{where} at", "a LocalMoment, like LocalMoment(time(18)), or None", self.at)
+        for name, rows in self.counting.items():
+            if not callable(rows):
+                counting = f"{where} counting must give functions of run and people by counter"
+                raise DeclarationError(f"{counting}; {name} is {shown(rows)}")
 
     @property
     def counters(self) -> tuple[str, ...]:
@@ -137,7 +154,7 @@ class Notify(StepDefaults):
             batch.position = {"done": True}
 
     def _tell_zone(self, execution: Execution, zone: DueZone) -> None:
-        """A zone's people in parts. The position names the zone and the last recipient, or none when it is done."""
+        """The people of a zone, in parts. The position has the zone and the last recipient, or None at its end."""
         after = None
         if execution.position is not None:
             reached, last_told = execution.position["zone"], execution.position["after"]
@@ -167,3 +184,8 @@ class Notify(StepDefaults):
             if self.at is None:
                 counts[ERRORS] += written.zone_errors
         return counts
+
+
+def _holds(sequence: Any, kind: type) -> bool:
+    """Whether it is a tuple or list of one kind of item, with at least one item."""
+    return isinstance(sequence, tuple | list) and bool(sequence) and all(isinstance(each, kind) for each in sequence)

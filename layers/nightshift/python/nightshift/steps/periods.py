@@ -10,7 +10,7 @@ from nightshift.declaration import Run
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` on and before `end`, both in UTC."""
+    """From `start` (included) to `end` (excluded), both in UTC."""
 
     start: dt.datetime
     end: dt.datetime

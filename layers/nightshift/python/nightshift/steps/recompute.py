@@ -1,4 +1,4 @@
-"""A step that sets a stored figure to the computed one, in the rows where the two differ and in no other."""
+"""A step that corrects a stored figure, only in the rows where it differs from the computed one."""
 
 import uuid
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from nightshift.database import describe, is_passing, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.declaration.fields import must_be
 from nightshift.engine import paced
 from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
+from nightshift.steps.conditions import check_column, check_condition
 from nightshift.steps.tables import Difference
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
@@ -19,20 +21,22 @@ SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Recompute(StepDefaults):
-    """Compute once, write down what differs, then write it in short transactions.
+    """Compute all figures once, list the rows that differ, then correct them in short transactions.
 
-    The figures are computed by one statement that only reads: to aggregate everything at once takes the database a
-    fraction of what it takes window by window. The rows that differ go to `nightshift.differences`, in the order in
-    which they lie in their table, and are worked off from there. A row whose figure has changed in the meantime is left
-    alone: whoever changed it knew more.
+    One statement that only reads computes the figures: a database aggregates everything at once much faster than part
+    by part. The rows that differ are listed in `nightshift.differences`, in the order in which they lie in their table.
+    If a figure has changed since it was listed, its row is left alone: the newer value is more likely to be right.
 
-    name: unique over all jobs' Recompute steps.
-    model: the table; its primary key is one uuid.
+    name: unique among the Recompute steps of all jobs.
+    model: the table. Its primary key is one uuid.
     column: the stored figure, a whole number.
-    to: a query with the columns `key` and `value`. A row whose key it lacks has the figure 0.
+    to: a query with the columns `key` and `value`. A row without such a key has the figure 0.
     where: which rows have a figure at all.
-    counter: what the changed rows are counted as; `seen`: all the rows; `total`: the sum of the changes, each without
-        its sign; `failed`: the rows that could not be changed and are quarantined.
+    seen: the counter of all rows. counter: of the changed rows. total: the sum of all changes, without signs.
+    failed: the counter of rows that could not be changed. They are in quarantine.
+
+    Raises:
+        DeclarationError: when the step cannot work; the message holds the remedy.
     """
 
     name: str
@@ -47,6 +51,15 @@ class Recompute(StepDefaults):
 
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        where = f"step {self.name}:"
+        key = isinstance(self.model, type) and len(self.model.__mapper__.primary_key) == 1
+        must_be(key, f"{where} model", "a mapped class with one column as its key", self.model)
+        check_column(f"{where} column", self.column, self.table)
+        query = isinstance(self.to, Select) and {"key", "value"} <= set(self.to.selected_columns.keys())
+        must_be(query, f"{where} to", "a query with the columns key and value", self.to)
+        check_condition(f"{where} where", self.where, self.table)
 
     @property
     def table(self) -> Table:
@@ -126,7 +139,7 @@ class Recompute(StepDefaults):
         return session.scalar(select(func.count()).select_from(self.table).where(self.where)) or 0
 
     def _note_differences(self, session: Session) -> int:
-        """Write the list anew. Returns how long it is."""
+        """Write the list again from the start. Returns its length."""
         session.execute(delete(Difference).where(Difference.step == self.name))
         differing = self._differing().subquery()
         noted = insert(Difference).from_select(
@@ -136,7 +149,7 @@ class Recompute(StepDefaults):
 
     def _write(self, batch: Batch, place: Any, size: int) -> None:
         upto = min(place["last"], place["after"] + size)
-        # The rows are found by their keys. Without statistics on the list, the planner would rather read whole tables.
+        # The rows are found by key. The list has no statistics, so the planner would prefer to read whole tables.
         batch.session.execute(
             select(*(func.set_config(f"enable_{join}", "off", True) for join in ("hashjoin", "mergejoin")))
         )
@@ -160,7 +173,7 @@ class Recompute(StepDefaults):
         batch.position = {**place, "after": upto}
 
     def _quarantine(self, execution: Execution, place: Any, error: DBAPIError) -> None:
-        """Leave the next row of the list as it is, and write down why."""
+        """Leave the next row of the list unchanged, and record why."""
         this = (Difference.step == self.name) & (Difference.position == place["after"] + 1)
         with execution.batch() as batch:
             key = batch.session.scalar(select(Difference.key).where(this))

@@ -1,4 +1,4 @@
-"""A step that rolls a stretch of time up into one row of figures, and keeps what stood out in it."""
+"""A step that rolls a period up into one row of figures, and stores what stood out in it."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +11,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of, iso
+from nightshift.declaration.fields import choices, must_be, must_be_names, must_be_one_of, must_be_snake
 from nightshift.steps.periods import Period
 from nightshift.steps.tables import MetricFinding, MetricRollup
 
 WRITTEN = "written"
-"""The counter of rows, of figures and findings, that the run wrote because they were new or differed."""
+"""The counter of rows (figures and findings) that the run wrote because they were new or different."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A figure that moved much or stands out: its value, what it is compared with, and the change in percent."""
+    """A figure that changed a lot or stands out: its value, the value to compare with, and the change in percent."""
 
     metric: str
     value: float | None
@@ -31,10 +32,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is told of a period.
+    """The result for one period.
 
-    data: the row's figures, as JSON.
-    counts: the values of counters; the step takes those it declares.
+    data: the figures of the row, as JSON.
+    counts: the values of counters. The step uses those that it declares.
     findings: what stood out.
     """
 
@@ -43,30 +44,44 @@ class Figures:
     findings: Sequence[Finding] = ()
 
 
+FindingKind = Literal["trend", "anomaly"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RollUp(StepDefaults):
-    """Replace the figures of one period in one transaction, computed from rows by the database.
+    """Replace the figures of one period in one transaction. The database computes them.
 
-    Figures that are what they were are not written again, so a repeated run changes nothing. Findings that a
-    recomputation no longer makes go.
+    Unchanged figures are not written again, so a repeated run changes nothing. A finding that a new computation does
+    not make is deleted.
 
-    scope: what the figures are stored under, together with the period's start.
-    period: the period of a run, or None when the run has none to roll up.
-    figures: computes them; set-based, it reads only, and rows never come to Python.
-    counting: the counters that it takes from the figures.
+    scope: the key of the figures, together with the period's start.
+    period: the period of a run, or None if the run has nothing to roll up.
+    figures: a function that computes the figures. It only reads, and it does not load the rows into Python.
+    counting: the counters that the step takes from the figures.
     finding: the kind of its findings.
+
+    Raises:
+        DeclarationError: when a field has another value.
     """
 
     scope: str
     period: Callable[[Run], Period | None]
     figures: Callable[[Session, Run, Period], Figures]
     counting: tuple[str, ...] = ()
-    finding: Literal["trend", "anomaly"] = "trend"
+    finding: FindingKind = "trend"
     parameters: tuple[Parameter, ...] = ()
 
     changes: ClassVar[tuple[str, ...]] = (WRITTEN,)
     tables: ClassVar[tuple[str, ...]] = ("nightshift.metric_rollups", "nightshift.metric_findings")
     destructive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        must_be_snake("roll-up: scope", self.scope)
+        where = f"step {self.name}:"
+        must_be(callable(self.period), f"{where} period", "a function of the run", self.period)
+        must_be(callable(self.figures), f"{where} figures", "a function of session, run and period", self.figures)
+        must_be_names(f"{where} counting", self.counting)
+        must_be_one_of(f"{where} finding", self.finding, choices(FindingKind))
 
     @property
     def name(self) -> str:
@@ -77,7 +92,7 @@ class RollUp(StepDefaults):
         return (*self.counting, WRITTEN)
 
     def fingerprint(self, run: Run) -> str:
-        """The step is one transaction: there is no position inside it that another query could spoil."""
+        """Always the same: the step is one transaction, so there is no position that another query could make wrong."""
         return fingerprint_of(select(MetricRollup))
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
@@ -108,7 +123,7 @@ class RollUp(StepDefaults):
 
 @dataclass(frozen=True)
 class _Change:
-    """What must be written so that a period's stored figures and findings are the computed ones."""
+    """What to write so that the stored figures and findings of a period equal the computed ones."""
 
     step: RollUp
     period: Period

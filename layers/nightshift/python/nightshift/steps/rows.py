@@ -2,13 +2,14 @@
 
 import datetime as dt
 import difflib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
+from zoneinfo import available_timezones
 
-from dateutil.relativedelta import relativedelta
 from sqlalchemy import (
     ColumnElement,
     FromClause,
@@ -36,9 +37,22 @@ from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closu
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE
 from nightshift.catalogue.table import Column, quoted, refuse_unworkable
-from nightshift.declaration import SAMPLE_SIZE, UNINDEXED_ROWS, Execution, Parameter, Run, StepPlan, fingerprint_of, iso
+from nightshift.declaration import (
+    SAMPLE_SIZE,
+    UNINDEXED_ROWS,
+    Age,
+    Execution,
+    Parameter,
+    Run,
+    StepPlan,
+    check_age,
+    fingerprint_of,
+    iso,
+)
+from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.engine import Subject, Sweep, choose, sweep
 from nightshift.errors import DeclarationError
+from nightshift.steps.conditions import check_column, check_condition, check_new_values
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition]
@@ -75,7 +89,7 @@ class RowStep(ABC):
     zone: str = "UTC"
     where: Condition | FromRun | str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
-    older_than: Parameter | relativedelta | None = None
+    older_than: Age | None = None
     visible_rows: bool = False
     sample_keys: bool = False
     name: str = ""
@@ -85,13 +99,15 @@ class RowStep(ABC):
     destructive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.target, str | Table) and not hasattr(self.target, "__table__"):
-            raise DeclarationError(f"a step's table is a mapped class, a Table or a name; got {self.target!r}")
+        fits = isinstance(self.target, str | Table) or (
+            isinstance(self.target, type) and hasattr(self.target, "__table__")
+        )
+        must_be(fits, f"step {self.name or self.action}: its table", "a mapped class, a Table or a name", self.target)
         if isinstance(self.target, str) and not self.target.strip():
             raise DeclarationError('a step needs a table: name it, like "shop.orders"')
         if not self.name:
-            bare = self.table_name.rpartition(".")[2].strip('"').lower().replace("_", "-")
-            object.__setattr__(self, "name", f"{self.action}-{bare}")
+            words = re.sub(r"[^a-z0-9]+", "-", self.table_name.rpartition(".")[2].lower()).strip("-")
+            object.__setattr__(self, "name", f"{self.action}-{words}")
         if self.where is None and self.older_than is None:
             raise DeclarationError(
                 f"step {self.name} would touch every row of {self.table_name}: give where or older_than"
@@ -100,6 +116,25 @@ class RowStep(ABC):
             raise DeclarationError(
                 f"step {self.name} says how old a row must be: say by which column, with measured_by="
             )
+        self._check_fields(f"step {self.name}:")
+
+    def _check_fields(self, where: str) -> None:
+        if self.older_than is not None:
+            check_age(f"{where} older_than", self.older_than)
+        must_be(isinstance(self.counting, Mapping), f"{where} counting", "conditions by counter", self.counting)
+        must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
+        for name in ("visible_rows", "sample_keys"):
+            must_be_truth(f"{where} {name}", getattr(self, name))
+        if self.zone not in available_timezones():
+            raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
+        if self.table is None:
+            return
+        if self.measured_by is not None:
+            check_column(f"{where} measured_by", self.measured_by, self.table)
+        if self.where is not None and not isinstance(self.where, str) and not callable(self.where):
+            check_condition(f"{where} where", self.where, self.table)
+        for name, condition in self.counting.items():
+            check_condition(f"{where} counting {name}", condition, self.table)
 
     @property
     def table(self) -> Table | None:
@@ -134,7 +169,7 @@ class RowStep(ABC):
     def fingerprint(self, run: Run) -> str:
         age = self.measured_by.expression if isinstance(self.measured_by, InstrumentedAttribute) else self.measured_by
         told = text(age.replace(":", r"\:")) if isinstance(age, str) else age
-        where = self._where(run)
+        where = self.condition(run)
         return fingerprint_of(
             select(text(self.table_name.replace(":", r"\:"))),
             *([] if told is None else [cast("ColumnElement[Any]", told)]),
@@ -159,7 +194,7 @@ class RowStep(ABC):
             refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
         source = _source(facts) if model is None else model
         conditions = []
-        if (where := self._where(run)) is not None:
+        if (where := self.condition(run)) is not None:
             conditions.append(_typed(where, facts, source))
         age = self._age(facts, source)
         if (cutoff := self.cutoff(run)) is not None and age is not None:
@@ -242,13 +277,18 @@ class RowStep(ABC):
         """Whether a batch may change what the condition means for the next one."""
         return self.action != "count" and (subject.frees_itself or subject.reads_others(session))
 
-    def _where(self, run: Run) -> ColumnElement[bool] | TextClause | None:
+    def condition(self, run: Run) -> ColumnElement[bool] | TextClause | None:
+        """The step's own condition for this run, without the age."""
         where = self.where
         if isinstance(where, str):
             return text(f"({where})").bindparams(
                 *(bindparam(key, value, NullType()) for key, value in self.values.items())
             )
-        return where(run) if callable(where) else where
+        if callable(where):
+            where = where(run)
+            if self.table is not None:
+                check_condition(f"step {self.name}: where", where, self.table)
+        return where
 
     def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
         measure = self.measured_by
@@ -294,6 +334,8 @@ def _typed(condition: ColumnElement[bool] | TextClause, facts: TableFacts, sourc
 
 def _missing(subject: Subject) -> tuple[str, ...]:
     """What would make the step fast, as SQL that makes it."""
+    if subject.action != "delete":
+        return ()
     return tuple(
         f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
         for reference, child in subject.closure.unindexed
@@ -334,6 +376,12 @@ class Update(RowStep):
 
     action: ClassVar[Any] = "update"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must_be_truth(f"step {self.name}: irreversible", self.irreversible)
+        if not callable(self.set):
+            self._check_new_values(self.set)
+
     @property
     def destructive(self) -> bool:  # type: ignore[override]
         return self.irreversible
@@ -357,7 +405,15 @@ class Update(RowStep):
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:
-        return self.set(run) if callable(self.set) else self.set
+        if not callable(self.set):
+            return self.set
+        given = self.set(run)
+        self._check_new_values(given)
+        return given
+
+    def _check_new_values(self, given: Any) -> None:
+        if self.table is not None:
+            check_new_values(f"step {self.name}: set", given, self.table)
 
 
 @dataclass(frozen=True, kw_only=True)

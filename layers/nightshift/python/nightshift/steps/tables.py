@@ -1,4 +1,4 @@
-"""What the kinds of step write for themselves, in the schema `nightshift`."""
+"""The tables of the steps themselves, in the schema `nightshift`."""
 
 import uuid
 from decimal import Decimal
@@ -23,7 +23,7 @@ class MetricRollup(Base):
 
 
 class MetricFinding(Base):
-    """A figure that moved much, or stands out."""
+    """A figure that changed a lot, or stands out."""
 
     __tablename__ = "metric_findings"
     __table_args__ = (
@@ -45,7 +45,7 @@ class MetricFinding(Base):
 
 
 class Difference(Base):
-    """A row whose stored figure is not the computed one: the list that a recomputation works off."""
+    """One row whose stored figure differs from the computed one. A recomputation corrects the rows of this list."""
 
     __tablename__ = "differences"
     __table_args__ = IN_NIGHTSHIFT
@@ -53,7 +53,7 @@ class Difference(Base):
     step: Mapped[str] = mapped_column(primary_key=True)
     """The name of the step that recomputes."""
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """From 1 on without a gap, in the order in which the rows lie in their table."""
+    """1, 2, 3, … without gaps, in the order in which the rows lie in their table."""
     key: Mapped[uuid.UUID]
     found: Mapped[int] = mapped_column(BigInteger)
     computed: Mapped[int] = mapped_column(BigInteger)

@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from functions.administration._security_rules import FAILED_MFA, bursts
+from functions.administration.security.events import FAILED_MFA, bursts
 
 # Of the super administrators who can act at all, one at least is left unlocked.
-LOCK = text(
-    f"""
+LOCKABLE = f"""
     with attacked as (
         select distinct raw::uuid as id from ({bursts(FAILED_MFA, at_least=10)}) as burst where at >= :settled
     ),
@@ -24,10 +23,18 @@ LOCK = text(
     ranked as (
         select *, row_number() over (partition by role order by attacked, id) as place from able
     ),
+    lockable as (
+        select id from ranked where attacked and (role <> 'super_admin' or place > 1)
+    )
+"""  # noqa: S608 - made of constants
+
+LOCK = text(
+    f"""
+    {LOCKABLE},
     locked as (
         update users set locked_until = :locked_until, locked_reason = 'failed second factors'
-        from ranked
-        where users.id = ranked.id and ranked.attacked and (ranked.role <> 'super_admin' or ranked.place > 1)
+        from lockable
+        where users.id = lockable.id
         returning users.id
     ),
     noted as (
@@ -37,6 +44,8 @@ LOCK = text(
     select count(*) from locked
     """  # noqa: S608 - made of constants
 )
+
+COUNT = text(f"{LOCKABLE} select count(*) from lockable")  # noqa: S608 - made of constants
 
 FOLLOW_COUNTRIES = text(
     """
@@ -58,6 +67,12 @@ def lock_attacked_accounts(session: Session, period: Mapping[str, Any], *, locke
     """
     locked: int = session.execute(LOCK, {**period, "locked_until": locked_until}).scalar_one()
     return locked
+
+
+def count_attacked_accounts(session: Session, period: Mapping[str, Any]) -> int:
+    """How many accounts `lock_attacked_accounts` would lock now. Reads only."""
+    count: int = session.execute(COUNT, period).scalar_one()
+    return count
 
 
 def follow_countries(session: Session, period: Mapping[str, Any]) -> None:

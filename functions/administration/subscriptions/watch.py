@@ -12,6 +12,7 @@ from application.alerts import Severity
 from application.models import Alert
 from nightshift import Parameter, Run, StepPlan
 from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
+from nightshift.declaration.fields import choices, must_be_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class Watch(StepDefaults):
     changes: ClassVar[tuple[str, ...]] = ("alerts",)
     destructive: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ("nightshift.alerts",)
+
+    def __post_init__(self) -> None:
+        must_be_one_of(f"step {self.name}: severity", self.severity, choices(Severity))
 
     @property
     def name(self) -> str:

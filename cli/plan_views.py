@@ -1,0 +1,165 @@
+"""How a plan is shown to a person: as a tree of tables on a terminal, and as one line for each table in a pipe."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from cli.screen import Answer, table
+from cli.times import parse, relative, shown
+
+OVER_CAP = "Over its cap. A run would stop before it changes anything: "
+NEXT = (
+    "If these rows are meant, raise max_rows or max_share in the job's settings, and try the value first: nightshift "
+    "plan JOB --param max_rows=NUMBER. To let one run continue that has stopped: "
+    "nightshift redrive RUN --override-cap --by NAME --reason TEXT"
+)
+
+
+def plan(found: Answer, as_of: str, *, as_tree: bool) -> Iterator[Tree | Table | Text]:
+    """What each step would do, what is missing, and what is over its cap.
+
+    as_of: the run's time, in ISO 8601. Ages are counted from it.
+    """
+    now = parse(as_of)
+    if as_tree:
+        yield from _trees(found["steps"], now)
+    else:
+        yield _lines(found["steps"])
+        for step in found["steps"]:
+            for statement in step.get("missing", ()):
+                yield Text(f"Missing for step {step['step']}: {statement}", "yellow")
+    for each in found["over_cap"]:
+        yield Text(f"{OVER_CAP}{each}", "bold red")
+    if found["over_cap"]:
+        yield Text(NEXT)
+
+
+def _trees(steps: Iterable[Answer], now: dt.datetime) -> Iterator[Tree]:
+    for name, tables in groupby(steps, key=itemgetter("step")):
+        root = Tree(Text(name, "bold"), guide_style="dim")
+        for each in tables:
+            size = f"about {decimal(each['bytes'])}" if each.get("bytes") else ""
+            node = root.add(_line(each["table"], _counted(each["action"], each["rows"], each.get("of")), size))
+            for label, value, style in _facts(each, now):
+                node.add(Text.assemble((f"{label}: ", "dim"), (value, style)))
+            _add_cascades(node, each, now)
+        yield root
+
+
+def _add_cascades(node: Tree, step: Answer, now: dt.datetime) -> None:
+    """Each table once, under the table from which its foreign key leads to it."""
+    left = list(step.get("cascades", ()))
+    nodes = {step["table"]: node}
+    while left:
+        here = [each for each in left if each.get("through") in nodes] or left[:1]
+        for each in here:
+            left.remove(each)
+            parent = nodes.get(each.get("through", ""), node)
+            made = parent.add(_line(each["table"], _cascaded(each), _youngest(each, step, now)))
+            nodes.setdefault(each["table"], made)
+
+
+def _facts(step: Answer, now: dt.datetime) -> Iterator[tuple[str, str, str]]:
+    """What else is known of a step's rows: a name, the value and its style."""
+    if cutoff := step.get("cutoff"):
+        yield "older than", shown(cutoff, now), ""
+    if step.get("way"):
+        yield "way", step["way"], ""
+    if kept := step.get("referenced"):
+        yield "kept", f"{_rows(kept)} that other rows refer to", "yellow"
+    if step["sample"]:
+        yield "sample", _sample(step), ""
+    for statement in step.get("missing", ()):
+        yield "missing", statement, "yellow"
+    if cascades := step.get("cascades"):
+        yield "with all that goes or changes along", _rows(step["rows"] + sum(each["rows"] for each in cascades)), ""
+
+
+def _lines(steps: Iterable[Answer]) -> Table:
+    """One line for each table, with whole names, for grep and awk."""
+    headings = ("Step", "Action", "Rows", "Share", "Table", "Through", "Older than", "Youngest", "Bytes", "Way", "Kept")
+    lines = table(*headings, "Sample")
+    for step in steps:
+        lines.add_row(
+            step["step"],
+            step["action"],
+            _number(step),
+            _share(step),
+            step["table"],
+            "",
+            step.get("cutoff", ""),
+            "",
+            decimal(step["bytes"]) if step.get("bytes") else "",
+            step.get("way", ""),
+            f"{step['referenced']:,} referenced" if step.get("referenced") else "",
+            _sample(step),
+        )
+        for each in step.get("cascades", ()):
+            through = each.get("through", "")
+            facts = (step["step"], each["action"], _number(each), _share(each), each["table"], through)
+            lines.add_row(*facts, step.get("cutoff", ""), each.get("youngest", ""), "", "", "", "")
+    return lines
+
+
+def _sample(step: Answer) -> str:
+    """The keys in one line. They come from rows: what is not printable would break it, or steer the terminal."""
+    keys = ", ".join(step["sample"])
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in keys)
+
+
+def _line(name: str, *facts: str | Text) -> Text:
+    """A table and what happens to it: `shop.orders: delete 1,200 of 2,000 rows (60 %), about 1.2 MB`."""
+    told = Text(", ").join(Text(each) if isinstance(each, str) else each for each in facts if each)
+    return Text.assemble((name, "cyan"), ": ", told)
+
+
+def _counted(action: str, rows: int, of: int | None) -> str:
+    if of is None:
+        return f"{action} {_rows(rows)}"
+    return f"{action} {rows:,} of {of:,} rows ({_percent(rows, of)})"
+
+
+def _cascaded(cascade: Answer) -> str:
+    does = _counted(cascade["action"], cascade["rows"], cascade.get("of"))
+    return f"{does} by cascade" if cascade["action"] == "delete" else f"{does} that lose a reference"
+
+
+def _youngest(cascade: Answer, step: Mapping[str, Any], now: dt.datetime) -> Text:
+    """The time of the youngest row, in yellow if it is younger than the step's cut-off."""
+    told = cascade.get("youngest")
+    if told is None:
+        return Text("")
+    try:
+        instant = dt.datetime.fromisoformat(told)
+    except ValueError:  # infinity, a year that Python has not
+        return Text(f"youngest {told}")
+    instant = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
+    text = Text(f"youngest {instant.astimezone(dt.UTC):%Y-%m-%d %H:%M} ({relative(instant, now)})")
+    if step.get("cutoff") and instant >= parse(step["cutoff"]):
+        text.append(", younger than the cut-off")
+        text.stylize("yellow")
+    return text
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+def _number(found: Answer) -> str:
+    return f"{found['rows']:,}" + (f" of {found['of']:,}" if found.get("of") is not None else "")
+
+
+def _share(found: Answer) -> str:
+    return _percent(found["rows"], found["of"]) if found.get("of") else ""
+
+
+def _percent(rows: int, of: int) -> str:
+    share = 100 * rows / of if of else 0.0
+    return f"{share:.3g} %" if share >= 0.01 or not rows else "less than 0.01 %"

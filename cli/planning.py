@@ -1,0 +1,112 @@
+"""A plan of a job in a database, without a deployment: no call to AWS, no ledger, nothing written."""
+
+import datetime as dt
+import socket
+import struct
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from cli.database_url import place_of, settings_of
+from cli.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from nightshift.database import DatabaseSettings
+    from nightshift.declaration import Job, Run, StepPlan
+    from nightshift.engine.execution import RunExecution
+
+SECONDS = 15 * 60
+"""How long a plan may take: as long as Lambda lets a function run."""
+
+CONNECT_SECONDS = 10.0
+
+TLS_REQUEST = struct.pack("!ii", 8, 80877103)
+"""What a client asks a server of PostgreSQL first. The server answers with one letter: S or N."""
+
+
+def plan_in(url: str, job: "Job", at: dt.datetime, given: Mapping[str, int]) -> dict[str, Any]:
+    """What a plan of the deployed job returns, but without a run. A step that cannot be planned is among the errors.
+
+    Refuses when the database cannot be used.
+    """
+    from nightshift.declaration import Run
+    from nightshift.engine.candidates import over_cap
+    from nightshift.ledger.runs import Standing
+    from nightshift.runtime.handler import result
+
+    settings = settings_of(url)
+    run = Run(uuid.uuid4(), job.name, at, trigger="manual", mode="plan", parameters=job.resolve(given))
+    started = time.perf_counter()
+    with _reading(settings, job) as session:
+        plans, errors = _steps(session, job, run)
+    took = round((time.perf_counter() - started) * 1000)
+    # The caps ask an execution for nothing but its run, and a plan without a ledger has no other part of one.
+    over = over_cap(cast("RunExecution", SimpleNamespace(run=run)), plans)
+    plan = {"steps": [each.as_json() for each in plans], "over_cap": over}
+    reason = f"{len(errors)} of {len(job.steps)} steps cannot be planned" if errors else None
+    answer = result(job, Standing(run, "failed" if errors else "planned", reason, took, {}, errors, plan))
+    del answer["run_id"]
+    return answer | {"database": place_of(settings)}
+
+
+def _steps(session: "Session", job: "Job", run: "Run") -> "tuple[list[StepPlan], list[str]]":
+    """The plans of all steps that have one here, and why the others have none."""
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.database import describe, sqlstate
+    from nightshift.engine.attempt import plan_step
+    from nightshift.errors import PermanentError, SettingError
+
+    plans, errors = [], []
+    for step in job.steps:
+        try:
+            plans += plan_step(step, session, run)
+        except DBAPIError as error:
+            if sqlstate(error) is None:
+                raise
+            errors.append(f"step {step.name} cannot be planned: {describe(error)}")
+        except (PermanentError, SettingError) as error:
+            errors.append(f"step {step.name} cannot be planned: {error}")
+    return plans, errors
+
+
+@contextmanager
+def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
+    """A transaction that sees one instant of the database and can only read, as on a replica."""
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.database import describe, session_for
+    from nightshift.database.transaction import transaction
+    from nightshift.database.words import connection_in_words
+
+    try:
+        if settings.socket is None:
+            _knock(settings)
+        with (
+            session_for(settings, seconds=SECONDS, application_name=f"nightshift/plan/{job.name}") as session,
+            transaction(session, isolation="repeatable read", read_only=True),
+        ):
+            yield session
+    except DBAPIError as error:
+        reason = describe(error)
+    except OSError as error:
+        reason = connection_in_words(error) or "the connection failed"
+    else:
+        return
+    raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")
+
+
+def _knock(settings: "DatabaseSettings") -> None:
+    """Find out quickly whether PostgreSQL listens at the address. The driver would wait as long as for an answer."""
+    host, port = str(settings.url.host), int(settings.url.port or 0)
+    with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
+        if settings.tls:
+            return
+        connection.sendall(TLS_REQUEST)
+        if connection.recv(1) not in (b"S", b"N"):
+            raise RefusedError(f"what listens at {host}:{port} is no PostgreSQL: see the host and the port")

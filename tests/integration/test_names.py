@@ -1,0 +1,30 @@
+"""Steps and counters may be called what they like: no name stands in the way of the machinery's own."""
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from application.models import LoginAttempt
+from nightshift import Count, Delete, Job, days
+from tests.integration.conftest import Invoke
+
+
+@pytest.mark.parametrize("name", ["name", "args", "message", "module", "created", "asctime", "self", "event", "cause"])
+def test_a_step_and_a_counter_named_like_a_field_of_a_log_record_just_work(
+    name: str, invoke_job: Invoke, session: Session
+) -> None:
+    session.execute(
+        text("insert into login_attempts (email, success, attempted_at) values ('a@example.com', false, '2026-01-01Z')")
+    )
+    session.commit()
+    seen = {"model": LoginAttempt, "older_than": days(7), "measured_by": LoginAttempt.attempted_at}
+    job = Job(
+        name="forget-logins",
+        kind="retention",
+        schedule="cron(0 2 * * ? *)",
+        steps=(Count(name="look", counter=name, **seen), Delete(name=name, **seen)),  # type: ignore[arg-type]
+        audited=False,
+    )
+    result = invoke_job(job, at="2026-03-01T02:00:00Z")
+    assert result["outcome"] == "succeeded"
+    assert (result["counters"][name], result["counters"]["deleted"]) == (1, 1)
