@@ -58,10 +58,12 @@ def write_pages(project: Path) -> None:
 
 def next_commands(target: Path, candidate: Candidate | None) -> list[str]:
     """What to type next, ready to be pasted."""
+    from nightshift.declaration.names import LONGEST_JOB_NAME
+
     new = [".venv/bin/nightshift", "new", "job", "old-rows", "--kind", "retention"]
     if candidate is not None and candidate.age is not None:
         subject = re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-")
-        new[3] = f"old-{subject}" if subject else new[3]
+        new[3] = f"old-{subject}"[:LONGEST_JOB_NAME].strip("-") if subject else new[3]
         new += ["--table", candidate.table, "--measured-by", candidate.age]
     return [shlex.join(["cd", str(target)]), "make synth", shlex.join(new)]
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cli import screen
 from cli.command_line import Command, Group
+from cli.database_url import settings_of
 from cli.project import beginning, database, job_files, upgrading
 from cli.project.files import MANIFEST, ROOT, version_of
 from cli.refusals import RefusedError
@@ -43,7 +44,7 @@ def init(
     job_files.check_pack(pack)
     schema, found = None, []
     if database_url is not None:
-        settings = database.address(database_url)
+        settings = settings_of(database_url)
         with screen.waiting("reading the schema"):
             with database.reading(settings) as session:
                 found = database.candidates(session)
@@ -86,7 +87,7 @@ def new_job(
     if table is None and (database_url is not None or measured_by is not None):
         raise RefusedError("--database-url and --measured-by are about --table: name one")
     if database_url is not None and table is not None:
-        with screen.waiting("reading the table"), database.reading(database.address(database_url)) as session:
+        with screen.waiting("reading the table"), database.reading(settings_of(database_url)) as session:
             facts = database.facts_of(session, table)
         job, told = job_files.measured(job, facts)
         typer.echo(told)
@@ -96,7 +97,9 @@ def new_job(
         typer.echo(f"{path.relative_to(ROOT)} is written.")
     if not job.filled:
         typer.echo(f"Fill in what is marked with {job_files.MARK}: until then nothing else works.")
-    typer.echo("Then: rows for it in tests/own/rows.sql, make docs, make test.")
+    typer.echo(
+        f"Then: nightshift plan {name} --database-url URL, rows for it in tests/own/rows.sql, make docs, make test."
+    )
 
 
 @command()

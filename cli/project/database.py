@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.database_url import place_of
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     from nightshift.catalogue import TableFacts
     from nightshift.database import DatabaseSettings
 
-OPTION = "--database-url"
 SECONDS = 60
 """How long one question may take."""
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts to which nothing leaves this machine, so that a server without TLS will do."""
 
 DUMP = (
     *("--schema-only", "--no-owner", "--no-privileges", "--no-comments", "--no-tablespaces", "--no-security-labels"),
@@ -71,42 +68,30 @@ class Candidate:
     indexed: bool
 
 
-def address(given: str) -> "DatabaseSettings":
-    """A database's address as it was given. Refuses what is none."""
-    from nightshift.database import DatabaseSettings
-    from nightshift.errors import SettingError
-
-    try:
-        settings = DatabaseSettings.from_mapping({"url": given.strip()})
-    except SettingError as error:
-        raise RefusedError(f"{OPTION}: {error}") from None
-    except ValueError:
-        raise RefusedError(f"{OPTION}: a port is a number, like 5432") from None
-    if not settings.url.database:
-        raise RefusedError(f"{OPTION} names no database: postgresql://user@host:5432/name")
-    return settings
-
-
 @contextmanager
 def reading(settings: "DatabaseSettings") -> Iterator["Session"]:
     """A transaction that can only read. Errors of the database end in one line."""
     from sqlalchemy.exc import DBAPIError
 
-    from nightshift.database import session_for
+    from nightshift.database import describe, session_for
     from nightshift.database.transaction import transaction
+    from nightshift.database.words import connection_in_words
 
     try:
         with session_for(settings, seconds=SECONDS) as session, transaction(session, read_only=True):
             yield session
-    except (DBAPIError, OSError) as error:
-        told = getattr(error, "orig", None) or error
-        message = told.args[0].get("M", told) if told.args and isinstance(told.args[0], dict) else told
-        raise RefusedError(f"{OPTION}: the database does not answer as it should: {message}") from None
+    except DBAPIError as error:
+        reason = describe(error)
+    except OSError as error:
+        reason = connection_in_words(error) or "the connection failed"
+    else:
+        return
+    raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")
 
 
 def schema(settings: "DatabaseSettings") -> str:
     """The SQL that makes the tables, types, keys and indexes of a database. Refuses if no pg_dump can tell it."""
-    refused = f"{OPTION} needs pg_dump: install PostgreSQL's client programs, or run make first"
+    refused = "--database-url needs pg_dump: install PostgreSQL's client programs, or run make first"
     for program in _dumps():
         done = subprocess.run(
             [program, *DUMP], env={**os.environ, **_libpq(settings)}, capture_output=True, text=True, check=False
@@ -114,9 +99,9 @@ def schema(settings: "DatabaseSettings") -> str:
         if not done.returncode:
             return _cleaned(done.stdout)
         last = done.stderr.strip().splitlines() or ["no message"]
-        refused = f"{OPTION}: {program} could not read the schema: {last[-1].removeprefix('pg_dump: ')}"
+        refused = f"{program} could not read the schema: {last[-1].removeprefix('pg_dump: ')}"
         if mismatch := [line for line in last if "version mismatch" in line]:
-            refused = f"{OPTION}: {program} is too old for the server ({mismatch[0].removeprefix('pg_dump: ')})"
+            refused = f"{program} is too old for the server ({mismatch[0].removeprefix('pg_dump: ')})"
     raise RefusedError(refused)
 
 
@@ -206,7 +191,6 @@ def _cleaned(dump: str) -> str:
 def _libpq(settings: "DatabaseSettings") -> dict[str, str]:
     """The address for PostgreSQL's own programs: in the environment, where no list of processes shows a password."""
     url, socket = settings.url, settings.socket
-    nearby = not url.host or url.host in LOOPBACK
     told = {
         "PGHOST": str(Path(socket).parent) if socket else url.host,
         "PGPORT": socket.rpartition(".")[2] if socket else str(url.port or 5432),
@@ -214,8 +198,8 @@ def _libpq(settings: "DatabaseSettings") -> dict[str, str]:
         "PGPASSWORD": str(url.password) if url.password else None,
         "PGDATABASE": url.database,
         "PGCONNECT_TIMEOUT": str(SECONDS),
-        "PGSSLMODE": "prefer" if nearby else "verify-full",
-        "PGSSLROOTCERT": None if nearby else settings.ca_file or _bundle(),
+        "PGSSLMODE": "verify-full" if settings.tls else "prefer",
+        "PGSSLROOTCERT": (settings.ca_file or _bundle()) if settings.tls else None,
     }
     return {name: value for name, value in told.items() if value}
 

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from cli.project.database import age_of, leads, sql_name, table_name
 from cli.project.files import ROOT, put
@@ -91,24 +91,19 @@ class NewJob:
 
 def check(job: NewJob, project: Path = ROOT) -> None:
     """Refuse a job that could not be, or that is there already."""
-    from rapidfuzz import process, utils
-
     from nightshift.declaration.discovery import PLATFORM
-    from nightshift.declaration.job import NAME
+    from nightshift.declaration.fields import choices, must_be_one_of
+    from nightshift.declaration.names import check_job_name
     from nightshift.declaration.policy import Kind
+    from nightshift.errors import DeclarationError
 
-    if not NAME.fullmatch(job.name):
-        raise RefusedError(f"job name {job.name!r} must be kebab-case, like cleanup-invitations")
+    try:
+        check_job_name(job.name)
+        must_be_one_of(f"job {job.name}: kind", job.kind, choices(Kind))
+    except DeclarationError as error:
+        raise RefusedError(str(error)) from None
     if keyword.iskeyword(job.module):
         raise RefusedError(f"job name {job.name!r} is a word of Python, and no file can have it: add another word")
-    platform = project / "functions" / PLATFORM
-    if (platform / f"{job.module}.py").exists():
-        raise RefusedError(f"job name {job.name!r} is that of one of Nightshift's own functions: take another")
-    kinds = get_args(Kind)
-    if job.kind not in kinds:
-        nearest = process.extractOne(job.kind, kinds, processor=utils.default_process, score_cutoff=60)
-        remedy = f"did you mean {nearest[0]}?" if nearest else f"it is one of {', '.join(kinds)}"
-        raise RefusedError(f"no job is of kind {job.kind!r}: {remedy}")
     check_pack(job.pack)
     taken = [path for path in project.glob(f"functions/*/{job.module}.py") if path.parent.name != PLATFORM]
     taken += [path for name in job.files() if (path := project / name).exists()]

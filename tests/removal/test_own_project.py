@@ -177,6 +177,18 @@ def shape(engine: Engine) -> dict[str, list[str]]:
         return {what: sorted(connection.scalars(text(question))) for what, question in questions.items()}
 
 
+def test_its_job_is_planned_on_the_application_itself(project: Path, address: str, application: Engine) -> None:
+    told = json.loads(nightshift(project, "plan", JOB, "--database-url", address, "--json"))
+
+    with application.connect() as connection:
+        old = connection.exec_driver_sql(
+            "select count(*) from hf.job where expireat < now() - interval '90 days'"
+        ).scalar()
+    assert old
+    [step] = told["plan"]["steps"]
+    assert (step["table"], step["rows"]) == ("hf.job", old)
+
+
 def test_the_projects_own_files_pass_the_checks(project: Path) -> None:
     run(project, "ruff", "check", "--quiet", *OWN)
     run(project, "ruff", "format", "--check", "--quiet", *OWN)

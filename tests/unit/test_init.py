@@ -210,10 +210,9 @@ def test_nothing_half_done_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_address_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     for given in ("nonsense", "postgresql://me@localhost", "postgresql://me@localhost:x/app"):
-        assert "--database-url" in refusal("init", tmp_path / "project", "--database-url", given)
-    unreachable = "postgresql://me:secret@127.0.0.1:1/app"
-    told = refusal("init", tmp_path / "project", "--database-url", unreachable)
-    assert "the database does not answer" in told
+        assert "database URL" in refusal("init", tmp_path / "project", "--database-url", given)
+    told = refusal("init", tmp_path / "project", "--database-url", "postgresql://me:secret@127.0.0.1:1/app")
+    assert "the database app at 127.0.0.1:1 cannot be used" in told
     assert "secret" not in told
     assert list(tmp_path.iterdir()) == []
 
