@@ -24,7 +24,7 @@ from local import dataset
 from local.aws import LocalAws
 from local.collect import UPLOADS
 from local.dataset.tracking import Encrypt
-from local.machine import DATABASE, Machine
+from local.machine import DATABASE, Machine, deployed_jobs
 from local.occasions import last_due
 from nightshift.declaration import function_name, registry
 from nightshift.outbox import Notification
@@ -134,9 +134,7 @@ def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Inv
     inactive-users heed each other's mails of the day.
     """
     functions: LambdaClient = aws.client("lambda")
-    pages = functions.get_paginator("list_functions").paginate()
-    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
-    jobs = [job for job in registry() if function_name(job) in deployed]
+    jobs = deployed_jobs(aws)
     due = {job: at for job in jobs if (at := last_due(registry()[job].job, now))}
 
     def invoke(job: str) -> Invocation:
