@@ -68,7 +68,10 @@ class OwnDatabase:
     def url(self) -> str:
         """The address without the password, as psql and `DatabaseSettings` take it."""
         options = {"sslmode": self.settings.sslmode, "sslrootcert": self.settings.ca_file}
-        return for_psql(self.settings.url.set(password=None), {key: value for key, value in options.items() if value})
+        url = self.settings.url
+        # Made anew: URL.set(password=None) leaves the password as it is.
+        public = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
+        return for_psql(public, {key: value for key, value in options.items() if value})
 
     def look(self, *, tables: bool) -> "Found":
         """What stands there, and what a deployment would make. Reads only.

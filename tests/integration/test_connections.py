@@ -51,3 +51,12 @@ def test_one_session_keeps_one_connection_over_its_transactions(database: Engine
             with session.begin():
                 backends.add(session.scalar(text("select pg_backend_pid()")))
     assert len(backends) == 1
+
+
+def test_a_password_that_is_asked_for_and_not_given_is_a_refusal_of_the_database(postgres: PostgresServer) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
+    with (
+        pytest.raises(DBAPIError, match="28P01"),
+        session_for(DatabaseSettings.from_mapping({"url": url}), seconds=5),
+    ):
+        pass

@@ -59,6 +59,8 @@ def _engine(settings: DatabaseSettings) -> Engine:
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
+        # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
+        keywords.setdefault("password", "")
         keywords["ssl_context"] = encryption(settings, keywords.get("host"))
         keywords.update(_bounds.get())
 

@@ -130,7 +130,7 @@ def _read_url(given: str) -> tuple[URL, str | None, str | None]:
     host, number = read.get("host", url.host), int(port) if port else url.port
     socket = read.get("unix_sock")
     if host is not None and host.startswith("/"):
-        host, socket = None, f"{host.rstrip('/')}/.s.PGSQL.{number or 5432}"
+        socket = f"{host.rstrip('/')}/.s.PGSQL.{number or 5432}"
     sslmode = read.get("sslmode")
     if sslmode is not None and sslmode not in SSL_MODES:
         raise SettingError(f"sslmode in the database url must be one of {', '.join(SSL_MODES)}; got {sslmode!r}")
