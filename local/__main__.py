@@ -17,8 +17,6 @@ import typer
 from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
-from local.collect import collect
-from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, put_off_mails, results_table
 from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, MachineBusyError, RunningApp, machine, machine_with, own_settings
 from local.own_database import OwnDatabase, OwnDatabaseError, RefusedByPersonError, consent, for_psql
@@ -87,6 +85,10 @@ def _up_on(database_url: str, *, yes: bool) -> None:
 @application.command()
 def demo() -> None:
     """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
+    # Imported here: its data are the example's, which a project of one's own does not have.
+    from local.collect import collect
+    from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, put_off_mails, results_table
+
     started = time.monotonic()
     with _running(partial(machine, "demo")) as running:
         now = dt.datetime.now(dt.UTC)
