@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from nightshift.database import migrations
 from nightshift.declaration import this_project
 
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
+
+ON_EMPTY_TABLES = "tested on empty tables only"
+"""The property of a test whose job found no row to work on. Its value is the job's name."""
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +79,14 @@ def empty_database(new_database: NewDatabase) -> Iterator[Engine]:
     """A fresh database with nothing in it, for one test."""
     with new_database() as engine:
         yield engine
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the jobs whose tests found no row to work on: they are promised less than they seem to be."""
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    properties = chain.from_iterable(getattr(report, "user_properties", ()) for report in reports)
+    if names := sorted({str(value) for name, value in properties if name == ON_EMPTY_TABLES}):
+        terminalreporter.write_line(f"{ON_EMPTY_TABLES}: {', '.join(names)} (rows for them: tests/own/rows.sql)")
 
 
 def _fast_folder() -> str | None:
