@@ -43,8 +43,7 @@ def make_tables(engine: Engine) -> None:
     Raises:
         NoTablesError: it has none of them.
     """
-    branches = this_project().branches(tables=True)
-    migrations.upgrade(engine, branches)
+    migrations.upgrade(engine, this_project().branches(tables=True))
     if SCHEMA.is_file():
         with engine.begin() as connection:
             connection.exec_driver_sql(_FOR_PSQL.sub("", SCHEMA.read_text()))
@@ -52,8 +51,7 @@ def make_tables(engine: Engine) -> None:
         models = import_module("application.models")
         for module in iter_modules(models.__path__):
             import_module(f"application.models.{module.name}")
-        if not branches:  # which make the tables of the models, and keys and triggers that no model has
-            import_module("application.models.base").Base.metadata.create_all(engine)
+        import_module("application.models.base").Base.metadata.create_all(engine)  # but those of the migrations
     else:
         raise NoTablesError(WHAT_TO_WRITE)
 
