@@ -1,8 +1,8 @@
 """One's own database for the local AWS: its address, what stands there, and what its owner is asked beforehand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import URL, text
@@ -44,6 +44,11 @@ class OwnDatabase:
         for part, what in ((settings.url.username, "user"), (settings.url.database, "database")):
             if not part:
                 raise OwnDatabaseError(f"the database url names no {what}: it must look like {FORM}")
+        if settings.ca_file is not None:
+            certificates = Path(settings.ca_file).absolute()  # functions run in another folder
+            if not certificates.is_file():
+                raise OwnDatabaseError(f"sslrootcert in the database url names no file: {certificates}")
+            settings = replace(settings, ca_file=str(certificates))
         return cls(settings)
 
     @property

@@ -59,6 +59,7 @@ def schemas(database: Engine) -> set[str]:
         ("shop", "must look like postgresql://user@host:5432/name"),
         ("postgresql://localhost/shop", "names no user"),
         ("postgresql://me@localhost", "names no database"),
+        ("postgresql://me:secret@db.example/shop?sslrootcert=nowhere.pem", r"names no file: /.*/nowhere\.pem"),
         ("postgresql://me:secret@db.example/shop?sslmode=disable", "send everything to db.example unencrypted"),
     ],
 )
