@@ -22,8 +22,12 @@ init: .venv/installed ## Make a project of your own: make init DIR=../jobs DATAB
 demo: .venv/installed node_modules/installed ## Deploy to a local AWS, run every job through Lambda, show what each did
 	@$(RUN) python -m local demo
 
-local: .venv/installed node_modules/installed ## Keep a local AWS with the app deployed up until Ctrl-C
-	@$(RUN) python -m local up
+# Only from make's own command line: a DATABASE_URL that stands in the shell for another program is not meant. The shell
+# reads it from the environment, into which make puts it, so that no list of processes shows it.
+OWN_DATABASE = $(if $(filter command,$(firstword $(origin DATABASE_URL))),NIGHTSHIFT_LOCAL_DATABASE_URL="$$DATABASE_URL")
+
+local: .venv/installed node_modules/installed ## Keep a local AWS with the app deployed up until Ctrl-C: DATABASE_URL=… on your own database
+	@$(RUN) $(OWN_DATABASE) python -m local up $(if $(YES),--yes)
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own)

@@ -1,9 +1,8 @@
 """The address of a database, as people write it: postgresql://USER:PASSWORD@HOST:5432/DATABASE.
 
-Connections leave the machine only with verified TLS. On loopback and through a unix socket no TLS is asked.
+Connections leave the machine only with verified TLS. On loopback none is asked unless sslmode says so.
 """
 
-import ipaddress
 import re
 import ssl
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 
 def settings_of(text: str) -> "DatabaseSettings":
     """The settings of an address. Refuses one that cannot be meant, and never repeats its password."""
-    from nightshift.database import DatabaseSettings
+    from nightshift.database import DatabaseSettings, is_loopback
 
     url = _parsed(text.strip())
     if unknown := sorted(set(url.query) - KNOWN):
@@ -45,14 +44,13 @@ def settings_of(text: str) -> "DatabaseSettings":
         raise RefusedError(f"the database URL names no host: write it like {FORM}, or add ?host=/var/run/postgresql")
     if host and "@" in host:
         raise RefusedError(f"the database URL has more than one @: {ENCODED}")
-    here = socket is not None or is_loopback(str(host))
-    ca_file = _ca_file(parts, here)
+    ca_file = _ca_file(parts, socket is not None or is_loopback(host))
     address = url.set(
         drivername="postgresql+pg8000",
         port=port,
         query={"unix_sock": socket} if socket else {},
     )
-    return DatabaseSettings(address._replace(host=host), ca_file=ca_file, tls=not here)
+    return DatabaseSettings(address._replace(host=host), ca_file=ca_file, sslmode=parts.get("sslmode"))
 
 
 def place_of(settings: "DatabaseSettings") -> str:
@@ -60,14 +58,6 @@ def place_of(settings: "DatabaseSettings") -> str:
     url = settings.url
     host = f"[{url.host}]" if url.host and ":" in url.host else url.host
     return f"{url.database} at {settings.socket or f'{host}:{url.port}'}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _parsed(text: str) -> "URL":
@@ -111,15 +101,12 @@ def _socket(host: str | None, parts: dict[str, str], port: int) -> str | None:
 
 def _ca_file(parts: dict[str, str], here: bool) -> str | None:
     """The file of the authorities that sign the server's certificate. None: those of RDS."""
+    from nightshift.database import SSL_MODES, WITHOUT_TLS
+
     mode, file = parts.get("sslmode"), parts.get("sslrootcert")
-    if here:
-        if mode not in (None, "disable") or file is not None:
-            raise RefusedError(
-                "the database URL asks for TLS on this machine itself, where none is used: leave sslmode and "
-                "sslrootcert out"
-            )
-        return None
-    if mode not in (None, "verify-full"):
+    if mode is not None and mode not in SSL_MODES:
+        raise RefusedError(f"the database URL has sslmode={mode}: it is one of {', '.join(SSL_MODES)}")
+    if mode in WITHOUT_TLS and not here:
         raise RefusedError(
             f"the database URL has sslmode={mode}: over a network TLS is always used and the server verified, as with "
             "verify-full; leave sslmode out"

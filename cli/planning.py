@@ -110,7 +110,7 @@ def _knock(settings: "DatabaseSettings") -> None:
     """Find out quickly whether PostgreSQL listens at the address. The driver would wait as long as for an answer."""
     host, port = str(settings.url.host), int(settings.url.port or 0)
     with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
-        if settings.tls:
+        if settings.asks_tls(settings.url.host):
             return
         connection.sendall(TLS_REQUEST)
         if connection.recv(1) not in (b"S", b"N"):

@@ -100,7 +100,7 @@ class ScheduledJob(Construct):
             rule_name=function_name(job.name),
             description=f"Starts the job {job.name}",
             schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
-            enabled=settings.enabled,
+            enabled=settings.enabled and around.settings.rules == "on",
             targets=[
                 targets.LambdaFunction(
                     self.function.function,

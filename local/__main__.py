@@ -1,30 +1,25 @@
 """The app on one machine: `python -m local demo` runs every job once, `python -m local up` runs until Ctrl-C."""
 
 import datetime as dt
+import os
+import shlex
 import signal
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
-from local.collect import collect
-from local.demo import (
-    deployed_jobs,
-    dispatch,
-    fail_on_purpose,
-    invoke_all,
-    load_data,
-    mails_waiting,
-    put_off_mails,
-    results_table,
-)
 from local.deploy import PROJECT, DeploymentError
-from local.machine import DATABASE, Machine, MachineBusyError, machine
+from local.machine import DATABASE, MachineBusyError, RunningApp, machine, machine_with, own_settings
+from local.own_database import OwnDatabase, OwnDatabaseError, RefusedByPersonError, consent, for_psql
 from local.postgres import PostgresError
 from local.terminal import deployment_display
 from nightshift.declaration import function_name
@@ -38,22 +33,64 @@ if not console.is_terminal:
     console = Console(width=NARROWEST_TABLE)  # a file or a log has no width of its own
 
 FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
+REFUSALS = (OwnDatabaseError, RefusedByPersonError)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+URL_VARIABLE = "NIGHTSHIFT_LOCAL_DATABASE_URL"
+"""How `make local DATABASE_URL=…` hands the address over: an argument could be read by every user of the machine."""
+
+Running = TypeVar("Running", bound=RunningApp)
 
 
 @application.command()
-def up() -> None:
-    """Start PostgreSQL and AWS, deploy the app, and stay up until Ctrl-C."""
-    with _running("up") as running:
-        _show(running)
+def up(
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar=URL_VARIABLE,
+            show_envvar=False,
+            help="A database of your own: postgresql://user:password@host:5432/name. Without it one is made.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Make the schema nightshift in it without asking.")] = False,
+) -> None:
+    """Start PostgreSQL and AWS, deploy the app, and stay up until Ctrl-C.
+
+    With a database of your own its settings are those of cdk.json, and every rule is off: nothing runs unasked.
+    """
+    if database_url:
+        _up_on(database_url, yes=yes)
+    else:
+        with _running(partial(machine, "up")) as running:
+            _show(running, for_psql(running.postgres.tcp_url(DATABASE)), _MADE_ANEW)
+            signal.pause()
+
+
+def _up_on(database_url: str, *, yes: bool) -> None:
+    """Everything that is started here inherits the environment, so the address does not stay there."""
+    for name in (URL_VARIABLE, "DATABASE_URL"):
+        os.environ.pop(name, None)
+    try:
+        own = OwnDatabase.parse(database_url)
+        found = own.look(tables=own_settings().get("application_tables") == "create")
+        console.print(found.said, markup=False, highlight=False, soft_wrap=True)
+        consent(found, yes=yes, ask=console.input if sys.stdin.isatty() else None)
+    except REFUSALS as error:
+        _give_up(error)
+    with _running(partial(machine_with, own, "up")) as running:
+        _show(running, own.url, _EVERY_RULE_OFF)
         signal.pause()
 
 
 @application.command()
 def demo() -> None:
     """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
+    # Imported here: its data are the example's, which a project of one's own does not have.
+    from local.collect import collect
+    from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, put_off_mails, results_table
+
     started = time.monotonic()
-    with _running("demo") as running:
+    with _running(partial(machine, "demo")) as running:
         now = dt.datetime.now(dt.UTC)
         rows = load_data(running, console, now=now)
         console.print("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
@@ -86,31 +123,48 @@ def demo() -> None:
             raise typer.Exit(1)
 
 
+_MADE_ANEW = """The database is made anew each time, with the example's tables, empty.
+On a database of your own: make local DATABASE_URL=postgresql://user:password@host:5432/name"""
+
+_EVERY_RULE_OFF = "Every rule is off: nothing runs until you run it. What you run works on your database."
+
+
 @contextmanager
-def _running(name: str) -> Iterator[Machine]:
+def _running(start: Callable[..., AbstractContextManager[Running]]) -> Iterator[Running]:
     with ExitStack() as stack:
         try:
             with deployment_display(console) as report:
-                running = stack.enter_context(machine(name, report=report))
+                running = stack.enter_context(start(report=report))
         except FAILURES as error:
-            console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
+            _give_up(error)
         yield running
 
 
-def _show(running: Machine) -> None:
+def _give_up(error: Exception) -> NoReturn:
+    console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from error
+
+
+def _show(running: RunningApp, database: str, about: str) -> None:
     script = running.write_variables()
-    job = next(iter(deployed_jobs(running.aws)))
+    job = next(iter(running.jobs))
+    shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
     console.print(
         f"""
 AWS         {running.aws.endpoint}   (account {ACCOUNT}, region {REGION})
-PostgreSQL  {running.postgres.tcp_url(DATABASE).render_as_string(hide_password=False)}
+PostgreSQL  {database}
 Logs        {running.aws.log}
 
+{about}
+
 In another terminal:
-  source {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}
+  source {shlex.quote(str(shown))}
   nightshift jobs
-  nightshift run {job} --dry-run
+  nightshift plan {job}
+  nightshift run {job}
+  psql {shlex.quote(database)}
+
+With the AWS command line:
   aws lambda list-functions --query 'Functions[].FunctionName'
   aws lambda invoke --function-name {function_name(job)} result.json
   aws events list-rules --query 'Rules[].[Name,ScheduleExpression,State]' --output table

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from sqlalchemy import NullPool, create_engine, func, select, update
 
 from local.aws import LocalAws, calls_at_once
-from local.machine import DATABASE, Machine
+from local.machine import DATABASE, Machine, deployed_jobs
 from local.occasions import last_due
 from local.terminal import progress_bar
 from nightshift import Job
@@ -68,14 +68,6 @@ def load_data(running: Machine, console: Console, *, now: dt.datetime, users: in
     """Fill the database with the example's data as of now. Returns the number of rows; None without the example."""
     found = example()
     return None if found is None else found.load(running, console, now=now, users=users)
-
-
-def deployed_jobs(aws: LocalAws) -> list[str]:
-    """The names of the jobs whose functions are deployed, in the order of the registry."""
-    functions: LambdaClient = aws.client("lambda")
-    pages = functions.get_paginator("list_functions").paginate()
-    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
-    return [job for job in registry() if function_name(job) in deployed]
 
 
 def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Invocation]:

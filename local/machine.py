@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import NullPool, create_engine, text
 
 from local.aws import ACCOUNT, REGION, LocalAws
 from local.deploy import PROJECT, Deployment
+from local.node import PYTHON_DIRECTORY
+from local.own_database import OwnDatabase
 from local.postgres import PostgresServer
 from nightshift.declaration import function_name, registry
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_rds import RDSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 HOME = PROJECT / ".local"
 DATABASE = "application"
@@ -41,29 +44,50 @@ class MachineBusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The running parts, and the outputs of the deployed stacks by stack name."""
+class RunningApp:
+    """AWS with the app deployed, the outputs of its stacks by stack name, and how its database is reached."""
 
-    postgres: PostgresServer
     aws: LocalAws
     deployment: Deployment
     outputs: Mapping[str, Mapping[str, str]]
+    database: Mapping[str, str]
 
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables by which the AWS CLI, boto3 and the command `nightshift` find this machine."""
-        return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(_database(self.postgres))}
+        return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(self.database)}
 
     @property
     def files_bucket(self) -> str:
         """The name of the bucket that is the file store."""
         return self.outputs["Nightshift-Platform"]["FilesBucketArn"].rpartition(":")[2]
 
+    @property
+    def jobs(self) -> list[str]:
+        """The deployed jobs, in the order of the registry."""
+        return deployed_jobs(self.aws)
+
     def write_variables(self) -> Path:
-        """Write the variables as a shell script, for `source` in another terminal, and return its path."""
+        """Write a shell script for `source` in another terminal, and return its path. It also finds the commands."""
         script = self.deployment.directory.parent / "environment"
-        script.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items()))
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items()]
+        script.write_text("".join([*lines, f'export PATH={shlex.quote(str(PYTHON_DIRECTORY))}:"$PATH"\n']))
         return script
+
+
+@dataclass(frozen=True)
+class Machine(RunningApp):
+    """The same with PostgreSQL, made for it."""
+
+    postgres: PostgresServer
+
+
+def deployed_jobs(aws: LocalAws) -> list[str]:
+    """The jobs whose functions are there, in the order of the registry."""
+    functions: LambdaClient = aws.client("lambda")
+    pages = functions.get_paginator("list_functions").paginate()
+    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
+    return [job for job in registry() if function_name(job) in deployed]
 
 
 @contextmanager
@@ -88,33 +112,81 @@ def machine(
             _create_database(postgres)
             report("Starting the local AWS")
             with LocalAws(directory, retry_base_seconds=retry_base_seconds) as aws:
-                aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)  # unverified senders are refused
+                _verify_sender(aws, SENDER)
                 _register_with_rds(aws)
-                deployment = Deployment(
-                    directory / "cdk",
-                    environment=aws.environment(),
-                    settings={**_settings(postgres), **(settings or {})},
-                    report=report,
-                    project=project,
-                )
-                report("Starting the deployment: bootstrap")
-                deployment.bootstrap(ACCOUNT, REGION)
-                report("Starting the deployment: synthesis and stacks")
-                outputs = deployment.deploy()
-                _widen_grants(aws)
-                yield Machine(postgres, aws, deployment, outputs)
+                database = _database(postgres)
+                its = {
+                    "database": {**database, "rds_instance": RDS_INSTANCE},
+                    "application_tables": "create",
+                    "sender": SENDER,
+                    **(settings or {}),
+                }
+                deployment, outputs = _deployed(aws, directory, its, report, project)
+                yield Machine(aws, deployment, outputs, database, postgres)
 
 
-def _settings(postgres: PostgresServer) -> dict[str, object]:
-    """The settings that differ from a deployment to real AWS."""
-    return {
+@contextmanager
+def machine_with(
+    own: OwnDatabase, name: str, *, report: Callable[[str], None] = lambda line: None, project: Path = PROJECT
+) -> Iterator[RunningApp]:
+    """The same on a database that is there already, with the settings of cdk.json and every rule off.
+
+    The password is handed to functions in a secret of the local AWS, which lives in its memory: no template, log or
+    file has it. Raises as `machine` does.
+    """
+    with _only_one(name) as directory:
+        report("Starting the local AWS")
+        with LocalAws(directory) as aws:
+            sender = own_settings(project).get("sender")
+            if sender:
+                _verify_sender(aws, sender)
+            database = {"url": own.url}
+            if own.password is not None:
+                database["secret_arn"] = _secret(aws, own.user, own.password)
+            its = {"database": database, "network": None, "python": None, "rules": "off"}
+            deployment, outputs = _deployed(aws, directory, its, report, project)
+            yield RunningApp(aws, deployment, outputs, database)
+
+
+def own_settings(project: Path = PROJECT) -> dict[str, Any]:
+    """What cdk.json says under the context key `nightshift`."""
+    found: dict[str, Any] = json.loads((project / "cdk.json").read_text()).get("context", {}).get("nightshift", {})
+    return found
+
+
+def _deployed(
+    aws: LocalAws, directory: Path, settings: Mapping[str, object], report: Callable[[str], None], project: Path
+) -> tuple[Deployment, dict[str, dict[str, str]]]:
+    """Deploy the app with what differs from a deployment to real AWS."""
+    needed = {
         # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
         "deploy_with": "cli-credentials",
         "architecture": "local",  # functions are run by this Python on this processor
-        "database": {**_database(postgres), "rds_instance": RDS_INSTANCE},
-        "application_tables": "create",
-        "sender": SENDER,
     }
+    deployment = Deployment(
+        directory / "cdk",
+        environment=aws.environment(),
+        settings={**needed, **settings},
+        report=report,
+        project=project,
+    )
+    report("Starting the deployment: bootstrap")
+    deployment.bootstrap(ACCOUNT, REGION)
+    report("Starting the deployment: synthesis and stacks")
+    outputs = deployment.deploy()
+    _widen_grants(aws)
+    return deployment, outputs
+
+
+def _secret(aws: LocalAws, user: str, password: str) -> str:
+    """Keep user and password where functions look for them, and return the secret's ARN."""
+    secrets: SecretsManagerClient = aws.client("secretsmanager")
+    words = json.dumps({"username": user, "password": password})
+    return secrets.create_secret(Name="database", SecretString=words)["ARN"]
+
+
+def _verify_sender(aws: LocalAws, sender: str) -> None:
+    aws.client("sesv2").create_email_identity(EmailIdentity=sender)  # unverified senders are refused
 
 
 def _widen_grants(aws: LocalAws) -> None:

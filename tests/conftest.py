@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ from tests.ground.application.project import project
 from tests.ground.world import shop_alone
 
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
+
+ON_EMPTY_TABLES = "tested on empty tables only"
+"""The property of a test whose job found no row to work on. Its value is the job's name."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -106,6 +110,14 @@ def empty_database(new_database: NewDatabase) -> Iterator[Engine]:
     """A fresh database with nothing in it, for one test."""
     with new_database() as engine:
         yield engine
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the jobs whose tests found no row to work on: they are promised less than they seem to be."""
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    properties = chain.from_iterable(getattr(report, "user_properties", ()) for report in reports)
+    if names := sorted({str(value) for name, value in properties if name == ON_EMPTY_TABLES}):
+        terminalreporter.write_line(f"{ON_EMPTY_TABLES}: {', '.join(names)} (rows for them: tests/own/rows.sql)")
 
 
 def _fast_folder() -> str | None:

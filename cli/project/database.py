@@ -191,6 +191,7 @@ def _cleaned(dump: str) -> str:
 def _libpq(settings: "DatabaseSettings") -> dict[str, str]:
     """The address for PostgreSQL's own programs: in the environment, where no list of processes shows a password."""
     url, socket = settings.url, settings.socket
+    encrypted = settings.asks_tls(url.host)
     told = {
         "PGHOST": str(Path(socket).parent) if socket else url.host,
         "PGPORT": socket.rpartition(".")[2] if socket else str(url.port or 5432),
@@ -198,8 +199,8 @@ def _libpq(settings: "DatabaseSettings") -> dict[str, str]:
         "PGPASSWORD": str(url.password) if url.password else None,
         "PGDATABASE": url.database,
         "PGCONNECT_TIMEOUT": str(SECONDS),
-        "PGSSLMODE": "verify-full" if settings.tls else "prefer",
-        "PGSSLROOTCERT": (settings.ca_file or _bundle()) if settings.tls else None,
+        "PGSSLMODE": "verify-full" if encrypted else "prefer",
+        "PGSSLROOTCERT": (settings.ca_file or _bundle()) if encrypted else None,
     }
     return {name: value for name, value in told.items() if value}
 

@@ -51,6 +51,7 @@ class PlatformFunctions:
             rule_name=function_name(name),
             description=f"Starts the {name}",
             schedule=events.Schedule.expression("cron(* * * * ? *)"),
+            enabled=self.settings.rules == "on",
             # Not tried again: the next minute brings the next one.
             targets=[targets.LambdaFunction(function.function, retry_attempts=0, max_event_age=Duration.minutes(1))],
         )

@@ -65,7 +65,8 @@ class ExistingDatabase(Group):
 
     url: Text | None = Field(
         default=None,
-        description="`postgresql://user@host:5432/name`, without a password, for a server that asks for none",
+        description="`postgresql://user@host:5432/name`, without a password, for a server that asks for none. TLS is "
+        "always asked but on a loopback address",
     )
     secret_arn: SecretArn | None = Field(
         default=None, description="the whole ARN of a secret in Secrets Manager, which holds user and password"

@@ -74,6 +74,11 @@ class Settings(Group):
     jobs: Annotated[Jobs, ByDefault("as declared")] = Field(
         default={}, description="what differs from the declarations, by job name"
     )
+    rules: Literal["on", "off"] = Field(
+        default="on",
+        description="`off` disables every EventBridge rule, those of the supervisor and the dispatcher too: nothing "
+        "runs unasked, and everything can be run by hand. The alarm on the silent supervisor then goes off",
+    )
     alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
         default=Alarms(), description="who is written to when something is wrong"
     )

@@ -13,7 +13,7 @@ from aws_cdk import App, Stack, aws_sqs as sqs
 from infra.app import build
 from infra.settings import read_settings
 from tests.ground.world import FUNCTIONS
-from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, text
+from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, synthesize, text
 
 ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
 
@@ -82,3 +82,13 @@ def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path
     # THEN it comes out the same
     assert done.returncode == 0, done.stderr
     assert Assembly(tmp_path / "out").stacks == existing.stacks
+
+
+def test_with_its_rules_off_nothing_runs_unasked_and_every_job_can_be_called(tmp_path: Path) -> None:
+    assembly = synthesize({**EXISTING, "jobs": {}, "rules": "off"}, tmp_path)
+
+    rules = assembly.resources("AWS::Events::Rule").values()
+    assert {"nightshift-supervisor", "nightshift-dispatcher"} < {rule["Name"] for rule in rules}
+    assert {rule["State"] for rule in rules} == {"DISABLED"}
+    functions = assembly.resources("AWS::Lambda::Function").values()
+    assert not [each for each in functions if "NIGHTSHIFT_ENABLED" in each.get("Environment", {}).get("Variables", {})]

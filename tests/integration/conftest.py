@@ -27,6 +27,8 @@ from nightshift.environment import (
 from nightshift.runtime import invoke
 from nightshift.store import FileStore, KeyService, Snapshots, add_data_key
 
+pytest.register_assert_rewrite("tests.integration.every_job")
+
 
 class Context:
     """Lambda's context object: a request id and the time that is left."""

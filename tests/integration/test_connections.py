@@ -12,10 +12,22 @@ def settings(database: Engine) -> DatabaseSettings:
     return DatabaseSettings.from_mapping({"url": database.url.render_as_string(hide_password=False)})
 
 
-def test_a_server_without_tls_is_refused_over_the_network(postgres: PostgresServer) -> None:
-    address = DatabaseSettings.from_mapping({"url": postgres.tcp_url().render_as_string(hide_password=False)})
-    with pytest.raises(InterfaceError, match="SSL"), session_for(address, seconds=5):
+def over_tcp(postgres: PostgresServer, host: str, sslmode: str = "") -> DatabaseSettings:
+    url = postgres.tcp_url().set(host=host, query={"sslmode": sslmode} if sslmode else {})
+    return DatabaseSettings.from_mapping({"url": url.render_as_string(hide_password=False)})
+
+
+@pytest.mark.parametrize(("host", "sslmode"), [("0.0.0.0", ""), ("127.0.0.1", "require")])  # noqa: S104 - an address
+def test_a_server_without_tls_is_refused(postgres: PostgresServer, host: str, sslmode: str) -> None:
+    """Linux connects 0.0.0.0 to itself, so it stands for any address that is not loopback."""
+    with pytest.raises(InterfaceError, match="SSL"), session_for(over_tcp(postgres, host, sslmode), seconds=5):
         pass
+
+
+@pytest.mark.parametrize(("host", "sslmode"), [("127.0.0.1", ""), ("localhost", "prefer")])
+def test_on_a_loopback_address_no_tls_is_asked(postgres: PostgresServer, host: str, sslmode: str) -> None:
+    with session_for(over_tcp(postgres, host, sslmode), seconds=5) as session:
+        assert session.scalar(text("select ssl from pg_stat_ssl where pid = pg_backend_pid()")) is False
 
 
 def test_every_statement_is_bounded_by_the_time_that_is_left(database: Engine) -> None:
@@ -39,3 +51,12 @@ def test_one_session_keeps_one_connection_over_its_transactions(database: Engine
             with session.begin():
                 backends.add(session.scalar(text("select pg_backend_pid()")))
     assert len(backends) == 1
+
+
+def test_a_password_that_is_asked_for_and_not_given_is_a_refusal_of_the_database(postgres: PostgresServer) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
+    with (
+        pytest.raises(DBAPIError, match="28P01"),
+        session_for(DatabaseSettings.from_mapping({"url": url}), seconds=5),
+    ):
+        pass

@@ -284,7 +284,7 @@ def test_a_server_without_tls_is_told_in_words(postgres: PostgresServer) -> None
 
 @pytest.mark.parametrize("password", ["wrong", None])
 def test_a_wrong_password_is_told_with_the_role(postgres: PostgresServer, password: str | None) -> None:
-    address = DatabaseSettings(postgres.tcp_url()._replace(password=password), tls=False)
+    address = DatabaseSettings(postgres.tcp_url()._replace(password=password))
     with pytest.raises(DBAPIError) as caught, session_for(address, seconds=5):
         pass
     assert describe(caught.value) == "the password of the role postgres is wrong, or it has none (SQLSTATE 28P01)"

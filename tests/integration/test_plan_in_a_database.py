@@ -302,7 +302,7 @@ def test_a_server_without_tls_is_used_on_this_machine_only(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = postgres.tcp_url().render_as_string(hide_password=False)
-    monkeypatch.setattr("cli.database_url.is_loopback", lambda _: False)
+    monkeypatch.setattr("nightshift.database.settings.is_loopback", lambda _: False)
     refused = nightshift("--database-url", address)
 
     assert refused.exit_code == 2
@@ -319,7 +319,7 @@ def test_what_is_no_postgresql_is_told_at_once() -> None:
 
 
 def test_a_certificate_that_nobody_knows_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.database_url.is_loopback", lambda _: False)
+    monkeypatch.setattr("nightshift.database.settings.is_loopback", lambda _: False)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(tls)
     with listening(b"S", tls) as port:

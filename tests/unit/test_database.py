@@ -8,7 +8,7 @@ import pytest
 
 from nightshift import SettingError
 from nightshift.database import DatabaseSettings
-from nightshift.database.connection import tls_context
+from nightshift.database.connection import encryption, tls_context
 
 
 def test_a_url_always_means_our_driver() -> None:
@@ -22,6 +22,55 @@ def test_a_socket_is_known_by_its_path() -> None:
     assert settings.socket == "/run/.s.PGSQL.5432"
 
 
+def test_a_socket_is_known_by_its_folder_as_psql_writes_it() -> None:
+    settings = DatabaseSettings.from_mapping({"url": "postgresql://me@/app?host=/var/run/postgresql&port=5433"})
+    assert settings.socket == "/var/run/postgresql/.s.PGSQL.5433"
+    assert (settings.url.host, settings.url.port, settings.url.database) == (None, None, "app")
+
+
+def test_a_url_may_say_its_parts_as_options() -> None:
+    settings = DatabaseSettings.from_mapping(
+        {"url": "postgres:///app?host=db.example&user=me&password=x&sslmode=require&sslrootcert=/ca.pem"}
+    )
+    assert settings.url.render_as_string(hide_password=False) == "postgresql+pg8000://me:x@db.example/app"
+    assert (settings.sslmode, settings.ca_file) == ("require", "/ca.pem")
+
+
+LOOPBACK = ["localhost", "127.0.0.1", "127.9.8.7", "[::1]", ""]
+ELSEWHERE = ["db.example", "localhost.example", "10.0.0.1", "0.0.0.0", "128.0.0.1", "[::2]"]  # noqa: S104 - an address
+
+
+def encrypted(host: str, sslmode: str = "") -> ssl.SSLContext | bool:
+    settings = DatabaseSettings.from_mapping({"url": f"postgresql://me@{host}/app{sslmode and '?sslmode='}{sslmode}"})
+    return encryption(settings, settings.url.host)
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+@pytest.mark.parametrize("sslmode", ["", "disable", "allow", "prefer"])
+def test_no_tls_is_asked_where_nothing_leaves_the_machine(host: str, sslmode: str) -> None:
+    assert encrypted(host, sslmode) is False
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+@pytest.mark.parametrize("sslmode", ["", "require", "verify-ca", "verify-full"])
+def test_everywhere_else_certificate_and_name_are_verified(host: str, sslmode: str) -> None:
+    context = encrypted(host, sslmode)
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize(("sslmode", "name"), [("require", False), ("verify-ca", False), ("verify-full", True)])
+def test_the_end_of_a_tunnel_is_verified_when_the_url_asks(sslmode: str, name: bool) -> None:
+    context = encrypted("localhost", sslmode)
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, name)
+
+
+def test_a_host_that_only_the_secret_knows_is_asked_for_tls() -> None:
+    settings = DatabaseSettings.from_mapping({"secret_arn": "arn:aws:secretsmanager:x"})
+    assert isinstance(encryption(settings, "db.example"), ssl.SSLContext)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -29,6 +78,14 @@ def test_a_socket_is_known_by_its_path() -> None:
         ({"host": "db.example", "name": "app"}, "no database address"),
         ({"iam_region": "eu-central-1", "host": "db.example"}, "needs the database's name, user"),
         ({"url": "not a url"}, "must look like postgresql://"),
+        ({"url": "mysql://me@db.example/app"}, "mysql:// is not PostgreSQL"),
+        ({"url": "postgresql://me@db.example:many/app"}, "must look like postgresql://"),
+        ({"url": "postgresql://me@localhost/app?port=many"}, "the port 'many', which is no number"),
+        ({"url": "postgresql://me@localhost/app?channel_binding=require"}, "'channel_binding', which would not be"),
+        ({"url": "postgresql://me@localhost/app?sslmode=sure"}, "must be one of disable, .*; got 'sure'"),
+        ({"url": "postgresql://me@localhost/app?sslmode=disable&sslmode=require"}, "'sslmode' twice"),
+        ({"url": "postgresql://me@db.example/app?sslmode=prefer"}, "send everything to db.example unencrypted"),
+        ({"url": "postgresql://me@/app?host=db.example&sslmode=disable"}, "send everything to db.example unencrypted"),
         ({"adress": "db.example"}, "unknown database setting 'adress'"),
     ],
 )

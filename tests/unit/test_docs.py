@@ -99,5 +99,18 @@ def test_every_alarm_sends_its_reader_to_a_section_that_exists() -> None:
 
 @cache
 def _functions(file: Path) -> frozenset[str]:
-    """The names of the functions of a file."""
-    return frozenset(node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef))
+    """The names of the functions of a file, and of the tests that its classes have from a file of tests/."""
+    body = ast.parse(file.read_text()).body
+    bases = {
+        base.id for node in body if isinstance(node, ast.ClassDef) for base in node.bases if isinstance(base, ast.Name)
+    }
+    inherited = (
+        method.name
+        for node in body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.")
+        for base in ast.parse((ROOT / f"{str(node.module).replace('.', '/')}.py").read_text()).body
+        if isinstance(base, ast.ClassDef) and base.name in bases & {name.name for name in node.names}
+        for method in base.body
+        if isinstance(method, ast.FunctionDef)
+    )
+    return frozenset([*(node.name for node in body if isinstance(node, ast.FunctionDef)), *inherited])

@@ -1,4 +1,5 @@
-"""Connections to the application's PostgreSQL: verified TLS, no password in the environment, a limit on every wait.
+"""Connections to the application's PostgreSQL: verified TLS beyond this machine, no password in the environment, and a
+limit on every wait.
 
 Nothing connects at import. One attempt uses one connection and closes it at its end. There is no pool whose connections
 could go stale while Lambda freezes the process.
@@ -11,12 +12,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session
 
-from nightshift.database.settings import DatabaseSettings
+from nightshift.database.settings import DatabaseSettings, is_loopback
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction
 from nightshift.database.values import read_dates
 
@@ -27,6 +28,21 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     with as_file(files("nightshift.database") / "certificates" / "rds.pem") as bundle:
         return ssl.create_default_context(cafile=str(bundle))
+
+
+def encryption(settings: DatabaseSettings, host: str | None) -> ssl.SSLContext | Literal[False]:
+    """How a connection to this host is encrypted. False: not at all, because nothing leaves the machine.
+
+    On a loopback address the url's `sslmode` decides. The far end of a tunnel has another name than the address that
+    one connects to, so only `verify-full` holds its certificate against that.
+    """
+    # False and never None: with that pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
+    if not settings.asks_tls(host):
+        return False
+    context = tls_context(settings.ca_file)
+    if is_loopback(host) and settings.sslmode != "verify-full":
+        context.check_hostname = False
+    return context
 
 
 @cache
@@ -41,11 +57,11 @@ def _engine(settings: DatabaseSettings) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
-        # False for a socket: without it pg8000 reads the machine's certificates, 20 ms for nothing, at each connection.
-        keywords["ssl_context"] = tls_context(settings.ca_file) if settings.tls and not settings.socket else False
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
-        keywords.setdefault("password", "")  # without one the driver fails in a way of its own, where one is asked for
+        # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
+        keywords.setdefault("password", "")
+        keywords["ssl_context"] = encryption(settings, keywords.get("host"))
         keywords.update(_bounds.get())
 
     return engine

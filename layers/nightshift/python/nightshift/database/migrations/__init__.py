@@ -96,10 +96,14 @@ def _revisions(script: ScriptDirectory, heads: Sequence[str]) -> set[str]:
 
 def _heads(script: ScriptDirectory, branches: Sequence[Path]) -> list[str]:
     """The newest revision of the library and of each branch, in that order."""
+    # Resolved: Alembic says where a link leads, and a folder that is not found again would not be migrated.
     newest = {
-        Path(revision.path).parent: head for head in script.get_heads() if (revision := script.get_revision(head))
+        Path(revision.path).resolve().parent: head
+        for head in script.get_heads()
+        if (revision := script.get_revision(head))
     }
-    return [newest[folder] for folder in (OWN, *branches) if folder in newest]
+    folders = [folder.resolve() for folder in (OWN, *branches)]
+    return [newest[folder] for folder in folders if folder in newest]
 
 
 def _config(branches: Sequence[Path]) -> Config:

@@ -1,0 +1,5 @@
+"""A project's own jobs on a project's own tables. There are none of these tests while there is no such job."""
+
+from tests.integration.own.project import own_jobs
+
+collect_ignore = [] if own_jobs() else ["test_own_jobs.py"]
