@@ -6,19 +6,21 @@ import sys
 
 import bench
 
-NOT_MEASUREMENTS = {"__main__", "invocation", "paired"}
+NOT_MEASUREMENTS = {"__main__", "invocation", "logins", "paired"}
 
 
 def main() -> int:
-    names = sorted(
-        module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in NOT_MEASUREMENTS
-    )
-    chosen = sys.argv[1:] or names
+    found = {
+        name: module.name
+        for module in pkgutil.walk_packages(bench.__path__, "bench.")
+        if not module.ispkg and (name := module.name.rpartition(".")[2]) not in NOT_MEASUREMENTS
+    }
+    chosen = sys.argv[1:] or sorted(found)
     for name in chosen:
-        if name not in names:
-            print(f"no measurement named {name}; there are {', '.join(names)}", file=sys.stderr)
+        if name not in found:
+            print(f"no measurement named {name}; there are {', '.join(sorted(found))}", file=sys.stderr)
             return 2
-        importlib.import_module(f"bench.{name}").main()
+        importlib.import_module(found[name]).main()
     return 0
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
 from nightshift.database import migrations
-from nightshift.declaration import this_project
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,12 +75,12 @@ def server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def database() -> Iterator[Engine]:
-    """A migrated, empty database."""
+def database(branches: Sequence[Path] = ()) -> Iterator[Engine]:
+    """A migrated, empty database, with what these branches of migrations make."""
     with server() as postgres:
         # Without TLS over its socket, as the jobs connect: pg8000 would read the machine's certificates each time.
         engine = create_engine(postgres.url(), poolclass=NullPool, connect_args={"ssl_context": False})
-        migrations.upgrade(engine, this_project().branches(tables=True))
+        migrations.upgrade(engine, branches)
         yield engine
         engine.dispose()
 

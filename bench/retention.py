@@ -6,6 +6,7 @@ from statistics import median
 
 from sqlalchemy import Engine, text
 
+from bench import logins
 from bench.invocation import in_own_process, invoked
 from bench.paired import Ratios, database, line
 
@@ -15,19 +16,19 @@ PAIRS = 5
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
 CUTOFF = NOW - dt.timedelta(days=7)
 
-MODULE = "functions.identity.login_attempt_cleanup"
+MODULE = logins.__name__
 EVENT = {"scheduled_for": NOW.isoformat(), "force": True, "parameters": {"max_share": 100}}
 
 
 def fill(engine: Engine, rows: int, share: float, *, in_order: bool) -> None:
-    """Login attempts of which a share is past its 7 days, in the order of their age on the heap or mixed."""
+    """Logins of which a share is past its 7 days, in the order of their age on the heap or mixed."""
     age = "i" if in_order else "mod(i * bigint '7368787', :rows)"
     with engine.begin() as connection:
-        connection.execute(text("truncate login_attempts"))
+        connection.execute(text("truncate logins"))
         connection.execute(
             text(
                 f"""
-                insert into login_attempts (email, success, ip, user_agent, attempted_at)
+                insert into logins (email, success, ip, user_agent, attempted_at)
                 select 'user' || i || '@example.com', false, '192.0.2.1', 'Mozilla/5.0',
                        cast(:cutoff as timestamptz) + ({age} - :old) * interval '1 ms'
                   from generate_series(0, :rows - 1) i
@@ -36,7 +37,7 @@ def fill(engine: Engine, rows: int, share: float, *, in_order: bool) -> None:
             {"rows": rows, "old": int(rows * share), "cutoff": CUTOFF},
         )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze login_attempts"))
+        connection.execute(text("vacuum analyze logins"))
         connection.execute(text("checkpoint"))
 
 
@@ -46,7 +47,7 @@ def by_hand(engine: Engine) -> float:
         connection.execute(text("select 1"))  # connect before the clock starts, as the job's figure has no start-up
         connection.rollback()
         started = time.perf_counter()
-        connection.execute(text("delete from login_attempts where attempted_at < :cutoff"), {"cutoff": CUTOFF})
+        connection.execute(text("delete from logins where attempted_at < :cutoff"), {"cutoff": CUTOFF})
         connection.commit()
         return time.perf_counter() - started
 
@@ -82,8 +83,9 @@ def _quotients(above: list[float], below: list[float]) -> Ratios:
 
 def main() -> None:
     """Print the figures."""
-    print("Retention against one hand-written DELETE (whole invocation; login_attempts, five indexes)")
+    print("Retention against one hand-written DELETE (whole invocation; logins, five indexes)")
     with database() as engine:
+        logins.make(engine)
         invoked(engine, MODULE, {})  # the first run compiles its statements
         for share in (DENSE, 0.001):
             for in_order in (True, False):

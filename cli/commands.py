@@ -1,4 +1,5 @@
-"""The operator's command. It calls AWS only: the deployment reaches the database in its private network.
+"""The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
+plans with --database-url, are the exceptions.
 
 The commands are in modules by subject: looking, running, changing, backup, mail; and project/ for one's own project.
 """

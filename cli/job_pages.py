@@ -15,8 +15,6 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 JOBS = ROOT / "docs" / "jobs.md"
 TESTS = ROOT / "tests"
-TESTS_OF_JOBS = TESTS / "integration" / "jobs"
-SHOWN = TESTS_OF_JOBS / "shown"
 
 BEGIN, END = "<!-- jobs: made by `make docs` -->", "<!-- end of jobs -->"
 

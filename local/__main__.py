@@ -13,11 +13,21 @@ from rich.console import Console
 
 from local.aws import ACCOUNT, REGION, LocalAwsError
 from local.collect import collect
-from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, put_off_mails, results_table
+from local.demo import (
+    deployed_jobs,
+    dispatch,
+    fail_on_purpose,
+    invoke_all,
+    load_data,
+    mails_waiting,
+    put_off_mails,
+    results_table,
+)
 from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, Machine, MachineBusyError, machine
 from local.postgres import PostgresError
 from local.terminal import deployment_display
+from nightshift.declaration import function_name
 
 NARROWEST_TABLE = 150
 OUTPUT = PROJECT / "demo-output"
@@ -46,7 +56,7 @@ def demo() -> None:
     with _running("demo") as running:
         now = dt.datetime.now(dt.UTC)
         rows = load_data(running, console, now=now)
-        console.print(f"Loaded {rows:,} rows")
+        console.print("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
         invocations = invoke_all(running.aws, console, now=now)
         console.print(results_table(invocations))
         with console.status("Sending the mails, and failing once on purpose"):
@@ -90,6 +100,7 @@ def _running(name: str) -> Iterator[Machine]:
 
 def _show(running: Machine) -> None:
     script = running.write_variables()
+    job = next(iter(deployed_jobs(running.aws)))
     console.print(
         f"""
 AWS         {running.aws.endpoint}   (account {ACCOUNT}, region {REGION})
@@ -99,11 +110,11 @@ Logs        {running.aws.log}
 In another terminal:
   source {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}
   nightshift jobs
-  nightshift run cleanup-invitations --dry-run
+  nightshift run {job} --dry-run
   aws lambda list-functions --query 'Functions[].FunctionName'
-  aws lambda invoke --function-name nightshift-cleanup-invitations result.json
+  aws lambda invoke --function-name {function_name(job)} result.json
   aws events list-rules --query 'Rules[].[Name,ScheduleExpression,State]' --output table
-  aws logs tail --follow /aws/lambda/nightshift-cleanup-invitations
+  aws logs tail --follow /aws/lambda/{function_name(job)}
 
 Ctrl-C stops everything.""",
         markup=False,

@@ -9,8 +9,9 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
@@ -154,6 +155,16 @@ class LocalAws:
             return False
         finally:
             connection.close()
+
+
+@contextmanager
+def calls_at_once() -> Iterator[ThreadPoolExecutor]:
+    """As many as processors. After Ctrl-C nobody waits for their calls, which end when the local AWS is stopped."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def without_aws_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -2,41 +2,47 @@
 
 import datetime as dt
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from sqlalchemy import Engine, NullPool, create_engine, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import NullPool, create_engine, func, select, update
 
-from application.models import Upload, file_references
-from application.sealed import Sealer
-from local import dataset
-from local.aws import LocalAws
-from local.collect import UPLOADS
-from local.dataset.tracking import Encrypt
+from local.aws import LocalAws, calls_at_once
 from local.machine import DATABASE, Machine
 from local.occasions import last_due
+from local.terminal import progress_bar
+from nightshift import Job
 from nightshift.declaration import function_name, registry
 from nightshift.outbox import Notification
-from nightshift.store import DataKeys, KeyService
 
 if TYPE_CHECKING:
-    from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 FAILURE_SECONDS = 60.0
+
+
+class Example(Protocol):
+    """What an application can give to its demonstration, as functions of `local.example`."""
+
+    def load(self, running: Machine, console: Console, *, now: dt.datetime, users: int) -> int:
+        """Fill the database as of now. Returns the number of rows."""
+
+    def last_due(self, job: Job, now: dt.datetime) -> dt.datetime | None:
+        """The last time, not after `now`, at which the job had something to do; None: at any time, or as its step
+        says."""
+
+
+def example() -> Example | None:
+    """That of this application, if it has one."""
+    return cast(Example, import_module("local.example")) if find_spec("local.example") else None
 
 
 @dataclass(frozen=True)
@@ -58,97 +64,46 @@ class Invocation:
         return self.outcome in ("succeeded", "skipped", "planned")
 
 
-@dataclass(frozen=True)
-class LocalKeyService(KeyService):
-    """The key of the local AWS, whose address is in nobody's environment here."""
-
-    aws: LocalAws
-
-    @cached_property
-    def _client(self) -> "KMSClient":
-        client: KMSClient = self.aws.client("kms")
-        return client
+def load_data(running: Machine, console: Console, *, now: dt.datetime, users: int = 20_000) -> int | None:
+    """Fill the database with the example's data as of now. Returns the number of rows; None without the example."""
+    found = example()
+    return None if found is None else found.load(running, console, now=now, users=users)
 
 
-def load_data(running: Machine, console: Console, *, now: dt.datetime, users: int = 20_000) -> int:
-    """Fill the database with users and what belongs to them as of now, amounts sealed, and the store with their files.
-
-    Returns the number of rows.
-    """
-    engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
-    with _progress(console) as progress:
-        task = progress.add_task(f"Making {users:,} users and what belongs to them", total=len(dataset.TABLES))
-
-        def filled(table: str, rows: int) -> None:
-            progress.advance(task)
-
-        rows = dataset.load(engine, now=now, users=users, encrypt=_seal(running, engine), progress=filled)
-        _upload_orphans(running, engine, progress)
-    return sum(rows.values())
-
-
-def _seal(running: Machine, engine: Engine) -> Encrypt | None:
-    """What seals amounts with the deployment's own data key; None when no deployed job needs one."""
-    kms_key = running.outputs["Nightshift-Platform"].get("KmsKeyArn")
-    if kms_key is None:
-        return None
-    with Session(engine) as session:
-        return Sealer(DataKeys.stored(session, LocalKeyService(kms_key, running.aws))).seal
-
-
-def _upload_orphans(running: Machine, engine: Engine, progress: Progress) -> None:
-    """Store a file for every upload that nothing refers to: the old ones of them are for cleanup-orphaned-files."""
-    store: S3Client = running.aws.client("s3")
-    references = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key)
-    orphans = select(Upload.storage_key).where(~references.exists())
-    with engine.connect() as connection:
-        names = connection.scalars(orphans).all()
-
-    def put(name: str) -> None:
-        store.put_object(Bucket=running.files_bucket, Key=f"{UPLOADS}{name}", Body=name.encode())
-
-    with _workers() as pool:
-        for _ in progress.track(pool.map(put, names), total=len(names), description="Storing their files"):
-            pass
-
-
-@contextmanager
-def _workers() -> Iterator[ThreadPoolExecutor]:
-    """As many as processors. After Ctrl-C nobody waits for their calls, which end when the local AWS is stopped."""
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+def deployed_jobs(aws: LocalAws) -> list[str]:
+    """The names of the jobs whose functions are deployed, in the order of the registry."""
+    functions: LambdaClient = aws.client("lambda")
+    pages = functions.get_paginator("list_functions").paginate()
+    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
+    return [job for job in registry() if function_name(job) in deployed]
 
 
 def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Invocation]:
     """Invoke every deployed job once, as a person would from the console: with `{}`, or with the last time at which it
     was due when its work depends on the clock. As many at a time as processors: a first call unpacks the layers, which
-    takes longer than most jobs. Those for a past time come one after another, as they would have: daily-check and
-    inactive-users heed each other's mails of the day.
+    takes longer than most jobs. Those for a past time come one after another, as they would have: some heed each
+    other's mails of the day.
     """
     functions: LambdaClient = aws.client("lambda")
-    pages = functions.get_paginator("list_functions").paginate()
-    deployed = {function["FunctionName"] for page in pages for function in page["Functions"]}
-    jobs = [job for job in registry() if function_name(job) in deployed]
-    due = {job: at for job in jobs if (at := last_due(registry()[job].job, now))}
+    jobs = deployed_jobs(aws)
+    due = {job: at for job in jobs if (at := run_for(registry()[job].job, now))}
 
     def invoke(job: str) -> Invocation:
         payload = {"scheduled_for": due[job].isoformat()} if job in due else {}
         answer = functions.invoke(FunctionName=function_name(job), Payload=json.dumps(payload).encode())
         return Invocation(job, due.get(job), "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
-    with _progress(console) as progress, _workers() as pool:
+    with progress_bar(console) as progress, calls_at_once() as pool:
         at_once = pool.map(invoke, [job for job in jobs if job not in due])
         in_turn = map(invoke, sorted(due, key=due.__getitem__))
         found = list(progress.track(chain(at_once, in_turn), total=len(jobs), description="Running every job"))
     return sorted(found, key=lambda each: jobs.index(each.job))
+
+
+def run_for(job: Job, now: dt.datetime) -> dt.datetime | None:
+    """The past time for which a job is run when its work depends on the clock; None for any other job."""
+    found = example()
+    return (found.last_due(job, now) if found else None) or last_due(job, now)
 
 
 def put_off_mails(running: Machine, *, kept: int = 20) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, text
 from local.aws import ACCOUNT, REGION, LocalAws
 from local.deploy import PROJECT, Deployment
 from local.postgres import PostgresServer
-from nightshift.declaration import function_name
+from nightshift.declaration import function_name, registry
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -26,11 +26,14 @@ DATABASE = "application"
 SENDER = "nightshift@example.com"
 RDS_INSTANCE = "application"
 
-CHECKED_AGAINST_NOTHING = {
-    "dispatcher": ["ses:SendEmail"],
-    "backup": ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"],
-}
-"""Actions of functions that the local AWS does not check against the resource they name."""
+
+def checked_against_nothing() -> dict[str, list[str]]:
+    """Actions of functions that the local AWS does not check against the resource they name."""
+    snapshots = (name for name, found in registry().items() if "snapshots" in found.job.needs)
+    return {
+        "dispatcher": ["ses:SendEmail"],
+        **{name: ["rds:DescribeDBSnapshots", "rds:DeleteDBSnapshot"] for name in snapshots},
+    }
 
 
 class MachineBusyError(Exception):
@@ -76,7 +79,8 @@ def machine(
 
     `report` is called with each line worth showing. `settings` go on top of the app's own, under the context key
     `nightshift`. Raises `MachineBusyError`, `PostgresError`, `LocalAwsError` or `DeploymentError`; logs stay in the
-    folder until the next start. The database has the example application's tables, empty.
+    folder until the next start. The database has the tables that the project's own
+    migrations make, empty.
     """
     with _only_one(name) as directory:
         report("Starting PostgreSQL")
@@ -120,7 +124,7 @@ def _widen_grants(aws: LocalAws) -> None:
     stays as deployed, and so do the roles of all other functions.
     """
     functions: LambdaClient = aws.client("lambda")
-    for name, actions in CHECKED_AGAINST_NOTHING.items():
+    for name, actions in checked_against_nothing().items():
         try:
             configuration = functions.get_function_configuration(FunctionName=function_name(name))
         except functions.exceptions.ResourceNotFoundException:

@@ -1,4 +1,4 @@
-"""What a person sees while the machine starts: a line for each step and a bar for each stack."""
+"""What a person sees while something takes long: a bar; while the machine starts, one for each stack, and its lines."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,12 +11,17 @@ _STACK_EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+)/(?P<total>\d+) \| 
 _WORTH_SHOWING = re.compile(r"^(Starting |\s*[✅❌✨⏳] )|FAILED|[Ee]rror:")
 
 
+def progress_bar(console: Console) -> Progress:
+    """How far something is and since when; gone when it is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
 @contextmanager
 def deployment_display(console: Console) -> Iterator[Callable[[str], None]]:
     """Yield a function that takes the lines of `local.machine.machine` and of the CDK and shows what matters."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
 
         def show(line: str) -> None:
             event = _STACK_EVENT.match(line)

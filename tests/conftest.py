@@ -1,9 +1,13 @@
-"""A real PostgreSQL for the tests that ask for one: started once a session, a fresh migrated database for each test."""
+"""The project that tests stand on, and a real PostgreSQL for those that ask for one.
+
+Tests of the library stand on the shop of tests/ground. Those in a folder `example` stand on the project as it is.
+"""
 
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,9 +18,25 @@ from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
 from nightshift.database import migrations
-from nightshift.declaration import this_project
+from tests.ground.application.project import project
+from tests.ground.world import shop_alone
 
 NewDatabase = Callable[..., AbstractContextManager[Engine]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a deployment stay together on one worker, where several are at work."""
+    for item in items:
+        kind = item.path.relative_to(Path(__file__).parent).parts[0]
+        if kind in ("e2e", "removal"):
+            item.add_marker(pytest.mark.xdist_group(kind))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop() -> Iterator[None]:
+    """The shop is the project."""
+    with shop_alone():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,24 +51,35 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def new_database(postgres: PostgresServer) -> Iterator[NewDatabase]:
-    """Make databases: `with new_database(template=…) as engine`. Without a template the database is empty."""
+    """Make databases: `with new_database(template=…) as engine`. Without a template the database is empty.
+
+    One that is finished leaves its name, and so its engine, to the next. Whatever statements were compiled for it need
+    not be compiled again, and that is half of what a test of a job takes.
+    """
     administration = create_engine(postgres.url(), isolation_level="AUTOCOMMIT").connect()
-    numbers = itertools.count(1)
-    finished: list[str] = []
+    connected = text("select exists (select from pg_stat_activity where datname = :name)")
+    free: list[Engine] = []
+    names = itertools.count(1)
+
+    def made() -> Engine:
+        # Without ssl_context=False each connection reads the machine's certificates, 20 ms, to talk through a socket.
+        url = postgres.url(f"test_{next(names)}")
+        return create_engine(url, poolclass=NullPool, connect_args={"ssl_context": False})
 
     @contextmanager
     def make(*, template: str = "template0") -> Iterator[Engine]:
-        # Dropped when the next one is made: by then the last backend is gone, for which PostgreSQL would wait 0.1 s.
-        while finished:
-            administration.execute(text(f"drop database {finished.pop()} with (force)"))
-        name = f"test_{next(numbers)}"
+        engine = free.pop() if free else made()
+        name = engine.url.database
         administration.execute(text(f"create database {name} template {template} strategy file_copy"))
-        # Without ssl_context=False each connection reads the machine's certificates, 20 ms, to talk through a socket.
-        engine = create_engine(postgres.url(name), poolclass=NullPool, connect_args={"ssl_context": False})
         try:
             yield engine
         finally:
-            finished.append(name)
+            # PostgreSQL itself would look for a backend that is just ending only every 0.1 s.
+            deadline = time.monotonic() + 1
+            while administration.scalar(connected, {"name": name}) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            administration.execute(text(f"drop database {name} with (force)"))
+            free.append(engine)
 
     yield make
     administration.close()
@@ -59,7 +90,7 @@ def new_database(postgres: PostgresServer) -> Iterator[NewDatabase]:
 def migrated(new_database: NewDatabase) -> Iterator[str]:
     """The name of a database with every migration applied, to copy from. Nothing may stay connected to it."""
     with new_database() as engine:
-        migrations.upgrade(engine, this_project().branches(tables=True))
+        migrations.upgrade(engine, project.branches(tables=True))
         yield str(engine.url.database)
 
 

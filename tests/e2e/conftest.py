@@ -1,41 +1,67 @@
-"""One local AWS with the app deployed, for all end-to-end tests of a session. Started only when such a test runs."""
+"""One local AWS with the app deployed, for all end-to-end tests of a session. Started only when such a test runs.
+
+Deployed is the project as it is, with the shop of tests/ground beside its own packs.
+"""
 
 import datetime as dt
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import pytest
-from rich.console import Console
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
-from local.demo import Invocation, invoke_all, load_data
+from local.deploy import PROJECT
 from local.machine import DATABASE, Machine, machine as started_machine
 from nightshift.declaration import function_name, registry
+from tests.ground.functions.market._tables import Base
+from tests.ground.world import project_with_shop, shop_beside
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
-USERS = 500
-TICKING = "cleanup-invitations"
+TICKING = "cart-notices"
 """The one job whose rule fires during the tests: each minute."""
 
-UNCAPPED = "login-attempt-cleanup"
+ITEMS = "removed-items"
+CARTS = "abandoned-carts"
+"""Without a cap."""
+
+with shop_beside():
+    JOBS = dict(registry())
 
 Found = TypeVar("Found")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shop() -> Iterator[None]:
+    """The shop's packs stand beside the project's own."""
+    with shop_beside():
+        yield
+
+
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[Machine]:
-    """PostgreSQL with a small data set and AWS with IAM enforced, every stack deployed, retries after moments."""
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project that is deployed."""
+    return project_with_shop(PROJECT, tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def deployed(project: Path) -> Iterator[Machine]:
+    """PostgreSQL with the shop's tables and AWS with IAM enforced, every stack deployed, retries after moments."""
     others = psutil.Process().children(recursive=True)
-    with started_machine("e2e", settings={"jobs": _quiet_jobs()}, retry_base_seconds=0.1) as running:
-        load_data(running, Console(quiet=True), now=dt.datetime.now(dt.UTC), users=USERS)
+    settings = {"jobs": _quiet_jobs()}
+    with (
+        shop_beside(),
+        started_machine("e2e", settings=settings, project=project, retry_base_seconds=0.1) as running,
+    ):
+        Base.metadata.create_all(create_engine(running.postgres.url(DATABASE), poolclass=NullPool))
         yield running
         started = [process for process in psutil.Process().children(recursive=True) if process not in others]
     _, alive = psutil.wait_procs(started, timeout=5)
@@ -45,27 +71,20 @@ def deployed() -> Iterator[Machine]:
 def _quiet_jobs() -> dict[str, dict[str, Any]]:
     """Settings under which no rule but one fires by itself, whatever the time of day at which the tests run."""
     half_a_year_on = (dt.datetime.now(dt.UTC).month + 5) % 12 + 1
-    jobs: dict[str, dict[str, Any]] = {name: {"schedule": f"cron(0 0 1 {half_a_year_on} ? *)"} for name in registry()}
+    jobs: dict[str, dict[str, Any]] = {name: {"schedule": f"cron(0 0 1 {half_a_year_on} ? *)"} for name in JOBS}
     jobs[TICKING]["schedule"] = "cron(* * * * ? *)"
-    jobs[UNCAPPED]["parameters"] = {"max_share": 100}
+    jobs[CARTS]["parameters"] = {"max_share": 100}
     return jobs
 
 
 @pytest.fixture(scope="session")
-def answers(deployed: Machine) -> dict[str, Invocation]:
-    """What each job answered to its first invocation on the data set, as the demonstration makes it."""
-    return {each.job: each for each in invoke_all(deployed.aws, Console(quiet=True), now=dt.datetime.now(dt.UTC))}
-
-
-@pytest.fixture(scope="session")
-def machine(deployed: Machine, answers: Mapping[str, Invocation]) -> Machine:
-    """The machine once every job has run, so that a test's own rows are the only ones that are due."""
+def machine(deployed: Machine) -> Machine:
     return deployed
 
 
 @pytest.fixture(scope="session")
 def engine(machine: Machine) -> Engine:
-    """The application's database."""
+    """The database that the functions use."""
     return create_engine(machine.postgres.url(DATABASE), poolclass=NullPool)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import function_name
-from tests.e2e.conftest import UNCAPPED, Lambda, eventually, runs, scheduled
+from tests.e2e.conftest import CARTS, ITEMS, Lambda, eventually, runs, scheduled
 
 pytestmark = pytest.mark.e2e
 
@@ -20,10 +20,10 @@ FailureRecord = Callable[[Mapping[str, Any]], dict[str, Any]]
 @pytest.fixture
 def broken_job(session: Session) -> Iterator[str]:
     """A job whose table is gone for the time of a test."""
-    table = "push_tokens"
+    table = "cart_items"
     session.execute(text(f"alter table {table} rename to {table}_away"))
     session.commit()
-    yield "cleanup-push-tokens"
+    yield ITEMS
     session.rollback()
     session.execute(text(f"alter table {table}_away rename to {table}"))
     session.commit()
@@ -43,25 +43,25 @@ def test_a_failing_occurrence_is_tried_three_times_and_reaches_the_queue(
     assert session.scalars(endings, {"id": run.id}).all() == ["failed"] * 3
 
 
-@pytest.mark.usefixtures("no_login_attempts")
+@pytest.mark.usefixtures("no_carts")
 def test_a_run_over_its_cap_destroys_nothing_and_reaches_the_queue(
     functions: Lambda, session: Session, failure_record: FailureRecord
 ) -> None:
-    _add_login_attempts(session, 20)
+    _add_carts(session, 20)
     payload = {"parameters": {"max_rows": 19}}
-    functions.send(UNCAPPED, payload)
+    functions.send(CARTS, payload)
     assert "max_rows is 19" in failure_record(payload)["responsePayload"]["errorMessage"]
-    assert {run.attempts for run in runs(session, UNCAPPED) if run.state == "failed"} == {1}
-    assert _old_login_attempts(session) == 20
-    assert functions.call(UNCAPPED, {"parameters": {"max_rows": 20}})["counters"]["deleted"] == 20
+    assert {run.attempts for run in runs(session, CARTS) if run.state == "failed"} == {1}
+    assert _old_carts(session) == 20
+    assert functions.call(CARTS, {"parameters": {"max_rows": 20}})["counters"]["deleted"] == 20
 
 
-@pytest.mark.usefixtures("no_login_attempts")
+@pytest.mark.usefixtures("no_carts")
 def test_the_supervisor_goes_on_with_an_interrupted_run(functions: Lambda, session: Session) -> None:
-    _add_login_attempts(session, 30)
-    run_id = functions.call(UNCAPPED, {})["run_id"]
+    _add_carts(session, 30)
+    run_id = functions.call(CARTS, {})["run_id"]
     # GIVEN a run that stopped at a batch boundary, with work left
-    _add_login_attempts(session, 12)
+    _add_carts(session, 12)
     session.execute(
         text(
             """
@@ -76,18 +76,18 @@ def test_the_supervisor_goes_on_with_an_interrupted_run(functions: Lambda, sessi
     # WHEN the supervisor looks over the ledger, by this call or by its own rule
     functions.call("supervisor", {})
     # THEN the run goes on where it stood
-    run = eventually(lambda: next((r for r in runs(session, UNCAPPED) if _is_done(r, run_id)), None), seconds=30)
+    run = eventually(lambda: next((r for r in runs(session, CARTS) if _is_done(r, run_id)), None), seconds=30)
     assert (run.state, run.attempts, run.counters["deleted"]) == ("succeeded", 2, 42)
-    assert _old_login_attempts(session) == 0
+    assert _old_carts(session) == 0
 
 
-@pytest.mark.usefixtures("no_login_attempts")
+@pytest.mark.usefixtures("no_carts")
 def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     functions: Lambda, session: Session, short_lease: str
 ) -> None:
     # GIVEN 200,000 expired rows among others, and a run in the middle of them
-    _add_login_attempts(session, 200_000)
-    _add_login_attempts(session, 1_000, days_old=3)
+    _add_carts(session, 200_000)
+    _add_carts(session, 1_000, days_old=3)
     _slow_down_deletes(session)
     event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
     functions.send(short_lease, event)
@@ -99,7 +99,7 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     eventually(halfway, seconds=30)
     # WHEN its process is killed
     _worker(short_lease).kill()
-    assert 0 < _old_login_attempts(session) < 200_000, "the process was not caught in the middle"
+    assert 0 < _old_carts(session) < 200_000, "the process was not caught in the middle"
 
     # THEN the same event says that the run may still be alive, as long as its lease lasts, and then ends it
     def ended() -> dict[str, Any] | None:
@@ -112,15 +112,15 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     answer = eventually(ended, seconds=60)
     assert answer["outcome"] == "succeeded"
     assert answer["counters"]["deleted"] == 200_000
-    assert _old_login_attempts(session) == 0
-    assert session.scalar(text("select count(*) from login_attempts")) == 1_000
+    assert _old_carts(session) == 0
+    assert session.scalar(text("select count(*) from carts")) == 1_000
     run = runs(session, short_lease)[0]
     assert (run.trigger, run.attempts) == ("schedule", 2)
 
 
 @pytest.fixture
-def no_login_attempts(session: Session) -> Iterator[None]:
-    session.execute(text("truncate login_attempts"))
+def no_carts(session: Session) -> Iterator[None]:
+    session.execute(text("truncate carts, cart_items"))
     session.commit()
     yield
     session.rollback()
@@ -135,7 +135,7 @@ def _slow_down_deletes(session: Session) -> None:
             """
             create function dawdle() returns trigger language plpgsql as $$ begin
               if mod(old.id, 100) = 0 then perform pg_sleep(0.001); end if; return old; end $$;
-            create trigger dawdle before delete on login_attempts for each row execute function dawdle();
+            create trigger dawdle before delete on carts for each row execute function dawdle();
             """
         )
     )
@@ -145,10 +145,10 @@ def _slow_down_deletes(session: Session) -> None:
 @pytest.fixture
 def short_lease(functions: Lambda) -> Iterator[str]:
     """A job whose function has seconds, so that a dead attempt's lease is over soon."""
-    name = function_name(UNCAPPED)
+    name = function_name(CARTS)
     before = functions.client.get_function_configuration(FunctionName=name)["Timeout"]
     functions.client.update_function_configuration(FunctionName=name, Timeout=8)
-    yield UNCAPPED
+    yield CARTS
     functions.client.update_function_configuration(FunctionName=name, Timeout=before)
 
 
@@ -168,13 +168,13 @@ def _is_done(run: Any, run_id: str) -> bool:
     return str(run.id) == run_id and run.finished_at is not None
 
 
-def _add_login_attempts(session: Session, count: int, *, days_old: int = 8) -> None:
-    """They are due after 7 days."""
+def _add_carts(session: Session, count: int, *, days_old: int = 31) -> None:
+    """They are due after 30 days."""
     session.execute(
         text(
             """
-            insert into login_attempts (success, attempted_at)
-            select false, now() - :days_old * interval '1 day' - i * interval '1 ms' from generate_series(1, :count) i
+            insert into carts (updated_at)
+            select now() - :days_old * interval '1 day' - i * interval '1 ms' from generate_series(1, :count) i
             """
         ),
         {"count": count, "days_old": days_old},
@@ -182,7 +182,7 @@ def _add_login_attempts(session: Session, count: int, *, days_old: int = 8) -> N
     session.commit()
 
 
-def _old_login_attempts(session: Session) -> int:
+def _old_carts(session: Session) -> int:
     session.rollback()
-    found = "select count(*) from login_attempts where attempted_at < now() - interval '7 days'"
+    found = "select count(*) from carts where updated_at < now() - interval '30 days'"
     return int(session.scalar(text(found)) or 0)

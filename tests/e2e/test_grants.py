@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.machine import RDS_INSTANCE, Machine
-from nightshift.declaration import function_name, registry
+from nightshift.declaration import function_name
 from nightshift.store.snapshots import PREFIX
-from tests.e2e.conftest import Lambda, eventually
+from tests.e2e.conftest import ITEMS, JOBS, Lambda, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
@@ -42,7 +42,7 @@ REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 def test_a_function_whose_grant_is_taken_away_is_refused_and_says_so(
     machine: Machine, functions: Lambda, session: Session
 ) -> None:
-    run_id = functions.call("cleanup-push-tokens", {})["run_id"]
+    run_id = functions.call(ITEMS, {})["run_id"]
     with _without_grant(machine, functions, "supervisor", "lambda:InvokeFunction"):
         # GIVEN a run that the supervisor has to go on with, and cannot, because it may not invoke functions
         interrupt = text("update nightshift.runs set state = 'interrupted', finished_at = null where id = :id")
@@ -131,7 +131,7 @@ class Probe:
 @pytest.fixture(scope="module")
 def undeclared(functions: Lambda) -> Iterator[Probe]:
     """With the role of a job that needs nothing but the database."""
-    probe = Probe(functions, next(name for name, each in registry().items() if not each.job.needs))
+    probe = Probe(functions, next(name for name, each in JOBS.items() if not each.job.needs))
     yield probe
     functions.client.delete_function(FunctionName=probe.name)
 
@@ -139,7 +139,7 @@ def undeclared(functions: Lambda) -> Iterator[Probe]:
 @pytest.fixture(scope="module")
 def files(functions: Lambda) -> Iterator[Probe]:
     """With the role of a job that needs the file store."""
-    probe = Probe(functions, next(name for name, each in registry().items() if "files" in each.job.needs))
+    probe = Probe(functions, next(name for name, each in JOBS.items() if "files" in each.job.needs))
     yield probe
     functions.client.delete_function(FunctionName=probe.name)
 
@@ -147,7 +147,7 @@ def files(functions: Lambda) -> Iterator[Probe]:
 @pytest.fixture(scope="module")
 def snapshots(functions: Lambda) -> Iterator[Probe]:
     """With the role of the job that has the database's snapshots taken."""
-    probe = Probe(functions, next(name for name, each in registry().items() if "snapshots" in each.job.needs))
+    probe = Probe(functions, next(name for name, each in JOBS.items() if "snapshots" in each.job.needs))
     yield probe
     functions.client.delete_function(FunctionName=probe.name)
 

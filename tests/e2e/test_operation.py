@@ -1,5 +1,6 @@
 """What an operator does with a deployment: migrate again, ask, and run by the command `nightshift`."""
 
+import datetime as dt
 import json
 import subprocess
 from pathlib import Path
@@ -9,28 +10,25 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from local.collect import collect
-from local.demo import dispatch, mails_waiting, put_off_mails
-from local.deploy import PROJECT
 from local.machine import Machine
-from nightshift.declaration import function_name, registry
-from tests.e2e.conftest import TICKING, Lambda, eventually, runs
+from nightshift.declaration import function_name
+from nightshift.outbox import Notification
+from tests.e2e.conftest import ITEMS, JOBS, TICKING, Lambda, eventually, runs
 
 pytestmark = pytest.mark.e2e
 
-JOB = "cleanup-push-tokens"
-
 
 @pytest.fixture
-def nightshift(machine: Machine) -> "Command":
-    return Command(machine)
+def nightshift(machine: Machine, project: Path) -> "Command":
+    return Command(machine, project)
 
 
 class Command:
     """The command as a person calls it, from another folder, with `--json`."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, project: Path) -> None:
         self._machine = machine
+        self._program = project / "cli" / "nightshift"
 
     def __call__(self, *arguments: str, code: int = 0) -> Any:
         done = self.run(*arguments, "--json")
@@ -39,7 +37,7 @@ class Command:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [PROJECT / "cli" / "nightshift", *arguments],
+            [self._program, *arguments],
             env=self._machine.aws.environment(),
             cwd="/",
             capture_output=True,
@@ -53,8 +51,8 @@ def test_the_database_is_migrated_by_the_deployment_and_migrating_again_changes_
     functions: Lambda, session: Session
 ) -> None:
     known = session.scalars(text("select name from nightshift.jobs")).all()
-    assert set(registry()) <= set(known)
-    assert functions.call("migrate", {}) == {"applied": [], "jobs": len(registry())}
+    assert set(JOBS) <= set(known)
+    assert functions.call("migrate", {}) == {"applied": [], "jobs": len(JOBS)}
 
 
 def test_an_occurrence_whose_event_is_lost_is_caught_up(machine: Machine, functions: Lambda, session: Session) -> None:
@@ -82,34 +80,43 @@ def test_an_occurrence_whose_event_is_lost_is_caught_up(machine: Machine, functi
         machine.aws.client("events").enable_rule(Name=function_name(TICKING))
 
 
-def test_the_dispatcher_sends_the_mails_of_the_outbox(
-    machine: Machine, functions: Lambda, session: Session, tmp_path: Path
-) -> None:
-    """Those that its rule starts and those started by hand together: what is collected is what the outbox says."""
-    put_off_mails(machine)
-    assert dispatch(machine.aws) is None
-    eventually(lambda: mails_waiting(machine)[0] == 0, seconds=60)
-    # Those of the data set were sent before there was a dispatcher to claim them.
-    claimed = "channel = 'email' and status = 'sent' and claimed_at is not null"
-    found = f"select count(*) from nightshift.notifications where {claimed}"  # noqa: S608 - a constant
-    assert collect(machine, tmp_path / "output").mails == session.scalar(text(found)) > 0
-    (first, *_) = sorted((tmp_path / "output" / "mails").glob("*.txt"))
-    assert first.read_text().startswith("To: ")
+def test_the_dispatcher_looks_through_the_outbox(functions: Lambda, session: Session) -> None:
+    """GIVEN a notice of a kind that no application has WHEN it is due THEN it fails with its reason."""
+    row = Notification(
+        channel="ops",
+        kind="unheard-of",
+        title="T",
+        body="B",
+        data={},
+        dedupe_key="e2e",
+        scheduled_for=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1),
+    )
+    session.add(row)
+    session.commit()
+    functions.call("dispatcher", {})
+
+    def failed() -> bool:
+        session.expire_all()
+        session.rollback()
+        return row.status == "failed"
+
+    eventually(failed, seconds=30)  # its own rule may have been faster
+    assert "unheard-of" in (row.error or "")
 
 
 def test_jobs_lists_every_deployed_job_with_its_deployed_schedule(nightshift: Command) -> None:
     jobs = {job["job"]: job for job in nightshift("jobs")["jobs"]}
-    assert set(jobs) == set(registry())
+    assert set(jobs) == set(JOBS)
     assert jobs[TICKING]["schedule"] == "cron(* * * * ? *)"
-    assert jobs[JOB]["schedule"] != registry()[JOB].job.schedule
+    assert jobs[ITEMS]["schedule"] != JOBS[ITEMS].job.schedule
 
 
 def test_a_run_by_the_command_is_found_by_the_command(nightshift: Command) -> None:
-    result = nightshift("run", JOB, "--dry-run")
+    result = nightshift("run", ITEMS, "--dry-run")
     assert result["outcome"] == "planned"
-    assert result["run_id"] in [run["run_id"] for run in nightshift("runs", JOB)["runs"]]
+    assert result["run_id"] in [run["run_id"] for run in nightshift("runs", ITEMS)["runs"]]
     shown = nightshift("show", result["run_id"])["run"]
-    assert (shown["job"], shown["outcome"], shown["trigger"]) == (JOB, "planned", "manual")
+    assert (shown["job"], shown["outcome"], shown["trigger"]) == (ITEMS, "planned", "manual")
 
 
 def test_status_and_health_answer_for_the_deployment(nightshift: Command) -> None:
@@ -120,6 +127,6 @@ def test_status_and_health_answer_for_the_deployment(nightshift: Command) -> Non
 
 
 def test_an_unknown_name_gets_one_line_and_exit_code_2(nightshift: Command) -> None:
-    done = nightshift.run("run", "cleanup-push-token")
+    done = nightshift.run("run", "removed-item")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"no job is named 'cleanup-push-token': did you mean {JOB}?\n"
+    assert done.stderr == f"no job is named 'removed-item': did you mean {ITEMS}?\n"

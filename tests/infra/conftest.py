@@ -1,9 +1,13 @@
-"""The app synthesized once a session for each of two deployments, without AWS, network credentials or git."""
+"""The app synthesized once a session for each of two deployments, without AWS, network credentials or git.
+
+Its jobs are the project's own, whatever they are, and those of the shop in tests/ground, whose needs are all there are.
+"""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 
 from local.node import search_path
 from nightshift.declaration import registry
+from tests.ground.world import shop_beside
 
 PROJECT = Path(__file__).parents[2]
 SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application-AbCdEf"
@@ -20,8 +25,9 @@ SECURITY_GROUP = "sg-0123456789abcdef0"
 LAYERS = ["Libraries of Nightshift", "The runtime library of Nightshift"]
 if any((PROJECT / "layers/application/python").rglob("*.py")):
     LAYERS.append("The application's own code")
-JOBS = registry()
-CHANGED = "cleanup-invitations"
+with shop_beside():
+    JOBS = dict(registry())
+CHANGED = "abandoned-carts"
 
 EXISTING: dict[str, Any] = {
     "database": {
@@ -52,8 +58,9 @@ class Assembly:
 
     folder: Path
 
+    @cached_property
     def stacks(self) -> dict[str, dict[str, Any]]:
-        """The templates by stack name."""
+        """The templates by stack name. They are read once, and for looking only."""
         templates = sorted(self.folder.glob("*.template.json"))
         return {path.name.removesuffix(".template.json"): json.loads(path.read_text()) for path in templates}
 
@@ -61,7 +68,7 @@ class Assembly:
         """The properties of all resources of a kind, in all stacks, by stack and logical id."""
         return {
             f"{name}/{identity}": resource.get("Properties", {})
-            for name, template in self.stacks().items()
+            for name, template in self.stacks.items()
             for identity, resource in template["Resources"].items()
             if resource["Type"] == kind
         }
@@ -81,6 +88,13 @@ def context(settings: Mapping[str, Any] | str) -> dict[str, Any]:
     """The context as the CDK CLI gives it, with these settings."""
     given: dict[str, Any] = json.loads((PROJECT / "cdk.json").read_text())["context"]
     return {**given, "nightshift": settings}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop() -> Iterator[None]:
+    """The shop's packs stand beside the project's own."""
+    with shop_beside():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -109,7 +123,8 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
 def synthesize(settings: Mapping[str, Any], folder: Path) -> Assembly:
     from infra.app import main
 
-    assert main(context(settings), str(folder)) == 0
+    with shop_beside():
+        assert main(context(settings), str(folder)) == 0
     return Assembly(folder)
 
 

@@ -172,13 +172,14 @@ def test_critical_jobs_page_at_once(existing: Assembly, registration: Registrati
 
 
 def test_each_pack_has_its_stack_and_no_other(existing: Assembly) -> None:
-    assert set(existing.stacks()) == {"Nightshift-Platform", *map(stack_name, packs())}
+    assert set(existing.stacks) == {"Nightshift-Platform", *map(stack_name, packs())}
 
 
-def test_snapshots_are_granted_of_this_database_and_by_their_name(existing: Assembly) -> None:
-    function = existing.one("AWS::Lambda::Function", FunctionName="nightshift-backup")
+@pytest.mark.parametrize("name", [name for name, found in JOBS.items() if "snapshots" in found.job.needs])
+def test_snapshots_are_granted_of_this_database_and_by_their_name(existing: Assembly, name: str) -> None:
+    function = existing.one("AWS::Lambda::Function", FunctionName=f"nightshift-{name}")
 
-    statements = role_statements(existing, function, stack_of(JOBS["backup"]))
+    statements = role_statements(existing, function, stack_of(JOBS[name]))
 
     (snapshots,) = (each for each in statements if any(action.startswith("rds:") for action in actions(each)))
     ends = {resource["Fn::Join"][1][-1] for resource in snapshots["Resource"]}

@@ -52,7 +52,9 @@ def test_functions_hold_the_jobs_and_nothing_else_of_the_project(packages: Packa
     folder = packages.functions.folder
 
     assert [path.name for path in folder.iterdir()] == ["functions"]
-    assert not [job for job in JOBS.values() if not Path(folder, *job.module.split(".")).with_suffix(".py").is_file()]
+    assert {file.relative_to(folder / "functions") for file in sources(folder)} == {
+        file.relative_to(PROJECT / "functions") for file in sources(PROJECT / "functions")
+    }
 
 
 def test_dependencies_are_for_lambdas_processor_and_know_their_versions(packages: Packages) -> None:
@@ -81,10 +83,16 @@ def test_a_second_synth_builds_nothing(packages: Packages, monkeypatch: pytest.M
     assert Packages(packages.python, packages.architecture).dependencies == first
 
 
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What somebody else's projects have built: what is the same in two of them is built once."""
+    return tmp_path_factory.mktemp("builds")
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, builds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of somebody else's: the library, no dependencies of its own, and no application yet."""
-    monkeypatch.setattr("infra.packages.BUILD", tmp_path / "build")
+    monkeypatch.setattr("infra.packages.BUILD", builds)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     for name in ("layers/nightshift", "functions"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

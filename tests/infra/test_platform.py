@@ -104,7 +104,7 @@ def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -
 
 
 def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None:
-    platform = existing.stacks()["Nightshift-Platform"]
+    platform = existing.stacks["Nightshift-Platform"]
     (trigger,) = (key for key, one in platform["Resources"].items() if one["Type"] == "Custom::Trigger")
     rules = [one for one in platform["Resources"].values() if one["Type"] == "AWS::Events::Rule"]
     manifest = json.loads((existing.folder / "manifest.json").read_text())["artifacts"]
@@ -112,7 +112,7 @@ def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None
     assert len(rules) == 2
     for rule in rules:
         assert trigger in rule["DependsOn"]
-    for name in set(existing.stacks()) - {"Nightshift-Platform"}:
+    for name in set(existing.stacks) - {"Nightshift-Platform"}:
         assert "Nightshift-Platform" in manifest[name]["dependencies"]
 
 
@@ -241,7 +241,7 @@ def test_file_store_is_private(existing: Assembly) -> None:
 
 def test_stacks_stay_far_from_the_limits(existing: Assembly, new: Assembly) -> None:
     for assembly in (existing, new):
-        for name, template in assembly.stacks().items():
+        for name, template in assembly.stacks.items():
             jobs = [one for one in JOBS.values() if name == stack_name(one.pack)]
             resources = len(template["Resources"])
             # Also with as many jobs as the biggest pack will ever have.
@@ -261,6 +261,6 @@ def test_dashboard_shows_every_job(existing: Assembly) -> None:
 
 def test_layers_belong_to_the_stack_that_uses_them(existing: Assembly) -> None:
     # Through another stack's export a layer could never be replaced while it is in use.
-    for name, template in existing.stacks().items():
+    for name, template in existing.stacks.items():
         own = [one for one in template["Resources"].values() if one["Type"] == "AWS::Lambda::LayerVersion"]
         assert [layer["Properties"]["Description"] for layer in own] == LAYERS, name

@@ -1,10 +1,12 @@
 """The settings of cdk.json: what is understood, and what is refused with one clear line."""
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import fastjsonschema
 import pytest
 from hypothesis import given, settings as generated, strategies as st
 
-import functions.community
+import infra.docs
 from infra.app import main
 from infra.settings import (
     ExistingDatabase,
@@ -21,16 +23,18 @@ from infra.settings import (
     read_settings,
 )
 from infra.settings.page import TABLES
+from infra.settings.schema import cdk_json_schema
 from infra.settings.values import Group
-from nightshift.declaration import registry
+from nightshift.declaration import Registration, registry
 from nightshift.errors import SettingError
+from tests.ground.world import FUNCTIONS
 from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
 
 NETWORK: dict[str, Any] = EXISTING["network"]
 
 
 def job(**settings: Any) -> dict[str, Any]:
-    return {**NEW, "jobs": {"cleanup-invitations": settings}}
+    return {**NEW, "jobs": {CHANGED: settings}}
 
 
 BAD = {
@@ -73,11 +77,11 @@ BAD = {
         "network.vpc_id is missing: the VPC,",
     ),
     "unknown key": ({**NEW, "alarm": {}}, "did you mean 'alarms'?"),
-    "unknown pack": ({**NEW, "packs": ["comunity"]}, "did you mean 'community'?"),
+    "unknown pack": ({**NEW, "packs": ["markte"]}, "did you mean 'market'?"),
     "no pack": ({**NEW, "packs": []}, "leave it out for all packs"),
     "packs as numbers": ({**NEW, "packs": [1]}, "must hold nothing but texts; got 1"),
-    "packs as text": ({**NEW, "packs": "community"}, "must be a list of texts"),
-    "unknown job": ({**NEW, "jobs": {"cleanup-invitation": {}}}, "did you mean 'cleanup-invitations'?"),
+    "packs as text": ({**NEW, "packs": "market"}, "must be a list of texts"),
+    "unknown job": ({**NEW, "jobs": {"abandoned-cart": {}}}, "did you mean 'abandoned-carts'?"),
     "unknown job key": (job(enable=True), "did you mean 'enabled'?"),
     "enabled as text": (job(enabled="false"), "must be true or false"),
     "schedule empty": (job(schedule=" "), "is empty: give a text or leave it out"),
@@ -104,21 +108,21 @@ BAD = {
     "broken JSON": ("{", "is not JSON"),
     "several": (
         {**job(enabled=1, schedule="daily"), "sender": "nobody", "alarm": {}},
-        "jobs.cleanup-invitations.enabled must be true or false; got 1",
-        "jobs.cleanup-invitations.schedule: schedule 'daily': not a cron expression",
+        f"jobs.{CHANGED}.enabled must be true or false; got 1",
+        f"jobs.{CHANGED}.schedule: schedule 'daily': not a cron expression",
         "sender: 'nobody' is no e-mail address",
         "has no setting 'alarm'; did you mean 'alarms'?",
     ),
     "several jobs": (
-        {**NEW, "jobs": {"x": {}, "session-cleanup": {"parameters": {"max_share": 101}}, "token-clean": {}}},
+        {**NEW, "jobs": {"x": {}, "removed-items": {"parameters": {"max_share": 101}}, "store-roo": {}}},
         "jobs has no job 'x'; known are ",
-        "jobs.session-cleanup.parameters: max_share must be a whole number of percent, at least 1 and at most 100; got",
-        "jobs has no job 'token-clean'; did you mean 'token-cleanup'?",
+        "jobs.removed-items.parameters: max_share must be a whole number of percent, at least 1 and at most 100; got",
+        "jobs has no job 'store-roo'; did you mean 'store-room'?",
     ),
     "several packs": (
-        {**NEW, "packs": ["sales", "comunity"]},
+        {**NEW, "packs": ["sales", "markte"]},
         "no pack 'sales'; known are ",
-        "no pack 'comunity'; did you",
+        "no pack 'markte'; did you",
     ),
 }
 
@@ -141,7 +145,7 @@ def test_each_bad_setting_is_refused_with_one_line(
 def somebodys_settings() -> st.SearchStrategy[Any]:
     """Any JSON, with many keys that mean something and values that are nearly right."""
     names = {key for group in TABLES.values() for key in group.model_fields}
-    texts = [CHANGED, "create", "aurora-serverless-v2", "community", "3.11", "local", "retention_days", SECRET, VPC, ""]
+    texts = [CHANGED, "create", "aurora-serverless-v2", "market", "3.11", "local", "retention_days", SECRET, VPC, ""]
     words = st.sampled_from([*names, *texts, "a\nb"])
     plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | words
     return st.recursive(
@@ -178,9 +182,10 @@ def test_bad_declaration_is_refused_with_one_line(
     # GIVEN a second file that declares a job of the same name
     pack = tmp_path / "pack"
     pack.mkdir()
-    copy = (PROJECT / "functions/community/cleanup_invitations.py").read_text()
-    (pack / "again.py").write_text(copy.replace('"cleanup-invitations"', '"session-cleanup"'))
-    monkeypatch.setattr(functions.community, "__path__", [*functions.community.__path__, str(pack)])
+    copy = (FUNCTIONS / "market/abandoned_carts.py").read_text()
+    (pack / "again.py").write_text(copy.replace('"abandoned-carts"', '"removed-items"'))
+    market = importlib.import_module("functions.market")
+    monkeypatch.setattr(market, "__path__", [*market.__path__, str(pack)])
     registry.cache_clear()
 
     # WHEN the app is synthesized
@@ -190,13 +195,13 @@ def test_bad_declaration_is_refused_with_one_line(
     # THEN it says where
     error = capfd.readouterr().err
     assert (code, error.count("\n")) == (2, 1)
-    assert "functions.community.again declares the job 'session-cleanup'" in error
+    assert "functions.market.again declares the job 'removed-items'" in error
     assert not list((tmp_path / "out").glob("*"))
 
 
 def test_the_app_as_a_program_refuses_with_exit_code_2(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "CDK_OUTDIR": str(tmp_path)}
-    settings = json.dumps(context(job(parameters={"retention_days": 0})))
+    settings = json.dumps(context({**NEW, "sender": "nobody"}))
 
     done = subprocess.run(
         [sys.executable, "app.py"],
@@ -209,8 +214,7 @@ def test_the_app_as_a_program_refuses_with_exit_code_2(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "nightshift: nightshift.jobs.cleanup-invitations.parameters: "
-        "retention_days must be a whole number of days, at least 7; got 0"
+        "nightshift: nightshift.sender: 'nobody' is no e-mail address, like oncall@example.com"
     ]
     assert not list(tmp_path.iterdir())
 
@@ -230,16 +234,16 @@ def test_application_tables_are_made_in_a_new_database_only_unless_asked_for() -
 
 
 def test_only_the_packs_asked_for_are_deployed() -> None:
-    settings = read_settings({**NEW, "packs": ["community"]}, JOBS)
+    settings = read_settings({**NEW, "packs": ["market"]}, JOBS)
 
-    assert {registration.pack for registration in settings.deployed(JOBS)} == {"community"}
+    assert {registration.pack for registration in settings.deployed(JOBS)} == {"market"}
 
 
 def test_parameters_given_as_text_become_numbers_and_defaults_stay_in_the_code() -> None:
     settings = read_settings(job(parameters={"retention_days": "40"}), JOBS)
 
-    assert settings.job("cleanup-invitations").parameters == {"retention_days": 40}
-    assert settings.job("session-cleanup").parameters == {}
+    assert settings.job(CHANGED).parameters == {"retention_days": 40}
+    assert settings.job("removed-items").parameters == {}
 
 
 def test_local_functions_run_on_this_python() -> None:
@@ -270,8 +274,10 @@ def test_every_example_of_the_page_is_understood() -> None:
     assert {name for name, _ in examples} == {"database", "network", "alarms", "jobs"}
     for name, example in examples:
         settings = {**(EXISTING if name == "network" else NEW), name: example}
-        assert read_settings(settings, JOBS)
-        assert in_editor(settings) is None
+        # The page names a job that this project need not have.
+        jobs = {**JOBS, **dict.fromkeys(example if name == "jobs" else (), JOBS[CHANGED])}
+        assert read_settings(settings, jobs)
+        assert in_editor(settings, jobs) is None
 
 
 GOOD_FOR_THE_EDITOR = {
@@ -281,7 +287,7 @@ GOOD_FOR_THE_EDITOR = {
     "a parameter at its floor": job(parameters={"retention_days": 7}),
     "everything else": {
         **NEW,
-        "packs": ["community"],
+        "packs": ["market"],
         "application_tables": "existing",
         "mails_a_day": 1,
         "log_retention_days": 1,
@@ -304,31 +310,36 @@ def test_an_editor_finds_nothing_wrong_with_what_is_right(settings: dict[str, An
         ({}, "nightshift"),
         ({**NEW, "alarm": {}}, "nightshift"),
         ({**NEW, "packs": []}, "nightshift.packs"),
-        ({**NEW, "packs": ["comunity"]}, "nightshift.packs.0"),
+        ({**NEW, "packs": ["markte"]}, "nightshift.packs.0"),
         ({**NEW, "sender": "nobody"}, "nightshift.sender"),
         ({**NEW, "mails_a_day": 0}, "nightshift.mails_a_day"),
         ({"database": {"create": "mysql"}}, "nightshift.database"),
         ({"database": {"secret_arn": "application"}}, "nightshift.database"),
         ({**EXISTING, "network": {"vpc_id": VPC}}, "nightshift.network"),
         ({**EXISTING, "network": {**NETWORK, "subnet_ids": []}}, "nightshift.network.subnet_ids"),
-        ({**NEW, "jobs": {"cleanup-invitation": {}}}, "nightshift.jobs"),
-        (job(enable=True), "nightshift.jobs.cleanup-invitations"),
-        (job(log_retention_days=8), "nightshift.jobs.cleanup-invitations.log_retention_days"),
-        (job(parameters={"retention_day": 30}), "nightshift.jobs.cleanup-invitations.parameters"),
-        (job(parameters={"retention_days": 6}), "nightshift.jobs.cleanup-invitations.parameters.retention_days"),
+        ({**NEW, "jobs": {"abandoned-cart": {}}}, "nightshift.jobs"),
+        (job(enable=True), f"nightshift.jobs.{CHANGED}"),
+        (job(log_retention_days=8), f"nightshift.jobs.{CHANGED}.log_retention_days"),
+        (job(parameters={"retention_day": 30}), f"nightshift.jobs.{CHANGED}.parameters"),
+        (job(parameters={"retention_days": 6}), f"nightshift.jobs.{CHANGED}.parameters.retention_days"),
     ],
 )
 def test_an_editor_marks_what_is_wrong(settings: dict[str, Any], where: str) -> None:
     assert in_editor(settings) == where
 
 
-def in_editor(settings: dict[str, Any]) -> str | None:
-    """The path of the first thing that the schema named in cdk.json finds wrong."""
+def test_an_editor_finds_the_schema() -> None:
+    """That it is fresh is told by the tests of the documentation."""
+    named = json.loads((PROJECT / "cdk.json").read_text())["$schema"]
+    assert PROJECT / named == infra.docs.SCHEMA
+
+
+def in_editor(settings: dict[str, Any], jobs: Mapping[str, Registration] = JOBS) -> str | None:
+    """The path of the first thing that the schema of these jobs finds wrong."""
     file = json.loads((PROJECT / "cdk.json").read_text())
     file["context"]["nightshift"] = settings
-    schema = json.loads((PROJECT / file["$schema"]).read_text())
     try:
-        fastjsonschema.validate(schema, file, use_default=False)
+        fastjsonschema.validate(cdk_json_schema(jobs), file, use_default=False)
     except fastjsonschema.JsonSchemaValueException as error:
         return ".".join(error.path).removeprefix("data.context.")
     return None

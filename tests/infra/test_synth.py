@@ -12,6 +12,7 @@ from aws_cdk import App, Stack, aws_sqs as sqs
 
 from infra.app import build
 from infra.settings import read_settings
+from tests.ground.world import FUNCTIONS
 from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, text
 
 ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
@@ -50,7 +51,7 @@ def test_a_pack_of_two_words_has_a_stack_that_cloudformation_takes(tmp_path: Pat
     app.synth()
 
     # THEN its stack is named without the underscore
-    stacks = Assembly(tmp_path).stacks()
+    stacks = Assembly(tmp_path).stacks
     assert set(stacks) == {"Nightshift-Platform", "Nightshift-NightShift"}
     assert f"nightshift-{CHANGED}" in text(stacks["Nightshift-NightShift"])
 
@@ -69,11 +70,15 @@ def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path
         "CDK_CONTEXT_JSON": json.dumps(context(EXISTING)),
     }
 
-    # WHEN the app is synthesized there
+    # WHEN the app is synthesized there, with the same jobs
+    program = (
+        f"import functions, runpy; functions.__path__.append({str(FUNCTIONS)!r});"
+        "runpy.run_path('app.py', run_name='__main__')"
+    )
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
     )
 
     # THEN it comes out the same
     assert done.returncode == 0, done.stderr
-    assert Assembly(tmp_path / "out").stacks() == existing.stacks()
+    assert Assembly(tmp_path / "out").stacks == existing.stacks

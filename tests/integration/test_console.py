@@ -17,7 +17,7 @@ from nightshift.operations import FAILURES_SHOWN, QUERIES, Console, answer
 from tests.integration.conftest import Context, Invoke
 
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
-DAILY = "cleanup-invitations"  # at 02:00
+DAILY = "abandoned-carts"  # at 02:00
 HOUR = dt.timedelta(hours=1)
 
 
@@ -74,7 +74,7 @@ def test_jobs_tells_what_was_deployed_and_how_each_last_ended(session: Session) 
 
     assert [job["job"] for job in found["jobs"]] == list(registry())
     job = job_of(found)
-    assert (job["pack"], job["enabled"], job["paused"], job["running"]) == ("community", True, None, False)
+    assert (job["pack"], job["enabled"], job["paused"], job["running"]) == ("market", True, None, False)
     assert job["schedule"] == "cron(30 6 * * ? *)"
     assert job["next_run"] == "2026-03-12T06:30:00Z"
     assert job["last_run"]["run_id"] == str(failed.id)
@@ -85,9 +85,9 @@ def test_jobs_tells_what_was_deployed_and_how_each_last_ended(session: Session) 
 
 
 def test_jobs_that_never_ran_and_packs_that_were_not_deployed(session: Session) -> None:
-    found = ask(session, {"query": "jobs"}, Deployment(packs=("community",)))
+    found = ask(session, {"query": "jobs"}, Deployment(packs=("market",)))
 
-    assert {job["pack"] for job in found["jobs"]} == {"community"}
+    assert {job["pack"] for job in found["jobs"]} == {"market"}
     job = job_of(found)
     assert (job["last_run"], job["last_success"], job["totals"], job["open_runs"]) == (None, None, {}, [])
 
@@ -129,7 +129,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id_and_told_in_full(session: Ses
     register(session)
     run = add_run(session, id=uuid.UUID("0123abcd-0000-4000-8000-000000000001"), override={"by": "Ada", "reason": "x"})
     session.add(Attempt(run_id=run.id, epoch=1, request_id="r-1", started_at=NOW, ended_at=NOW, ending="lost"))
-    session.add(QuarantinedItem(run_id=run.id, step="delete", item="public.invitations/1", error="held"))
+    session.add(QuarantinedItem(run_id=run.id, step="delete", item="public.carts/1", error="held"))
     session.commit()
 
     found = ask(session, {"query": "run", "run_id": "0123ABCD-0"})["run"]
@@ -138,7 +138,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id_and_told_in_full(session: Ses
     assert found["override"] == {"by": "Ada", "reason": "x"}
     [attempt] = found["attempts"]
     assert (attempt["epoch"], attempt["ending"], attempt["request_id"]) == (1, "lost", "r-1")
-    assert found["quarantined"] == [{"step": "delete", "item": "public.invitations/1", "error": "held"}]
+    assert found["quarantined"] == [{"step": "delete", "item": "public.carts/1", "error": "held"}]
 
 
 def test_a_beginning_that_several_runs_share_is_refused(session: Session) -> None:
@@ -360,9 +360,9 @@ def test_before_the_migrations_health_is_not_ready(empty_database: Engine) -> No
 
 def test_the_function_answers_from_its_environment(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
-    monkeypatch.setenv(DEPLOYMENT_VARIABLE, Deployment(packs=("community",)).as_json())
+    monkeypatch.setenv(DEPLOYMENT_VARIABLE, Deployment(packs=("market",)).as_json())
 
     found = handler({"query": "jobs"}, Context(30))
 
-    assert {job["pack"] for job in found["jobs"]} == {"community"}
+    assert {job["pack"] for job in found["jobs"]} == {"market"}
     assert json.loads(json.dumps(found)) == found

@@ -1,17 +1,19 @@
 """What an operator changes: the ledger afterwards, and what jobs do then."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from functions.community.cleanup_push_tokens import job
 from functions.platform.control import handler
 from nightshift import Execution, Function, Job, ledger
 from nightshift.declaration import Deployment
 from nightshift.errors import EventError, RunFailedError
 from nightshift.operations import carry_out
+from tests.ground.functions.market._tables import CartItem
+from tests.ground.functions.market.removed_items import job
 from tests.integration.conftest import Context, Invoke, scheduled
 
 AT = "2026-03-01T02:00:00Z"
@@ -25,15 +27,8 @@ def do(session: Session, **request: Any) -> Answer:
     return carry_out(session, Deployment(), request)
 
 
-def idle_tokens(session: Session, count: int) -> None:
-    session.execute(text("insert into users (email) values ('somebody@example.com')"))
-    session.execute(
-        text(
-            "insert into push_tokens (user_id, token, platform, created_at) select (select id from users),"
-            " gen_random_uuid(), 'web', timestamptz '2025-01-01Z' from generate_series(1, :count)"
-        ),
-        {"count": count},
-    )
+def removed_items(session: Session, count: int) -> None:
+    session.add_all(CartItem(removed_at=dt.datetime(2025, 1, 1, tzinfo=dt.UTC)) for _ in range(count))
     session.commit()
 
 
@@ -45,7 +40,7 @@ def run_of(session: Session, run_id: str) -> Any:
 def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
     session: Session, invoke_job: Invoke
 ) -> None:
-    idle_tokens(session, 3)
+    removed_items(session, 3)
     paused = do(session, command="pause", job=job.name, **ADA)["paused"]
     assert (paused["by"], paused["reason"]) == ("Ada", "a move")
     held_back = invoke_job(job, scheduled(AT))
@@ -55,7 +50,7 @@ def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
 
 
 def test_a_person_can_run_a_paused_job_and_its_paused_occurrence(session: Session, invoke_job: Invoke) -> None:
-    idle_tokens(session, 3)
+    removed_items(session, 3)
     do(session, command="pause", job=job.name, **ADA)
     held_back = invoke_job(job, scheduled(AT))
     done = invoke_job(job, at=AT)
@@ -112,7 +107,7 @@ def test_a_cancelled_run_commits_nothing_more(session: Session, invoke_job: Invo
             batch.count(done=1)
         cancelled.append(do(session, command="cancel", run_id=str(execution.run.id), **ADA))
         with execution.batch() as batch:
-            batch.session.execute(text("insert into users (email) values ('after@example.com')"))
+            batch.session.execute(text("insert into carts (note) values ('after')"))
             batch.count(done=1)
 
     step = Function(name="work", apply=work, plan=lambda session, run: [], counters=("done",))
@@ -121,7 +116,7 @@ def test_a_cancelled_run_commits_nothing_more(session: Session, invoke_job: Invo
     assert cancelled[0]["run"]["outcome"] == "cancelled"
     assert (answer["outcome"], answer["reason"]) == ("cancelled", "cancelled by Ada: a move")
     assert answer["counters"]["done"] == 1
-    assert session.scalar(text("select count(*) from users")) == 0
+    assert session.scalar(text("select count(*) from carts")) == 0
 
 
 def test_a_cancelled_run_can_go_on_after_all(session: Session) -> None:

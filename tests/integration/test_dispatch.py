@@ -15,7 +15,6 @@ from moto.ses.models import ses_backends
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
-from application.models import User, UserPreferences
 from functions.platform import dispatcher
 from nightshift import telemetry
 from nightshift.deadline import Deadline
@@ -33,6 +32,7 @@ from nightshift.outbox import (
     dispatch,
     notice_kinds,
 )
+from tests.ground.functions.market._tables import Customer
 from tests.integration.conftest import Context
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -66,11 +66,11 @@ class Letterbox(Outlets):
 def notice(session: Session, title: str = "A title", *, user: dict[str, Any] | None = None, **more: Any) -> uuid.UUID:
     """A pending mail to a user of its own, committed."""
     if "recipient" not in more and more.get("channel") != "ops":
-        person = User(**{"email": f"{uuid.uuid4()}@example.org", "name": "Ann", **(user or {})})
+        person = Customer(**{"email": f"{uuid.uuid4()}@example.org", **(user or {})})
         session.add(person)
         session.flush()
         more["recipient"] = str(person.id)
-    kind = more.get("kind", "inactive_user")
+    kind = more.get("kind", "cart_waiting")
     row = Notification(
         **{
             "channel": "email",
@@ -135,7 +135,7 @@ def row(session: Session, key: uuid.UUID) -> Notification:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(service_models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -191,7 +191,7 @@ def test_operators_are_told_through_their_topic(database: Engine, session: Sessi
     topic = boto3.client("sns").create_topic(Name="ops")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="reader")["QueueUrl"]
     boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:reader")
-    key = notice(session, "The job backup has failed – für immer " + "x" * 100, channel="ops", kind="job_failure")
+    key = notice(session, "The job backup has failed – für immer " + "x" * 100, channel="ops", kind="shop_alarm")
 
     send(database, Outlets(operators_topic=topic))
 
@@ -390,20 +390,17 @@ def test_a_row_of_no_known_kind_fails_and_holds_nobody_up(database: Engine, sess
 
 
 def test_data_that_lacks_a_fact_fails_with_its_kind(database: Engine, session: Session) -> None:
-    key = notice(session, kind="weekly_review", data={"sessions": 1})
+    key = notice(session, kind="cart_waiting", data={"hours": 1})
 
     send(database, Letterbox())
 
     failed = row(session, key)
     assert failed.status == "failed"
-    assert "weekly_review" in (failed.error or "")
+    assert "cart_waiting" in (failed.error or "")
 
 
-@pytest.mark.parametrize(
-    "user", [{"is_active": False}, {"deleted_at": NOON}, {"anonymized_at": NOON}], ids=lambda user: next(iter(user))
-)
-def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session, user: dict[str, Any]) -> None:
-    key = notice(session, user=user)
+def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session) -> None:
+    key = notice(session, user={"left_at": NOON})
     outlets = Letterbox()
 
     assert send(database, outlets)["suppressed"] == 1
@@ -412,9 +409,7 @@ def test_somebody_who_left_since_gets_nothing(database: Engine, session: Session
 
 
 def test_somebody_who_switched_mails_off_since_gets_none(database: Engine, session: Session) -> None:
-    key = notice(session)
-    session.add(UserPreferences(user_id=row(session, key).recipient, email_enabled=False))
-    session.commit()
+    key = notice(session, user={"wants": {"email": False}})
     outlets = Letterbox()
 
     assert send(database, outlets)["suppressed"] == 1
@@ -434,10 +429,8 @@ def test_what_was_held_up_into_quiet_hours_waits_for_their_end(
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     start = now + dt.timedelta(hours=begun)
     end = start + dt.timedelta(hours=2)
-    key = notice(session, created_at=now - dt.timedelta(minutes=age))
-    zone = UserPreferences(user_id=row(session, key).recipient, quiet_start=start.time(), quiet_end=end.time())
-    session.add(zone)
-    session.commit()
+    quiet = {"quiet_start": start.time(), "quiet_end": end.time()}
+    key = notice(session, user=quiet, created_at=now - dt.timedelta(minutes=age))
 
     assert send(database, Letterbox()) == {fate: 1}
 
@@ -450,7 +443,7 @@ def test_what_was_held_up_into_quiet_hours_waits_for_their_end(
 def test_mails_of_duty_go_before_those_that_have_waited_longer(database: Engine, session: Session) -> None:
     for number in range(3):
         notice(session, f"ordinary {number}", scheduled_for=NOON + dt.timedelta(seconds=number))
-    notice(session, "duty", kind="security_alert", scheduled_for=NOON + dt.timedelta(hours=1))
+    notice(session, "duty", kind="shop_alarm", scheduled_for=NOON + dt.timedelta(hours=1))
     outlets = Letterbox(left=2)
 
     assert send(database, outlets)["sent"] == 2
@@ -461,7 +454,7 @@ def test_mails_of_duty_go_before_those_that_have_waited_longer(database: Engine,
 def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engine, session: Session) -> None:
     first = notice(session, "1", user={"email": "ann@example.org"})
     ann = row(session, first).recipient
-    for title, kind in (("2", "inactive_user"), ("3", "inactive_user"), ("4", "security_alert")):
+    for title, kind in (("2", "cart_waiting"), ("3", "cart_waiting"), ("4", "shop_alarm")):
         notice(session, title, recipient=ann, kind=kind)
     notice(session, "somebody else's")
     outlets = Letterbox()

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from application.models import AuthToken, LoginAttempt
 from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update, ledger
 from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
+from tests.ground.functions.market._tables import Cart
 from tests.integration.conftest import Invoke
 
 NOW = "2026-03-01T02:00:00Z"
@@ -20,20 +20,20 @@ NOW = "2026-03-01T02:00:00Z"
 RETENTION = Parameter("retention_days", 7, "days")
 
 job = Job(
-    name="forget-logins",
+    name="forget-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
     audited=False,
 )
 
 
-def attempts(session: Session, old: int, young: int, *, analyze: bool = True) -> None:
-    """Login attempts, some past the 7 days and some not, mixed on the heap's blocks."""
+def carts(session: Session, old: int, young: int, *, analyze: bool = True) -> None:
+    """Carts, some past the 7 days and some not, mixed on the heap's blocks."""
     session.execute(
         text(
             """
-            insert into login_attempts (email, success, attempted_at)
+            insert into carts (note, paid, updated_at)
             select 'somebody@example.com', false,
                    timestamptz '2026-03-01 02:00Z'
                    - case when mod(i * 7919, :all) < :old then interval '8 days' + i * interval '1 s'
@@ -45,15 +45,15 @@ def attempts(session: Session, old: int, young: int, *, analyze: bool = True) ->
     )
     session.commit()
     if analyze:
-        session.execute(text("analyze login_attempts"))
+        session.execute(text("analyze carts"))
         session.commit()
 
 
 def left(session: Session) -> tuple[int, int]:
-    """How many old and young attempts are left."""
+    """How many old and young carts are left."""
     session.rollback()
     counted = session.execute(
-        text("select count(*) filter (where attempted_at < '2026-02-22 02:00Z'), count(*) from login_attempts")
+        text("select count(*) filter (where updated_at < '2026-02-22 02:00Z'), count(*) from carts")
     ).one()
     return counted[0], counted[1] - counted[0]
 
@@ -78,7 +78,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_many_expired_rows_go_block_by_block(invoke_job: Invoke, session: Session, ways: list[str]) -> None:
-    attempts(session, old=9_000, young=11_000)
+    carts(session, old=9_000, young=11_000)
     result = invoke_job(job, at=NOW)
     assert result["outcome"] == "succeeded"
     assert result["counters"]["deleted"] == 9_000
@@ -87,7 +87,7 @@ def test_many_expired_rows_go_block_by_block(invoke_job: Invoke, session: Sessio
 
 
 def test_few_expired_rows_go_through_the_age_index(invoke_job: Invoke, session: Session, ways: list[str]) -> None:
-    attempts(session, old=50, young=20_000)
+    carts(session, old=50, young=20_000)
     result = invoke_job(job, at=NOW)
     assert result["counters"]["deleted"] == 50
     assert left(session) == (0, 20_000)
@@ -100,9 +100,9 @@ def test_a_walk_ends_with_the_last_row_that_was_counted(
     # GIVEN old rows that lie in front of young ones, and batches of four blocks
     for number in ("first", "largest"):
         monkeypatch.setattr(HeapWalk, number, 4)
-    attempts(session, old=5_000, young=0, analyze=False)
-    attempts(session, old=0, young=15_000)
-    blocks = session.scalar(text("select pg_relation_size('login_attempts') / 8192"))
+    carts(session, old=5_000, young=0, analyze=False)
+    carts(session, old=0, young=15_000)
+    blocks = session.scalar(text("select pg_relation_size('carts') / 8192"))
     session.commit()
     # WHEN the job deletes them THEN it does not walk through the blocks behind the last one
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 5_000
@@ -115,7 +115,7 @@ def test_a_batch_of_rows_does_not_wait_for_the_disk_and_the_end_of_the_run_does(
 ) -> None:
     # GIVEN a server that is as careful as one in production; the one for tests is not
     session.execute(text(f"alter database {session.get_bind().engine.url.database} set synchronous_commit = on"))
-    attempts(session, old=10, young=10)
+    carts(session, old=10, young=10)
     settings: list[tuple[str, str]] = []
 
     def ending(connection: Any) -> None:
@@ -136,8 +136,8 @@ def test_rows_of_one_instant_that_exceed_a_batch_are_divided_by_the_heap(
     invoke_job: Invoke, session: Session, ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RangeWalk, "first", 64)
-    attempts(session, old=0, young=30_000)
-    same = "insert into login_attempts (success, attempted_at) select true, '2026-01-01Z' from generate_series(1, 1000)"
+    carts(session, old=0, young=30_000)
+    same = "insert into carts (paid, updated_at) select true, '2026-01-01Z' from generate_series(1, 1000)"
     session.execute(text(same))
     session.commit()
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 1000
@@ -151,7 +151,7 @@ def test_ranges_follow_each_other_without_a_gap(
 ) -> None:
     monkeypatch.setattr(RangeWalk, "first", 64)
     monkeypatch.setattr(RangeWalk, "largest", 64)
-    attempts(session, old=700, young=30_000)
+    carts(session, old=700, young=30_000)
     result = invoke_job(job, at=NOW)
     assert result["counters"]["deleted"] == 700
     assert result["counters"]["batches"] >= 10
@@ -162,19 +162,18 @@ def test_every_leaf_of_a_partitioned_table_is_swept(invoke_job: Invoke, session:
     session.execute(
         text(
             """
-            drop table login_attempts;
-            create table login_attempts (
-                id bigint generated always as identity, user_id uuid, email text, success boolean not null,
-                failure_reason text, ip inet, country char(2), user_agent text,
-                attempted_at timestamptz not null default now(), primary key (id, attempted_at)
-            ) partition by range (attempted_at);
-            create index login_attempts_at on login_attempts (attempted_at);
-            create table la_january partition of login_attempts for values from ('2026-01-01Z') to ('2026-02-01Z');
-            create table la_february partition of login_attempts for values from ('2026-02-01Z') to ('2026-03-01Z');
-            create table la_rest partition of login_attempts default;
-            insert into login_attempts (success, attempted_at)
+            drop table carts cascade;
+            create table carts (
+                id bigint generated always as identity, customer_id uuid, note text, paid boolean not null,
+                updated_at timestamptz not null default now(), closed_at timestamptz, primary key (id, updated_at)
+            ) partition by range (updated_at);
+            create index carts_updated on carts (updated_at);
+            create table carts_january partition of carts for values from ('2026-01-01Z') to ('2026-02-01Z');
+            create table carts_february partition of carts for values from ('2026-02-01Z') to ('2026-03-01Z');
+            create table carts_rest partition of carts default;
+            insert into carts (paid, updated_at)
             select true, timestamptz '2026-01-15Z' + i * interval '1 minute' from generate_series(1, 60000) i;
-            analyze login_attempts;
+            analyze carts;
             """
         )
     )
@@ -186,23 +185,21 @@ def test_every_leaf_of_a_partitioned_table_is_swept(invoke_job: Invoke, session:
 
 
 def test_a_row_that_refuses_is_quarantined_and_the_others_go(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=5_000, young=5_000)
+    carts(session, old=5_000, young=5_000)
     refuse(session, "old.id % 997 = 3")
-    refused = session.scalars(
-        text("select id from login_attempts where id % 997 = 3 and attempted_at < '2026-02-22'")
-    ).all()
+    refused = session.scalars(text("select id from carts where id % 997 = 3 and updated_at < '2026-02-22'")).all()
     result = invoke_job(job, at=NOW)
     assert result["outcome"] == "succeeded"
     assert result["counters"]["quarantined"] == len(refused) > 2
     assert result["counters"]["deleted"] == 5_000 - len(refused)
     assert left(session) == (len(refused), 5_000)
     items = session.scalars(text("select item from nightshift.quarantine order by id")).all()
-    assert sorted(items) == sorted(f"public.login_attempts:{key}" for key in refused)
+    assert sorted(items) == sorted(f"public.carts:{key}" for key in refused)
     assert "somebody@example.com" not in str(result["errors"])
 
 
 def test_more_bad_rows_than_the_error_budget_fail_the_run(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=1_000, young=1_000)
+    carts(session, old=1_000, young=1_000)
     refuse(session, "old.id % 10 = 0")
     with pytest.raises(RunFailedError, match="quarantined, more than 20 and 1 %"):
         invoke_job(job, at=NOW)
@@ -217,8 +214,8 @@ def refuse(session: Session, condition: str) -> None:
         text(
             f"""
             create function refuse() returns trigger language plpgsql as $$ begin
-              if {condition} then raise exception 'no: %', old.email; end if; return old; end $$;
-            create trigger refuse before delete on login_attempts for each row execute function refuse();
+              if {condition} then raise exception 'no: %', old.note; end if; return old; end $$;
+            create trigger refuse before delete on carts for each row execute function refuse();
             """
         )
     )
@@ -231,15 +228,15 @@ def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
     """Blocks move when a table is rewritten: a block number from before would leave rows out."""
     monkeypatch.setattr(HeapWalk, "first", 4)
     monkeypatch.setattr(HeapWalk, "largest", 4)
-    attempts(session, old=10_000, young=10_000)
+    carts(session, old=10_000, young=10_000)
     stop_after(monkeypatch, batches=10)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
     assert 0 < first["counters"]["deleted"] < 10_000
     go_on(monkeypatch)
-    session.execute(text("create table copy as select * from login_attempts order by id desc"))
-    session.execute(text("truncate login_attempts"))  # a new file, and the rows in another order
-    session.execute(text("insert into login_attempts overriding system value select * from copy"))
+    session.execute(text("create table copy as select * from carts order by id desc"))
+    session.execute(text("truncate carts, cart_items"))  # a new file, and the rows in another order
+    session.execute(text("insert into carts overriding system value select * from copy"))
     session.commit()
     second = invoke_job(job, {"run_id": first["run_id"]})
     assert second["outcome"] == "succeeded"
@@ -252,7 +249,7 @@ def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
 ) -> None:
     monkeypatch.setattr(HeapWalk, "first", 4)
     monkeypatch.setattr(HeapWalk, "largest", 4)
-    attempts(session, old=9_000, young=11_000)
+    carts(session, old=9_000, young=11_000)
     stop_after(monkeypatch, batches=5)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
@@ -280,13 +277,13 @@ def test_a_cursor_of_another_query_is_refused(
 ) -> None:
     monkeypatch.setattr(HeapWalk, "first", 4)
     monkeypatch.setattr(HeapWalk, "largest", 4)
-    attempts(session, old=4_000, young=16_000)
+    carts(session, old=4_000, young=16_000)
     stop_after(monkeypatch, batches=20)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
     go_on(monkeypatch)
-    condition = LoginAttempt.success.is_(False)
-    step = Delete(LoginAttempt, where=condition, older_than=RETENTION, measured_by=LoginAttempt.attempted_at)
+    condition = Cart.paid.is_(False)
+    step = Delete(Cart, where=condition, older_than=RETENTION, measured_by=Cart.updated_at)
     changed = Job(name=job.name, kind="retention", schedule=job.schedule, steps=(step,), audited=False)
     starts: list[int] = []
     walked = HeapWalk.window
@@ -304,23 +301,23 @@ def test_no_row_at_the_cut_off_or_younger_is_touched(invoke_job: Invoke, session
     cutoff = dt.datetime(2026, 2, 22, 2, tzinfo=dt.UTC)
     for microseconds in (-1, 0, 1):
         at = cutoff + dt.timedelta(microseconds=microseconds)
-        session.add(LoginAttempt(success=True, attempted_at=at))
+        session.add(Cart(paid=True, updated_at=at))
     session.commit()
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 1
-    assert session.scalar(text("select count(*) from login_attempts")) == 2
+    assert session.scalar(text("select count(*) from carts")) == 2
 
 
 def test_the_time_zone_of_the_database_does_not_move_the_cut_off(
     invoke_job: Invoke, session: Session, database: Engine
 ) -> None:
     session.execute(text(f"alter database {database.url.database} set timezone to 'Pacific/Auckland'"))
-    session.add(LoginAttempt(success=True, attempted_at=dt.datetime(2026, 2, 22, 2, tzinfo=dt.UTC)))
+    session.add(Cart(paid=True, updated_at=dt.datetime(2026, 2, 22, 2, tzinfo=dt.UTC)))
     session.commit()
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 0
 
 
 def test_a_plan_counts_what_the_run_then_deletes_and_changes_nothing(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=300, young=500)
+    carts(session, old=300, young=500)
     planned = invoke_job(job, {"dry_run": True}, at=NOW)
     assert planned["outcome"] == "planned"
     (step,) = planned["plan"]["steps"]
@@ -330,8 +327,8 @@ def test_a_plan_counts_what_the_run_then_deletes_and_changes_nothing(invoke_job:
 
 
 def test_more_candidates_than_the_cap_stop_the_run_before_it_begins(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=12_000, young=3_000)
-    with pytest.raises(RunFailedError, match="would delete 12000 of 15000 rows of login_attempts; max_share is 50 %"):
+    carts(session, old=12_000, young=3_000)
+    with pytest.raises(RunFailedError, match="would delete 12000 of 15000 rows of carts; max_share is 50 %"):
         invoke_job(job, at=NOW)
     with pytest.raises(RunFailedError, match="max_rows is 100"):
         invoke_job(
@@ -363,12 +360,12 @@ def test_what_a_destructive_function_says_is_capped_like_rows(invoke_job: Invoke
 
 
 def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=12_000, young=3_000)
+    carts(session, old=12_000, young=3_000)
     with pytest.raises(RunFailedError, match="nightshift redrive"):
         invoke_job(job, at=NOW)
     failed = last_run(session)
-    assert failed.candidates == {"delete-login-attempts": 12_000}
-    attempts(session, old=500, young=0)
+    assert failed.candidates == {"delete-carts": 12_000}
+    carts(session, old=500, young=0)
     override = {"by": "Ada", "reason": "the table was never cleaned before"}
     with session.begin():
         ledger.redrive(session, failed.id, "redriven by Ada", override=override)
@@ -380,11 +377,11 @@ def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Inv
 
 
 def test_a_redrive_that_lifts_no_cap_counts_anew(invoke_job: Invoke, session: Session) -> None:
-    attempts(session, old=12_000, young=3_000)
+    carts(session, old=12_000, young=3_000)
     with pytest.raises(RunFailedError, match="max_share is 50 %"):
         invoke_job(job, at=NOW)
     failed = last_run(session).id
-    attempts(session, old=0, young=12_000)
+    carts(session, old=0, young=12_000)
     with session.begin():
         ledger.redrive(session, failed, "redriven by Ada")
     assert invoke_job(job, {"run_id": str(failed)})["counters"]["deleted"] == 12_000
@@ -394,9 +391,9 @@ def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
     invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nightshift.database.transaction.LOCK_TIMEOUT_SECONDS", 0.2)
-    attempts(session, old=100, young=100)
+    carts(session, old=100, young=100)
     with Session(database) as other:
-        other.execute(text("select * from login_attempts where id = 1 for update"))
+        other.execute(text("select * from carts where id = 1 for update"))
         refused = Counter[str]()
 
         @event.listens_for(Engine, "handle_error")
@@ -413,17 +410,17 @@ def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
 
 
 def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Session) -> None:
-    revoke = Job(
-        name="revoke-tokens",
+    close = Job(
+        name="close-carts",
         kind="recalculation",
         schedule="cron(0 2 * * ? *)",
         steps=(
             Update(
-                AuthToken,
-                counter="revoked",
-                where=lambda run: AuthToken.revoked_at.is_(None) & (AuthToken.expires_at < run.now),
-                measured_by=AuthToken.expires_at,
-                set=lambda run: {AuthToken.revoked_at: run.now},
+                Cart,
+                counter="closed",
+                where=lambda run: Cart.closed_at.is_(None) & (Cart.updated_at < run.now),
+                measured_by=Cart.updated_at,
+                set=lambda run: {Cart.closed_at: run.now},
             ),
         ),
         audited=False,
@@ -431,19 +428,15 @@ def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Se
     session.execute(
         text(
             """
-            insert into auth_tokens (kind, token_hash, expires_at)
-            select 'refresh', decode(lpad(to_hex(i), 8, '0'), 'hex'),
-                   timestamptz '2026-03-01Z' + (i % 2000 - 1000) * interval '1 h'
-              from generate_series(1, 20000) i
+            insert into carts (updated_at)
+            select timestamptz '2026-03-01Z' + (i % 2000 - 1000) * interval '1 h' from generate_series(1, 20000) i
             """
         )
     )
     session.commit()
-    due = session.scalar(text("select count(*) from auth_tokens where expires_at < '2026-03-01T02:00Z'"))
-    assert invoke_job(revoke, at=NOW)["counters"]["revoked"] == due
+    due = session.scalar(text("select count(*) from carts where updated_at < '2026-03-01T02:00Z'"))
+    assert invoke_job(close, at=NOW)["counters"]["closed"] == due
     session.rollback()
-    found = session.execute(
-        text("select count(*), min(revoked_at) from auth_tokens where revoked_at is not null")
-    ).one()
+    found = session.execute(text("select count(*), min(closed_at) from carts where closed_at is not null")).one()
     assert tuple(found) == (due, dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
-    assert invoke_job(revoke, at="2026-03-01T01:00:00Z")["counters"]["revoked"] == 0
+    assert invoke_job(close, at="2026-03-01T01:00:00Z")["counters"]["closed"] == 0

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from nightshift.declaration import Run
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import LocalMoment, due_zones, local_date_of, midnight, window_start, zone_names
-from tests.integration.jobs.people import person, utc
+from tests.ground.application.project import Customers
+from tests.ground.people import customer, utc
 
 TWO_HOURS = dt.timedelta(hours=2)
 QUARTER = dt.timedelta(minutes=15)
@@ -56,7 +57,7 @@ def test_a_moment_comes_at_one_instant_of_its_date_also_when_it_is_skipped_or_co
     session: Session, zone: str, date: str, clock: str, instant: str
 ) -> None:
     """Windows are open at their start and closed at their end, so that the next one never has it again."""
-    person(session, "ann", timezone=zone)
+    customer(session, "ann", timezone=zone)
     moment, when = LocalMoment(dt.time.fromisoformat(clock)), utc(instant)
 
     assert due(session, when - MICROSECOND, moment) == []
@@ -80,7 +81,7 @@ def test_a_moment_comes_at_one_instant_of_its_date_also_when_it_is_skipped_or_co
 def test_a_weekday_or_a_day_of_the_month_is_that_of_the_local_calendar(
     session: Session, moment: LocalMoment, now: str, dates: list[str]
 ) -> None:
-    person(session, "ann", timezone="Europe/Berlin")
+    customer(session, "ann", timezone="Europe/Berlin")
     assert due(session, utc(now), moment) == dates
 
 
@@ -117,6 +118,18 @@ def test_that_holds_in_every_zone_on_every_day_of_a_year(database: Engine) -> No
         zones = connection.scalar(select(func.count()).select_from(zone_names)) or 0
     assert found == []
     assert zones > 400
+
+
+def test_only_zones_that_the_project_lists_are_asked_where_it_lists_them(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for zone in ("UTC", "Africa/Abidjan"):
+        customer(session, zone, timezone=zone)
+    nine, now = LocalMoment(dt.time(9)), utc("2026-03-02 09:00")
+    assert [zone.timezone for zone in due_zones(session, at(now), nine)] == ["Africa/Abidjan", "UTC"]
+
+    monkeypatch.setattr(Customers, "zones", lambda self: select(literal("UTC").label("zone")))
+    assert [zone.timezone for zone in due_zones(session, at(now), nine)] == ["UTC"]
 
 
 def test_only_what_the_job_itself_has_done_narrows_the_window(session: Session) -> None:

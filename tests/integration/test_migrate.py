@@ -35,7 +35,7 @@ def address(engine: Engine, user: str = "postgres") -> str:
 def deployed(empty_database: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setenv("NIGHTSHIFT_DATABASE", address(empty_database))
     monkeypatch.setenv("NIGHTSHIFT_APPLICATION_TABLES", "existing")
-    monkeypatch.setenv("NIGHTSHIFT_DEPLOYMENT", json.dumps({"packs": ["community"]}))
+    monkeypatch.setenv("NIGHTSHIFT_DEPLOYMENT", json.dumps({"packs": ["market"]}))
     return empty_database
 
 
@@ -45,7 +45,7 @@ def registered(engine: Engine) -> set[str]:
 
 
 def test_first_deployment_makes_the_ledger_and_registers_the_jobs(deployed: Engine) -> None:
-    jobs = {name for name, registration in registry().items() if registration.pack == "community"}
+    jobs = {name for name, registration in registry().items() if registration.pack == "market"}
 
     result = migrate({"RequestType": "Create", "whatever": ["CloudFormation", "sends"]})
 
@@ -59,7 +59,7 @@ def test_later_deployment_adds_only_what_is_new(deployed: Engine, monkeypatch: p
     migrate()
     with deployed.begin() as connection:
         connection.execute(text("update nightshift.jobs set paused_by = 'ann'"))
-    monkeypatch.setenv("NIGHTSHIFT_DEPLOYMENT", json.dumps({"packs": ["community", "identity"]}))
+    monkeypatch.setenv("NIGHTSHIFT_DEPLOYMENT", json.dumps({"packs": ["market", "back_office"]}))
 
     result = migrate()
 
@@ -67,7 +67,7 @@ def test_later_deployment_adds_only_what_is_new(deployed: Engine, monkeypatch: p
     assert len(registered(deployed)) == result["jobs"]
     with deployed.connect() as connection:  # what operators have paused stays paused
         paused = connection.scalar(text("select count(*) from nightshift.jobs where paused_by = 'ann'"))
-    assert paused == sum(registration.pack == "community" for registration in registry().values())
+    assert paused == sum(registration.pack == "market" for registration in registry().values())
 
 
 def test_application_tables_are_made_when_asked_for(deployed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_application_tables_are_made_when_asked_for(deployed: Engine, monkeypatc
 
     migrate()
 
-    assert "users" in inspect(deployed).get_table_names("public")
+    assert "customers" in inspect(deployed).get_table_names("public")
 
 
 def test_failure_is_raised_so_that_the_deployment_is_rolled_back(deployed: Engine) -> None:

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from application.models import LoginAttempt
 from nightshift import Count, Delete, Job, days
+from tests.ground.functions.market._tables import Cart
 from tests.integration.conftest import Invoke
 
 
@@ -13,13 +13,11 @@ from tests.integration.conftest import Invoke
 def test_a_step_and_a_counter_named_like_a_field_of_a_log_record_just_work(
     name: str, invoke_job: Invoke, session: Session
 ) -> None:
-    session.execute(
-        text("insert into login_attempts (email, success, attempted_at) values ('a@example.com', false, '2026-01-01Z')")
-    )
+    session.execute(text("insert into carts (updated_at) values ('2026-01-01Z')"))
     session.commit()
-    seen = {"model": LoginAttempt, "older_than": days(7), "measured_by": LoginAttempt.attempted_at}
+    seen = {"target": Cart, "older_than": days(7), "measured_by": Cart.updated_at}
     job = Job(
-        name="forget-logins",
+        name="forget-carts",
         kind="retention",
         schedule="cron(0 2 * * ? *)",
         steps=(Count(name="look", counter=name, **seen), Delete(name=name, **seen)),  # type: ignore[arg-type]

@@ -5,15 +5,15 @@ import pytest
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from application.models import PushToken, User
-from application.people import ADMIN_ROLES
 from nightshift import DeclarationError, Job
 from nightshift.declaration import Run
 from nightshift.ledger import RunRecord
 from nightshift.outbox import TICK, LocalMoment, Notification, People, Via, message, notice_kinds, tell_operators, write
 from nightshift.steps import Message, Notify
+from tests.ground.functions.market._tables import Customer
+from tests.ground.people import customer, outbox, told, utc
+from tests.ground.world import shop_alone
 from tests.integration.conftest import Invoke
-from tests.integration.jobs.people import outbox, person, told, utc
 
 NOON = utc("2026-03-02 12:00")
 RUN = Run(id=RunRecord.id, job="test", scheduled_for=NOON)  # type: ignore[arg-type]
@@ -28,7 +28,7 @@ def hello(run: Run, people: People) -> Select[Any]:
 
 def job_at(moment: LocalMoment | None, *via: Via, schedule: str = TICK) -> Job:
     found = Message(
-        kind="inactive_user",
+        kind="cart_waiting",
         to=hello,
         via=via or (Via("email", "general", counter="emails"),),
         matched="matched",
@@ -38,8 +38,9 @@ def job_at(moment: LocalMoment | None, *via: Via, schedule: str = TICK) -> Job:
     return Job(name="hello", kind="notification", schedule=schedule, audited=False, steps=(step,))
 
 
-NINE = job_at(LocalMoment(dt.time(9)))
-AT_ONCE = job_at(None)
+with shop_alone():  # which has the kind
+    NINE = job_at(LocalMoment(dt.time(9)))
+    AT_ONCE = job_at(None)
 
 
 def instants(session: Session) -> list[dt.datetime]:
@@ -48,23 +49,22 @@ def instants(session: Session) -> list[dt.datetime]:
 
 
 @pytest.mark.parametrize(
-    ("preferences", "channels"),
+    ("wants", "channels"),
     [
-        (None, ["email", "in_app", "push"]),
         ({}, ["email", "in_app", "push"]),
+        ({"general": True, "email": True}, ["email", "in_app", "push"]),
+        ({"general": None}, ["email", "in_app", "push"]),
         ({"general": False}, ["in_app", "push"]),
-        ({"email_enabled": False}, ["in_app", "push"]),
-        ({"push_enabled": False}, ["email", "in_app"]),
-        ({"email_enabled": False, "push_enabled": False}, ["in_app"]),
+        ({"email": False}, ["in_app", "push"]),
+        ({"push": False}, ["email", "in_app"]),
+        ({"email": False, "push": False}, ["in_app"]),
         ({"weekly_report": False}, ["email", "in_app", "push"]),
     ],
 )
 def test_only_an_explicit_false_blocks_and_only_its_channel(
-    invoke_job: Invoke, session: Session, preferences: dict[str, Any] | None, channels: list[str]
+    invoke_job: Invoke, session: Session, wants: dict[str, Any], channels: list[str]
 ) -> None:
-    ann = person(session, "ann", preferences)
-    session.add(PushToken(user_id=ann, token="t", platform="ios", created_at=NOON))
-    session.commit()
+    customer(session, "ann", wants=wants, channels=["in_app", "email", "push"])
     job = job_at(None, Via("in_app"), Via("email", "general", counter="emails"), Via("push", counter="pushes"))
 
     counters = invoke_job(job, at=NOON)["counters"]
@@ -74,12 +74,19 @@ def test_only_an_explicit_false_blocks_and_only_its_channel(
     assert (counters["matched"], counters["suppressed"]) == (1, 3 - len(channels))
 
 
-@pytest.mark.parametrize("gone", [{"is_active": False}, {"deleted_at": NOON}, {"anonymized_at": NOON}])
+def test_nobody_is_told_by_a_channel_that_does_not_reach_them(invoke_job: Invoke, session: Session) -> None:
+    customer(session, "ann", channels=["in_app"])
+    job = job_at(None, Via("in_app"), Via("email", counter="emails"), Via("push", counter="pushes"))
+
+    counters = invoke_job(job, at=NOON)["counters"]
+
+    assert [channel for _, _, channel in told(session)] == ["in_app"]
+    assert (counters["matched"], counters["suppressed"]) == (1, 0)
+
+
 @pytest.mark.parametrize("job", [NINE, AT_ONCE])
-def test_who_is_gone_gets_nothing_on_any_channel(
-    invoke_job: Invoke, session: Session, gone: dict[str, Any], job: Job
-) -> None:
-    person(session, "ann", **gone)
+def test_who_is_gone_gets_nothing_on_any_channel(invoke_job: Invoke, session: Session, job: Job) -> None:
+    customer(session, "ann", left_at=NOON)
 
     counters = invoke_job(job, at=utc("2026-03-02 09:00"))["counters"]
 
@@ -109,7 +116,7 @@ def test_quiet_hours_move_the_time_to_their_end_in_the_person_s_zone(
     invoke_job: Invoke, session: Session, start: str, end: str | None, zone: str, at: str, expected: str
 ) -> None:
     quiet = {"quiet_start": dt.time.fromisoformat(start), "quiet_end": dt.time.fromisoformat(end) if end else None}
-    person(session, "ann", quiet, timezone=zone)
+    customer(session, "ann", timezone=zone, **quiet)
 
     invoke_job(AT_ONCE, at=utc(at))
 
@@ -118,7 +125,7 @@ def test_quiet_hours_move_the_time_to_their_end_in_the_person_s_zone(
 
 
 def test_a_second_notice_with_the_same_key_is_no_row_and_no_error(invoke_job: Invoke, session: Session) -> None:
-    person(session, "ann")
+    customer(session, "ann")
 
     first = invoke_job(AT_ONCE, at=NOON)["counters"]
     second = invoke_job(AT_ONCE, at=NOON + QUARTER)["counters"]
@@ -128,7 +135,7 @@ def test_a_second_notice_with_the_same_key_is_no_row_and_no_error(invoke_job: In
 
 
 def test_a_plan_says_how_many_rows_there_would_be_and_writes_none(invoke_job: Invoke, session: Session) -> None:
-    ann, _ = person(session, "ann"), person(session, "bob", {"general": False})
+    ann, _ = customer(session, "ann"), customer(session, "bob", wants={"general": False})
     for job, at in ((NINE, "2026-03-02 09:00"), (AT_ONCE, "2026-03-02 09:00")):
         result = invoke_job(job, {"dry_run": True}, at=utc(at))
         (step,) = result["plan"]["steps"]
@@ -137,31 +144,32 @@ def test_a_plan_says_how_many_rows_there_would_be_and_writes_none(invoke_job: In
 
 
 def test_write_and_tell_operators_serve_jobs_of_their_own_making(session: Session) -> None:
-    """GIVEN administrators THEN one statement tells them all, in the caller's transaction."""
-    person(session, "ann", role="admin")
-    person(session, "bob", role="super_admin", timezone="Nowhere/Land")
-    person(session, "eve")
-    admins = message(User.id, key=func.concat_ws("|", "x", User.id), title="T", body="B", data={"rule": "x"})
+    """GIVEN a few of all THEN one statement tells them, in the caller's transaction."""
+    customer(session, "ann", seen_at=NOON)
+    customer(session, "bob", seen_at=NOON, timezone="Nowhere/Land")
+    customer(session, "eve")
+    key = func.concat_ws("|", "x", Customer.id)
+    seen = message(Customer.id, key=key, title="T", body="B", data={"rule": "x"}).where(Customer.seen_at.is_not(None))
 
-    written = write(session, RUN, "security_alert", admins.where(User.role.in_(ADMIN_ROLES)), [Via("email")])
-    first = tell_operators(session, RUN, "job_failure", key="x", title="T", body="B", data={"job": "x"})
-    again = tell_operators(session, RUN, "job_failure", key="x", title="T", body="B", data={"job": "x"})
+    written = write(session, RUN, "shop_alarm", seen, [Via("email")])
+    first = tell_operators(session, RUN, "shop_alarm", key="x", title="T", body="B", data={"job": "x"})
+    again = tell_operators(session, RUN, "shop_alarm", key="x", title="T", body="B", data={"job": "x"})
 
     assert (written.matched, written.by_channel["email"], written.zone_errors) == (2, 2, 1)
     assert (first, again) == (True, False)
     session.commit()
     assert [(row.channel, row.kind, row.data) for row in outbox(session) if row.channel == "ops"] == [
-        ("ops", "job_failure", {"job": "x"})
+        ("ops", "shop_alarm", {"job": "x"})
     ]
-    assert told(session) == [("ann", "security_alert", "email"), ("bob", "security_alert", "email")]
+    assert told(session) == [("ann", "shop_alarm", "email"), ("bob", "shop_alarm", "email")]
 
 
 def test_a_declaration_that_cannot_work_is_refused() -> None:
     with pytest.raises(DeclarationError, match="birthday"):
         Message(kind="birthday", to=hello, via=(Via("email"),))
     with pytest.raises(DeclarationError, match="tell_operators"):
-        Message(kind="job_failure", to=hello, via=(Via("ops"),))
-    assert len(notice_kinds()) == 13
+        Message(kind="shop_alarm", to=hello, via=(Via("ops"),))
+    assert set(notice_kinds()) == {"cart_waiting", "shop_alarm"}
 
 
 # Local time
@@ -186,7 +194,7 @@ def test_nine_o_clock_comes_once_a_day_in_every_zone(
     invoke_job: Invoke, session: Session, zone: str, day: str, due: str
 ) -> None:
     """GIVEN a tick each quarter around it THEN exactly the one at 9:00 local time tells the person."""
-    person(session, "ann", timezone=zone)
+    customer(session, "ann", timezone=zone)
     moment = utc(f"{day} {due}")
 
     counts = [invoke_job(NINE, at=moment + n * QUARTER)["counters"]["emails"] for n in (-1, 0, 1)]
@@ -202,7 +210,7 @@ def test_a_time_that_does_not_exist_or_comes_twice_comes_once(
     invoke_job: Invoke, session: Session, at: str, local_date: str
 ) -> None:
     """GIVEN 02:30 in Berlin, skipped in March and doubled in October THEN one notice for the date, in the night."""
-    ann = person(session, "ann", timezone="Europe/Berlin")
+    ann = customer(session, "ann", timezone="Europe/Berlin")
     job = job_at(LocalMoment(dt.time(2, 30)))
     around = [utc(at) + n * QUARTER for n in range(-8, 9)]
 
@@ -213,8 +221,8 @@ def test_a_time_that_does_not_exist_or_comes_twice_comes_once(
 
 
 def test_a_lost_tick_loses_nobody_and_an_outage_wakes_nobody_late(invoke_job: Invoke, session: Session) -> None:
-    person(session, "ann")
-    person(session, "bob", timezone="Asia/Dubai")  # 9:00 is 05:00 UTC
+    customer(session, "ann")
+    customer(session, "bob", timezone="Asia/Dubai")  # 9:00 is 05:00 UTC
 
     invoke_job(NINE, at=utc("2026-03-02 04:00"))
     invoke_job(NINE, at=utc("2026-03-02 10:59"))
@@ -225,7 +233,7 @@ def test_a_lost_tick_loses_nobody_and_an_outage_wakes_nobody_late(invoke_job: In
 def test_the_window_begins_after_the_last_run_and_looks_back_two_hours_at_most(
     invoke_job: Invoke, session: Session
 ) -> None:
-    person(session, "ann")
+    customer(session, "ann")
     invoke_job(NINE, at=utc("2026-03-02 08:45"))
     assert invoke_job(NINE, at=utc("2026-03-02 09:15"))["counters"]["emails"] == 1
 
@@ -237,7 +245,7 @@ def test_the_window_begins_after_the_last_run_and_looks_back_two_hours_at_most(
 
 def test_an_invalid_zone_counts_as_utc_and_as_an_error(invoke_job: Invoke, session: Session) -> None:
     for number, zone in enumerate(("Nowhere/Land", "", "GMT+25", "utc", "Europe/Berlin; drop table users")):
-        person(session, f"user{number}", timezone=zone)
+        customer(session, f"user{number}", timezone=zone)
 
     result = invoke_job(NINE, at=utc("2026-03-02 09:00"))
 
@@ -246,7 +254,7 @@ def test_an_invalid_zone_counts_as_utc_and_as_an_error(invoke_job: Invoke, sessi
 
 
 def test_a_tick_with_nobody_due_makes_no_batch(invoke_job: Invoke, session: Session) -> None:
-    person(session, "ann")
+    customer(session, "ann")
 
     counters = invoke_job(NINE, at=utc("2026-03-02 15:00"))["counters"]
 
@@ -262,7 +270,7 @@ def test_many_people_are_told_in_parts_and_each_once(
     monkeypatch.setattr(notify, "LARGEST_PART", 7)
     monkeypatch.setattr(notify, "SMALLEST_PART", 7)
     for zone in ("UTC", "Africa/Abidjan"):
-        session.add_all([User(email=f"{zone}{n}@example.org", timezone=zone) for n in range(20)])
+        session.add_all([Customer(email=f"{zone}{n}@example.org", timezone=zone) for n in range(20)])
     session.commit()
 
     counters = invoke_job(NINE, at=utc("2026-03-02 09:00"))["counters"]
@@ -278,7 +286,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(
 
     monkeypatch.setattr(notify, "FIRST_PART", 2)
     for zone in ("UTC", "Africa/Abidjan"):
-        session.add_all([User(email=f"{zone}{n}@example.org", timezone=zone) for n in range(3)])
+        session.add_all([Customer(email=f"{zone}{n}@example.org", timezone=zone) for n in range(3)])
     session.commit()
 
     results = [invoke_job(NINE, at=utc("2026-03-02 09:00"), seconds=0.9)]

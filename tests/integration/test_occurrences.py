@@ -15,10 +15,10 @@ from nightshift.ledger import Claim, Request, Standing
 from nightshift.ledger.occurrences import PATIENCE
 from nightshift.operations import Round, look_over
 
-LATEST = "cleanup-invitations"
-EVERY = "daily-analytics"
-NONE = "health-check"
-NOTICE = "expiry-notifications"
+LATEST = "abandoned-carts"
+EVERY = "daily-takings"
+NONE = "shop-check"
+NOTICE = "cart-notices"
 
 HALF_AN_HOUR = dt.timedelta(minutes=30)
 HOUR = dt.timedelta(hours=1)
@@ -256,4 +256,4 @@ def test_every_job_can_be_watched(database: Engine) -> None:
     with Session(database) as session:
         done = look_over(session, Deployment(), lambda *_: None, lambda _: None)
     assert done.caught_up > len(registry()) / 2
-    assert done.missed > 10_000, "ticks of a quarter of an hour in a month"
+    assert done.missed > 5_000, "of two jobs, the ticks of a quarter of an hour in a month"

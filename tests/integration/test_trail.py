@@ -8,20 +8,20 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from application.models import LoginAttempt
 from nightshift import Delete, Job, Run, days
 from nightshift.declaration import AuditTrail, Project
 from nightshift.engine import attempt
 from nightshift.errors import RunFailedError
+from tests.ground.functions.market._tables import Cart
 from tests.integration.conftest import Invoke
 
 NOW = "2026-03-01T02:00:00Z"
 
 job = Job(
-    name="forget-logins",
+    name="forget-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(LoginAttempt, older_than=days(7), measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(Cart, older_than=days(7), measured_by=Cart.updated_at),),
 )
 
 
@@ -49,11 +49,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     return project
 
 
-def attempts(session: Session, number: int) -> None:
-    insert = text(
-        "insert into login_attempts (email, success, attempted_at)"
-        " select 'a@example.com', false, '2026-01-01Z' from generate_series(1, :number)"
-    )
+def carts(session: Session, number: int) -> None:
+    insert = text("insert into carts (updated_at) select '2026-01-01Z' from generate_series(1, :number)")
     session.execute(insert, {"number": number})
     session.commit()
 
@@ -64,22 +61,22 @@ def states(session: Session) -> list[Any]:
 
 
 def test_a_run_that_changed_something_leaves_one_line(invoke_job: Invoke, session: Session, notebook: Notebook) -> None:
-    attempts(session, 3)
+    carts(session, 3)
     invoke_job(job, at=NOW)
-    assert [(name, counters["deleted"]) for name, counters in notebook.lines] == [("forget-logins", 3)]
+    assert [(name, counters["deleted"]) for name, counters in notebook.lines] == [("forget-carts", 3)]
 
 
 def test_a_run_that_changed_nothing_leaves_none_nor_does_a_plan(
     invoke_job: Invoke, session: Session, notebook: Notebook
 ) -> None:
     invoke_job(job, at=NOW)
-    attempts(session, 3)
+    carts(session, 3)
     invoke_job(job, {"dry_run": True}, at=NOW)
     assert notebook.lines == []
 
 
 def test_a_job_that_is_not_audited_leaves_none(invoke_job: Invoke, session: Session, notebook: Notebook) -> None:
-    attempts(session, 3)
+    carts(session, 3)
     invoke_job(replace(job, audited=False), at=NOW)
     assert notebook.lines == []
 
@@ -87,7 +84,7 @@ def test_a_job_that_is_not_audited_leaves_none(invoke_job: Invoke, session: Sess
 def test_a_line_that_cannot_be_written_leaves_the_run_unsettled(
     invoke_job: Invoke, session: Session, notebook: Notebook
 ) -> None:
-    attempts(session, 3)
+    carts(session, 3)
     notebook.full = True
     with pytest.raises(RunFailedError):
         invoke_job(job, at=NOW)
@@ -98,8 +95,8 @@ def test_without_a_trail_an_audited_job_succeeds_all_the_same(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "this_project", Project)
-    attempts(session, 3)
+    carts(session, 3)
     result = invoke_job(job, at=NOW)
     assert (result["outcome"], result["counters"]["deleted"], result["errors"]) == ("succeeded", 3, [])
     assert states(session) == ["succeeded"]
-    assert session.scalar(text("select count(*) from audit_logs")) == 0
+    assert session.scalar(text("select count(*) from trail")) == 0

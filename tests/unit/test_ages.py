@@ -8,18 +8,18 @@ import pytest
 from dateutil.relativedelta import relativedelta
 from hypothesis import given, strategies as st
 
-from application.models import LoginAttempt
 from cli.times import parse
 from nightshift import Delete, Job, Parameter, Run, SettingError, years
 from nightshift.declaration import iso
 from nightshift.errors import EventError
 from nightshift.runtime import read_event
+from tests.ground.functions.market._tables import Cart
 
 CEILINGS = [("minutes", 52_596_000), ("hours", 876_600), ("days", 36_525), ("months", 1_200), ("years", 100)]
 
 
 def run(at: dt.datetime, **parameters: int) -> Run:
-    return Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=at, parameters=parameters)
+    return Run(id=uuid.UUID(int=1), job="forget-carts", scheduled_for=at, parameters=parameters)
 
 
 @pytest.mark.parametrize(("unit", "most"), CEILINGS)
@@ -65,14 +65,14 @@ def test_a_parameter_of_a_run_from_before_the_ceilings_does_not_run_off_it_eithe
 
 
 job = Job(
-    name="forget-logins",
+    name="forget-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
     steps=(
         Delete(
-            LoginAttempt,
+            Cart,
             older_than=Parameter("retention_days", 7, "days"),
-            measured_by=LoginAttempt.attempted_at,
+            measured_by=Cart.updated_at,
         ),
     ),
 )

@@ -29,7 +29,8 @@ from nightshift.errors import DeclarationError
 COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
 ROOT = Path(__file__).parents[2]
 CONSOLE, CONTROL = function_name("console"), function_name("control")
-JOB = "cleanup-invitations"
+JOBS_OF_THE_PROJECT = list(registry())  # read before the shop stands in their place
+JOB = "abandoned-carts"
 RUN = "0123abcd-0000-4000-8000-000000000001"
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
@@ -49,8 +50,8 @@ PLAN = {
     "plan": {
         "steps": [
             {
-                "step": "delete-invitations",
-                "table": "public.invitations",
+                "step": "delete-carts",
+                "table": "public.carts",
                 "action": "delete",
                 "rows": 1200,
                 "of": 2000,
@@ -58,7 +59,7 @@ PLAN = {
                 "sample": ["[bold]not markup[/bold]"],
             }
         ],
-        "over_cap": ["step delete-invitations would delete 1200 of 2000 rows; max_share is 50 %"],
+        "over_cap": ["step delete-carts would delete 1200 of 2000 rows; max_share is 50 %"],
     },
 }
 SUMMARY = {
@@ -84,8 +85,8 @@ FULL = {
     "parameters": {"retention_days": 30},
     "override": {"by": "Ada", "reason": "first clean-up"},
     "lease_until": None,
-    "step": "delete-invitations",
-    "candidates": {"delete-invitations": 1200},
+    "step": "delete-carts",
+    "candidates": {"delete-carts": 1200},
     "plan": None,
     "attempts": [
         {
@@ -97,16 +98,16 @@ FULL = {
             "error": "ValueError: out of luck",
         }
     ],
-    "quarantined": [{"step": "delete-invitations", "item": "public.invitations/7", "error": "held"}],
+    "quarantined": [{"step": "delete-carts", "item": "public.carts/7", "error": "held"}],
 }
 JOBS = {
     "jobs": [
         {
             "job": JOB,
-            "pack": "community",
+            "pack": "market",
             "kind": "retention",
             "critical": False,
-            "rule": "Delete project invitations.",
+            "rule": "Delete abandoned carts.",
             "schedule": "cron(0 2 * * ? *)",
             "enabled": True,
             "next_run": "2026-03-12T02:00:00Z",
@@ -257,13 +258,13 @@ def test_a_command_asks_the_right_function(arguments: list[str], function: str, 
 @pytest.mark.parametrize(
     ("arguments", "answer", "words"),
     [
-        (["jobs"], JOBS, [JOB, "community", "every day at 02:00 UTC", "running", "failed", "2026-03-12 02:00"]),
+        (["jobs"], JOBS, [JOB, "market", "every day at 02:00 UTC", "running", "failed", "2026-03-12 02:00"]),
         (["next"], NEXT, ["2026-03-12 02:00", JOB, "every day at 02:00 UTC", "paused"]),
         (["runs"], {"runs": [SUMMARY]}, ["0123abcd", JOB, "schedule", "failed", "1.5 s", "deleted 1,200"]),
         (
             ["show", RUN],
             {"run": FULL},
-            [RUN, "failed", "out of luck", "3 of 3", "by Ada: first clean-up", "r-1", "public.invitations/7", "held"],
+            [RUN, "failed", "out of luck", "3 of 3", "by Ada: first clean-up", "r-1", "public.carts/7", "held"],
         ),
         (["status"], STATUS, ["total 38", "succeeded 412", "3 items", "Open runs", "Failed in the last 24 hours"]),
         (["health"], health(), ["ready", "healthy", JOB, "never", "48 h"]),
@@ -275,7 +276,7 @@ def test_a_command_asks_the_right_function(arguments: list[str], function: str, 
                 "planned",
                 "delete",
                 "1,200 of 2,000",
-                "public.invitations",
+                "public.carts",
                 "[bold]not markup[/bold]",
                 "max_share is 50 %",
             ],
@@ -299,7 +300,7 @@ def test_a_person_reads_a_table_and_a_program_the_answer(
 
 LONG_JOB = "generate-productivity-insights-weekly"
 LONG_REASON = "paused by Ada Lovelace: the move to the new database begins on Monday and ends when it ends"
-LONG_KEY = "public.invitations/0197f3c2-aaaa-4bbb-8ccc-000000000007"
+LONG_KEY = "public.carts/0197f3c2-aaaa-4bbb-8ccc-000000000007"
 LONG_RUN = {**FULL, "job": LONG_JOB, "reason": LONG_REASON, "counters": {f"counter_{n}": n for n in range(12)}}
 LONG_RUN["attempts"] = [{**FULL["attempts"][0], "request_id": f"r-{RUN}", "error": LONG_REASON}]  # type: ignore[index]
 LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_REASON}]
@@ -316,7 +317,7 @@ LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_RE
         (["jobs"], {"jobs": [{**JOBS["jobs"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
         (["next"], {"next": [{**NEXT["next"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
         (["run", JOB], {**RESULT, "reason": LONG_REASON, "errors": [LONG_KEY]}, [RUN, LONG_REASON, LONG_KEY]),
-        (["plan", JOB], PLAN, ["delete-invitations", "public.invitations", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
+        (["plan", JOB], PLAN, ["delete-carts", "public.carts", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
     ],
 )
 def test_an_id_a_name_and_a_reason_are_whole_on_a_terminal_of_any_width(
@@ -343,9 +344,9 @@ def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[s
 
 
 def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
-    nothing = {**FULL, "candidates": {"delete-invitations": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
+    nothing = {**FULL, "candidates": {"delete-carts": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
     shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
-    assert re.search("candidates +delete-invitations 0\n", shown)
+    assert re.search("candidates +delete-carts 0\n", shown)
     assert re.search("parameters +retention_days 0\n", shown)
 
 
@@ -398,10 +399,10 @@ def test_the_declarations_are_shown_without_aws(command: str, only: str | None) 
 @pytest.mark.parametrize(
     ("given", "answer"),
     [
-        ("cleanup-invitation", "no job is named 'cleanup-invitation': did you mean cleanup-invitations?"),
-        ("clenup-invitatoins", "no job is named 'clenup-invitatoins': did you mean cleanup-invitations?"),
-        ("CLEANUP_INVITATIONS", "no job is named 'CLEANUP_INVITATIONS': did you mean cleanup-invitations?"),
-        ("invitations", "no job is named 'invitations': did you mean cleanup-invitations?"),
+        ("abandoned-cart", "no job is named 'abandoned-cart': did you mean abandoned-carts?"),
+        ("abandnoed-crats", "no job is named 'abandnoed-crats': did you mean abandoned-carts?"),
+        ("ABANDONED_CARTS", "no job is named 'ABANDONED_CARTS': did you mean abandoned-carts?"),
+        ("carts", "no job is named 'carts': did you mean abandoned-carts?"),
         ("qqqq", "no job is named 'qqqq': see nightshift jobs --declared"),
     ],
 )
@@ -929,9 +930,9 @@ def test_the_generated_page_names_no_type_of_python() -> None:
     [
         ("nightshift re", {"resume", "redrive"}),
         ("nightshift jobs --re", {"--region"}),
-        ("nightshift plan cleanup-in", {JOB}),
-        ("nightshift runs --limit 3 cleanup-in", {JOB}),
-        ("nightshift mail preview weekly_r", {"weekly_review"}),
+        ("nightshift plan abandoned-c", {JOB}),
+        ("nightshift runs --limit 3 abandoned-c", {JOB}),
+        ("nightshift mail preview cart_w", {"cart_waiting"}),
     ],
 )
 def test_a_shell_can_complete_commands_options_jobs_and_kinds_of_mail(words: str, completed: set[str]) -> None:
@@ -983,4 +984,4 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
         [link, "jobs", "--declared", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
 
-    assert [job["job"] for job in json.loads(done.stdout)["jobs"]] == list(registry())
+    assert [job["job"] for job in json.loads(done.stdout)["jobs"]] == JOBS_OF_THE_PROJECT

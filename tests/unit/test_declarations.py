@@ -12,27 +12,26 @@ from typing import Any
 import pytest
 
 import functions
-from application.models import AuthToken, LoginAttempt
-from functions import identity
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
+from tests.ground.functions.market._tables import Cart, CartItem
 
 RETENTION = Parameter("retention_days", 7, "days")
 
 
 def delete(**changes: Any) -> Delete:
     declared: dict[str, Any] = {
-        "target": LoginAttempt,
+        "target": Cart,
         "older_than": RETENTION,
-        "measured_by": LoginAttempt.attempted_at,
+        "measured_by": Cart.updated_at,
     }
     return Delete(**(declared | changes))
 
 
 def declare(**changes: Any) -> Job:
     declared: dict[str, Any] = {
-        "name": "forget-logins",
+        "name": "forget-carts",
         "kind": "retention",
         "schedule": "cron(0 2 * * ? *)",
         "steps": (delete(),),
@@ -40,13 +39,13 @@ def declare(**changes: Any) -> Job:
     return Job(**(declared | changes))
 
 
-def module(job: Any, name: str = "forget_logins", doc: str = "Forget logins.") -> ModuleType:
-    made = ModuleType(f"functions.identity.{name}", doc)
+def module(job: Any, name: str = "forget_carts", doc: str = "Forget carts.") -> ModuleType:
+    made = ModuleType(f"functions.market.{name}", doc)
     made.__dict__.update(job=job, handler=lambda event, context: None)
     return made
 
 
-@pytest.mark.parametrize("name", ["Forget-Logins", "forget_logins", "", "forget--logins", "-x", "forget logins"])
+@pytest.mark.parametrize("name", ["Forget-Logins", "forget_carts", "", "forget--logins", "-x", "forget logins"])
 def test_a_name_that_is_not_kebab_case_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match="must be kebab-case"):
         declare(name=name)
@@ -58,7 +57,7 @@ def test_a_job_without_steps_is_refused() -> None:
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
-    with pytest.raises(DeclarationError, match="two steps named 'delete-login-attempts'; name them apart"):
+    with pytest.raises(DeclarationError, match="two steps named 'delete-carts'; name them apart"):
         declare(steps=(delete(), delete()))
 
 
@@ -93,50 +92,50 @@ def test_a_late_limit_that_nothing_meets_is_refused() -> None:
 
 
 def test_a_step_that_would_touch_every_row_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="would touch every row of login_attempts"):
+    with pytest.raises(DeclarationError, match="would touch every row of carts"):
         delete(older_than=None)
 
 
 def test_an_age_without_a_column_to_measure_it_is_refused() -> None:
     with pytest.raises(DeclarationError, match="say by which column, with measured_by="):
-        Delete(AuthToken, older_than=days(1))
+        Delete(CartItem, older_than=days(1))
 
 
 @pytest.mark.parametrize(
     "schedule", ["cron(nonsense)", "rate(1 hour)", "cron(0 0 31 2 ? *)", "cron(0 2 ? * 1 *)", "0 2 * * *"]
 )
 def test_a_schedule_that_cannot_work_stops_the_registry(schedule: str) -> None:
-    with pytest.raises(DeclarationError, match="job forget-logins: schedule"):
-        register(module(declare(schedule=schedule)), "identity", {})
+    with pytest.raises(DeclarationError, match="job forget-carts: schedule"):
+        register(module(declare(schedule=schedule)), "market", {})
 
 
 def test_two_jobs_of_one_name_stop_the_registry() -> None:
     found: dict[str, Registration] = {}
-    register(module(declare()), "identity", found)
-    with pytest.raises(DeclarationError, match="both declare a job named 'forget-logins'"):
-        register(module(declare()), "community", found)
+    register(module(declare()), "market", found)
+    with pytest.raises(DeclarationError, match="both declare a job named 'forget-carts'"):
+        register(module(declare()), "back_office", found)
 
 
 def test_a_file_named_otherwise_than_its_job_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="give file and job the same name"):
-        register(module(declare(), name="logins"), "identity", {})
+        register(module(declare(), name="carts"), "market", {})
 
 
 def test_a_file_without_a_job_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="declares no job"):
-        register(module(None), "identity", {})
+        register(module(None), "market", {})
 
 
 def test_a_file_without_a_handler_stops_the_registry() -> None:
     made = module(declare())
     del made.__dict__["handler"]
     with pytest.raises(DeclarationError, match=r"write `handler = lambda_handler\(job\)`"):
-        register(made, "identity", {})
+        register(made, "market", {})
 
 
 def test_a_job_without_its_rule_in_words_stops_the_registry() -> None:
     with pytest.raises(DeclarationError, match="say the job's rule there in plain words"):
-        register(module(declare(), doc=" "), "identity", {})
+        register(module(declare(), doc=" "), "market", {})
 
 
 JOB = '''"""Do nothing, every night."""
@@ -235,14 +234,15 @@ def test_a_folder_that_cannot_be_a_pack_stops_the_registry(
 
 
 def test_a_stack_is_named_after_its_pack_as_cloudformation_takes_it() -> None:
-    assert stack_name("community") == "Nightshift-Community"
+    assert stack_name("market") == "Nightshift-Market"
     assert stack_name("my_jobs_2") == "Nightshift-MyJobs2"
 
 
 def test_a_folder_inside_a_pack_is_never_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "billing").mkdir()
     (tmp_path / "billing" / "__init__.py").touch()
-    monkeypatch.setattr(identity, "__path__", [*identity.__path__, str(tmp_path)])
+    market = importlib.import_module("functions.market")
+    monkeypatch.setattr(market, "__path__", [*market.__path__, str(tmp_path)])
     assert registry.__wrapped__().keys() == registry().keys()
 
 
@@ -254,7 +254,7 @@ def test_every_registered_job_is_in_a_known_pack_and_named_like_its_file() -> No
 
 def run(**changes: Any) -> Run:
     at = dt.datetime(2028, 2, 29, 3, tzinfo=dt.UTC)
-    return Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=at, **({"parameters": {}} | changes))
+    return Run(id=uuid.UUID(int=1), job="forget-carts", scheduled_for=at, **({"parameters": {}} | changes))
 
 
 def test_a_year_before_the_leap_day_is_the_last_of_february() -> None:
@@ -272,13 +272,13 @@ def test_steps_that_share_an_age_have_one_cut_off_in_the_result() -> None:
 
 
 def test_only_what_cannot_be_undone_is_counted_and_capped_first() -> None:
-    look = Count(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at, counter="seen")
+    look = Count(Cart, older_than=RETENTION, measured_by=Cart.updated_at, counter="seen")
     write = Update(
-        LoginAttempt,
+        Cart,
         older_than=RETENTION,
-        measured_by=LoginAttempt.attempted_at,
+        measured_by=Cart.updated_at,
         counter="closed",
-        set={LoginAttempt.email: None},
+        set={Cart.note: None},
     )
     own = Function(name="own", apply=lambda execution: None, plan=lambda session, run: [], counters=("own",))
     assert not declare(steps=(look, write, own)).destructive

@@ -10,12 +10,17 @@ import pytest
 
 import cli.docs
 import infra.docs
-from cli.job_pages import SHOWN, located, shown
+from cli.job_pages import fact_files, located, shown
 from nightshift.declaration import Project, registry
 
 ROOT = Path(__file__).parents[2]
 GENERATED = cli.docs.pages() | infra.docs.pages()
 WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shop() -> None:
+    """No shop: the documentation is about the project as it is."""
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
@@ -50,17 +55,15 @@ def test_the_architecture_page_names_every_wing_and_all_that_a_project_provides(
 
 @pytest.mark.parametrize("job", registry())
 def test_every_test_that_shows_a_fact_about_a_job_exists(job: str) -> None:
-    facts = shown(registry()[job])
-    assert facts, f"tests/integration/jobs/shown/ says nothing of {job}"
-    for fact, tests in facts.items():
+    for fact, tests in shown(registry()[job]).items():
         assert tests, f"no test shows: {fact}"
         for file, name in (located(registry()[job].job, test) for test in tests):
             assert name in _functions(file), f"{file} has no {name}"
 
 
 def test_facts_are_told_of_jobs_that_exist() -> None:
-    told = {job for file in SHOWN.glob("*.toml") for job in tomllib.loads(file.read_text())}
-    assert told == set(registry())
+    told = {job for file in fact_files() for job in tomllib.loads(file.read_text())}
+    assert told <= set(registry())
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.name)

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from application.models import LoginAttempt
 from nightshift import Delete, Job, Parameter, SettingError
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 from nightshift.runtime import read_event
+from tests.ground.functions.market._tables import Cart
 
 RETENTION = Parameter("retention_days", 7, "days", minimum=2)
 
 job = Job(
-    name="forget-logins",
+    name="forget-carts",
     kind="retention",
     schedule="cron(0 2 * * ? *)",
-    steps=(Delete(LoginAttempt, older_than=RETENTION, measured_by=LoginAttempt.attempted_at),),
+    steps=(Delete(Cart, older_than=RETENTION, measured_by=Cart.updated_at),),
 )
 
 SCHEDULED = {
@@ -29,7 +29,7 @@ SCHEDULED = {
     "account": "123456789012",
     "time": "2026-03-01T02:00:27Z",
     "region": "eu-central-1",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/nightshift-forget-logins"],
+    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/nightshift-forget-carts"],
     "detail": {},
 }
 

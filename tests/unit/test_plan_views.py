@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.commands import application
 
-JOB = "cleanup-invitations"
+JOB = "abandoned-carts"
 INDEX = 'create index concurrently on "shop"."items" ("order_id")'
 ORDERS = {
     "step": "delete-orders",

@@ -10,7 +10,6 @@ from dateutil.relativedelta import relativedelta
 from sqlalchemy import exists, func, literal_column, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from application.models import AuthToken, LoginAttempt, User
 from nightshift import (
     Count,
     DeclarationError,
@@ -28,6 +27,8 @@ from nightshift import (
 )
 from nightshift.outbox import LocalMoment, Via
 from nightshift.steps import Message, Notify, Recompute, RollUp
+from tests.ground.functions.market._tables import Cart, CartItem, Customer
+from tests.ground.world import shop_alone
 
 RETENTION = Parameter("retention_days", 7, "days")
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -35,16 +36,16 @@ NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 def delete(**changes: Any) -> Delete:
     declared: dict[str, Any] = {
-        "target": LoginAttempt,
+        "target": Cart,
         "older_than": RETENTION,
-        "measured_by": LoginAttempt.attempted_at,
+        "measured_by": Cart.updated_at,
     }
     return Delete(**(declared | changes))
 
 
 def declare(**changes: Any) -> Job:
     declared: dict[str, Any] = {
-        "name": "forget-logins",
+        "name": "forget-carts",
         "kind": "retention",
         "schedule": "cron(0 2 * * ? *)",
         "steps": (delete(),),
@@ -114,7 +115,7 @@ class Bare:
     ],
 )
 def test_a_job_with_a_field_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(DeclarationError, match=f"^job forget-logins[: ].*{says}") as refused:
+    with pytest.raises(DeclarationError, match=f"^job forget-carts[: ].*{says}") as refused:
         declare(**changes)
     assert "\n" not in str(refused.value)
 
@@ -178,10 +179,10 @@ def test_a_parameter_that_cannot_be_meant_is_refused(changes: dict[str, Any], sa
         ({"where": False}, "where must be a condition, like Table.status == 'closed'; got False"),
         ({"where": True, "older_than": None}, "where must be a condition"),
         (
-            {"measured_by": "attempted"},
-            "measured_by must be a column of login_attempts, or the name of one; got 'attempted'",
+            {"measured_by": "updated"},
+            "measured_by must be a column of carts, or the name of one; got 'updated'",
         ),
-        ({"measured_by": 7}, "measured_by must be a column of login_attempts, or the name of one; got 7"),
+        ({"measured_by": 7}, "measured_by must be a column of carts, or the name of one; got 7"),
         ({"target": 7}, "its table must be a mapped class, a Table or a name; got 7"),
         ({"zone": "Berlin"}, "zone is no time zone: 'Berlin'"),
         ({"visible_rows": "yes"}, "visible_rows must be"),
@@ -195,18 +196,18 @@ def test_a_step_over_rows_that_cannot_be_meant_is_refused(changes: dict[str, Any
 
 
 def test_a_condition_that_python_has_already_answered_is_refused_when_the_run_asks() -> None:
-    step = delete(where=lambda run: LoginAttempt.user_id is not None)
+    step = delete(where=lambda run: Cart.customer_id is not None)
     with pytest.raises(DeclarationError, match=r"where must be a condition, like Table\.status == 'closed'; got True"):
         step.condition(RUN)
 
 
 def update(**changes: Any) -> Update:
     declared: dict[str, Any] = {
-        "target": LoginAttempt,
+        "target": Cart,
         "older_than": RETENTION,
-        "measured_by": LoginAttempt.attempted_at,
+        "measured_by": Cart.updated_at,
         "counter": "closed",
-        "set": {LoginAttempt.email: None},
+        "set": {Cart.note: None},
     }
     return Update(**(declared | changes))
 
@@ -216,58 +217,56 @@ def update(**changes: Any) -> Update:
     [
         ({"set": {}}, "set must be new values by column, like {Table.status: 'closed'}; got {}"),
         ({"set": "closed"}, "set must be new values by column"),
-        ({"set": {"email": None}}, "set must be new values by column"),
-        ({"set": {AuthToken.used_at: None}}, "set must give new values of login_attempts; got AuthToken.used_at"),
+        ({"set": {"note": None}}, "set must be new values by column"),
+        ({"set": {CartItem.removed_at: None}}, "set must give new values of carts; got CartItem.removed_at"),
         ({"irreversible": "yes"}, "irreversible must be True or False; got 'yes'"),
     ],
 )
 def test_an_update_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(DeclarationError, match=f"^step update-login-attempts: {says}"):
+    with pytest.raises(DeclarationError, match=f"^step update-carts: {says}"):
         update(**changes)
     if "set" in changes:
-        with pytest.raises(DeclarationError, match=f"^step update-login-attempts: {says}"):
+        with pytest.raises(DeclarationError, match=f"^step update-carts: {says}"):
             update(set=lambda run: changes["set"]).fingerprint(RUN)
 
 
-OTHER = AuthToken.user_id == LoginAttempt.user_id
-RUN = Run(id=uuid.UUID(int=1), job="forget-logins", scheduled_for=NOW, parameters={"retention_days": 7})
+OTHER = CartItem.cart_id == Cart.id
+RUN = Run(id=uuid.UUID(int=1), job="forget-carts", scheduled_for=NOW, parameters={"retention_days": 7})
 
 
 def test_a_step_whose_age_is_that_of_another_table_is_refused() -> None:
-    with pytest.raises(
-        DeclarationError, match=r"measured_by must be a column of login_attempts; got AuthToken\.used_at"
-    ):
-        delete(measured_by=AuthToken.used_at)
-    with pytest.raises(DeclarationError, match="measured_by must be a column of login_attempts; got "):
+    with pytest.raises(DeclarationError, match=r"measured_by must be a column of carts; got CartItem\.removed_at"):
+        delete(measured_by=CartItem.removed_at)
+    with pytest.raises(DeclarationError, match="measured_by must be a column of carts; got "):
         delete(measured_by=func.now())
 
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_a_condition_that_would_pair_the_rows_with_those_of_another_table_is_refused(counted: bool) -> None:
-    says = "reads auth_tokens as well as login_attempts, and would match .*; write it as a subquery"
+    says = "reads cart_items as well as carts, and would match .*; write it as a subquery"
     with pytest.raises(
-        DeclarationError, match=f"^step delete-login-attempts: {'counting other' if counted else 'where'} {says}"
+        DeclarationError, match=f"^step delete-carts: {'counting other' if counted else 'where'} {says}"
     ):
         delete(**({"counting": {"other": OTHER}} if counted else {"where": OTHER}))
 
 
 def test_a_function_that_gives_such_a_condition_is_refused_when_the_run_asks() -> None:
-    with pytest.raises(DeclarationError, match="where reads auth_tokens as well as login_attempts"):
+    with pytest.raises(DeclarationError, match="where reads cart_items as well as carts"):
         delete(where=lambda run: OTHER).condition(RUN)
 
 
 def test_a_condition_may_ask_other_tables_in_a_subquery() -> None:
     step = delete(where=exists().where(OTHER))
     assert "EXISTS (SELECT" in str(step.condition(RUN))
-    delete(where=LoginAttempt.user_id.in_(select(AuthToken.user_id)))
-    delete(where=exists().where(AuthToken.kind == "refresh"))
-    delete(where=literal_column("success").is_(False))
+    delete(where=Cart.id.in_(select(CartItem.cart_id)))
+    delete(where=exists().where(CartItem.product == "refresh"))
+    delete(where=literal_column("paid").is_(False))
 
 
-@pytest.mark.parametrize("where", [LoginAttempt.success, ~LoginAttempt.success, text("not success")])
+@pytest.mark.parametrize("where", [Cart.paid, ~Cart.paid, text("not paid")])
 def test_a_condition_may_be_a_column_of_booleans_or_text(where: Any) -> None:
-    assert "success" in str(delete(where=where).condition(RUN))
-    assert "success" in str(delete(where=lambda run: where, counting={"open": where}).condition(RUN))
+    assert "paid" in str(delete(where=where).condition(RUN))
+    assert "paid" in str(delete(where=lambda run: where, counting={"open": where}).condition(RUN))
 
 
 def test_an_age_may_be_a_timedelta_and_a_parameter_may_reach_down_to_zero() -> None:
@@ -308,7 +307,7 @@ def test_a_span_that_cannot_be_meant_is_refused(span: Any, number: Any) -> None:
     ],
 )
 def test_a_step_that_a_job_cannot_count_or_name_is_refused(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(DeclarationError, match=f"^job forget-logins[:,] .*{says}"):
+    with pytest.raises(DeclarationError, match=f"^job forget-carts[:,] .*{says}"):
         declare(steps=(function(**changes),))
 
 
@@ -363,26 +362,26 @@ def test_a_roll_up_that_cannot_be_meant_is_refused(changes: dict[str, Any], says
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model": User.__table__}, "model must be a mapped class with one column as its key"),
+        ({"model": Customer.__table__}, "model must be a mapped class with one column as its key"),
         ({"model": TwoKeys}, "model must be a mapped class with one column as its key; got the class TwoKeys"),
-        ({"column": "kamra"}, "column must be a column of users, or the name of one; got 'kamra'"),
-        ({"column": LoginAttempt.id}, "column must be a column of users; got LoginAttempt.id"),
-        ({"to": LoginAttempt.id}, "to must be a query with the columns key and value; got "),
-        ({"to": select(LoginAttempt.id)}, "to must be a query with the columns key and value; got "),
+        ({"column": "crats"}, "column must be a column of customers, or the name of one; got 'crats'"),
+        ({"column": Cart.id}, "column must be a column of customers; got Cart.id"),
+        ({"to": Cart.id}, "to must be a query with the columns key and value; got "),
+        ({"to": select(Cart.id)}, "to must be a query with the columns key and value; got "),
         ({"where": None}, "where must be a condition"),
-        ({"where": OTHER}, "where reads auth_tokens as well as users"),
+        ({"where": OTHER}, "where reads cart_items as well as customers"),
     ],
 )
 def test_a_recomputation_that_cannot_be_meant_is_refused(changes: dict[str, Any], says: str) -> None:
     declared: dict[str, Any] = {
-        "name": "recompute-karma",
-        "model": User,
-        "column": User.karma,
-        "to": select(LoginAttempt.user_id.label("key"), func.count().label("value")).group_by(LoginAttempt.user_id),
-        "where": User.is_active,
+        "name": "recompute-carts",
+        "model": Customer,
+        "column": Customer.carts,
+        "to": select(Cart.customer_id.label("key"), func.count().label("value")).group_by(Cart.customer_id),
+        "where": Customer.left_at.is_(None),
     }
     Recompute(**declared)
-    with pytest.raises(DeclarationError, match=f"^step recompute-karma: {says}"):
+    with pytest.raises(DeclarationError, match=f"^step recompute-carts: {says}"):
         Recompute(**(declared | changes))
 
 
@@ -416,14 +415,18 @@ def test_a_moment_that_never_comes_is_refused(changes: dict[str, Any], says: str
 
 
 def message(**changes: Any) -> Message:
-    declared: dict[str, Any] = {"kind": "weekly_review", "to": lambda run, people: None, "via": (Via("email"),)}
+    declared: dict[str, Any] = {"kind": "cart_waiting", "to": lambda run, people: None, "via": (Via("email"),)}
     return Message(**(declared | changes))
+
+
+with shop_alone():  # which has the kind
+    MESSAGE = message()
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"kind": "weekly_revew"}, "no kind of notice 'weekly_revew'"),
+        ({"kind": "cart_waitin"}, "no kind of notice 'cart_waitin'"),
         ({"to": None}, "to must be a function of run and people; got None"),
         ({"via": Via("email")}, "via must be a tuple of channels, like \\(Via\\('email'\\),\\)"),
         ({"via": ("email",)}, "via must be a tuple of channels"),
@@ -440,7 +443,7 @@ def test_a_message_that_reaches_nobody_is_refused(changes: dict[str, Any], says:
     ("changes", "says"),
     [
         ({"messages": ()}, "messages must be a tuple of messages, like \\(Message\\(…\\),\\); got \\(\\)"),
-        ({"messages": message()}, "messages must be a tuple of messages"),
+        ({"messages": MESSAGE}, "messages must be a tuple of messages"),
         ({"at": dt.time(18)}, "at must be a LocalMoment, like LocalMoment\\(time\\(18\\)\\), or None"),
         ({"counting": {"seen": 1}}, "counting must give functions of run and people by counter; seen is 1"),
     ],
@@ -451,13 +454,13 @@ def test_a_step_that_tells_nobody_is_refused(changes: dict[str, Any], says: str)
 
 
 def test_what_is_only_counted_needs_its_counter() -> None:
-    with pytest.raises(DeclarationError, match=r"job forget-logins, step .*: counter 'Seen rows' must be snake_case"):
+    with pytest.raises(DeclarationError, match=r"job forget-carts, step .*: counter 'Seen rows' must be snake_case"):
         declare(
             steps=(
                 Count(
-                    LoginAttempt,
+                    Cart,
                     older_than=RETENTION,
-                    measured_by=LoginAttempt.attempted_at,
+                    measured_by=Cart.updated_at,
                     counter="Seen rows",
                 ),
             )

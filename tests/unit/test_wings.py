@@ -98,6 +98,16 @@ def test_a_folder_does_not_import_what_it_is_deployed_or_driven_by(folder: str, 
     assert [str(each) for each in found if each.parts[0] in strangers] == []
 
 
+def test_what_goes_without_the_example_knows_nothing_of_it() -> None:
+    """Neither the application nor a pack, and nothing in a folder `example`."""
+    files = (file for folder in ("bench", "cli", "infra", "local", "tests") for file in (ROOT / folder).rglob("*.py"))
+    found = [each for file in files if "example" not in file.relative_to(ROOT).parts for each in imports(file)]
+    of_a_pack = [each for each in found if each.parts[0] == "functions" and each.parts[1:2] not in ([], ["platform"])]
+
+    assert [str(each) for each in found if each.parts[0] == "application" or "example" in each.parts] == []
+    assert [str(each) for each in of_a_pack] == []
+
+
 @pytest.mark.parametrize("wing", FACES)
 def test_a_face_shows_the_names_that_type_checkers_see_and_no_other(wing: str) -> None:
     package = import_module(f"nightshift.{wing}")

@@ -3,9 +3,10 @@
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from jinja2 import PackageLoader
+from jinja2 import PackageLoader, Template
 
 from functions.administration.reports.figures import FIGURES, Data
 from nightshift.outbox.mail import templates
@@ -41,11 +42,15 @@ class Section:
     checks: list[dict[str, Any]] = field(default_factory=list)
 
 
+@cache
+def _template() -> Template:
+    return templates().overlay(loader=PackageLoader("application", "reports")).get_template("report.html")
+
+
 def page(kind: str, period: Period, as_of: dt.datetime, data: Data) -> str:
     """The report as an HTML page that needs nothing else, for a screen or for paper."""
-    template = templates().overlay(loader=PackageLoader("application", "reports")).get_template("report.html")
     facts = {"title": f"{kind.capitalize()} report", "period": in_words(kind, period), "as_of": clock(as_of)}
-    return template.render(**facts, summary=summary(data), sections=list(sections(kind, data)))
+    return _template().render(**facts, summary=summary(data), sections=list(sections(kind, data)))
 
 
 def mail(kind: str, period: Period, data: Data, location: str) -> dict[str, Any]:
