@@ -13,7 +13,7 @@ from aws_cdk import App, Stack, aws_sqs as sqs
 from infra.app import build
 from infra.settings import read_settings
 from tests.ground.world import FUNCTIONS
-from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, text
+from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, Assembly, context, synthesize, text
 
 ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
 
@@ -82,3 +82,12 @@ def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path
     # THEN it comes out the same
     assert done.returncode == 0, done.stderr
     assert Assembly(tmp_path / "out").stacks == existing.stacks
+
+
+def test_the_cdks_flags_hold_without_a_word_in_cdk_json(
+    new: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the project's own, so that no upgrade could bring a flag there: they stand in infra/app.py."""
+    monkeypatch.setattr("infra.app.FLAGS", {})
+
+    assert synthesize(NEW, tmp_path).stacks != new.stacks
