@@ -28,6 +28,9 @@ OWN = (
 )
 """What a project has itself, beside its packs, and what belongs to the example or stands on it. `*` is also folders."""
 
+WITHIN_OWN = ("tests/own/README.md",)
+"""Nightshift's all the same: it says what belongs in its folder."""
+
 MADE = ("docs/jobs.md", "docs/settings.schema.json")
 """Pages that `make docs` writes from the project's own jobs. They come with Nightshift, and differ in every project."""
 
@@ -93,7 +96,7 @@ def is_nightshifts(name: str) -> bool:
     folder, *below = name.split("/")
     if folder == "functions" and len(below) > 1:
         return below[0] == "platform"
-    return not any(fnmatch(name, pattern) for pattern in OWN)
+    return name in WITHIN_OWN or not any(fnmatch(name, pattern) for pattern in OWN)
 
 
 def digest_of(file: Path) -> str:

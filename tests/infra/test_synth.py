@@ -13,7 +13,7 @@ from aws_cdk import App, Stack, aws_sqs as sqs
 from infra.app import build
 from infra.settings import read_settings
 from tests.ground.world import FUNCTIONS
-from tests.infra.conftest import CHANGED, EXISTING, JOBS, PROJECT, Assembly, context, synthesize, text
+from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, Assembly, context, synthesize, text
 
 ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
 
@@ -92,3 +92,12 @@ def test_with_its_rules_off_nothing_runs_unasked_and_every_job_can_be_called(tmp
     assert {rule["State"] for rule in rules} == {"DISABLED"}
     functions = assembly.resources("AWS::Lambda::Function").values()
     assert not [each for each in functions if "NIGHTSHIFT_ENABLED" in each.get("Environment", {}).get("Variables", {})]
+
+
+def test_the_cdks_flags_hold_without_a_word_in_cdk_json(
+    new: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the project's own, so that no upgrade could bring a flag there: they stand in infra/app.py."""
+    monkeypatch.setattr("infra.app.FLAGS", {})
+
+    assert synthesize(NEW, tmp_path).stacks != new.stacks

@@ -12,7 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 NEEDED = ("layers/nightshift", "local", "functions/__init__.py", "functions/platform", "pyproject.toml")
-TESTS = ("conftest.py", "integration/conftest.py", "integration/every_job.py", "integration/own")
+TESTS = ("conftest.py", "ground", "integration/conftest.py", "integration/every_job.py", "integration/own")
 
 SCHEMA = r"""
 \restrict abc

@@ -74,7 +74,15 @@ def test_nothing_of_the_example_or_of_anybody_else_is_nightshifts() -> None:
         assert not is_nightshifts(name), name
     for name in (
         *("functions/__init__.py", "functions/platform/console.py", "layers/nightshift/python/nightshift/errors.py"),
-        *("local/demo.py", "bench/__main__.py", "tests/conftest.py", "tests/own_tables.py", "Makefile", "CHANGELOG.md"),
+        *(
+            "local/demo.py",
+            "bench/__main__.py",
+            "tests/conftest.py",
+            "tests/own_tables.py",
+            "tests/own/README.md",
+            "Makefile",
+            "CHANGELOG.md",
+        ),
         "layers/dependencies/requirements.txt",
     ):
         assert is_nightshifts(name), name

@@ -99,9 +99,10 @@ def test_a_folder_does_not_import_what_it_is_deployed_or_driven_by(folder: str, 
 
 
 def test_what_goes_without_the_example_knows_nothing_of_it() -> None:
-    """Neither the application nor a pack, and nothing in a folder `example`."""
+    """Neither the application nor a pack, and nothing in a folder `example`. A project's own tests know its packs."""
     files = (file for folder in ("bench", "cli", "infra", "local", "tests") for file in (ROOT / folder).rglob("*.py"))
-    found = [each for file in files if "example" not in file.relative_to(ROOT).parts for each in imports(file)]
+    theirs = [parts for file in files if "example" not in (parts := file.relative_to(ROOT).parts)]
+    found = [each for parts in theirs if parts[:2] != ("tests", "own") for each in imports(ROOT.joinpath(*parts))]
     of_a_pack = [each for each in found if each.parts[0] == "functions" and each.parts[1:2] not in ([], ["platform"])]
 
     assert [str(each) for each in found if each.parts[0] == "application" or "example" in each.parts] == []
