@@ -4,8 +4,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 from cli.schedule_words import in_words
@@ -99,10 +99,10 @@ def _facts(pack: str) -> dict[str, dict[str, list[str]]]:
 
 def _figures(pack: str) -> list[str]:
     """What the pack stores in the figures of its roll-ups and reports, where it has a list of them."""
-    name = f"functions.{pack}._figures"
-    if find_spec(name) is None:
+    found = walk_packages(import_module(f"functions.{pack}").__path__, f"functions.{pack}.")
+    module = next((import_module(one.name) for one in found if one.name.endswith((".figures", "._figures"))), None)
+    if module is None:
         return []
-    module = import_module(name)
     rows = [f"| {path} | {figure.unit} | {figure.meaning} |" for path, figure in _leaves(module.FIGURES)]
     return [f"### Figures\n\n{module.__doc__}", *["| figure | unit | meaning |", "|---|---|---|", *rows], ""]
 

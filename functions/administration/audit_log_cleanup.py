@@ -11,7 +11,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from application.models import AuditArchive, AuditLog
-from functions.administration._archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store
+from functions.administration.audit.archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
 from nightshift.store import FileStore

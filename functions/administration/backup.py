@@ -5,18 +5,20 @@ the longest time wins, and the last good one stays whatever its age. Snapshots a
 runs. `nightshift backup restore` brings an export back; with `--drill` it only tries, which is due once a month.
 """
 
-from functions.administration._backup_rows import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY
-from functions.administration._backup_steps import (
-    BACKUPS,
-    expire,
-    export_tables,
-    no_plan,
-    plan_expiry,
-    plan_export,
-    take_snapshot,
-    verify,
-)
-from nightshift import Function, Job, Policy, lambda_handler
+from sqlalchemy.orm import Session
+
+from functions.administration.backups.expiry import expire, plan_expiry
+from functions.administration.backups.export import export_tables, plan_export
+from functions.administration.backups.rows import BACKUPS, KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY
+from functions.administration.backups.snapshots import take_snapshot
+from functions.administration.backups.verification import verify
+from nightshift import Function, Job, Policy, Run, StepPlan, lambda_handler
+
+
+def no_plan(_session: Session, _run: Run) -> list[StepPlan]:
+    """The step changes nothing of the application's, and what it will find is not known before."""
+    return []
+
 
 job = Job(
     name="backup",

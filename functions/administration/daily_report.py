@@ -3,8 +3,8 @@
 Yesterday is the day before the run's, in UTC. What has no history, like the number of users, is told as of the run.
 """
 
-from functions.administration import _daily
-from functions.administration._reports import WriteReport
+from functions.administration.reports import daily
+from functions.administration.reports.step import WriteReport
 from nightshift import Job, lambda_handler
 from nightshift.steps import last_day
 
@@ -18,7 +18,7 @@ job = Job(
         WriteReport(
             kind="daily",
             period=last_day,
-            figures=_daily.figures,
+            figures=daily.figures,
             counting={
                 "activities": ("activity", "total"),
                 "active_sessions": ("sessions", "active"),

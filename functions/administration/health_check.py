@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from application.alerts import Severity, Wording, sight, tell
 from application.alerts.sightings import resolve
 from application.models import Alert, HealthCheck
-from functions.administration import _health
-from functions.administration._health import BAD, FILES, Component, Status
-from functions.administration._pager import database_unreachable
+from functions.administration.health import components
+from functions.administration.health.components import BAD, FILES, Component, Status
+from functions.administration.health.pager import database_unreachable
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler, minutes
 from nightshift.declaration import Execution
 from nightshift.errors import UnclaimedError
@@ -35,9 +35,9 @@ def check(execution: Execution) -> None:
     if execution.position is not None:
         return
     run, started = execution.run, time.perf_counter()
-    stored = _health.file_store(execution.resources.files)  # before the transaction, which need not wait for it
+    stored = components.file_store(execution.resources.files)  # before the transaction, which need not wait for it
     with execution.batch() as batch:
-        found = {**dict(_health.in_database(batch.session, run.now, run.job)), FILES: stored}
+        found = {**dict(components.in_database(batch.session, run.now, run.job)), FILES: stored}
         judge(batch.session, run, found)
         batch.session.execute(delete(HealthCheck).where(HealthCheck.checked_at == run.now))
         milliseconds = round((time.perf_counter() - started) * 1000)

@@ -3,8 +3,8 @@
 Each rule is a check with the numbers it was judged by; the score is the share that passed.
 """
 
-from functions.administration import _monthly
-from functions.administration._reports import WriteReport
+from functions.administration.reports import monthly
+from functions.administration.reports.step import WriteReport
 from nightshift import Job, lambda_handler
 from nightshift.steps import last_month
 
@@ -18,7 +18,7 @@ job = Job(
         WriteReport(
             kind="monthly",
             period=last_month,
-            figures=_monthly.figures,
+            figures=monthly.figures,
             counting={"checks": ("compliance", "checks"), "failed_checks": ("compliance", "failed")},
         ),
     ),

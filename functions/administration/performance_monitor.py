@@ -16,7 +16,7 @@ from application.alerts.sightings import resolve
 from application.histogram import Requests, requests_between
 from application.models import Alert
 from application.rounding import one_decimal
-from functions.administration._performance import SCOPE, WINDOW, figures
+from functions.administration.health.performance import SCOPE, WINDOW, figures
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.declaration import Execution
 from nightshift.steps import MetricRollup, Period, RollUp

@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from application.alerts import note_events, resolve_quiet, tell
-from functions.administration._accounts import follow_countries, lock_attacked_accounts
-from functions.administration._security_rules import RULES
+from functions.administration.security.accounts import follow_countries, lock_attacked_accounts
+from functions.administration.security.rules import RULES
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
 from nightshift.declaration import Execution, registry
 from nightshift.ledger import RunRecord

@@ -11,10 +11,10 @@ nobody has used for 90 days (`licence-unused`).
 import datetime as dt
 
 from application.models import License
-from functions.administration._licences import UNUSED_AFTER, custom_cycles, exceeded_seats, unused_licences
-from functions.administration._subscriptions import plan_renewals, renew
-from functions.administration._transitions import ENDS, FAILURES, PAYMENTS, TRIALS
-from functions.administration._watch import Watch
+from functions.administration.subscriptions.licences import UNUSED_AFTER, custom_cycles, exceeded_seats, unused_licences
+from functions.administration.subscriptions.lifecycle import ENDS, FAILURES, PAYMENTS, TRIALS
+from functions.administration.subscriptions.renewals import plan_renewals, renew
+from functions.administration.subscriptions.watch import Watch
 from nightshift import Function, Job, Update, lambda_handler
 
 GRACE = dt.timedelta(days=7)

@@ -6,8 +6,9 @@ told against the stored report of the week before.
 
 from sqlalchemy.orm import Session
 
-from functions.administration import _daily, _weekly
-from functions.administration._reports import WriteReport, key_of, store
+from functions.administration.reports import daily, weekly
+from functions.administration.reports.step import WriteReport
+from functions.administration.reports.stored import key_of, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
 from nightshift.declaration import Execution
 from nightshift.steps import Period, last_week
@@ -15,8 +16,8 @@ from nightshift.steps import Period, last_week
 
 def missing_days(session: Session, run: Run) -> list[Period]:
     week = last_week(run)
-    stored = _weekly.dailies(session, week)
-    return [day for day in _weekly.days_of(week) if day.start not in stored]
+    stored = weekly.dailies(session, week)
+    return [day for day in weekly.days_of(week) if day.start not in stored]
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
@@ -31,7 +32,7 @@ def make_missing_days(execution: Execution) -> None:
             missing = missing_days(batch.session, run)
             if missing:
                 day = missing[0]
-                data = _daily.figures(batch.session, run, day)
+                data = daily.figures(batch.session, run, day)
                 store(batch.session, execution.resources.files, run, "daily", day, data)
                 batch.count(days_recomputed=1)
             else:
@@ -54,7 +55,7 @@ job = Job(
             changes=("days_recomputed",),
             tables=("nightshift.reports",),
         ),
-        WriteReport(kind="weekly", period=last_week, figures=_weekly.figures),
+        WriteReport(kind="weekly", period=last_week, figures=weekly.figures),
     ),
 )
 handler = lambda_handler(job)

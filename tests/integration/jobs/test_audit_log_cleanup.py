@@ -11,7 +11,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from application.models import AuditArchive, AuditLog, User
-from functions.administration import _archive, audit_log_cleanup
+from functions.administration import audit_log_cleanup
+from functions.administration.audit import archive
 from functions.administration.audit_log_cleanup import job
 from functions.community import delete_audit_logs
 from nightshift.deadline import Deadline
@@ -168,7 +169,7 @@ def test_rows_that_come_late_get_a_part_of_their_own(invoke_job: Invoke, session
 def test_a_month_of_many_rows_has_several_parts(
     invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _archive.ROWS_A_PART <= 100_000
+    assert archive.ROWS_A_PART <= 100_000
     # GIVEN five rows of which three happened at the same instant
     monkeypatch.setattr(audit_log_cleanup, "ROWS_A_PART", 2)
     add(session, row("2024-11-02"), row("2024-11-03"), row("2024-11-03"), row("2024-11-03"), row("2024-11-04"))
@@ -258,7 +259,7 @@ def test_a_crash_after_the_upload_leads_to_the_same_object(
 
     with monkeypatch.context() as patch:
         patch.setattr(audit_log_cleanup, "AuditArchive", crash, raising=True)
-        patch.setattr(audit_log_cleanup, "next_part", lambda *_: _archive.Part(dt.date(2024, 11, 1), 1))
+        patch.setattr(audit_log_cleanup, "next_part", lambda *_: archive.Part(dt.date(2024, 11, 1), 1))
         with pytest.raises(RunFailedError):
             invoke_job(job, at=NOW)
     assert files.exists("audit/2024/11/part-1.jsonl.gz")
@@ -273,7 +274,7 @@ def test_a_crash_after_the_upload_leads_to_the_same_object(
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
     """Let something happen once, between a part's last byte and the marking of its rows."""
-    store, once = _archive.store, [happens]
+    store, once = archive.store, [happens]
 
     def and_then(*args: Any) -> Any:
         contents = store(*args)

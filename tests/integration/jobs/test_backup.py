@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from application.models import Alert, DataRequest, ErasureRecord, User
 from cli.commands import application
-from functions.administration._backup_rows import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from functions.administration.backup import job
+from functions.administration.backups.rows import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from nightshift import Run
 from nightshift.deadline import Deadline
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
@@ -283,7 +283,7 @@ def test_an_interrupted_export_goes_on_with_the_missing_tables_and_says_so(
         exported.append(source.name)
         return original(session, source, *arguments, **keywords)
 
-    monkeypatch.setattr("functions.administration._backup_steps.export", interrupted_once)
+    monkeypatch.setattr("functions.administration.backups.export.export", interrupted_once)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
     assert backup_row(session).status == "running"
@@ -315,7 +315,7 @@ def test_an_interrupted_verification_goes_on_with_the_parts_not_read_yet(
         return original(self, key)
 
     monkeypatch.setattr(FileStore, "chunks", noted)
-    monkeypatch.setattr("functions.administration._backup_steps.LARGE_PART", -1)
+    monkeypatch.setattr("functions.administration.backups.verification.LARGE_PART", -1)
     monkeypatch.setattr(Deadline, "near", True)
 
     result, attempts = invoke_job(job, at=NOW), 1

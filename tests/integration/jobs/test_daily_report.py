@@ -10,9 +10,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from application.models import Alert, ApiKey, AuditLog, Report, User, UserSession
-from functions.administration._figures import FIGURES, Data
-from functions.administration._reports import WriteReport
 from functions.administration.daily_report import job
+from functions.administration.reports.figures import FIGURES, Data
+from functions.administration.reports.step import WriteReport
 from nightshift import Run
 from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import RunFailedError

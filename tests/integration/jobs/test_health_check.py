@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from application.models import Alert, HealthCheck, RequestStats
-from functions.administration import _health, _pager
+from functions.administration.health import components, pager
 from functions.administration.health_check import handler, job
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import UnclaimedError
@@ -29,7 +29,7 @@ DAY = dt.timedelta(days=1)
 pytestmark = pytest.mark.usefixtures("files", "operators", "deployment")
 
 
-def components(session: Session, at: dt.datetime = NOW) -> dict[str, str]:
+def states(session: Session, at: dt.datetime = NOW) -> dict[str, str]:
     """The status of every component that the check of an instant found."""
     session.rollback()
     found = session.scalars(select(HealthCheck.components).where(HealthCheck.checked_at == at)).one()
@@ -78,7 +78,7 @@ def test_all_is_well_and_what_cannot_be_measured_is_unknown(invoke_job: Invoke, 
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert components(session) == {
+    assert states(session) == {
         **dict.fromkeys(("database", "connections", "outbox", "error_rate", "jobs", "files"), "healthy"),
         **dict.fromkeys(("memory", "cpu", "storage"), "unknown"),
     }
@@ -87,24 +87,24 @@ def test_all_is_well_and_what_cannot_be_measured_is_unknown(invoke_job: Invoke, 
 
 
 def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _health.SLOWEST_PING_MS == 1000
-    monkeypatch.setattr(_health, "SLOWEST_PING_MS", 0)
+    assert components.SLOWEST_PING_MS == 1000
+    monkeypatch.setattr(components, "SLOWEST_PING_MS", 0)
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert (components(session)["database"], overall(session)) == ("degraded", "degraded")
+    assert (states(session)["database"], overall(session)) == ("degraded", "degraded")
     assert (counters["degraded"], counters["unhealthy"]) == (1, 0)
 
 
 def test_a_database_that_answers_with_an_error_or_too_late_is_unhealthy(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_health, "SECONDS_EACH", 1)
-    monkeypatch.setattr(_health, "PING", text("select 1 from pg_sleep(30)"))
+    monkeypatch.setattr(components, "SECONDS_EACH", 1)
+    monkeypatch.setattr(components, "PING", text("select 1 from pg_sleep(30)"))
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert (components(session)["database"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
+    assert (states(session)["database"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
 
 
 @pytest.mark.parametrize(("errors", "status"), [(5, "healthy"), (6, "degraded")])
@@ -115,13 +115,13 @@ def test_error_rate(invoke_job: Invoke, session: Session, errors: int, status: s
 
     invoke_job(job, at=NOW)
 
-    assert components(session)["error_rate"] == status
+    assert states(session)["error_rate"] == status
 
 
 def test_without_requests_the_error_rate_is_unknown(invoke_job: Invoke, session: Session) -> None:
     invoke_job(job, at=NOW)
 
-    assert components(session)["error_rate"] == "unknown"
+    assert states(session)["error_rate"] == "unknown"
     assert overall(session) == "healthy"
 
 
@@ -140,7 +140,7 @@ def test_outbox(invoke_job: Invoke, session: Session, waits: dt.timedelta, chann
 
     invoke_job(job, at=NOW)
 
-    assert components(session)["outbox"] == status
+    assert states(session)["outbox"] == status
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_job_without_success_for_two_periods_is_overdue(
 
     invoke_job(job, at=NOW)
 
-    assert components(session)["jobs"] == status
+    assert states(session)["jobs"] == status
 
 
 def test_a_job_that_never_succeeded_is_overdue_two_periods_after_it_was_known(
@@ -171,7 +171,7 @@ def test_a_job_that_never_succeeded_is_overdue_two_periods_after_it_was_known(
     invoke_job(job, at=NOW)
     invoke_job(job, at=NOW + TICK)
 
-    assert (components(session)["jobs"], components(session, NOW + TICK)["jobs"]) == ("healthy", "degraded")
+    assert (states(session)["jobs"], states(session, NOW + TICK)["jobs"]) == ("healthy", "degraded")
 
 
 def test_a_disabled_job_is_not_overdue(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_disabled_job_is_not_overdue(invoke_job: Invoke, session: Session, mon
 
     invoke_job(job, at=NOW)
 
-    assert components(session)["jobs"] == "healthy"
+    assert states(session)["jobs"] == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -198,18 +198,18 @@ def test_what_somebody_measures_of_the_server(
     invoke_job(job, at=NOW + TICK)
     invoke_job(job, at=NOW + 60 * MINUTE)
 
-    seen = [components(session, at)[component] for at in (NOW, NOW + TICK, NOW + 60 * MINUTE)]
+    seen = [states(session, at)[component] for at in (NOW, NOW + TICK, NOW + 60 * MINUTE)]
     assert seen == ["healthy", "degraded", "unknown"]
 
 
 def test_connections(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure, limit = _health.MEASURES["connections"]
+    measure, limit = components.MEASURES["connections"]
     assert limit == 0.8
-    monkeypatch.setitem(_health.MEASURES, "connections", (measure, 0.0))
+    monkeypatch.setitem(components.MEASURES, "connections", (measure, 0.0))
 
     invoke_job(job, at=NOW)
 
-    assert components(session)["connections"] == "degraded"
+    assert states(session)["connections"] == "degraded"
 
 
 @pytest.mark.parametrize(
@@ -225,27 +225,27 @@ def test_replication_is_judged_where_there_is_a_replica(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, replicas: str, status: str | None
 ) -> None:
     found = text(f"select * from (values {replicas}) as given")  # noqa: S608 - a constant of this test
-    monkeypatch.setattr(_health, "REPLICATION", found)
+    monkeypatch.setattr(components, "REPLICATION", found)
 
     invoke_job(job, at=NOW)
 
-    assert components(session).get("replication") == status
+    assert states(session).get("replication") == status
 
 
 def test_the_question_about_replicas_can_be_asked(session: Session) -> None:
-    assert session.execute(_health.REPLICATION).one()[0] == 0
+    assert session.execute(components.REPLICATION).one()[0] == 0
 
 
 def test_a_measurement_that_fails_or_takes_too_long_is_unknown(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_health, "SECONDS_EACH", 1)
-    monkeypatch.setitem(_health.MEASURES, "error_rate", ("select 1 / 0", 0.05))
-    monkeypatch.setitem(_health.MEASURES, "outbox", ("select 1 from pg_sleep(30)", 15))
+    monkeypatch.setattr(components, "SECONDS_EACH", 1)
+    monkeypatch.setitem(components.MEASURES, "error_rate", ("select 1 / 0", 0.05))
+    monkeypatch.setitem(components.MEASURES, "outbox", ("select 1 from pg_sleep(30)", 15))
 
     invoke_job(job, at=NOW)
 
-    found = components(session)
+    found = states(session)
     assert (found["error_rate"], found["outbox"], found["connections"]) == ("unknown", "unknown", "healthy")
 
 
@@ -256,17 +256,17 @@ def test_a_file_store_that_refuses_is_unhealthy(
 
     counters = invoke_job(job, at=NOW)["counters"]
 
-    assert (components(session)["files"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
+    assert (states(session)["files"], overall(session), counters["unhealthy"]) == ("unhealthy", "unhealthy", 1)
 
 
 def test_a_file_store_that_hangs_or_forgets_is_unhealthy(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FileStore, "read", lambda *_: b"another")
-    assert _health.file_store(files).status == "unhealthy"
+    assert components.file_store(files).status == "unhealthy"
 
     answered = threading.Event()
-    monkeypatch.setattr(_health, "SECONDS_EACH", 0.05)
+    monkeypatch.setattr(components, "SECONDS_EACH", 0.05)
     monkeypatch.setattr(FileStore, "read", lambda *_: answered.wait(10))
-    assert _health.file_store(files).reason == "no answer within 0.05 seconds"
+    assert components.file_store(files).reason == "no answer within 0.05 seconds"
     answered.set()
 
 
@@ -323,7 +323,7 @@ def test_what_becomes_worse_is_told_again(
 ) -> None:
     admin = person(session, "root", role="admin")
     statuses = iter(["degraded", "degraded", "unhealthy"])
-    monkeypatch.setattr(_health, "file_store", lambda _: _health.Component(next(statuses)))  # type: ignore[arg-type]
+    monkeypatch.setattr(components, "file_store", lambda _: components.Component(next(statuses)))  # type: ignore[arg-type]
 
     for number in range(3):
         invoke_job(job, at=NOW + number * TICK)
@@ -337,7 +337,7 @@ def test_an_unknown_component_neither_alerts_nor_resolves(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statuses = iter(["unhealthy", "unhealthy", "unknown", "unknown"])
-    monkeypatch.setattr(_health, "file_store", lambda _: _health.Component(next(statuses)))  # type: ignore[arg-type]
+    monkeypatch.setattr(components, "file_store", lambda _: components.Component(next(statuses)))  # type: ignore[arg-type]
 
     for number in range(4):
         invoke_job(job, at=NOW + number * TICK)
@@ -349,7 +349,7 @@ def test_the_alert_of_a_replica_that_is_no_longer_there_is_resolved(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as lagging:
-        lagging.setattr(_health, "REPLICATION", text("select 1, 1, 60.0"))
+        lagging.setattr(components, "REPLICATION", text("select 1, 1, 60.0"))
         invoke_job(job, at=NOW)
         invoke_job(job, at=NOW + TICK)
     assert alerts(session) == [("unhealthy_component:replication", "medium", "open")]
@@ -402,7 +402,7 @@ def test_without_a_database_a_metric_is_logged_and_the_operators_are_paged_once(
     assert caplog.messages.count("health.database_unreachable") == 2
     assert capsys.readouterr().out.count('"DatabaseUnreachable":[1.0]') == 2
 
-    monkeypatch.setattr(_pager, "AGAIN_AFTER", dt.timedelta(0))
+    monkeypatch.setattr(pager, "AGAIN_AFTER", dt.timedelta(0))
     with pytest.raises(UnclaimedError):
         handler({"scheduled_for": NOW.isoformat()}, Context(60))
 

@@ -20,9 +20,9 @@ from application.models import (
     Report,
     User,
 )
-from functions.administration._figures import FIGURES
-from functions.administration._monthly import figures
 from functions.administration.monthly_report import job
+from functions.administration.reports.figures import FIGURES
+from functions.administration.reports.monthly import figures
 from nightshift import Run
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import Notification, render

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from application.histogram import BUCKETS, UPPER_BOUNDS_MS
 from application.models import Alert, RequestStats
-from functions.administration import _server
+from functions.administration.health import server
 from functions.administration.performance_monitor import job
 from functions.productivity._figures import FIGURES
 from nightshift.ledger import RegisteredJob, RunRecord
@@ -98,7 +98,7 @@ def test_connections_are_counted_by_what_they_are_doing(session: Session, databa
         holder.execute(text("lock table goals"))
         waiter = pool.submit(wait_for_the_table)
         deadline = time.monotonic() + 10
-        while (found := _server.connections(session))["slow_statements"] == 0:
+        while (found := server.connections(session))["slow_statements"] == 0:
             assert time.monotonic() < deadline, "nothing is slow"
             session.rollback()
         holder.rollback()
@@ -126,7 +126,7 @@ def test_connections_are_counted_by_what_they_are_doing(session: Session, databa
     ids=["grown", "smaller than before", "reset since"],
 )
 def test_after_a_reset_the_counters_themselves_are_what_was_added(after: dict[str, Any], grown: dict[str, Any]) -> None:
-    assert _server.growth(COUNTERS, {"reset_at": None, **after}) == grown
+    assert server.growth(COUNTERS, {"reset_at": None, **after}) == grown
 
 
 def test_counters_long_past_are_not_subtracted(invoke_job: Invoke, session: Session) -> None:

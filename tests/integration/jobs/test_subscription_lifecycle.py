@@ -508,7 +508,7 @@ def test_an_organisation_takes_its_subscription_with_it(invoke_job: Invoke, sess
 def test_several_batches_reach_every_subscription(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.administration._subscriptions.ROWS_A_BATCH", 2)
+    monkeypatch.setattr("functions.administration.subscriptions.batches.ROWS_A_BATCH", 2)
     for number in range(5):
         subscribe(session, "active", slug=number, current_period_end=NOW)
 

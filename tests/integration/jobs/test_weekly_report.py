@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from application.models import Alert, HealthCheck, Report, UserSession
 from functions.administration import daily_report
-from functions.administration._figures import FIGURES
-from functions.administration._page import duration
+from functions.administration.reports.figures import FIGURES
+from functions.administration.reports.page import duration
 from functions.administration.weekly_report import job
 from nightshift.deadline import Deadline
 from nightshift.ledger import RegisteredJob, RunRecord

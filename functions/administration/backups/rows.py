@@ -19,6 +19,7 @@ KEEP_MONTHLY = Parameter(
     "keep_monthly", 0, "items", minimum=0, maximum=120, about="backups of the 1st to keep: they hold erased people"
 )
 
+BACKUPS = "nightshift.backups"
 SUNDAY = 6
 
 Kind = Literal["logical", "snapshot"]

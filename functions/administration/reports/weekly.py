@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from application.models import Report
 from application.rounding import one_decimal, percent
-from functions.administration import _daily
-from functions.administration._figures import FIGURES, Data
+from functions.administration.reports import daily
+from functions.administration.reports.figures import FIGURES, Data
 from nightshift import Run
 from nightshift.steps import Period
 
@@ -73,13 +73,13 @@ def figures(session: Session, run: Run, week: Period) -> Data:
     """The figures of a week. Days without a stored report are counted again."""
     given = {"now": run.now, "start": week.start, "end": week.end}
     stored = dailies(session, week)
-    days = [stored.get(day.start) or _daily.figures(session, run, day) for day in days_of(week)]
+    days = [stored.get(day.start) or daily.figures(session, run, day) for day in days_of(week)]
     data: Data = {section: {} for section in FIGURES["weekly"]}
     for section, key in SUMMED:
         data[section][key] = added([day[section][key] for day in days])
-    users = session.scalar(_daily.QUERIES["users"], given)
+    users = session.scalar(daily.QUERIES["users"], given)
     data["users"] |= {key: users[key] for key in ("total", "active")}
-    data["activity"] |= _daily.derived(data["activity"]) | {"top_users": session.scalar(TOP_USERS, given)}
+    data["activity"] |= daily.derived(data["activity"]) | {"top_users": session.scalar(TOP_USERS, given)}
     data |= {section: session.scalar(query, given) for section, query in QUERIES.items()}
     checks = data["health"]["checks"]
     data["health"]["availability"] = percent(data["health"]["healthy"], checks) if checks else None

@@ -7,14 +7,9 @@ subscription that was past due for long, goes all of its way in one run.
 from sqlalchemy import case, func, text
 
 from application.models import Subscription as S  # noqa: N817  nearly every line below names it
-from functions.administration._subscriptions import (
-    SUSPENDED,
-    Transition,
-    first_failure,
-    last_success,
-    new_period,
-    noted,
-)
+from functions.administration.subscriptions.events import SUSPENDED, first_failure, last_success, noted
+from functions.administration.subscriptions.periods import new_period
+from functions.administration.subscriptions.transition import Transition
 from nightshift import Parameter
 
 SUSPEND_AFTER = Parameter("suspend_after_days", 7, "days", about="past due for longer: unpaid, and suspended")

@@ -7,7 +7,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from application.rounding import percent
-from functions.administration._figures import Data
+from functions.administration.reports.figures import Data
 from nightshift import Run
 from nightshift.steps import Period
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from application.histogram import requests_between
 from application.rounding import one_decimal
-from functions.administration import _server
+from functions.administration.health.server import connections, counters, growth
 from functions.productivity._figures import FIGURES
 from nightshift import Run
 from nightshift.ledger import job_runs
@@ -49,8 +49,8 @@ def server(session: Session, period: Period) -> dict[str, Any]:
         MetricRollup.period_start < period.start, MetricRollup.period_start >= period.start - SUBTRACTED
     )
     before = session.scalar(earlier.order_by(MetricRollup.period_start.desc()).limit(1))
-    counters = _server.counters(session)
-    return {**_server.connections(session), **_server.growth(before, counters), "counters": counters}
+    after = counters(session)
+    return {**connections(session), **growth(before, after), "counters": after}
 
 
 def runs(session: Session, period: Period) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from functions.administration._security_rules import FAILED_MFA, bursts
+from functions.administration.security.events import FAILED_MFA, bursts
 
 # Of the super administrators who can act at all, one at least is left unlocked.
 LOCK = text(

@@ -1,51 +1,17 @@
-"""A month's figures of compliance: what must hold, whether it did, and the numbers that say so."""
+"""A month's figures of compliance, one statement a section, and the checks that are made of them."""
 
-import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from application.people import ADMIN_ROLES
 from application.rounding import percent
-from functions.administration import audit_log_cleanup
-from functions.administration._figures import Data
-from functions.community import anonymize_audit_logs, cleanup_invitations, cleanup_push_tokens, delete_audit_logs
-from functions.identity import (
-    email_verification_cleanup,
-    login_attempt_cleanup,
-    password_reset_cleanup,
-    refresh_token_cleanup,
-)
-from nightshift import Delete, Job, Run, Update
-from nightshift.declaration import iso
-from nightshift.ledger import RunRecord
+from functions.administration.reports.compliance import IDLE, REQUEST_LIMIT, checks
+from functions.administration.reports.figures import Data
+from functions.administration.reports.retention import AUDIT_RETENTION, retention_rules
+from nightshift import Run
 from nightshift.steps import Period
-
-DAY = dt.timedelta(days=1)
-IDLE = 90 * DAY
-REQUEST_LIMIT = 31 * DAY  # 30 days, and one run of the job that carries them out
-BACKUP_AGE = 2 * DAY
-RESTORE_TEST_AGE = 35 * DAY
-
-RETENTION = (
-    refresh_token_cleanup.job,
-    email_verification_cleanup.job,
-    password_reset_cleanup.job,
-    login_attempt_cleanup.job,
-    cleanup_invitations.job,
-    cleanup_push_tokens.job,
-    anonymize_audit_logs.job,
-    delete_audit_logs.job,
-)
-"""The jobs whose rules are proven to hold, by their own declarations."""
-
-AUDIT_RETENTION = (anonymize_audit_logs.job, delete_audit_logs.job, audit_log_cleanup.job)
-"""The jobs that must have run."""
-
-END_OF_TIME = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
 
 QUERIES: Mapping[str, TextClause] = {
     "access": text("""
@@ -155,15 +121,6 @@ RUNS = text("""
 """)
 
 
-@dataclass(frozen=True)
-class Check:
-    """Something that must hold. The evidence is what it was judged by."""
-
-    check: str
-    passed: bool
-    evidence: Mapping[str, Any]
-
-
 def figures(session: Session, run: Run, month: Period) -> Data:
     """The figures of a month, and the checks. What has no history, like a user's role, is told as of the run."""
     given = {
@@ -192,78 +149,3 @@ def figures(session: Session, run: Run, month: Period) -> Data:
         "results": [vars(check) for check in results],
     }
     return {"compliance": compliance, **data}
-
-
-def checks(data: Data, month: Period) -> list[Check]:
-    """The rules and their verdicts, from the figures alone."""
-    access, accounts, requests, backups = (data[name] for name in ("access", "accounts", "data_requests", "backups"))
-    without_mfa = access["privileged_users"] - access["with_mfa"]
-    broken = [rule for rule in data["retention"]["rules"] if rule["overdue"]]
-    runs = {entry["job"]: entry["success"] for entry in data["retention"]["runs"]}
-    verified, tested = backups["last_verified_at"], backups["last_restore_test_at"]
-    open_alerts = data["alerts"]["open_over_a_day"]
-    return [
-        Check("every administrator has a second factor", without_mfa == 0, {"without_mfa": without_mfa}),
-        Check("no active account is idle for over 90 days", accounts["idle"] == 0, {"idle": accounts["idle"]}),
-        Check(
-            "no deletion request is overdue",
-            requests["deletions_overdue"] == 0,
-            {"overdue": requests["deletions_overdue"], "open": requests["deletions_open"]},
-        ),
-        Check(
-            "the retention rules hold",
-            not broken,
-            {"broken": len(broken), "rows": sum(rule["overdue"] for rule in broken)},
-        ),
-        Check("the audit log's retention ran", all(runs.values()), runs),
-        Check(
-            "a backup was verified in the last 2 days",
-            verified is not None and verified >= iso(month.end - BACKUP_AGE),
-            {"last_verified_at": verified},
-        ),
-        Check(
-            "a restore was tested in the last 35 days",
-            tested is not None and tested >= iso(month.end - RESTORE_TEST_AGE),
-            {"last_restore_test_at": tested},
-        ),
-        Check("no critical alert was left open over 24 hours", open_alerts == 0, {"left_open": open_alerts}),
-    ]
-
-
-def retention_rules(session: Session, run: Run, month: Period) -> list[dict[str, Any]]:
-    """What each rule's own declaration says about the rows there are, with the parameters that its job last ran with.
-
-    A row counts as overdue when the job has had two periods before the month's end to see to it, and has not.
-    """
-    found = []
-    for job in RETENTION:
-        latest = as_last_run(session, run, job)
-        ever = replace(latest, scheduled_for=END_OF_TIME)
-        then = replace(latest, scheduled_for=month.end - 2 * job.timetable.period(month.end))
-        for step in job.steps:
-            if isinstance(step, Delete | Update):
-                meant = step.subject(session, ever)
-                oldest = session.scalar(meant.rows(func.min(meant.age)).where(meant.condition))
-                limit = then.now if step.older_than is None else then.ago(step.older_than)
-                found.append(
-                    {
-                        "job": job.name,
-                        "step": step.name,
-                        "table": step.table_name,
-                        "oldest": oldest and iso(oldest),
-                        "limit": iso(limit),
-                        "overdue": step.subject(session, then).count(session),
-                    }
-                )
-    return found
-
-
-def as_last_run(session: Session, run: Run, job: Job) -> Run:
-    """A run of another job with the parameters that it last succeeded with, or its defaults."""
-    last = (
-        select(RunRecord.parameters)
-        .where(RunRecord.job == job.name, RunRecord.mode == "apply", RunRecord.state == "succeeded")
-        .order_by(RunRecord.scheduled_for.desc())
-        .limit(1)
-    )
-    return replace(run, job=job.name, parameters={**job.resolve({}), **(session.scalar(last) or {})})

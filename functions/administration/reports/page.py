@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import PackageLoader
 
-from functions.administration._figures import FIGURES, Data
+from functions.administration.reports.figures import FIGURES, Data
 from nightshift.outbox.mail import templates
 from nightshift.steps import Period
 

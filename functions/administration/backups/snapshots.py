@@ -1,0 +1,65 @@
+"""The snapshots that RDS takes: begin one, and note how the earlier ones have come along."""
+
+from collections.abc import Iterator
+
+from application import alerts
+from functions.administration.backups.rows import BACKUPS, begin, give_up_abandoned, settle, unfinished_snapshots
+from nightshift import Run
+from nightshift.declaration import Batch, Execution, iso
+from nightshift.store import SnapshotError, Snapshots
+from nightshift.store.snapshots import PREFIX
+
+ALERT = "backup-snapshot"
+
+
+def take_snapshot(execution: Execution) -> None:
+    """Begin a snapshot where the database is one of RDS, and note how the earlier ones have come along.
+
+    What goes wrong with them is an open alert, until a run finds all in order, and no reason to do without the export.
+    """
+    if execution.position is not None:
+        return
+    run, snapshots = execution.run, execution.resources.snapshots
+    with execution.batch() as batch:
+        batch.position = {"done": True}
+        give_up_abandoned(batch.session, run)
+        if snapshots is None:
+            return
+        problems = [*_begin_snapshot(batch, run, snapshots), *_follow_snapshots(batch, run, snapshots)]
+        for name, error in problems:
+            batch.quarantine(f"{BACKUPS}:{name}", error)
+        if problems:
+            details = {"subject": "snapshots of RDS", "reason": problems[-1][1]}
+            alerts.sight(batch.session, rule=ALERT, subject="rds", severity="critical", details=details, at=run.now)
+        else:
+            alerts.resolve(batch.session, rule=ALERT, quiet_since=run.now, at=run.now)
+
+
+def _begin_snapshot(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:
+    """Yields its name and the reason when there is none of this run."""
+    name = f"{PREFIX}{run.now:%Y-%m-%d-%H%M%S}"
+    backup_id = begin(batch.session, run, "snapshot", name)
+    if backup_id is None:
+        return
+    try:
+        snapshots.create(name, {"nightshift": "backup", "scheduled_for": iso(run.now)})
+    except SnapshotError as error:
+        settle(batch.session, backup_id, "failed", str(error))
+        yield name, str(error)
+
+
+def _follow_snapshots(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:
+    """Yields the names of those that failed or could not be asked about, and the reasons."""
+    for backup in batch.session.scalars(unfinished_snapshots(run)).all():
+        name = str(backup.location)
+        try:
+            state = snapshots.state(name)
+        except SnapshotError as error:
+            yield name, str(error)
+            continue
+        if state == "succeeded":
+            settle(batch.session, backup.id, "succeeded")
+        elif state == "failed" or (state == "missing" and backup.scheduled_for != run.now):
+            reason = "RDS says that it failed" if state == "failed" else "RDS has no such snapshot"
+            settle(batch.session, backup.id, "failed", reason)
+            yield name, reason

@@ -1,0 +1,1 @@
+"""What health-check and performance-monitor measure, and how the operators are paged without the database."""
