@@ -224,6 +224,18 @@ class RowStep(ABC):
                     f"or raise {UNINDEXED_ROWS.name}, if that is meant"
                 )
 
+    def column_of(self, subject: Subject, name: str) -> ColumnElement[Any]:
+        """A column of the table.
+
+        Raises:
+            TableError: it has none of this name.
+        """
+        facts = subject.facts
+        known = next((each for each in subject.table.c if each.name == name), None)
+        if known is None or name not in facts.columns:
+            raise TableError(f"{facts.fullname} has no column {name}{_nearest(name, facts.columns)}")
+        return known
+
     @abstractmethod
     def apply(self, execution: Execution) -> None:
         """Do it, in batches, from the execution's position on."""
@@ -347,11 +359,7 @@ class Update(RowStep):
         values = {}
         for key, value in self._values(run).items():
             name = key if isinstance(key, str) else key.expression.name
-            if name not in subject.facts.columns:
-                raise TableError(
-                    f"{subject.facts.fullname} has no column {name}{_nearest(name, subject.facts.columns)}"
-                )
-            values[next(each for each in subject.table.c if each.name == name)] = value
+            values[self.column_of(subject, name)] = value
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:

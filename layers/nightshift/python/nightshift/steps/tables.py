@@ -1,9 +1,8 @@
 """What the kinds of step write for themselves, in the schema `nightshift`."""
 
-import uuid
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
@@ -54,6 +53,7 @@ class Difference(Base):
     """The name of the step that recomputes."""
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """From 1 on without a gap, in the order in which the rows lie in their table."""
-    key: Mapped[uuid.UUID]
-    found: Mapped[int] = mapped_column(BigInteger)
-    computed: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """The columns of the row's key, each as text."""
+    found: Mapped[Decimal | None]
+    computed: Mapped[Decimal]

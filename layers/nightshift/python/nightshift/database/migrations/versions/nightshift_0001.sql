@@ -160,8 +160,8 @@ create table nightshift.data_keys (
 create table nightshift.differences (
     step text not null,
     position bigint not null,
-    key uuid not null,
-    found bigint not null,
-    computed bigint not null,
+    key text[] not null,
+    found numeric,
+    computed numeric not null,
     primary key (step, position)
 );
