@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
+    from nightshift.steps.backup import Backup as Backup
     from nightshift.steps.function import Function as Function
     from nightshift.steps.notify import Message as Message, Notify as Notify
     from nightshift.steps.periods import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
+    backup="Backup",
     function="Function",
     notify="Message Notify",
     periods="Period last_day last_hour last_month last_week",

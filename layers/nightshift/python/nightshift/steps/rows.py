@@ -152,7 +152,9 @@ class RowStep(ABC):
         name = self.table_name if model is None else f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
         facts = read(session, find(session, name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
-        reached = closure(session, facts) if self.action == "delete" else Closure(facts, {}, ())
+        # Nothing is looked up in the referring tables for an update or a count.
+        alone = Closure(replace(facts, references=()), {}, ())
+        reached = closure(session, facts) if self.action == "delete" else alone
         for child in reached.reached.values():
             refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
         source = _source(facts) if model is None else model
