@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         minutes as minutes,
         years as years,
     )
-    from nightshift.declaration.policy import Policy as Policy
+    from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
         AuditTrail as AuditTrail,
@@ -61,7 +61,7 @@ __getattr__ = face(
     discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
     parameters="Parameter days hours minutes years",
-    policy="Policy",
+    policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",
     schedule="Schedule ScheduleError",

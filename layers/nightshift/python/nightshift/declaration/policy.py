@@ -8,6 +8,9 @@ from nightshift.declaration.schedule import Schedule
 
 Kind = Literal["retention", "recalculation", "rollup", "report", "notification", "check", "lifecycle"]
 
+PERIODS_WITHOUT_SUCCESS = 2
+"""A job is degraded after this many periods of its schedule without a success. One lost run is not enough."""
+
 
 @dataclass(frozen=True)
 class Policy:

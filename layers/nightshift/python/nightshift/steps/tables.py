@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from sqlalchemy import ARRAY, BigInteger, Text, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, Identity, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
@@ -57,3 +57,20 @@ class Difference(Base):
     """The columns of the row's key, each as text."""
     found: Mapped[Decimal | None]
     computed: Mapped[Decimal]
+
+
+class HealthRecord(Base):
+    """The health of the system's components at one moment."""
+
+    __tablename__ = "health_checks"
+    __table_args__ = (
+        one_of("overall", "healthy", "degraded", "unhealthy"),
+        Index("hc_at", text("checked_at desc")),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    checked_at: Mapped[Timestamp]
+    overall: Mapped[str]
+    components: Mapped[Json]
+    duration_ms: Mapped[int]
