@@ -19,6 +19,12 @@ NOW = dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
 pytestmark = pytest.mark.usefixtures("package", "files", "operators", "deployment")
 
 
+@pytest.fixture(autouse=True)
+def packs_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job of the example is there, as its tables and models are not."""
+    monkeypatch.setattr("nightshift.declaration.deployment.registry", dict)
+
+
 def offered(name: str) -> Job:
     """A job file that may be copied into a pack."""
     job = runpy.run_path(str(EXAMPLES / f"{name}.py"))["job"]
