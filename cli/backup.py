@@ -194,8 +194,10 @@ def _restore(
 def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
     """A database on the same server, while the block runs. The role must be allowed to create one."""
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
 
     from nightshift.database import session_for
+    from nightshift.database.failures import sqlstate
 
     name = f"nightshift_drill_{uuid.uuid4().hex}"
 
@@ -203,7 +205,15 @@ def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
         with session_for(database, seconds=SECONDS) as session:
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}).execute(text(statement))
 
-    carry_out(f"create database {name} template template0")
+    try:
+        carry_out(f"create database {name} template template0")
+    except DBAPIError as error:
+        if sqlstate(error) != "42501":
+            raise
+        raise RefusedError(
+            "a drill makes a database of its own on the server, and this role may not: alter role … createdb. "
+            "Nothing was changed"
+        ) from None
     try:
         yield dataclasses.replace(database, url=database.url.set(database=name))
     finally:

@@ -205,3 +205,16 @@ def test_what_the_role_may_not_read_is_named_in_the_plan_the_manifest_and_the_re
 def test_the_steps_are_those_of_a_job_that_can_be_declared() -> None:
     assert [step.name for step in BACKUP.steps] == ["snapshot", "export", "verify", "expire"]
     assert {parameter.name for parameter in BACKUP.all_parameters} >= {"keep_daily", "keep_weekly", "keep_monthly"}
+
+
+def test_a_role_that_may_make_no_database_is_told_so_by_the_drill(made: Any, call: Call) -> None:
+    engine = made(
+        "drop role if exists drilling; create role drilling login; grant all on schema nightshift to drilling"
+    )
+    call(engine, BACKUP)
+    into = engine.url.set(username="drilling").render_as_string(hide_password=False)
+
+    result = CliRunner().invoke(command, ["backup", "restore", MANIFEST, "--into", into, "--drill"])
+
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "alter role … createdb" in result.stderr
