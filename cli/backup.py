@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,6 +61,15 @@ def restore(
             "that database, and record the test in --into. Do this once a month.",
         ),
     ] = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="SQL that makes your application's tables, like the output of `pg_dump --schema-only --no-owner "
+            "--no-privileges --exclude-schema=nightshift`. Default: the tables as the backup knows them, without "
+            "rights, row security and rules.",
+        ),
+    ] = None,
     accept_inconsistent: Annotated[
         bool, typer.Option("--accept-inconsistent", help="Accept a backup whose tables come from several snapshots.")
     ] = False,
@@ -74,20 +84,26 @@ def restore(
 
     database = _settings("--into", into)
     theirs = _settings("--erasures-from", erasures_from) if erasures_from else database if drill else None
+    unplanned: dict[str, str] = {}
     with _one_line_errors(), screen.waiting("restoring"):
         aws.use_for_every_client(**ctx.find_root().params)
         parts = parts_of(file)
         manifest = read_manifest(parts)
+        script = _script(schema)
         owed = _owed_by(theirs) if theirs else newest_owed(file)
         if drill:
             with _scratch(database) as scratch:
-                done = _restore(scratch, manifest, parts, owed, accept_inconsistent)
-                _plan_every_job(scratch, manifest)
+                done = _restore(scratch, manifest, parts, owed, accept_inconsistent, script)
+                unplanned = _plan_every_job(scratch, manifest)
             _note_test(database, manifest)
         else:
-            done = _restore(database, manifest, parts, owed, accept_inconsistent)
+            done = _restore(database, manifest, parts, owed, accept_inconsistent, script)
     typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, as in the manifest")
     typer.echo(f"erased again: {done.reapplied.again}")
+    for name, remedy in manifest.get("unreadable", {}).items():
+        typer.echo(f"not in this backup: {name}. For the next one: {remedy}", err=True)
+    for name, reason in unplanned.items():
+        typer.echo(f"not planned: {name}, which has nothing to do in this database: {reason}", err=True)
     if done.reapplied.unknown:
         typer.echo(
             f"not erased again: {done.reapplied.unknown}. These erasures are newer than the backup, so the backup does "
@@ -144,6 +160,13 @@ def _settings(option: str, given: str) -> "DatabaseSettings":
         raise RefusedError(f"{option}: a port is a number, like 5432") from None
 
 
+def _script(schema: Path | None) -> str | None:
+    try:
+        return None if schema is None else schema.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RefusedError(f"--schema: {schema} cannot be read: {error}") from None
+
+
 def _owed_by(database: "DatabaseSettings") -> "list[dict[str, str]]":
     from nightshift.database import session_for
     from nightshift.store.restoring import owed_by
@@ -153,21 +176,28 @@ def _owed_by(database: "DatabaseSettings") -> "list[dict[str, str]]":
 
 
 def _restore(
-    database: "DatabaseSettings", manifest: Any, parts: "Parts", owed: "list[dict[str, str]]", accept_inconsistent: bool
+    database: "DatabaseSettings",
+    manifest: Any,
+    parts: "Parts",
+    owed: "list[dict[str, str]]",
+    accept_inconsistent: bool,
+    schema: str | None,
 ) -> "Restored":
     from nightshift.database import session_for
     from nightshift.store import restoring
 
     with session_for(database, seconds=SECONDS, application_name="nightshift/restore") as session:
-        return restoring.restore(session, manifest, parts, owed, accept_inconsistent=accept_inconsistent)
+        return restoring.restore(session, manifest, parts, owed, accept_inconsistent=accept_inconsistent, schema=schema)
 
 
 @contextmanager
 def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
     """A database on the same server, while the block runs. The role must be allowed to create one."""
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
 
     from nightshift.database import session_for
+    from nightshift.database.failures import sqlstate
 
     name = f"nightshift_drill_{uuid.uuid4().hex}"
 
@@ -175,24 +205,58 @@ def _scratch(database: "DatabaseSettings") -> Iterator["DatabaseSettings"]:
         with session_for(database, seconds=SECONDS) as session:
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}).execute(text(statement))
 
-    carry_out(f"create database {name} template template0")
+    try:
+        carry_out(f"create database {name} template template0")
+    except DBAPIError as error:
+        if sqlstate(error) != "42501":
+            raise
+        raise RefusedError(
+            "a drill makes a database of its own on the server, and this role may not: alter role … createdb. "
+            "Nothing was changed"
+        ) from None
     try:
         yield dataclasses.replace(database, url=database.url.set(database=name))
     finally:
         carry_out(f"drop database {name} with (force)")
 
 
-def _plan_every_job(scratch: "DatabaseSettings", manifest: Any) -> None:
-    """Plan every job: its queries must find the tables that they need."""
-    from nightshift.database import session_for
+def _plan_every_job(scratch: "DatabaseSettings", manifest: Any) -> dict[str, str]:
+    """Plan every job: its queries must find the tables that they need.
+
+    Returns the jobs that the database cannot have work for, such as those of the example in a database of one's own:
+    tables that the backup has are all here, so that they lacked theirs before. Each with the reason.
+
+    Raises:
+        RefusedError: another job cannot be planned.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.catalogue import NoTableError, TableError
+    from nightshift.database import describe, session_for
+    from nightshift.database.failures import sqlstate
     from nightshift.declaration import Run, registry
+    from nightshift.errors import DeclarationError
 
     then = dt.datetime.fromisoformat(manifest["scheduled_for"])
+    unplanned: dict[str, str] = {}
     with session_for(scratch, seconds=SECONDS) as session:
         for name, registration in registry().items():
             run = Run(uuid.uuid4(), name, then, mode="plan", parameters=registration.job.resolve({}))
-            for step in registration.job.steps:
-                step.plan(session, run)
+            try:
+                for step in registration.job.steps:
+                    step.plan(session, run)
+            except (NoTableError, DeclarationError) as error:
+                unplanned[name] = str(error)
+            except (TableError, DBAPIError) as error:
+                if sqlstate(error) not in ("42P01", "3F000"):  # no such table, no such schema
+                    reason = str(error) if isinstance(error, TableError) else describe(error)
+                    raise RefusedError(
+                        f"the backup was restored, but {name} cannot be planned on it: {reason}"
+                    ) from None
+                unplanned[name] = "it reads a table that is not there"
+            finally:
+                session.rollback()
+    return unplanned
 
 
 def _note_test(database: "DatabaseSettings", manifest: Any) -> None:

@@ -5,19 +5,24 @@ the longest time wins, and the last good one stays whatever its age. Snapshots a
 runs. `nightshift backup restore` brings an export back; with `--drill` it only tries, which is due once a month.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
-from functions.administration.backups.expiry import expire, plan_expiry
-from functions.administration.backups.export import export_tables, plan_export
-from functions.administration.backups.rows import BACKUPS, KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY
-from functions.administration.backups.snapshots import take_snapshot
-from functions.administration.backups.verification import verify
-from nightshift import Function, Job, Policy, Run, StepPlan, lambda_handler
+from application import alerts
+from nightshift import Job, Policy, Run, lambda_handler
+from nightshift.steps import Backup
+
+ALERT = "backup-snapshot"
 
 
-def no_plan(_session: Session, _run: Run) -> list[StepPlan]:
-    """The step changes nothing of the application's, and what it will find is not known before."""
-    return []
+def alert(session: Session, run: Run, problems: Sequence[tuple[str, str]]) -> None:
+    """Snapshots that failed are an open alert, until a run finds all in order."""
+    if problems:
+        details = {"subject": "snapshots of RDS", "reason": problems[-1][1]}
+        alerts.sight(session, rule=ALERT, subject="rds", severity="critical", details=details, at=run.now)
+    else:
+        alerts.resolve(session, rule=ALERT, quiet_since=run.now, at=run.now)
 
 
 job = Job(
@@ -29,27 +34,6 @@ job = Job(
     critical=True,
     audited=False,  # it reads the application's rows and changes none
     memory_mb=1024,  # compression is paid by the processor's share, which comes with the memory
-    parameters=(KEEP_DAILY, KEEP_WEEKLY, KEEP_MONTHLY),
-    steps=(
-        Function(name="snapshot", apply=take_snapshot, plan=no_plan, counters=(), tables=(BACKUPS,)),
-        Function(
-            name="export",
-            apply=export_tables,
-            plan=plan_export,
-            counters=("tables", "rows", "bytes"),
-            changes=("tables",),
-            tables=(BACKUPS,),
-        ),
-        Function(name="verify", apply=verify, plan=no_plan, counters=("verified",), tables=(BACKUPS,)),
-        Function(
-            name="expire",
-            apply=expire,
-            plan=plan_expiry,
-            counters=("expired_deleted",),
-            changes=("expired_deleted",),
-            tables=(BACKUPS,),
-            destructive=True,
-        ),
-    ),
+    steps=Backup.parts(problems=alert),
 )
 handler = lambda_handler(job)

@@ -5,24 +5,21 @@ counted. A component that is healthy again resolves its alert. Checks are kept f
 answer there is nowhere to write: then a metric is logged and the operators are paged at once, every five minutes.
 """
 
-import time
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from application.alerts import Severity, Wording, sight, tell
 from application.alerts.sightings import resolve
-from application.models import Alert, HealthCheck
-from functions.administration.health import components
-from functions.administration.health.components import BAD, FILES, Component, Status
-from functions.administration.health.pager import database_unreachable
-from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler, minutes
-from nightshift.declaration import Execution
-from nightshift.errors import UnclaimedError
+from application.models import Alert
+from nightshift import Delete, Job, Parameter, Run, minutes
 from nightshift.outbox import tell_operators
-from nightshift.runtime import LambdaContext
+from nightshift.runtime import paging_handler
+from nightshift.steps import Component, HealthCheck
+from nightshift.steps.health import BAD, Found, Status
+from nightshift.steps.tables import HealthRecord
 
 RULE = "unhealthy_component"
 WORDING = Wording("a component is not well", "Two health checks running have found the same component bad.")
@@ -31,38 +28,32 @@ REPEAT = minutes(5)
 RETENTION = Parameter("retention_days", 30, "days", minimum=2, about="health checks")
 
 
-def check(execution: Execution) -> None:
-    if execution.position is not None:
-        return
-    run, started = execution.run, time.perf_counter()
-    stored = components.file_store(execution.resources.files)  # before the transaction, which need not wait for it
-    with execution.batch() as batch:
-        found = {**dict(components.in_database(batch.session, run.now, run.job)), FILES: stored}
-        judge(batch.session, run, found)
-        batch.session.execute(delete(HealthCheck).where(HealthCheck.checked_at == run.now))
-        milliseconds = round((time.perf_counter() - started) * 1000)
-        batch.session.add(
-            HealthCheck(
-                checked_at=run.now,
-                overall=overall(found),
-                components={name: asdict(one) for name, one in found.items()},
-                duration_ms=milliseconds,
-            )
+MEASURES: dict[str, tuple[str, float]] = {
+    # The share of requests that failed within ten minutes.
+    "error_rate": (
+        "select sum(errors)::numeric / nullif(sum(n), 0) from request_stats"
+        " where minute >= cast(:now as timestamptz) - interval '10 minutes' and minute < :now",
+        0.05,
+    ),
+    # Known only where somebody writes them into the newest ten-minute figures: PostgreSQL does not tell them.
+    **{
+        name: (
+            f"select (data ->> '{name}_percent')::numeric / 100 from nightshift.metric_rollups"  # noqa: S608 - constants
+            " where scope = 'perf_10m' and period_end <= :now"
+            " and period_end > cast(:now as timestamptz) - interval '30 minutes'"
+            " order by period_start desc limit 1",
+            limit,
         )
-        statuses = [one.status for one in found.values()]
-        numbers = {status: statuses.count(status) for status in ("degraded", "unhealthy", "unknown")}
-        batch.count(components=len(found), written=1, **numbers)
-        batch.position = {"done": True}
+        for name, limit in {"memory": 0.9, "cpu": 0.8, "storage": 0.9}.items()
+    },
+}
+"""What the example measures beside the library's own components."""
 
 
-def overall(found: dict[str, Component]) -> Status:
-    return max((one.status for one in found.values() if one.status in BAD), key=BAD.index, default="healthy")
-
-
-def judge(session: Session, run: Run, found: dict[str, Component]) -> None:
+def judge(session: Session, run: Run, found: Found) -> None:
     """Raise alerts for what was bad before as well, resolve those of what is healthy or gone, and tell."""
-    latest = select(HealthCheck.components).where(HealthCheck.checked_at < run.now)
-    before: dict[str, Any] = session.scalar(latest.order_by(HealthCheck.checked_at.desc()).limit(1)) or {}
+    latest = select(HealthRecord.components).where(HealthRecord.checked_at < run.now)
+    before: dict[str, Any] = session.scalar(latest.order_by(HealthRecord.checked_at.desc()).limit(1)) or {}
     noted = select(Alert.fingerprint).where(Alert.rule == RULE, Alert.last_seen_at > run.ago(REPEAT))
     lately = set(session.scalars(noted.where(Alert.status != "resolved")))
     for fingerprint in session.scalars(select(Alert.fingerprint).where(Alert.rule == RULE, Alert.status != "resolved")):
@@ -87,10 +78,6 @@ def page(session: Session, run: Run, name: str, one: Component) -> None:
     tell_operators(session, run, "security_alert", key=key, title=title, body=body, data=data)
 
 
-def plan(session: Session, run: Run) -> list[StepPlan]:
-    return [StepPlan("check", "nightshift.health_checks", "insert", 1)]
-
-
 job = Job(
     name="health-check",
     kind="check",
@@ -99,24 +86,8 @@ job = Job(
     critical=True,
     audited=False,
     steps=(
-        Function(
-            name="check",
-            apply=check,
-            plan=plan,
-            counters=("components", "degraded", "unhealthy", "unknown", "written"),
-            changes=("written",),
-            tables=("nightshift.health_checks", "nightshift.alerts", "nightshift.notifications"),
-        ),
-        Delete(HealthCheck, older_than=RETENTION, measured_by=HealthCheck.checked_at),
+        HealthCheck(measures=MEASURES, judge=judge, writes=("nightshift.alerts", "nightshift.notifications")),
+        Delete(HealthRecord, older_than=RETENTION, measured_by=HealthRecord.checked_at),
     ),
 )
-check_health = lambda_handler(job)
-
-
-def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-    """Check, and page past the outbox when the database does not answer. The failure goes on to Lambda all the same."""
-    try:
-        return check_health(event, context)
-    except UnclaimedError:
-        database_unreachable()
-        raise
+handler = paging_handler(job)

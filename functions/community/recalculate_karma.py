@@ -25,8 +25,8 @@ job = Job(
     schedule="cron(0 5 ? * SUN *)",
     steps=(
         Recompute(
+            User,
             name="recompute-karma",
-            model=User,
             column=User.karma,
             where=User.deleted_at.is_(None) & User.anonymized_at.is_(None),
             to=select(Collaborator.user_id.label("key"), cast(func.sum(earned + bonus), BigInteger).label("value"))

@@ -2,7 +2,7 @@
 
 import json
 
-from nightshift.declaration import registry
+from nightshift.declaration import registry, stack_name
 from nightshift.declaration.names import STACK_PARTS, construct_of
 from tests.infra.conftest import Assembly
 
@@ -13,4 +13,4 @@ def test_a_packs_stack_has_its_jobs_and_the_parts_whose_names_no_job_may_have(ex
 
     for pack in {one.pack for one in registry().values()}:
         jobs = {construct_of(name) for name, one in registry().items() if one.pack == pack}
-        assert set(tree[f"Nightshift-{pack.capitalize()}"]["children"]) == parts | jobs
+        assert set(tree[stack_name(pack)]["children"]) == parts | jobs

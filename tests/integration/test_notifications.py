@@ -169,7 +169,7 @@ def test_a_declaration_that_cannot_work_is_refused() -> None:
         Message(kind="birthday", to=hello, via=(Via("email"),))
     with pytest.raises(DeclarationError, match="tell_operators"):
         Message(kind="shop_alarm", to=hello, via=(Via("ops"),))
-    assert set(notice_kinds()) == {"cart_waiting", "shop_alarm"}
+    assert set(notice_kinds()) == {"operators", "cart_waiting", "shop_alarm"}
 
 
 # Local time

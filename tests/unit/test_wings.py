@@ -24,7 +24,7 @@ WINGS = {
     "store": {"declaration", "database", "ledger"},
     "outbox": {"declaration", "database", "ledger"},
     "engine": {"declaration", "database", "ledger", "catalogue", "store"},
-    "steps": {"declaration", "database", "catalogue", "engine", "outbox"},
+    "steps": {"declaration", "database", "ledger", "catalogue", "store", "engine", "outbox"},
     "runtime": {"declaration", "database", "ledger", "catalogue", "store", "outbox", "engine"},
     "operations": {"declaration", "database", "ledger", "catalogue"},
 }

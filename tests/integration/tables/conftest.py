@@ -1,7 +1,9 @@
 """Databases with tables that are not ours, each filled once a session and copied for every test."""
 
 import hashlib
+import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +14,9 @@ from sqlalchemy import Engine, text
 
 from nightshift import Delete, Job, days
 from nightshift.database import migrations
+from nightshift.declaration import this_project
 from nightshift.environment import DATABASE_VARIABLE
+from nightshift.outbox import mail, notice_kinds
 from nightshift.runtime import invoke
 from tests.conftest import NewDatabase
 from tests.integration.conftest import Context
@@ -60,6 +64,29 @@ def filled(new_database: NewDatabase, templates: Callable[[str], str]) -> Iterat
     """A fresh copy of a schema's database: `filled("queues")`."""
     with ExitStack() as stack:
         yield lambda schema: stack.enter_context(new_database(template=templates(schema)))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """layers/application as it is in a project of one's own: without the example, and empty at first."""
+    package = tmp_path / "own" / "application"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for name in _of_the_application():
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(package.parent))
+    importlib.invalidate_caches()
+    for known in (this_project, notice_kinds, mail.templates):
+        known.cache_clear()
+    yield package
+    for name in _of_the_application():
+        del sys.modules[name]
+    for known in (this_project, notice_kinds, mail.templates):
+        known.cache_clear()
+
+
+def _of_the_application() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "application"]
 
 
 Call = Callable[..., dict[str, Any]]

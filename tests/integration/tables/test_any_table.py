@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from nightshift import Delete, Job, days, hours
+from nightshift import Count, Delete, Job, Update, days, hours
 from nightshift.deadline import Deadline
 from nightshift.engine import ways
 from nightshift.engine.ways import HeapWalk, KeyWalk, RangeWalk
@@ -232,3 +232,22 @@ def test_a_run_interrupted_after_every_batch_ends_the_same(
         plain = connection.execute(text(rule.plain)).rowcount
     assert (result["outcome"], result["counters"]["deleted"]) == ("succeeded", plain)
     assert digest(ours) == digest(theirs)
+
+
+def test_an_update_and_a_count_are_planned_whatever_refers_to_their_table(made: Any, call: Call) -> None:
+    engine = made(
+        "create table parents (id bigint primary key, old boolean not null, above bigint references parents);"
+        "create table children (parent bigint references parents);"
+        "insert into parents select i, i < 3 from generate_series(1, 5) i; insert into children values (1)"
+    )
+    steps = (
+        Update("parents", where="old", set={"old": False}, counter="changed", irreversible=True),
+        Count("parents", where="not old", counter="counted"),
+    )
+    job = Job(name="mark", kind="retention", schedule="cron(0 2 * * ? *)", steps=steps, audited=False)
+
+    plan = call(engine, job, dry_run=True)["plan"]["steps"]
+    counters = call(engine, job)["counters"]
+
+    assert [(step["rows"], step.get("missing")) for step in plan] == [(2, None), (3, None)]
+    assert (counters["changed"], counters["counted"]) == (2, 5)

@@ -17,7 +17,7 @@ LAYERS = Path(__file__).parents[3] / "layers"
 
 # What the jobs write for themselves. Everything else is the application's.
 RECORDS = {
-    *("alerts", "reports", "health_checks", "audit_archives", "erasure_ledger", "pseudonym_keys"),
+    *("alerts", "reports", "audit_archives", "erasure_ledger", "pseudonym_keys"),
     *("trusted_networks", "unclaimed_objects"),
 }
 

@@ -19,7 +19,6 @@ from typer.testing import CliRunner, Result
 from application.models import Alert, DataRequest, ErasureRecord, User
 from cli.commands import application
 from functions.administration.backup import job
-from functions.administration.backups.rows import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from nightshift import Run
 from nightshift.deadline import Deadline
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
@@ -27,6 +26,7 @@ from nightshift.errors import RunFailedError
 from nightshift.ledger import Attempt, RunRecord
 from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups
 from nightshift.store.files import PART_BYTES
+from nightshift.store.records import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from tests.conftest import NewDatabase
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.conftest import DAY, NOW
@@ -283,7 +283,7 @@ def test_an_interrupted_export_goes_on_with_the_missing_tables_and_says_so(
         exported.append(source.name)
         return original(session, source, *arguments, **keywords)
 
-    monkeypatch.setattr("functions.administration.backups.export.export", interrupted_once)
+    monkeypatch.setattr("nightshift.steps.backups.export.export", interrupted_once)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
     assert backup_row(session).status == "running"
@@ -315,7 +315,7 @@ def test_an_interrupted_verification_goes_on_with_the_parts_not_read_yet(
         return original(self, key)
 
     monkeypatch.setattr(FileStore, "chunks", noted)
-    monkeypatch.setattr("functions.administration.backups.verification.LARGE_PART", -1)
+    monkeypatch.setattr("nightshift.steps.backups.verification.LARGE_PART", -1)
     monkeypatch.setattr(Deadline, "near", True)
 
     result, attempts = invoke_job(job, at=NOW), 1
@@ -376,7 +376,7 @@ def test_a_large_object_is_written_in_parts_and_an_abandoned_one_leaves_nothing(
 def run_at(when: str, **parameters: int) -> Run:
     keep = {each.name: each.default for each in (KEEP_DAILY, KEEP_WEEKLY, KEEP_MONTHLY)}
     at = dt.datetime.fromisoformat(f"{when}T01:30:00Z")
-    return Run(uuid.uuid4(), job.name, at, parameters=keep | parameters)  # type: ignore[arg-type]
+    return Run(uuid.uuid4(), job.name, at, parameters=keep | parameters)
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_a_drill_restores_beside_the_database_and_notes_the_test(
 
     result = restore(filled, "--drill")
 
-    assert (result.exit_code, result.stdout[:7]) == (0, "tested:"), result.stderr
+    assert (result.exit_code, result.stdout[:7], result.stderr) == (0, "tested:", "")
     assert backup_row(session).restore_tested_at is not None
     assert session.scalar(databases) == count
     assert {table for table, digest in digests(filled).items() if before[table] != digest} == {"nightshift.backups"}

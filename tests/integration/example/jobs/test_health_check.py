@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from application.models import Alert, HealthCheck, RequestStats
-from functions.administration.health import components, pager
-from functions.administration.health_check import handler, job
+from application.models import Alert, RequestStats
+from functions.administration.health_check import MEASURES, handler, job
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import UnclaimedError
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import Notification, render
+from nightshift.runtime import paging
+from nightshift.steps import HealthRecord, health
 from nightshift.store import FileStore, FileStoreError
 from tests.integration.conftest import Context, Invoke
 from tests.integration.example.jobs.activity import store
@@ -32,13 +33,13 @@ pytestmark = pytest.mark.usefixtures("files", "operators", "deployment")
 def states(session: Session, at: dt.datetime = NOW) -> dict[str, str]:
     """The status of every component that the check of an instant found."""
     session.rollback()
-    found = session.scalars(select(HealthCheck.components).where(HealthCheck.checked_at == at)).one()
+    found = session.scalars(select(HealthRecord.components).where(HealthRecord.checked_at == at)).one()
     return {name: one["status"] for name, one in found.items()}
 
 
 def overall(session: Session, at: dt.datetime = NOW) -> str:
     session.rollback()
-    return session.scalars(select(HealthCheck.overall).where(HealthCheck.checked_at == at)).one()
+    return session.scalars(select(HealthRecord.overall).where(HealthRecord.checked_at == at)).one()
 
 
 def alerts(session: Session) -> list[tuple[str, str, str]]:
@@ -87,8 +88,8 @@ def test_all_is_well_and_what_cannot_be_measured_is_unknown(invoke_job: Invoke, 
 
 
 def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert components.SLOWEST_PING_MS == 1000
-    monkeypatch.setattr(components, "SLOWEST_PING_MS", 0)
+    assert health.SLOWEST_PING_MS == 1000
+    monkeypatch.setattr(health, "SLOWEST_PING_MS", 0)
 
     counters = invoke_job(job, at=NOW)["counters"]
 
@@ -99,8 +100,8 @@ def test_a_slow_database_is_degraded(invoke_job: Invoke, session: Session, monke
 def test_a_database_that_answers_with_an_error_or_too_late_is_unhealthy(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components, "SECONDS_EACH", 1)
-    monkeypatch.setattr(components, "PING", text("select 1 from pg_sleep(30)"))
+    monkeypatch.setattr(health, "SECONDS_EACH", 1)
+    monkeypatch.setattr(health, "PING", text("select 1 from pg_sleep(30)"))
 
     counters = invoke_job(job, at=NOW)["counters"]
 
@@ -203,9 +204,9 @@ def test_what_somebody_measures_of_the_server(
 
 
 def test_connections(invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure, limit = components.MEASURES["connections"]
+    measure, limit = health.MEASURES["connections"]
     assert limit == 0.8
-    monkeypatch.setitem(components.MEASURES, "connections", (measure, 0.0))
+    monkeypatch.setitem(health.MEASURES, "connections", (measure, 0.0))
 
     invoke_job(job, at=NOW)
 
@@ -225,7 +226,7 @@ def test_replication_is_judged_where_there_is_a_replica(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, replicas: str, status: str | None
 ) -> None:
     found = text(f"select * from (values {replicas}) as given")  # noqa: S608 - a constant of this test
-    monkeypatch.setattr(components, "REPLICATION", found)
+    monkeypatch.setattr(health, "REPLICATION", found)
 
     invoke_job(job, at=NOW)
 
@@ -233,15 +234,15 @@ def test_replication_is_judged_where_there_is_a_replica(
 
 
 def test_the_question_about_replicas_can_be_asked(session: Session) -> None:
-    assert session.execute(components.REPLICATION).one()[0] == 0
+    assert session.execute(health.REPLICATION).one()[0] == 0
 
 
 def test_a_measurement_that_fails_or_takes_too_long_is_unknown(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components, "SECONDS_EACH", 1)
-    monkeypatch.setitem(components.MEASURES, "error_rate", ("select 1 / 0", 0.05))
-    monkeypatch.setitem(components.MEASURES, "outbox", ("select 1 from pg_sleep(30)", 15))
+    monkeypatch.setattr(health, "SECONDS_EACH", 1)
+    monkeypatch.setitem(MEASURES, "error_rate", ("select 1 / 0", 0.05))
+    monkeypatch.setitem(health.MEASURES, "outbox", ("select 1 from pg_sleep(30)", 15))
 
     invoke_job(job, at=NOW)
 
@@ -261,12 +262,12 @@ def test_a_file_store_that_refuses_is_unhealthy(
 
 def test_a_file_store_that_hangs_or_forgets_is_unhealthy(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FileStore, "read", lambda *_: b"another")
-    assert components.file_store(files).status == "unhealthy"
+    assert health.file_store(files).status == "unhealthy"
 
     answered = threading.Event()
-    monkeypatch.setattr(components, "SECONDS_EACH", 0.05)
+    monkeypatch.setattr(health, "SECONDS_EACH", 0.05)
     monkeypatch.setattr(FileStore, "read", lambda *_: answered.wait(10))
-    assert components.file_store(files).reason == "no answer within 0.05 seconds"
+    assert health.file_store(files).reason == "no answer within 0.05 seconds"
     answered.set()
 
 
@@ -323,7 +324,7 @@ def test_what_becomes_worse_is_told_again(
 ) -> None:
     admin = person(session, "root", role="admin")
     statuses = iter(["degraded", "degraded", "unhealthy"])
-    monkeypatch.setattr(components, "file_store", lambda _: components.Component(next(statuses)))  # type: ignore[arg-type]
+    monkeypatch.setattr(health, "file_store", lambda _: health.Component(next(statuses)))  # type: ignore[arg-type]
 
     for number in range(3):
         invoke_job(job, at=NOW + number * TICK)
@@ -337,7 +338,7 @@ def test_an_unknown_component_neither_alerts_nor_resolves(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statuses = iter(["unhealthy", "unhealthy", "unknown", "unknown"])
-    monkeypatch.setattr(components, "file_store", lambda _: components.Component(next(statuses)))  # type: ignore[arg-type]
+    monkeypatch.setattr(health, "file_store", lambda _: health.Component(next(statuses)))  # type: ignore[arg-type]
 
     for number in range(4):
         invoke_job(job, at=NOW + number * TICK)
@@ -349,7 +350,7 @@ def test_the_alert_of_a_replica_that_is_no_longer_there_is_resolved(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as lagging:
-        lagging.setattr(components, "REPLICATION", text("select 1, 1, 60.0"))
+        lagging.setattr(health, "REPLICATION", text("select 1, 1, 60.0"))
         invoke_job(job, at=NOW)
         invoke_job(job, at=NOW + TICK)
     assert alerts(session) == [("unhealthy_component:replication", "medium", "open")]
@@ -361,20 +362,20 @@ def test_the_alert_of_a_replica_that_is_no_longer_there_is_resolved(
 
 def test_checks_are_kept_for_thirty_days(invoke_job: Invoke, session: Session) -> None:
     for age in (30 * DAY, 30 * DAY + MINUTE):
-        session.add(HealthCheck(checked_at=NOW - age, overall="healthy", components={}, duration_ms=1))
+        session.add(HealthRecord(checked_at=NOW - age, overall="healthy", components={}, duration_ms=1))
     session.commit()
 
     counters = invoke_job(job, at=NOW)["counters"]
 
     assert counters["deleted"] == 1
-    assert set(session.scalars(select(HealthCheck.checked_at))) == {NOW - 30 * DAY, NOW}
+    assert set(session.scalars(select(HealthRecord.checked_at))) == {NOW - 30 * DAY, NOW}
 
 
 def test_a_forced_repetition_replaces_the_check(invoke_job: Invoke, session: Session) -> None:
     invoke_job(job, at=NOW)
     invoke_job(job, {"force": True}, at=NOW)
 
-    assert session.scalars(select(HealthCheck.checked_at)).all() == [NOW]
+    assert session.scalars(select(HealthRecord.checked_at)).all() == [NOW]
 
 
 def pages() -> list[str]:
@@ -402,7 +403,7 @@ def test_without_a_database_a_metric_is_logged_and_the_operators_are_paged_once(
     assert caplog.messages.count("health.database_unreachable") == 2
     assert capsys.readouterr().out.count('"DatabaseUnreachable":[1.0]') == 2
 
-    monkeypatch.setattr(pager, "AGAIN_AFTER", dt.timedelta(0))
+    monkeypatch.setattr(paging, "AGAIN_AFTER", dt.timedelta(0))
     with pytest.raises(UnclaimedError):
         handler({"scheduled_for": NOW.isoformat()}, Context(60))
 

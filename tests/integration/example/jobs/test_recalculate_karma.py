@@ -159,11 +159,11 @@ def test_a_figure_that_changes_while_the_list_is_worked_off_is_left_alone(
     session.commit()
     write = recompute.Recompute._write
 
-    def like_first(step: recompute.Recompute, batch: Any, place: Any, size: int) -> None:
+    def like_first(step: recompute.Recompute, batch: Any, place: Any, *rest: Any) -> None:
         if place["after"] == 2:
             with database.begin() as application:
                 application.execute(update(User).where(User.id == users[4].id).values(karma=User.karma + 1))
-        write(step, batch, place, size)
+        write(step, batch, place, *rest)
 
     monkeypatch.setattr(recompute.Recompute, "_write", like_first)
 
@@ -179,11 +179,11 @@ def test_a_user_who_is_anonymised_while_the_list_is_worked_off_is_left_alone(
     session.commit()
     write = recompute.Recompute._write
 
-    def erase_first(step: recompute.Recompute, batch: Any, place: Any, size: int) -> None:
+    def erase_first(step: recompute.Recompute, batch: Any, place: Any, *rest: Any) -> None:
         if place["after"] == 2:
             with database.begin() as other_job:
                 other_job.execute(update(User).where(User.id == users[4].id).values(anonymized_at=NOW))
-        write(step, batch, place, size)
+        write(step, batch, place, *rest)
 
     monkeypatch.setattr(recompute.Recompute, "_write", erase_first)
 

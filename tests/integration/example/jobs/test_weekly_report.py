@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from application.models import Alert, HealthCheck, Report, UserSession
+from application.models import Alert, Report, UserSession
 from functions.administration import daily_report
 from functions.administration.reports.figures import FIGURES
 from functions.administration.reports.page import duration
@@ -15,6 +15,7 @@ from functions.administration.weekly_report import job
 from nightshift.deadline import Deadline
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import Notification
+from nightshift.steps import HealthRecord
 from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.audit import event
@@ -266,7 +267,7 @@ def test_availability_is_the_share_of_healthy_checks(invoke_job: Invoke, session
         (LAST, "healthy"),
         (END, "unhealthy"),
     ):
-        session.add(HealthCheck(checked_at=utc(at), overall=overall, components={}, duration_ms=1))
+        session.add(HealthRecord(checked_at=utc(at), overall=overall, components={}, duration_ms=1))
     session.commit()
 
     invoke_job(job, at=AT)

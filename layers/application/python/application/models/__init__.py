@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from application.models.operations import (
         Alert as Alert,
         ErasureRecord as ErasureRecord,
-        HealthCheck as HealthCheck,
         Report as Report,
         TrustedNetwork as TrustedNetwork,
         UnclaimedObject as UnclaimedObject,
@@ -71,7 +70,7 @@ __getattr__ = face(
     community="Collaborator Idea Invitation Project Upload Upvote file_references",
     identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt Organization PushToken User "
     "UserPreferences UserSession",
-    operations="Alert ErasureRecord HealthCheck Report TrustedNetwork UnclaimedObject",
+    operations="Alert ErasureRecord Report TrustedNetwork UnclaimedObject",
     productivity="FeatureEvent Goal RequestStats TimerSession UserActivityDay",
     pseudonyms="PseudonymKey",
     tracking="AnnualSummary CachedMetric PaymentRecord ReminderEvent YearlySnapshot",

@@ -1,6 +1,6 @@
 """The tables that the example's jobs write for themselves and their operators, in the schema `nightshift`."""
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import CIDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -63,23 +63,6 @@ class Report(Base):
     data: Mapped[Json]
     s3_key: Mapped[str | None]
     created_at: Mapped[CreatedNow]
-
-
-class HealthCheck(Base):
-    """The health of the system's components at one moment."""
-
-    __tablename__ = "health_checks"
-    __table_args__ = (
-        one_of("overall", "healthy", "degraded", "unhealthy"),
-        Index("hc_at", text("checked_at desc")),
-        IN_NIGHTSHIFT,
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    checked_at: Mapped[Timestamp]
-    overall: Mapped[str]
-    components: Mapped[Json]
-    duration_ms: Mapped[int]
 
 
 class ErasureRecord(Base):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from nightshift.catalogue.ages import Measure as Measure, Snowflake as Snowflake, older_than as older_than
     from nightshift.catalogue.cascades import Cascade as Cascade, Closure as Closure, closure as closure
     from nightshift.catalogue.table import (
+        NoTableError as NoTableError,
         Portion as Portion,
         TableError as TableError,
         TableFacts as TableFacts,
@@ -19,5 +20,5 @@ __getattr__ = face(
     __name__,
     ages="Measure Snowflake older_than",
     cascades="Cascade Closure closure",
-    table="Portion TableError TableFacts find read",
+    table="NoTableError Portion TableError TableFacts find read",
 )

@@ -37,6 +37,10 @@ class TableError(PermanentError):
     """The table is not there, or is of a kind that cannot be worked on. The message says what to do."""
 
 
+class NoTableError(TableError):
+    """The database has no table of this name, or this role may not use its schema."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column as the database has it."""
@@ -179,7 +183,7 @@ def find(session: Session, name: str) -> int:
     A name that is not there as SQL would read it is looked for letter by letter, so that `shop.Order` finds "Order".
 
     Raises:
-        TableError: there is none.
+        NoTableError: there is none.
     """
     schema, _, table = name.rpartition(".")
     exact = f"{quoted(schema or 'public')}.{quoted(table)}"
@@ -190,7 +194,7 @@ def find(session: Session, name: str) -> int:
             return int(oid)
     near = session.scalars(_NEAR, {"table": table.strip('"').lower()}).all()
     remedy = f"did you mean {', '.join(near)}?" if near else "is the name right, and the search path public?"
-    raise TableError(f"the database has no table {name}, or this role may not use its schema: {remedy}")
+    raise NoTableError(f"the database has no table {name}, or this role may not use its schema: {remedy}")
 
 
 def read(session: Session, oid: int) -> TableFacts:

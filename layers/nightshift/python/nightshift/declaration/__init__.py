@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Job as Job,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
-    from nightshift.declaration.policy import Policy as Policy
+    from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
         AuditTrail as AuditTrail,
@@ -64,7 +64,7 @@ __getattr__ = face(
     discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
     parameters="Parameter",
-    policy="Policy",
+    policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",
     schedule="Schedule ScheduleError",

@@ -10,6 +10,9 @@ from nightshift.errors import DeclarationError
 
 Kind = Literal["retention", "recalculation", "rollup", "report", "notification", "check", "lifecycle"]
 
+PERIODS_WITHOUT_SUCCESS = 2
+"""A job is degraded after this many periods of its schedule without a success. One lost run is not enough."""
+
 
 Overlap = Literal["skip", "wait"]
 Missed = Literal["latest", "every", "none"]

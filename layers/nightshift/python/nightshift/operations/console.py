@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import describe
 from nightshift.database.transaction import transaction
-from nightshift.declaration import DeployedJob, Deployment, iso
+from nightshift.declaration import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, DeployedJob, Deployment, iso
 from nightshift.errors import EventError
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.operations.answers import (
@@ -36,9 +36,6 @@ from nightshift.operations.answers import (
 RECENT = dt.timedelta(hours=24)
 FAILURES_SHOWN = 10
 QUARANTINED_SHOWN = 20
-
-PERIODS_WITHOUT_SUCCESS = 2
-"""A job is degraded after this many periods of its schedule without a success. One lost run is not enough."""
 
 
 @dataclass(frozen=True)

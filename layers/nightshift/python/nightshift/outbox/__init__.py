@@ -6,7 +6,7 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from nightshift.outbox.dispatcher import MAILS_A_DAY as MAILS_A_DAY, MOST_TRIES as MOST_TRIES, dispatch as dispatch
-    from nightshift.outbox.kinds import check_kind as check_kind, notice_kinds as notice_kinds
+    from nightshift.outbox.kinds import OPERATORS as OPERATORS, check_kind as check_kind, notice_kinds as notice_kinds
     from nightshift.outbox.local_time import (
         TICK as TICK,
         DueZone as DueZone,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     dispatcher="MAILS_A_DAY MOST_TRIES dispatch",
-    kinds="check_kind notice_kinds",
+    kinds="OPERATORS check_kind notice_kinds",
     local_time="DueZone LocalMoment TICK local_date_of midnight window_start zone_names",
     mail="Mail UnsendableError render render_sample",
     notices="Via Written message pending tell_operators write",

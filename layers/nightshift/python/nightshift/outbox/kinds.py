@@ -3,6 +3,9 @@
 A kind is a folder of the application, notices/<kind>/. It has two templates, `mail.html` and `mail.txt`, and
 `kind.json` with a sample of what a job writes. `"duty": true` in it marks notices to people on duty, such as
 administrators.
+
+The library has one kind itself, `operators`: a title, a body and whatever is in the data, line by line. With it a job
+can tell the operators something without any templates of its own.
 """
 
 import json
@@ -16,6 +19,9 @@ from typing import Any, Literal
 from nightshift.errors import DeclarationError
 
 Channel = Literal["in_app", "email", "push", "ops"]
+
+OPERATORS = "operators"
+"""The library's own kind."""
 
 FILES = ("kind.json", "mail.html", "mail.txt")
 
@@ -42,14 +48,15 @@ def notices_folder() -> Path | None:
 
 @cache
 def notice_kinds() -> dict[str, Kind]:
-    """Every kind by name.
+    """Every kind by name: the library's own, and the application's, which may replace it.
 
     Raises:
         DeclarationError: a folder lacks one of its files, or its kind.json is not valid.
     """
     folder = notices_folder()
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder else []
-    return {path.name: _read(path) for path in folders if not path.name.startswith(("_", "."))}
+    kinds = {OPERATORS: _read(Path(__file__).parent / "templates" / OPERATORS)}
+    return kinds | {path.name: _read(path) for path in folders if not path.name.startswith(("_", "."))}
 
 
 def _read(folder: Path) -> Kind:
@@ -79,9 +86,8 @@ def check_kind(kind: str) -> str:
         DeclarationError: no kind has this name.
     """
     if kind not in notice_kinds():
-        known = ", ".join(notice_kinds()) or "none yet"
         raise DeclarationError(
-            f"no kind of notice {kind!r}: the application's folder notices/ has {known}. A kind is a folder with "
-            f"{', '.join(FILES)}"
+            f"no kind of notice {kind!r}: there are {', '.join(notice_kinds())}. A kind is a folder of the "
+            f"application's notices/ with {', '.join(FILES)}"
         )
     return kind

@@ -54,7 +54,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
-from nightshift.outbox.kinds import Channel, check_kind
+from nightshift.outbox.kinds import OPERATORS, Channel, check_kind
 from nightshift.outbox.local_time import at_zone
 from nightshift.outbox.people import People, as_recipient, everybody, everybody_at
 from nightshift.outbox.tables import Notification
@@ -163,15 +163,28 @@ def pending(
 
 
 def tell_operators(
-    session: Session, run: Run, kind: str, *, key: str, title: str, body: str, data: Mapping[str, Any]
+    session: Session,
+    run: Run,
+    kind: str = OPERATORS,
+    *,
+    key: str,
+    title: str,
+    body: str,
+    data: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Write one row for the operators' channel, in the caller's transaction. False: this notice exists already."""
+    """Write one row for the operators' channel, in the caller's transaction. False: this notice exists already.
+
+    kind: without one, the library's own: the title, the body, and the data as a list.
+
+    Raises:
+        DeclarationError: no kind has this name.
+    """
     row = {
         "channel": "ops",
         "kind": check_kind(kind),
         "title": title,
         "body": body,
-        "data": dict(data),
+        "data": dict(data or {}),
         "dedupe_key": f"{key}|ops",
         "scheduled_for": run.now,
         "created_at": run.now,

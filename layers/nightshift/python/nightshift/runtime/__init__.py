@@ -11,9 +11,11 @@ if TYPE_CHECKING:
         invoke as invoke,
         lambda_handler as lambda_handler,
     )
+    from nightshift.runtime.paging import paging_handler as paging_handler
 
 __getattr__ = face(
     __name__,
     events="read_event",
     handler="LambdaContext invoke lambda_handler",
+    paging="paging_handler",
 )

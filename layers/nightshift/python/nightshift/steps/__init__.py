@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
+    from nightshift.steps.backup import Backup as Backup
     from nightshift.steps.function import Function as Function
+    from nightshift.steps.health import Component as Component, HealthCheck as HealthCheck
     from nightshift.steps.notify import Message as Message, Notify as Notify
     from nightshift.steps.periods import (
         Period as Period,
@@ -19,17 +21,20 @@ if TYPE_CHECKING:
     from nightshift.steps.rows import Count as Count, Delete as Delete, RowStep as RowStep, Update as Update
     from nightshift.steps.tables import (
         Difference as Difference,
+        HealthRecord as HealthRecord,
         MetricFinding as MetricFinding,
         MetricRollup as MetricRollup,
     )
 
 __getattr__ = face(
     __name__,
+    backup="Backup",
     function="Function",
+    health="Component HealthCheck",
     notify="Message Notify",
     periods="Period last_day last_hour last_month last_week",
     recompute="Recompute",
     rollup="Figures Finding RollUp",
     rows="Count Delete RowStep Update",
-    tables="Difference MetricFinding MetricRollup",
+    tables="Difference HealthRecord MetricFinding MetricRollup",
 )

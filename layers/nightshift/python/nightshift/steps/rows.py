@@ -189,7 +189,9 @@ class RowStep(ABC):
         name = self.table_name if model is None else f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
         facts = read(session, find(session, name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
-        reached = closure(session, facts) if self.action == "delete" else Closure(facts, {}, ())
+        # Nothing is looked up in the referring tables for an update or a count.
+        alone = Closure(replace(facts, references=()), {}, ())
+        reached = closure(session, facts) if self.action == "delete" else alone
         for child in reached.reached.values():
             refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
         source = _source(facts) if model is None else model
@@ -260,6 +262,18 @@ class RowStep(ABC):
                     f"index to find them by, so it would be read whole for each of {plan.rows} rows: {statement}; "
                     f"or raise {UNINDEXED_ROWS.name}, if that is meant"
                 )
+
+    def column_of(self, subject: Subject, name: str) -> ColumnElement[Any]:
+        """A column of the table.
+
+        Raises:
+            TableError: it has none of this name.
+        """
+        facts = subject.facts
+        known = next((each for each in subject.table.c if each.name == name), None)
+        if known is None or name not in facts.columns:
+            raise TableError(f"{facts.fullname} has no column {name}{_nearest(name, facts.columns)}")
+        return known
 
     @abstractmethod
     def apply(self, execution: Execution) -> None:
@@ -397,11 +411,7 @@ class Update(RowStep):
         values = {}
         for key, value in self._values(run).items():
             name = key if isinstance(key, str) else key.expression.name
-            if name not in subject.facts.columns:
-                raise TableError(
-                    f"{subject.facts.fullname} has no column {name}{_nearest(name, subject.facts.columns)}"
-                )
-            values[next(each for each in subject.table.c if each.name == name)] = value
+            values[self.column_of(subject, name)] = value
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:

@@ -1,9 +1,8 @@
 """The tables of the steps themselves, in the schema `nightshift`."""
 
-import uuid
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, Identity, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nightshift.database import IN_NIGHTSHIFT, Base, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
@@ -53,7 +52,25 @@ class Difference(Base):
     step: Mapped[str] = mapped_column(primary_key=True)
     """The name of the step that recomputes."""
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """1, 2, 3, … without gaps, in the order in which the rows lie in their table."""
-    key: Mapped[uuid.UUID]
-    found: Mapped[int] = mapped_column(BigInteger)
-    computed: Mapped[int] = mapped_column(BigInteger)
+    """From 1 on without a gap, in the order in which the rows lie in their table."""
+    key: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """The columns of the row's key, each as text."""
+    found: Mapped[Decimal | None]
+    computed: Mapped[Decimal]
+
+
+class HealthRecord(Base):
+    """The health of the system's components at one moment."""
+
+    __tablename__ = "health_checks"
+    __table_args__ = (
+        one_of("overall", "healthy", "degraded", "unhealthy"),
+        Index("hc_at", text("checked_at desc")),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    checked_at: Mapped[Timestamp]
+    overall: Mapped[str]
+    components: Mapped[Json]
+    duration_ms: Mapped[int]

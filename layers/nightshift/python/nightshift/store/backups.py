@@ -40,12 +40,22 @@ TABLES = text("""
         format('%I.%I', nspname, relname) as quoted,
         (select array_agg(attname::text order by attnum) from pg_attribute
             where attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = '') as columns,
-        pg_relation_size(pg_class.oid) / current_setting('block_size')::int as blocks
+        case when has_schema_privilege(relnamespace, 'usage') and has_table_privilege(pg_class.oid, 'select')
+            then pg_relation_size(pg_class.oid) / current_setting('block_size')::int else 0 end as blocks,
+        case when not has_schema_privilege(relnamespace, 'usage') then format('grant usage on schema %I', nspname)
+            when not has_table_privilege(pg_class.oid, 'select') then format('grant select on %I.%I', nspname, relname)
+            when row_security_active(pg_class.oid) then 'row security hides rows: give the role BYPASSRLS'
+        end as refused
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind = 'r'
+        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid
+            and refclassid = 'pg_extension'::regclass and deptype = 'e')
     order by blocks desc, 1
 """)
-"""Large tables first: a table that is too large for an attempt is found at once, and small ones fill the rest."""
+"""Large tables first: a table that is too large for an attempt is found at once, and small ones fill the rest.
+
+An extension's own tables come with the extension. `refused`: why the role cannot read all of a table, or what to do.
+"""
 
 
 class BackupError(PermanentError):
@@ -109,13 +119,23 @@ def unsaved() -> dict[str, str | None]:
 
 
 def sources(session: Session) -> list[Source]:
-    """Every table that belongs in a backup, as the transaction sees it."""
+    """Every table that belongs in a backup and that the role may read, as the transaction sees it."""
     left_out = unsaved()
     return [
         Source(row.name, row.quoted, tuple(row.columns or ()), row.blocks, left_out.get(row.name))
         for row in session.execute(TABLES)
-        if row.name not in left_out or left_out[row.name] is not None
+        if row.refused is None and (row.name not in left_out or left_out[row.name] is not None)
     ]
+
+
+def unreadable(session: Session) -> dict[str, str]:
+    """Tables that belong in a backup and that the role cannot read in whole, each with the remedy."""
+    left_out = unsaved()
+    return {
+        row.name: row.refused
+        for row in session.execute(TABLES)
+        if row.refused is not None and (row.name not in left_out or left_out[row.name] is not None)
+    }
 
 
 def schema_version(session: Session) -> list[str]:

@@ -6,6 +6,7 @@ must not be lost is repeated, such as erasures of people, if the project says ho
 """
 
 import datetime as dt
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from nightshift.declaration import Reapplied, this_project
 from nightshift.ledger import Attempt, RunRecord
 from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
 from nightshift.store.compressed import rows_of
+from nightshift.store.schema import make, run_script
 from nightshift.store.tables import Backup
 
 SEEDED = {"nightshift.jobs", "nightshift.data_keys"}
@@ -94,10 +96,14 @@ def restore(
     owed: Iterable[Mapping[str, str]],
     *,
     accept_inconsistent: bool = False,
+    schema: str | None = None,
 ) -> Restored:
     """Restore into a database that is empty, or migrated and still without rows.
 
-    The session must not be in a transaction.
+    The session must not be in a transaction. Tables that are not there, and that no migration of the library or the
+    project makes, are made as the backup has them.
+
+    schema: SQL that makes the application's tables, in place of what the backup knows of them.
 
     owed: what must be repeated, from the newest backup or database; see `owed_in` and `owed_by`.
 
@@ -120,13 +126,20 @@ def restore(
                 f"the backup has the schema {', '.join(versions)}, and this Nightshift {', '.join(found)}: "
                 "restore with the version of Nightshift that made the backup, then migrate"
             )
+        if schema is not None:
+            run_script(connection, schema)
+        elif any(_absent(connection, table) for table in manifest["tables"]):
+            make(connection, _statements(manifest, parts))
         for table in manifest["tables"]:
-            _make_empty(connection, table["name"])
+            _make_empty(connection, table)
         keys = _drop_foreign_keys(connection)
         _triggers(connection, manifest, "disable")
         rows = sum(_load(connection, table, parts) for table in manifest["tables"])
+        for name, value in manifest.get("sequences", {}).items():
+            if connection.scalar(text("select to_regclass(:name)"), {"name": name}) is not None:
+                connection.execute(text("select setval(:name, :value)"), {"name": name, "value": value})
         for table in manifest["tables"]:
-            _continue_sequences(connection, table)
+            _continue_sequences(connection, table, manifest.get("sequences", {}))
         for key in keys:
             connection.execute(text(key))
         _triggers(connection, manifest, "enable")
@@ -143,18 +156,41 @@ def _migrate(connection: Connection, versions: Sequence[str]) -> None:
     upgrade(connection, few if set(versions) <= revisions(few) else all_of_them)
 
 
-def _qualified(name: str) -> str:
-    schema, _, table = name.rpartition(".")
-    return f'"{schema or "public"}"."{table}"'
+def _statements(manifest: Mapping[str, Any], parts: Parts) -> list[str]:
+    """The schema that is stored with a backup.
+
+    Raises:
+        BackupError: there is none, or it is damaged.
+    """
+    known = manifest.get("schema")
+    if known is None:
+        raise BackupError(
+            "the database lacks tables of the backup, and the backup does not know how to make them: make them by your "
+            "application's migrations, or give them with --schema"
+        )
+    content = b"".join(parts.chunks(known["file"]))
+    if hashlib.sha256(content).hexdigest() != known["sha256"]:
+        raise BackupError(f"{known['file']} is damaged. Take another backup, or give the tables with --schema")
+    return list(json.loads(content))
 
 
-def _make_empty(connection: Connection, name: str) -> None:
-    table = _qualified(name)
-    if connection.scalar(text("select to_regclass(:name)"), {"name": table}) is None:
+def _qualified(table: Mapping[str, Any]) -> str:
+    """A table's name as SQL takes it. Older manifests do not say it."""
+    schema, _, name = table["name"].rpartition(".")
+    return str(table.get("quoted") or f'"{schema or "public"}"."{name}"')
+
+
+def _absent(connection: Connection, table: Mapping[str, Any]) -> bool:
+    return connection.scalar(text("select to_regclass(:name)"), {"name": _qualified(table)}) is None
+
+
+def _make_empty(connection: Connection, table: Mapping[str, Any]) -> None:
+    name, qualified = table["name"], _qualified(table)
+    if _absent(connection, table):
         raise BackupError(f"the database has no table {name}: create your application's own tables first")
     if name in SEEDED or name in this_project().seeded():
-        connection.execute(text(f"delete from {table}"))  # noqa: S608 - from the manifest, quoted
-    elif connection.scalar(text(f"select exists (select from {table})")):  # noqa: S608
+        connection.execute(text(f"delete from {qualified}"))  # noqa: S608 - from the manifest, quoted
+    elif connection.scalar(text(f"select exists (select from only {qualified})")):  # noqa: S608
         raise BackupError(f"the database already has rows in {name}: restore into an empty one")
 
 
@@ -177,28 +213,30 @@ def _drop_foreign_keys(connection: Connection) -> list[str]:
 def _triggers(connection: Connection, manifest: Mapping[str, Any], what: str) -> None:
     """Enable or disable the triggers: they must not change rows that are being restored."""
     for table in manifest["tables"]:
-        connection.execute(text(f"alter table {_qualified(table['name'])} {what} trigger user"))
+        connection.execute(text(f"alter table {_qualified(table)} {what} trigger user"))
 
 
 def _load(connection: Connection, table: Mapping[str, Any], parts: Parts) -> int:
     columns = ", ".join('"' + column.replace('"', '""') + '"' for column in table["columns"])
     pieces: Iterator[bytes] = rows_of(parts.chunks(table["file"]))
     cursor: Any = connection.connection.cursor()  # pg8000's, which takes a stream
-    cursor.execute(f"copy {_qualified(table['name'])} ({columns}) from stdin", stream=pieces)
+    cursor.execute(f"copy {_qualified(table)} ({columns}) from stdin", stream=pieces)
     if cursor.rowcount != table["rows"]:
         raise BackupError(f"{table['name']} took {cursor.rowcount} rows of {table['rows']}")
     return int(table["rows"])
 
 
-def _continue_sequences(connection: Connection, table: Mapping[str, Any]) -> None:
-    name = _qualified(table["name"])
+def _continue_sequences(connection: Connection, table: Mapping[str, Any], known: Mapping[str, int]) -> None:
+    """Go on behind the highest number in the table, or behind the last one that was given out, if the backup knows."""
+    name = _qualified(table)
     for column in table["columns"]:
         sequence = connection.scalar(
             text("select pg_get_serial_sequence(:table, :column)"), {"table": name, "column": column}
         )
         if sequence is not None:
-            highest = f'select setval(:sequence, max("{column}")) from {name} having max("{column}") is not null'  # noqa: S608
-            connection.execute(text(highest), {"sequence": sequence})
+            highest = f'greatest(max("{column}"), cast(:known as bigint))'
+            going_on = text(f'select setval(:sequence, {highest}) from {name} having max("{column}") is not null')  # noqa: S608
+            connection.execute(going_on, {"sequence": sequence, "known": known.get(sequence)})
 
 
 def _note(session: Session, manifest: Mapping[str, Any]) -> None:

@@ -34,15 +34,6 @@ create table nightshift.reports (
     unique (kind, period_start)
 );
 
-create table nightshift.health_checks (
-    id bigint generated always as identity primary key,
-    checked_at timestamptz not null,
-    overall text not null check (overall in ('healthy', 'degraded', 'unhealthy')),
-    components jsonb not null,
-    duration_ms int not null
-);
-create index hc_at on nightshift.health_checks (checked_at desc);
-
 create table nightshift.audit_archives (
     id uuid primary key default gen_random_uuid(),
     month date not null,

@@ -160,8 +160,17 @@ create table nightshift.data_keys (
 create table nightshift.differences (
     step text not null,
     position bigint not null,
-    key uuid not null,
-    found bigint not null,
-    computed bigint not null,
+    key text[] not null,
+    found numeric,
+    computed numeric not null,
     primary key (step, position)
 );
+
+create table nightshift.health_checks (
+    id bigint generated always as identity primary key,
+    checked_at timestamptz not null,
+    overall text not null check (overall in ('healthy', 'degraded', 'unhealthy')),
+    components jsonb not null,
+    duration_ms int not null
+);
+create index hc_at on nightshift.health_checks (checked_at desc);

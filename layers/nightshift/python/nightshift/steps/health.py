@@ -1,26 +1,34 @@
-"""The components that health-check looks at: how each is measured, and from where on it is bad.
+"""A step that looks after the system itself: the database, the outbox, the jobs, the file store, and what one adds.
 
-A component that cannot be measured is `unknown`, which is neither healthy nor bad. Memory, processor and storage are
-not to be had from PostgreSQL: they are known only where somebody writes `memory_percent`, `cpu_percent` and
-`storage_percent` into the newest ten-minute figures. Replication is left out where there is no replica.
+A component that cannot be measured is `unknown`, which is neither healthy nor bad. Replication is left out where there
+is no replica. Of components that are bad in two checks running somebody is told.
 """
 
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from sqlalchemy import text
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database import describe
-from nightshift.declaration import Deployment
-from nightshift.operations import PERIODS_WITHOUT_SUCCESS
+from nightshift.declaration import (
+    PERIODS_WITHOUT_SUCCESS,
+    Deployment,
+    Execution,
+    Parameter,
+    Run,
+    StepDefaults,
+    StepPlan,
+)
+from nightshift.outbox import tell_operators
+from nightshift.steps.tables import HealthRecord
 from nightshift.store import FileStore, FileStoreError
 
 Status = Literal["healthy", "unknown", "degraded", "unhealthy"]
@@ -52,7 +60,9 @@ class Component:
         return cls("degraded", found, f"more than {over:g}") if value > over else cls("healthy", found)
 
 
-MEASURES: dict[str, tuple[str, float]] = {
+Measure = tuple[str, float]
+
+MEASURES: dict[str, Measure] = {
     # Of the connections that the server takes, the share in use.
     "connections": (
         "select count(*)::numeric / current_setting('max_connections')::int from pg_stat_activity",
@@ -64,24 +74,8 @@ MEASURES: dict[str, tuple[str, float]] = {
         " where status = 'pending' and channel in ('email', 'ops') and scheduled_for <= :now",
         15,
     ),
-    # The share of requests that failed within ten minutes.
-    "error_rate": (
-        "select sum(errors)::numeric / nullif(sum(n), 0) from request_stats"
-        " where minute >= cast(:now as timestamptz) - interval '10 minutes' and minute < :now",
-        0.05,
-    ),
-    **{
-        name: (
-            f"select (data ->> '{name}_percent')::numeric / 100 from nightshift.metric_rollups"  # noqa: S608 - constants
-            " where scope = 'perf_10m' and period_end <= :now"
-            " and period_end > cast(:now as timestamptz) - interval '30 minutes'"
-            " order by period_start desc limit 1",
-            limit,
-        )
-        for name, limit in {"memory": 0.9, "cpu": 0.8, "storage": 0.9}.items()
-    },
 }
-"""By name: the SELECT of one value, and the limit over which the component is degraded."""
+"""By name: the SELECT of one value, at `:now`, and the limit over which the component is degraded."""
 
 # The seconds by which the slowest replica is behind. To whoever may not see it, its state and lag are null.
 REPLICATION = text(
@@ -103,11 +97,13 @@ LATEST_SUCCESSES = text(
 )
 
 
-def in_database(session: Session, now: dt.datetime, own_job: str) -> Iterator[tuple[str, Component]]:
+def in_database(
+    session: Session, now: dt.datetime, own_job: str, more: Mapping[str, Measure]
+) -> Iterator[tuple[str, Component]]:
     """The components that the database tells of, in the caller's transaction, each within five seconds."""
     session.execute(text("select set_config('statement_timeout', :limit, true)"), {"limit": f"{SECONDS_EACH}s"})
     yield DATABASE, _guarded(session, partial(ping, session), otherwise="unhealthy")
-    for name, (measure, limit) in MEASURES.items():
+    for name, (measure, limit) in {**MEASURES, **more}.items():
         yield name, _guarded(session, partial(_measured, session, measure, {"now": now}, limit))
     yield "jobs", _guarded(session, partial(jobs, session, now, own_job))
     replicas = _guarded(session, partial(replication, session))
@@ -177,3 +173,91 @@ def _guarded(session: Session, measure: Callable[[], Component], otherwise: Stat
             return measure()
     except DBAPIError as error:
         return Component(otherwise, None, describe(error))
+
+
+Found = Mapping[str, Component]
+Judge = Callable[[Session, Run, Found], None]
+"""Tells whom it concerns what a check has found, in its transaction. The check itself is not stored yet."""
+
+
+def tell_of_bad(session: Session, run: Run, found: Found) -> None:
+    """Tell the operators of what is bad in two checks running, once; again when it has become worse."""
+    earlier = select(HealthRecord.components).where(HealthRecord.checked_at < run.now)
+    latest = session.scalars(earlier.order_by(HealthRecord.checked_at.desc()).limit(2)).all()
+    before, long_before = ([*latest, {}, {}])[:2]
+    for name, one in found.items():
+        was, had_been = (_rank(check.get(name, {}).get("status")) for check in (before, long_before))
+        now = _rank(one.status)
+        if min(now, was) > min(was, had_been):
+            tell_operators(
+                session,
+                run,
+                key=f"{run.job}|{name}|{run.now:%Y-%m-%dT%H:%M:%SZ}",
+                title=f"{name} is {one.status}",
+                body="Two health checks running have found it bad.",
+                data={"component": name, **{key: value for key, value in asdict(one).items() if value is not None}},
+            )
+
+
+def _rank(status: str | None) -> int:
+    """How bad it is; 0: not at all."""
+    return BAD.index(status) + 1 if status in BAD else 0
+
+
+def overall(found: Found) -> Status:
+    return max((one.status for one in found.values() if one.status in BAD), key=BAD.index, default="healthy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck(StepDefaults):
+    """Measure every component, write down what was found, and tell of what is bad in two checks running.
+
+    The job needs `files` and `deployment`. The whole is as bad as its worst component.
+
+    measures: components of one's own, by name: a SELECT of one value, in which `:now` is the check's time, and the
+        limit over which it is degraded.
+    judge: who is told, and when; by default the operators, through the outbox.
+    writes: the tables that `judge` writes.
+    """
+
+    name: str = "check"
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    judge: Judge = tell_of_bad
+    writes: tuple[str, ...] = ("nightshift.notifications",)
+
+    counters: ClassVar[tuple[str, ...]] = ("components", "degraded", "unhealthy", "unknown", "written")
+    changes: ClassVar[tuple[str, ...]] = ("written",)
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    destructive: ClassVar[bool] = False
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (HealthRecord.__table__.fullname, *self.writes)  # type: ignore[attr-defined]
+
+    def fingerprint(self, run: Run) -> str:
+        return "one batch"
+
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        return [StepPlan(self.name, self.tables[0], "insert", 1)]
+
+    def apply(self, execution: Execution) -> None:
+        if execution.position is not None:
+            return
+        run, started = execution.run, time.perf_counter()
+        stored = file_store(execution.resources.files)  # before the transaction, which need not wait for it
+        with execution.batch() as batch:
+            found = {**dict(in_database(batch.session, run.now, run.job, self.measures)), FILES: stored}
+            self.judge(batch.session, run, found)
+            batch.session.execute(delete(HealthRecord).where(HealthRecord.checked_at == run.now))
+            batch.session.add(
+                HealthRecord(
+                    checked_at=run.now,
+                    overall=overall(found),
+                    components={name: asdict(one) for name, one in found.items()},
+                    duration_ms=round((time.perf_counter() - started) * 1000),
+                )
+            )
+            statuses = [one.status for one in found.values()]
+            numbers = {status: statuses.count(status) for status in ("degraded", "unhealthy", "unknown")}
+            batch.count(components=len(found), written=1, **numbers)
+            batch.position = {"done": True}

@@ -4,15 +4,14 @@ import hashlib
 import json
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from functions.administration.backups.rows import begin, settle
-from nightshift import Run, StepPlan
 from nightshift.database import describe
-from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Run, StepPlan, iso
 from nightshift.store import Backup, BackupError, FileStoreError
 from nightshift.store.backups import (
     FORMAT,
@@ -22,8 +21,11 @@ from nightshift.store.backups import (
     folder_of,
     schema_version,
     sources,
+    unreadable,
     unsaved,
 )
+from nightshift.store.records import begin, settle
+from nightshift.store.schema import SCHEMA, schema_of, sequences
 
 
 def plan_export(session: Session, run: Run) -> list[StepPlan]:
@@ -31,7 +33,8 @@ def plan_export(session: Session, run: Run) -> list[StepPlan]:
         Backup.kind == "logical", Backup.status == "succeeded", Backup.scheduled_for == run.now
     )
     names = [] if session.scalar(good) else [source.name for source in sources(session)]
-    return [StepPlan("export", "all tables", "export", len(names), sample=tuple(names[:SAMPLE_SIZE]))]
+    missing = tuple(f"{name} is left out: {remedy}" for name, remedy in unreadable(session).items())
+    return [StepPlan("export", "all tables", "export", len(names), sample=tuple(names[:SAMPLE_SIZE]), missing=missing)]
 
 
 def export_tables(execution: Execution) -> None:
@@ -63,7 +66,7 @@ def _copy(execution: Execution, batch: Batch, place: dict[str, Any]) -> None:
     for source in sources(session):
         if source.name in {table["name"] for table in tables}:
             continue
-        file = f"{source.name}.copy.gz"
+        file = f"{quote(source.name, safe=' ')}.copy.gz"
         try:
             contents = export(session, source, files, folder + file, out_of_time=out_of_time)
         except OutOfTimeError:
@@ -75,10 +78,15 @@ def _copy(execution: Execution, batch: Batch, place: dict[str, Any]) -> None:
             batch.position = place | {"tables": tables, "snapshots": snapshots}
             return
         tables.append(
-            {"name": source.name, "file": file, "columns": source.columns, "snapshot": number} | vars(contents)
+            {"name": source.name, "quoted": source.quoted, "file": file, "columns": source.columns, "snapshot": number}
+            | vars(contents)
         )
         batch.count(tables=1, rows=contents.rows, bytes=contents.bytes)
         copied += 1
+    refused = unreadable(session)
+    batch.count(unreadable=len(refused))
+    schema = schema_of(session)
+    files.write(folder + SCHEMA, json.dumps(schema, indent=2).encode(), content_type="application/json")
     manifest = {
         "format": FORMAT,
         "backup_id": place["backup"],
@@ -89,6 +97,9 @@ def _copy(execution: Execution, batch: Batch, place: dict[str, Any]) -> None:
         "snapshots": snapshots,
         "tables": sorted(tables, key=lambda table: str(table["name"])),
         "excluded": unsaved(),
+        "unreadable": refused,
+        "sequences": sequences(session),
+        "schema": {"file": SCHEMA, "sha256": hashlib.sha256(json.dumps(schema, indent=2).encode()).hexdigest()},
     }
     content = json.dumps(manifest, indent=2).encode()
     files.write(folder + MANIFEST, content, content_type="application/json")

@@ -1,11 +1,16 @@
-"""Telling the operators when the database, and the outbox with it, cannot be reached."""
+"""A handler that tells the operators when the database, and the outbox with it, cannot be reached."""
 
 import datetime as dt
 import os
+from collections.abc import Callable
+from typing import Any
 
 from nightshift import telemetry
+from nightshift.declaration import Job
 from nightshift.environment import FILES_VARIABLE, TOPIC_VARIABLE
+from nightshift.errors import UnclaimedError
 from nightshift.outbox import NotSent, Outlets, Refused, Unclear
+from nightshift.runtime.handler import LambdaContext, lambda_handler
 from nightshift.store import FileStore, FileStoreError
 
 PAGED_KEY = "health-check/paged"
@@ -15,6 +20,23 @@ BODY = (
     "Nightshift's health check cannot reach the database. No job can run until it answers; what is missed meanwhile is "
     "caught up afterwards.\n\nFirst: look at the database's own state and at its connections."
 )
+
+
+def paging_handler(job: Job) -> Callable[[Any, LambdaContext], dict[str, Any]]:
+    """The handler of a job that pages past the outbox when the database does not answer; it needs files and operators.
+
+    The failure goes on to Lambda all the same.
+    """
+    work = lambda_handler(job)
+
+    def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+        try:
+            return work(event, context)
+        except UnclaimedError:
+            database_unreachable()
+            raise
+
+    return handler
 
 
 def database_unreachable() -> None:

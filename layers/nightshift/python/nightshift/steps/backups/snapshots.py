@@ -1,21 +1,19 @@
 """The snapshots that RDS takes: begin one, and note how the earlier ones have come along."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from application import alerts
-from functions.administration.backups.rows import BACKUPS, begin, give_up_abandoned, settle, unfinished_snapshots
-from nightshift import Run
-from nightshift.declaration import Batch, Execution, iso
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import Batch, Execution, Run, iso
 from nightshift.store import SnapshotError, Snapshots
+from nightshift.store.records import BACKUPS, begin, give_up_abandoned, settle, unfinished_snapshots
 from nightshift.store.snapshots import PREFIX
 
-ALERT = "backup-snapshot"
 
-
-def take_snapshot(execution: Execution) -> None:
+def take_snapshot(execution: Execution, tell: Callable[[Session, Run, Sequence[tuple[str, str]]], None]) -> None:
     """Begin a snapshot where the database is one of RDS, and note how the earlier ones have come along.
 
-    What goes wrong with them is an open alert, until a run finds all in order, and no reason to do without the export.
+    What goes wrong with them is told, and no reason to do without the export.
     """
     if execution.position is not None:
         return
@@ -28,11 +26,7 @@ def take_snapshot(execution: Execution) -> None:
         problems = [*_begin_snapshot(batch, run, snapshots), *_follow_snapshots(batch, run, snapshots)]
         for name, error in problems:
             batch.quarantine(f"{BACKUPS}:{name}", error)
-        if problems:
-            details = {"subject": "snapshots of RDS", "reason": problems[-1][1]}
-            alerts.sight(batch.session, rule=ALERT, subject="rds", severity="critical", details=details, at=run.now)
-        else:
-            alerts.resolve(batch.session, rule=ALERT, quiet_since=run.now, at=run.now)
+        tell(batch.session, run, problems)
 
 
 def _begin_snapshot(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from nightshift import Parameter, Run
-from nightshift.store import Backup
+from nightshift.declaration import Parameter, Run
+from nightshift.store.tables import Backup
 
 KEEP_DAILY = Parameter("keep_daily", 7, "items", maximum=35, about="daily backups to keep")
 KEEP_WEEKLY = Parameter("keep_weekly", 4, "items", minimum=0, maximum=5, about="Sundays' backups to keep")

@@ -6,10 +6,9 @@ import uuid
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from functions.administration.backups.rows import BACKUPS, past
-from nightshift import Run, StepPlan
-from nightshift.declaration import SAMPLE_SIZE, Execution, iso
+from nightshift.declaration import SAMPLE_SIZE, Execution, Run, StepPlan, iso
 from nightshift.store import Backup, SnapshotError
+from nightshift.store.records import BACKUPS, past
 
 
 def plan_expiry(session: Session, run: Run) -> list[StepPlan]:

@@ -4,10 +4,10 @@ import hashlib
 
 from sqlalchemy import select, update
 
-from functions.administration.backups.rows import settle
 from nightshift.declaration import Batch, Execution
 from nightshift.store import Backup, BackupError, StoredParts
 from nightshift.store.backups import MANIFEST, check
+from nightshift.store.records import settle
 
 LARGE_PART = 2**20
 """Bytes. Smaller parts are read in no time, and are not worth a look at the clock."""
