@@ -232,6 +232,7 @@ def listening(answer: bytes) -> Iterator[int]:
             connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)  # whoever never comes must not be waited for without end
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]
