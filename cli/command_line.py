@@ -47,7 +47,11 @@ class Root(Group):
         super().__init__(**attributes)
         for command in self.every():
             if isinstance(command, DeploymentCommand):
-                command.params += [_after(option) for option in self.params if isinstance(option, TyperOption)]
+                command.params += map(_after, self._of_deployment())
+
+    def _of_deployment(self) -> list[TyperOption]:
+        """The options that say where the deployment is: not those that end the command, like --version."""
+        return [option for option in self.params if isinstance(option, TyperOption) and not option.is_eager]
 
 
 def _after(option: TyperOption) -> TyperOption:

@@ -1,6 +1,7 @@
-"""The operator's command. It calls AWS only: the deployment reaches the database in its private network.
+"""The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
+plans with --database-url, are the exceptions.
 
-The commands are in modules by subject: looking, running, changing, backup, mail.
+The commands are in modules by subject: looking, running, changing, backup, mail; and project/ for one's own project.
 """
 
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from cli import backup, changing, looking, mail, running
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
+from cli.project import commands as project
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
@@ -36,6 +38,8 @@ application.add_typer(running.application)
 application.add_typer(changing.application)
 application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")
 application.add_typer(mail.application, name="mail", rich_help_panel="Backups and mails")
+application.add_typer(project.application)
+application.add_typer(project.new, name="new", rich_help_panel=project.PANEL)
 
 
 @application.callback()
@@ -45,5 +49,15 @@ def main(
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The address of a local AWS. Default: AWS_ENDPOINT_URL.")
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=project.print_version,
+            is_eager=True,
+            expose_value=False,  # it says nothing of where the deployment is, as the others do
+            help="Print the version and end.",
+        ),
+    ] = False,
 ) -> None:
     """Look at scheduled jobs, run them and control them."""

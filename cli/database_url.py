@@ -5,7 +5,7 @@ Connections leave the machine only with verified TLS. On loopback and through a 
 
 import ipaddress
 import re
-from pathlib import Path
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORM = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 ENCODED = "write a password's @ : / ? # % as %40 %3A %2F %3F %23 %25"
+AUTHORITY = "?sslrootcert=FILE"
 KNOWN = {"host", "port", "sslmode", "sslrootcert", "unix_sock"}
 DEFAULT_PORT = 5432
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
@@ -123,6 +124,10 @@ def _ca_file(parts: dict[str, str], here: bool) -> str | None:
             f"the database URL has sslmode={mode}: over a network TLS is always used and the server verified, as with "
             "verify-full; leave sslmode out"
         )
-    if file is not None and not Path(file).is_file():
-        raise RefusedError(f"the database URL names {file} as sslrootcert: there is no such file")
+    if file is not None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            told = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM"
+            raise RefusedError(f"the database URL names {file} as sslrootcert: {told}") from None
     return file

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import socket
+import ssl
 import struct
 import time
 import uuid
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from cli.database_url import place_of, settings_of
+from cli.database_url import AUTHORITY, place_of, settings_of
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def _steps(session: "Session", job: "Job", run: "Run") -> "tuple[list[StepPlan],
             if sqlstate(error) is None:
                 raise
             errors.append(f"step {step.name} cannot be planned: {describe(error)}")
-        except (PermanentError, SettingError) as error:
+        except SettingError as error:
+            errors.append(f"step {step.name} cannot be planned here, it needs more than the database: {error}")
+        except PermanentError as error:
             errors.append(f"step {step.name} cannot be planned: {error}")
     return plans, errors
 
@@ -96,6 +99,8 @@ def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
         reason = describe(error)
     except OSError as error:
         reason = connection_in_words(error) or "the connection failed"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            reason += f"; if its authority is none of Amazon RDS, name the authority's file: {AUTHORITY}"
     else:
         return
     raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")

@@ -14,6 +14,16 @@ from infra.settings import CONTEXT_KEY, Settings, read_settings
 from nightshift.declaration import Registration, registry
 from nightshift.errors import DeclarationError, SettingError
 
+FLAGS = {
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    "@aws-cdk/core:validateAgainstDefaultRules": True,
+    "@aws-cdk/aws-iam:minimizePolicies": True,
+    "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
+}
+"""How the CDK is to behave. They stand here and not in cdk.json, which is the project's own: an upgrade may bring new
+ones. What cdk.json says of one of them comes first all the same.
+"""
+
 REFUSED = 2
 BROKEN = 1
 
@@ -23,7 +33,7 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
 
     Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and nothing is written.
     """
-    app = App(context=context, outdir=outdir)
+    app = App(context={**FLAGS, **(context or {})}, outdir=outdir)
     try:
         jobs = registry()
         settings = read_settings(app.node.try_get_context(CONTEXT_KEY), jobs)

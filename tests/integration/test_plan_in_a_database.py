@@ -3,14 +3,18 @@
 import datetime as dt
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+import trustme
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 from typer.testing import CliRunner, Result
 
 from cli.commands import application
@@ -18,7 +22,7 @@ from cli.planning import plan_in
 from cli.refusals import RefusedError
 from local.postgres import PostgresServer
 from nightshift import Count, Delete, Function, Job, Parameter, Run, StepPlan, Update
-from nightshift.declaration import Step
+from nightshift.declaration import Step, registry
 from nightshift.errors import SettingError
 
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
@@ -114,6 +118,26 @@ def test_a_plan_reads_only_and_as_a_role_that_may_only_read(shop: Engine, postgr
     assert (found["outcome"], found["plan"]["steps"][0]["rows"]) == ("planned", 12)
 
 
+class Replica(PostgresServer):
+    """A server that only recovers and is read: it takes no write at all, and so no new password."""
+
+    def _set_password(self) -> None:
+        pass
+
+
+def test_a_replica_will_do(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "data") as primary:
+        engine = create_engine(primary.url(), poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(SHOP)
+        before = plan_in(url_of(engine), job(ORDERS, DONE), NOW, {})
+    (tmp_path / "data" / "standby.signal").touch()
+    with Replica(tmp_path / "data") as replica:
+        found = plan_in(replica.url().render_as_string(), job(ORDERS, DONE), NOW, {})
+
+    assert (found["outcome"], found["plan"]) == ("planned", before["plan"])
+
+
 def says(statement: str) -> Callable[[Session, Run], list[StepPlan]]:
     def plan(session: Session, _: Run) -> list[StepPlan]:
         return [StepPlan("ask", "orders", "look", session.scalar(text(statement)) or 0)]
@@ -134,27 +158,27 @@ def lacking(_: Session, __: Run) -> list[StepPlan]:
     [
         (
             asking(says("select count(*) from nightshift.runs")),
-            "the table nightshift.runs does not exist: Nightshift is not deployed to this database, or its migrations "
-            "have not run (SQLSTATE 42P01)",
+            ": the table nightshift.runs does not exist: Nightshift is not deployed to this database, or its "
+            "migrations have not run (SQLSTATE 42P01)",
         ),
         (
             asking(says("delete from shop.orders returning 1")),
-            "a plan only reads: step ask: DELETE writes, and the transaction or the server is read only "
+            ": a plan only reads: step ask: DELETE writes, and the transaction or the server is read only "
             "(SQLSTATE 25006)",
         ),
-        (asking(says("select 1 / 0")), "a division by zero (SQLSTATE 22012)"),
-        (asking(lacking), "NIGHTSHIFT_KMS_KEY is not set"),
+        (asking(says("select 1 / 0")), ": a division by zero (SQLSTATE 22012)"),
+        (asking(lacking), " here, it needs more than the database: NIGHTSHIFT_KMS_KEY is not set"),
         (
             Delete("shop.order", older_than=Parameter("days", 7, "days"), measured_by="at", name="ask"),
-            "the database has no table shop.order, or this role may not use its schema",
+            ": the database has no table shop.order, or this role may not use its schema",
         ),
         (
             Delete("shop.orders", older_than=Parameter("days", 7, "days"), measured_by="made_at", name="ask"),
-            "shop.orders has no column made_at",
+            ": shop.orders has no column made_at",
         ),
         (
             Update("shop.orders", set={"done": True}, where="colour = 'red'", counter="updated", name="ask"),
-            "the column colour does not exist",
+            ": the column colour does not exist",
         ),
     ],
 )
@@ -165,7 +189,7 @@ def test_a_step_that_cannot_be_planned_says_why_in_a_line_and_the_others_are_pla
 
     assert (found["outcome"], found["reason"]) == ("failed", "1 of 2 steps cannot be planned")
     (error,) = found["errors"]
-    assert error.startswith(f"step ask cannot be planned: {reason}")
+    assert error.startswith(f"step ask cannot be planned{reason}")
     assert "\n" not in error
     assert [each["rows"] for each in found["plan"]["steps"]] == [12]
 
@@ -214,6 +238,15 @@ def test_the_command_plans_in_the_database_of_the_option_or_the_variable(databas
         assert connection.scalar(text("select count(*) from nightshift.runs")) == 0
 
 
+def test_every_declared_job_can_be_planned_without_its_deployment(database: Engine) -> None:
+    """All but the steps that also look into another store."""
+    found = [plan_in(url_of(database), each.job, NOW, {}) for each in registry().values()]
+
+    assert {each["outcome"] for each in found} == {"planned", "failed"}
+    errors = [error for each in found for error in each["errors"]]
+    assert [error for error in errors if "cannot be planned here, it needs more than the database: " not in error] == []
+
+
 def test_a_database_without_the_tables_of_the_job_is_exit_code_1(empty_database: Engine) -> None:
     failed = nightshift("--database-url", url_of(empty_database))
 
@@ -222,14 +255,19 @@ def test_a_database_without_the_tables_of_the_job_is_exit_code_1(empty_database:
 
 
 @contextmanager
-def listening(answer: bytes) -> Iterator[int]:
-    """A server that is no PostgreSQL: it gives one answer to whoever comes."""
+def listening(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server that is no PostgreSQL: it gives one answer to the first who asks, and may begin with TLS."""
 
     def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(8)
-            connection.sendall(answer)
+        asked = False
+        while not asked:
+            connection, _ = server.accept()
+            with connection:
+                asked = bool(connection.recv(8))
+                connection.sendall(answer)
+                if asked and tls:
+                    with suppress(OSError):
+                        tls.wrap_socket(connection, server_side=True)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)  # whoever never comes must not be waited for without end
@@ -279,6 +317,18 @@ def test_what_is_no_postgresql_is_told_at_once() -> None:
         2,
         f"what listens at 127.0.0.1:{port} is no PostgreSQL: see the host and the port\n",
     )
+
+
+def test_a_certificate_that_nobody_knows_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.database_url.is_loopback", lambda _: False)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    with listening(b"S", tls) as port:
+        refused = nightshift("--database-url", f"postgresql://ada@localhost:{port}/shop")
+    assert refused.exit_code == 2
+    assert "cannot be used: the server's certificate cannot be verified: " in refused.stderr
+    assert "name the authority's file: ?sslrootcert=FILE" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_socket_that_is_not_there_is_told(postgres: PostgresServer) -> None:

@@ -1,5 +1,6 @@
 """The address of a database as people write it: what is understood, and what is refused in words."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_an_address_of_a_unix_socket(text: str, socket: str) -> None:
         ),
         (
             "postgresql://ada@db/shop?sslrootcert=/nowhere/ca.pem",
-            "names /nowhere/ca.pem as sslrootcert: there is no such",
+            "names /nowhere/ca.pem as sslrootcert: No such file",
         ),
         ("postgresql://ada@localhost/shop?sslmode=require", "asks for TLS on this machine itself, where none is used"),
         ("postgresql://ada@/shop?host=/run&sslrootcert=/ca.pem", "asks for TLS on this machine itself"),
@@ -112,5 +113,9 @@ def test_what_cannot_be_meant_is_refused_in_words_and_without_the_password(text:
 
 def test_the_authorities_of_a_server_can_be_named(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
-    file.write_text("")
+    file.write_text((files("nightshift.database") / "certificates" / "rds.pem").read_text())
     assert settings_of(f"postgresql://ada@db/shop?sslrootcert={file}").ca_file == str(file)
+
+    file.write_text("no certificate")
+    with pytest.raises(RefusedError, match="as sslrootcert: it holds no certificate in PEM"):
+        settings_of(f"postgresql://ada@db/shop?sslrootcert={file}")

@@ -1,6 +1,8 @@
 """How an error is told: in one line of printable text, without what the database quotes of a row."""
 
 import re
+import socket
+import ssl
 from typing import Any
 
 import pg8000
@@ -9,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, ProgrammingError
 
 from nightshift.database import describe
 from nightshift.database.failures import MOST_BYTES
-from nightshift.database.words import _BY_CLASS, _BY_CODE
+from nightshift.database.words import _BY_CLASS, _BY_CODE, connection_in_words
 
 SECRET = "ada@example.org"
 NAMES = {"s": "shop", "t": "orders", "c": "email", "n": "orders_key", "d": "grade"}
@@ -75,3 +77,23 @@ def test_a_description_is_two_kilobytes_at_most(letter: str, shift: int) -> None
 def test_a_driver_that_says_nothing_known_is_named() -> None:
     odd = InterfaceError("select 1", None, pg8000.InterfaceError("never heard of"))
     assert describe(odd) == "the database connection failed: InterfaceError"
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the server's certificate cannot be verified: "),
+        (ssl.SSLEOFError(8, "EOF occurred"), "the connection broke"),
+        (ssl.SSLError(1, "wrong version number"), "the server and this machine agree on no TLS"),
+        (socket.gaierror(-2, "Name or service not known"), "the name of this host is not known"),
+        (TimeoutError("timed out"), "no answer in time: is there a firewall, or another network between?"),
+        (ConnectionResetError(104, "Connection reset by peer"), "the connection broke"),
+        (OSError(101, "Network is unreachable"), "network is unreachable"),
+    ],
+)
+def test_a_connection_that_fails_is_told_by_its_cause(cause: OSError, words: str) -> None:
+    driver = pg8000.InterfaceError("network error")
+    driver.__cause__ = cause
+    told = describe(InterfaceError("select 1", None, driver))
+    assert told.startswith(f"the database connection failed: {words}")
+    assert str(connection_in_words(cause)).startswith(words)

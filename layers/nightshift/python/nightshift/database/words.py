@@ -297,6 +297,7 @@ _OF_CONNECTIONS: tuple[tuple[type[BaseException], Callable[[BaseException], str]
         ssl.SSLCertVerificationError,
         lambda error: f"the server's certificate cannot be verified: {getattr(error, 'verify_message', 'unknown')}",
     ),
+    (ssl.SSLEOFError, lambda _: "the connection broke"),
     (ssl.SSLError, lambda _: "the server and this machine agree on no TLS"),
     (socket.gaierror, lambda _: "the name of this host is not known"),
     (ConnectionRefusedError, lambda _: "nothing listens at this host and port"),

@@ -103,6 +103,8 @@ class RowStep(ABC):
             isinstance(self.target, type) and hasattr(self.target, "__table__")
         )
         must_be(fits, f"step {self.name or self.action}: its table", "a mapped class, a Table or a name", self.target)
+        if isinstance(self.target, str) and not self.target.strip():
+            raise DeclarationError('a step needs a table: name it, like "shop.orders"')
         if not self.name:
             words = re.sub(r"[^a-z0-9]+", "-", self.table_name.rpartition(".")[2].lower()).strip("-")
             object.__setattr__(self, "name", f"{self.action}-{words}")

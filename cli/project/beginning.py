@@ -1,0 +1,83 @@
+"""A new project: Nightshift's files copied, one pack with one job, and a place for all that is the project's own."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from string import Template
+
+from cli.project.database import Candidate
+from cli.project.files import MADE, MANIFEST, ROOT, Manifest, nightshift_files, put, version_of
+from cli.refusals import RefusedError
+
+TEMPLATES = Path(__file__).parent / "templates/project"
+SUFFIX = ".template"
+"""Of every file there, so that no tool takes it for a part of this project. PACK in a path is the pack's name."""
+
+
+def make_project(target: Path, pack: str, schema: str | None = None) -> None:
+    """Make a project in a folder that is empty or not there yet: whole, or not at all.
+
+    schema: the SQL that makes the application's tables.
+
+    Refuses a folder with something in it, and one inside this checkout.
+    """
+    _check_place(target)
+    files = nightshift_files(ROOT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and moved there whole, so that nothing half done is left behind.
+    with tempfile.TemporaryDirectory(prefix=".nightshift-", dir=target.parent, ignore_cleanup_errors=True) as scratch:
+        made = Path(scratch, "project")
+        for name in files:
+            put(made / name, (ROOT / name).read_bytes(), like=ROOT / name)
+        for template in sorted(TEMPLATES.rglob(f"*{SUFFIX}")):
+            name = str(template.relative_to(TEMPLATES)).removesuffix(SUFFIX).replace("PACK", pack)
+            put(made / name, Template(template.read_text()).substitute(pack=pack).encode())
+        if schema is not None:
+            put(made / "tests/own/schema.sql", schema.encode())
+        Manifest(version_of(ROOT), {name: digest for name, digest in files.items() if name not in MADE}).write(made)
+        write_pages(made)
+        made.chmod(0o755)
+        made.replace(target)
+
+
+def write_pages(project: Path) -> None:
+    """Write the pages that tell of the project's own jobs, as `make docs` does."""
+    layers = (project / "layers" / layer / "python" for layer in ("nightshift", "application"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (project, *layers)))}
+    for module in ("cli.docs", "infra.docs"):
+        command = [sys.executable, "-B", "-P", "-m", module]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RefusedError(f"the pages of the project could not be written by {module}: {last}")
+
+
+def next_commands(target: Path, candidate: Candidate | None) -> list[str]:
+    """What to type next, ready to be pasted."""
+    from nightshift.declaration.names import LONGEST_JOB_NAME
+
+    new = [".venv/bin/nightshift", "new", "job", "old-rows", "--kind", "retention"]
+    if candidate is not None and candidate.age is not None:
+        subject = re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-")
+        new[3] = f"old-{subject}"[:LONGEST_JOB_NAME].strip("-") if subject else new[3]
+        new += ["--table", candidate.table, "--measured-by", candidate.age]
+    return [shlex.join(["cd", str(target)]), "make synth", shlex.join(new)]
+
+
+def _check_place(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise RefusedError(f"{target} is a file: name a folder that is not there yet")
+    if target.is_dir() and any(target.iterdir()):
+        remedy = "inside it, nightshift upgrade --from DIR" if (target / MANIFEST).exists() else "name another folder"
+        raise RefusedError(f"{target} is not empty, and nothing in it is overwritten: {remedy}")
+    if target.resolve().is_relative_to(ROOT.resolve()):
+        raise RefusedError(f"{target} is inside {ROOT}: name a folder beside it")
+    if os.pathsep in str(target):
+        raise RefusedError(f"{target} has a {os.pathsep} in its name, by which Python's search path is divided")
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise RefusedError(f"{target} cannot be made: {above} is not a folder that you may write into")

@@ -1,0 +1,161 @@
+"""Commands for a project of one's own: init, new job, upgrade."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli import screen
+from cli.command_line import Command, Group
+from cli.database_url import settings_of
+from cli.project import beginning, database, job_files, upgrading
+from cli.project.files import MANIFEST, ROOT, version_of
+from cli.refusals import RefusedError
+
+PANEL = "Your own project"
+
+application = typer.Typer()
+command = partial(application.command, cls=Command, rich_help_panel=PANEL)
+new = typer.Typer(cls=Group, no_args_is_help=True, help="Write what is still missing in your project.")
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="The application's database: postgresql://user@host:5432/name. Only its schema is read."
+    ),
+]
+
+
+@command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder: empty, or not there yet.")],
+    database_url: DatabaseUrl = None,
+    pack: Annotated[str, typer.Option(metavar="NAME", help="The first pack: a folder of functions/.")] = "housekeeping",
+) -> None:
+    """Make a project of your own.
+
+    It has the library, the infrastructure, this command, the local AWS and the tests, one pack with one job, and
+    nothing of the example. With --database-url it also has the schema of your database, for its tests.
+    """
+    job_files.check_pack(pack)
+    schema, found = None, []
+    if database_url is not None:
+        settings = settings_of(database_url)
+        with screen.waiting("reading the schema"):
+            with database.reading(settings) as session:
+                found = database.candidates(session)
+            schema = database.schema(settings)
+    with _words_for_files(), screen.waiting("making the project"):
+        beginning.make_project(folder, pack, schema)
+    typer.echo(f"{folder} is a project of its own, with Nightshift {version_of(ROOT)}.")
+    if schema is not None:
+        typer.echo("tests/own/schema.sql has the schema of your database.")
+    if found:
+        typer.echo("\nLarge tables with a time in them, for a first job:")
+        screen.show({}, False, [_candidates(found)])
+    typer.echo("\nNext:")
+    for line in beginning.next_commands(folder.absolute(), found[0] if found else None):
+        typer.echo(f"  {line}")
+
+
+@new.command("job", cls=Command)
+def new_job(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The job's name in kebab-case, like cleanup-invitations.")
+    ],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="What it is: retention, report, check and so on.")],
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="The table it is about, like shop.orders.")] = None,
+    pack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The pack. Default: yours, if there is only one.")
+    ] = None,
+    measured_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of the table that tells a row's age.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the file of a new job, and its test.
+
+    With --table and --database-url it finds the column that tells a row's age. What it does not know is marked FILL IN,
+    and refused until you have written it.
+    """
+    job = job_files.NewJob(name, kind, job_files.own_pack(pack), table, measured_by)
+    job_files.check(job)
+    if table is None and (database_url is not None or measured_by is not None):
+        raise RefusedError("--database-url and --measured-by are about --table: name one")
+    if database_url is not None and table is not None:
+        with screen.waiting("reading the table"), database.reading(settings_of(database_url)) as session:
+            facts = database.facts_of(session, table)
+        job, told = job_files.measured(job, facts)
+        typer.echo(told)
+    with _words_for_files():
+        written = job_files.write(job)
+    for path in written:
+        typer.echo(f"{path.relative_to(ROOT)} is written.")
+    if not job.filled:
+        typer.echo(f"Fill in what is marked with {job_files.MARK}: until then nothing else works.")
+    typer.echo(
+        f"Then: nightshift plan {name} --database-url URL, rows for it in tests/own/rows.sql, make docs, make test."
+    )
+
+
+@command()
+def upgrade(
+    source: Annotated[Path, typer.Option("--from", metavar="DIR", help="A checkout of the newer Nightshift.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+) -> None:
+    """Bring your project to a newer Nightshift.
+
+    Files of Nightshift that nobody has edited are replaced. Edited ones are shown with their difference, and left.
+    Your own files are never touched.
+    """
+    if not (ROOT / MANIFEST).exists():
+        raise RefusedError(f"{ROOT} is Nightshift itself: an upgrade is for a project that nightshift init has made")
+    with _words_for_files():
+        worked_out = upgrading.work_out(ROOT, source)
+    for change in worked_out.changes:
+        typer.echo(f"{change.fate}: {change.name}")
+    for change in worked_out.left:
+        if change.difference:
+            typer.echo(f"\n{change.difference}", nl=False)
+    if worked_out.news:
+        typer.echo(f"\n{worked_out.news}")
+    typer.echo(f"\n{_summary(worked_out, dry_run)}")
+    if not dry_run:
+        with _words_for_files():
+            worked_out.carry_out()
+        typer.echo("\nNext:\n  make docs\n  make check")
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version that pyproject.toml names, and end."""
+    if wanted:
+        typer.echo(version_of(ROOT))
+        raise typer.Exit
+
+
+def _summary(worked_out: upgrading.Upgrade, dry_run: bool) -> str:
+    changed, left = len(worked_out.changes) - len(worked_out.left), len(worked_out.left)
+    versions = f"Nightshift {worked_out.old} to {worked_out.new}"
+    would = "would be " if dry_run else ""
+    return f"{versions}: {changed} files {would}changed, {left} left for you to look at."
+
+
+def _candidates(found: list[database.Candidate]) -> Table:
+    table = screen.table("Table", "Rows", "Size", "Age by", "Index")
+    for each in found:
+        rows = "unknown" if each.rows < 0 else f"{each.rows:,.0f}"
+        table.add_row(each.table, rows, f"{each.bytes / 2**20:,.1f} MB", each.age, "yes" if each.indexed else "no")
+    return table
+
+
+@contextmanager
+def _words_for_files() -> Iterator[None]:
+    """What the file system refuses ends in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RefusedError(f"{error.filename or 'the folder'}: {error.strerror}") from None

@@ -1,0 +1,173 @@
+"""A new job: its file and its test. What is not known of it is marked, and refused until it is filled in."""
+
+import json
+import keyword
+import textwrap
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from cli.project.database import age_of, leads, sql_name, table_name
+from cli.project.files import ROOT, put
+from cli.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from nightshift.catalogue import TableFacts
+
+MARK = "FILL IN"
+TEMPLATES = Path(__file__).parent / "templates/job"
+LINE = 120
+"""How long a line may be. A table's name cannot be broken, so the linter is asked to let a longer one pass."""
+
+OF_ROWS = ("retention", "check")
+"""Kinds of job that are one step over one table. What the others do, nobody can guess."""
+
+SCHEDULES = {
+    "retention": "cron(0 3 * * ? *)",
+    "recalculation": "cron(0 4 * * ? *)",
+    "rollup": "cron(0 1 * * ? *)",
+    "report": "cron(0 2 * * ? *)",
+    "notification": "cron(0 9 * * ? *)",
+    "check": "cron(0/15 * * * ? *)",
+    "lifecycle": "cron(30 0 * * ? *)",
+}
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is known of a job that is not written yet."""
+
+    name: str
+    kind: str
+    pack: str
+    table: str | None = None
+    age: str | None = None
+
+    @property
+    def module(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def filled(self) -> bool:
+        """Whether nothing is left to fill in."""
+        return self.kind in OF_ROWS and self.table is not None and self.age is not None
+
+    def files(self) -> dict[str, str]:
+        """The text of each file, by its path in the project."""
+        template = self.kind if self.kind in OF_ROWS else "work"
+        words = self._words()
+        return {
+            f"functions/{self.pack}/{self.module}.py": _rendered(f"{template}.py", words),
+            f"tests/own/test_{self.module}.py": _rendered(f"test_{template}.py", words),
+        }
+
+    def _words(self) -> dict[str, str]:
+        table, age = self.table or "", self.age
+        about = f"of {table}" if table else f"of {MARK}"
+        rules = {
+            "retention": f"Delete the rows {about} that are older than 90 days{f', by {age}' if age else ''}.",
+            "check": f"Count the rows {about} that are older than a day{f', by {age}' if age else ''}.",
+        }
+        rule = rules.get(self.kind, f"{MARK}: the rule of {self.name} in plain words, in one sentence.")
+        column = _literal(age) if age else f"None,  # {MARK}: the column that tells a row's age"
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "pack": self.pack,
+            "module": self.module,
+            "schedule": SCHEDULES[self.kind],
+            "rule": "\n".join(textwrap.wrap(rule, LINE - 3, break_long_words=False, break_on_hyphens=False)),
+            "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
+            "table_in_test": _literal(table or MARK),
+            "constant": f"TABLE = {_literal(table)}\n\n" if table else "",
+            "tables": "(TABLE,)" if table else "()",
+            "planned": "TABLE" if table else _literal(self.name),
+            "measured_by": column if not age else f"{column},",
+            "old": _literal(f"{sql_name(age) if age else MARK} < now() - interval '90 days'"),
+            "late": _literal(f"{sql_name(age) if age else MARK} < now() - interval '1 day'"),
+        }
+
+
+def check(job: NewJob, project: Path = ROOT) -> None:
+    """Refuse a job that could not be, or that is there already."""
+    from nightshift.declaration.discovery import PLATFORM
+    from nightshift.declaration.fields import choices, must_be_one_of
+    from nightshift.declaration.names import check_job_name
+    from nightshift.declaration.policy import Kind
+    from nightshift.errors import DeclarationError
+
+    try:
+        check_job_name(job.name)
+        must_be_one_of(f"job {job.name}: kind", job.kind, choices(Kind))
+    except DeclarationError as error:
+        raise RefusedError(str(error)) from None
+    if keyword.iskeyword(job.module):
+        raise RefusedError(f"job name {job.name!r} is a word of Python, and no file can have it: add another word")
+    check_pack(job.pack)
+    taken = [path for path in project.glob(f"functions/*/{job.module}.py") if path.parent.name != PLATFORM]
+    taken += [path for name in job.files() if (path := project / name).exists()]
+    if taken:
+        raise RefusedError(f"{taken[0].relative_to(project)} is there already, and nothing is overwritten")
+
+
+def check_pack(pack: str) -> None:
+    """Refuse what cannot be a pack's name."""
+    from nightshift.declaration.discovery import PACK_NAME, PLATFORM
+
+    if not PACK_NAME.fullmatch(pack) or pack == PLATFORM or keyword.iskeyword(pack):
+        raise RefusedError(f"{pack!r} cannot be a pack's name: write lower-case letters, digits and single underscores")
+
+
+def own_pack(given: str | None, project: Path = ROOT) -> str:
+    """The pack of a new job: the one that is named, or the only one that there is."""
+    if given is not None:
+        return given
+    found = sorted(
+        path.parent.name
+        for path in project.glob("functions/*/__init__.py")
+        if path.parent.name != "platform" and not path.parent.name.startswith(("_", "."))
+    )
+    if len(found) != 1:
+        raise RefusedError(f"--pack is needed: there {'is none yet' if not found else 'are ' + ', '.join(found)}")
+    return found[0]
+
+
+def measured(job: NewJob, facts: "TableFacts") -> tuple[NewJob, str]:
+    """The job with its table's name as SQL writes it, and with the column that tells the age; and a sentence about it.
+
+    Refuses a column that is not there.
+    """
+    table = table_name(facts)
+    if job.age is not None and job.age not in facts.columns:
+        raise RefusedError(f"{table} has no column {job.age!r}: it has {', '.join(facts.columns)}")
+    age = job.age or age_of(facts)
+    if age is None:
+        return replace(job, table=table), f"{table} has no column with a time: it has {', '.join(facts.columns)}"
+    index = "which an index begins with" if leads(facts, age) else "with which no index begins"
+    return replace(job, table=table, age=age), f"{table}: age by {age}, {index}"
+
+
+def write(job: NewJob, project: Path = ROOT) -> list[Path]:
+    """Write the job's files, the pack's folder if it is new. Returns their paths."""
+    pack = project / "functions" / job.pack / "__init__.py"
+    if not pack.exists():
+        put(pack, b"")
+    written = []
+    for name, content in job.files().items():
+        put(project / name, content.encode())
+        written.append(project / name)
+    return written
+
+
+def _rendered(name: str, words: dict[str, str]) -> str:
+    text = Template((TEMPLATES / f"{name}.template").read_text()).substitute(words)
+    return "".join(
+        f"{line}  # noqa: E501\n" if len(line) > LINE and " " in line.strip() else f"{line}\n"
+        for line in text.splitlines()
+    )
+
+
+def _literal(value: str) -> str:
+    """Text as Python writes it, in the quotes that the formatter takes."""
+    return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
