@@ -27,6 +27,12 @@ NewDatabase = Callable[..., AbstractContextManager[Engine]]
 ON_EMPTY_TABLES = "tested on empty tables only"
 """The property of a test whose job found no row to work on. Its value is the job's name."""
 
+# Roles belong to the server. Those that a test has made for its database must not be there for the next of its name.
+FORGOTTEN_ROLES = text(
+    "select quote_ident(rolname) from pg_roles where rolname !~ '^pg_' and rolname <> current_user"
+    " and not exists (select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid)"
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a deployment stay together on one worker, where several are at work."""
@@ -37,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> Iterator[None]:
+def on_the_ground() -> Iterator[None]:
     """The shop is the project."""
     with shop_alone():
         yield
@@ -83,6 +89,8 @@ def new_database(postgres: PostgresServer) -> Iterator[NewDatabase]:
             while administration.scalar(connected, {"name": name}) and time.monotonic() < deadline:
                 time.sleep(0.001)
             administration.execute(text(f"drop database {name} with (force)"))
+            for role in administration.scalars(FORGOTTEN_ROLES).all():
+                administration.execute(text(f"drop role {role}"))
             free.append(engine)
 
     yield make

@@ -40,7 +40,7 @@ Found = TypeVar("Found")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> Iterator[None]:
+def on_the_ground() -> Iterator[None]:
     """The shop's packs stand beside the project's own."""
     with shop_beside():
         yield

@@ -91,7 +91,7 @@ def context(settings: Mapping[str, Any] | str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> Iterator[None]:
+def on_the_ground() -> Iterator[None]:
     """The shop's packs stand beside the project's own."""
     with shop_beside():
         yield

@@ -270,6 +270,7 @@ def listening(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[int]
                         tls.wrap_socket(connection, server_side=True)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)  # whoever never comes must not be waited for without end
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]

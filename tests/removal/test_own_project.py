@@ -60,7 +60,7 @@ print(json.dumps(told))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: what is tried here runs in processes of its own."""
 
 

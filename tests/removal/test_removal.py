@@ -92,7 +92,7 @@ print(json.dumps({"loaded": loaded, "answers": [[each.job, each.answer] for each
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: what is tested runs in processes of its own."""
 
 

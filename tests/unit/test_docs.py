@@ -19,7 +19,7 @@ WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: the documentation is about the project as it is."""
 
 

@@ -12,7 +12,7 @@ USERS = 500
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: the project's own application and packs."""
 
 

@@ -10,7 +10,7 @@ from tests.conftest import NewDatabase
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: the project's own application and packs."""
 
 

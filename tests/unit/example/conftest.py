@@ -4,5 +4,5 @@ import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: the project's own application and packs."""

@@ -376,7 +376,7 @@ def test_a_large_object_is_written_in_parts_and_an_abandoned_one_leaves_nothing(
 def run_at(when: str, **parameters: int) -> Run:
     keep = {each.name: each.default for each in (KEEP_DAILY, KEEP_WEEKLY, KEEP_MONTHLY)}
     at = dt.datetime.fromisoformat(f"{when}T01:30:00Z")
-    return Run(uuid.uuid4(), job.name, at, parameters=keep | parameters)
+    return Run(uuid.uuid4(), job.name, at, parameters={**keep, **parameters})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

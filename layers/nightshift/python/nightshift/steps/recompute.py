@@ -97,7 +97,7 @@ class Recompute(StepDefaults):
             counter=self.counter,
             where=self.where,
             values=_of_text(self.where, self.values) if isinstance(self.where, str) else {},
-            set={},
+            set={self.column: 0},  # only asked which rows, never applied
             visible_rows=self.visible_rows,
             sample_keys=self.sample_keys,
         )
