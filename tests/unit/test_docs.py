@@ -107,7 +107,8 @@ def _functions(file: Path) -> frozenset[str]:
     inherited = (
         method.name
         for node in body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.")
+        if isinstance(node, ast.ImportFrom) and bases & {name.name for name in node.names}
+        if (node.module or "").startswith("tests.")
         for base in ast.parse((ROOT / f"{str(node.module).replace('.', '/')}.py").read_text()).body
         if isinstance(base, ast.ClassDef) and base.name in bases & {name.name for name in node.names}
         for method in base.body

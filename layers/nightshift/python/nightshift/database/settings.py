@@ -115,7 +115,7 @@ def _read_url(given: str) -> tuple[URL, str | None, str | None]:
     try:
         url = make_url(given)
     except ValueError:
-        raise SettingError("a port is a number") from None
+        raise SettingError(f"the database url must look like {FORM}: a port is a number") from None
     except ArgumentError:
         raise SettingError(f"the database url must look like {FORM}") from None
     if url.get_backend_name() not in ("postgresql", "postgres"):

@@ -13,7 +13,7 @@ from nightshift.outbox import NotSent, Outlets, Refused, Unclear
 from nightshift.runtime.handler import LambdaContext, lambda_handler
 from nightshift.store import FileStore, FileStoreError
 
-PAGED_KEY = "health-check/paged"
+PAGED_KEY = "health/paged"
 AGAIN_AFTER = dt.timedelta(minutes=5)
 TITLE = "The database does not answer"
 BODY = (

@@ -35,7 +35,7 @@ Status = Literal["healthy", "unknown", "degraded", "unhealthy"]
 BAD: tuple[Status, ...] = ("degraded", "unhealthy")
 
 SECONDS_EACH = 5
-PROBE_KEY = "health-check/probe"
+PROBE_KEY = "health/probe"
 
 DATABASE, FILES = "database", "files"
 NO_REPLICA = "no replica"

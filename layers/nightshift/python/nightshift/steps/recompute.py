@@ -35,9 +35,11 @@ from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Column, quoted
 from nightshift.database import describe, is_passing, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.declaration.fields import must_be
 from nightshift.engine import Subject, paced
 from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
-from nightshift.steps.rows import FromRun, TableLike, Update
+from nightshift.steps.conditions import check_column
+from nightshift.steps.rows import Count, FromRun, TableLike
 from nightshift.steps.tables import Difference
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
@@ -88,23 +90,32 @@ class Recompute(StepDefaults):
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     destructive: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        where = f"step {self.name}:"
+        must_be(self.where is not None, f"{where} where", "a condition, or left out for all rows", self.where)
+        if self._rows.table is not None:
+            check_column(f"{where} column", self.column, self._rows.table)
+        query = isinstance(self.to, str) or callable(self.to)
+        if isinstance(self.to, Select):
+            query = VALUE in self.to.selected_columns
+        must_be(query, f"{where} to", f"a query with the columns {KEY} and {VALUE}", self.to)
+
     @cached_property
-    def _rows(self) -> Update:
+    def _rows(self) -> Count:
         """The step over rows that knows which of the table are meant."""
-        return Update(
+        return Count(
             self.target,
             name=self.name,
             counter=self.counter,
             where=self.where,
             values=_of_text(self.where, self.values) if isinstance(self.where, str) else {},
-            set={self.column: 0},  # only asked which rows, never applied
             visible_rows=self.visible_rows,
             sample_keys=self.sample_keys,
         )
 
     @property
     def tables(self) -> tuple[str, ...]:
-        return self._rows.tables
+        return (self._rows.table_name,)
 
     @property
     def counters(self) -> tuple[str, ...]:
