@@ -44,7 +44,6 @@ class TestEveryJobOfTheExample(EveryJob):
     jobs = sorted(name for name, each in registry().items() if each.pack in PACKS)
     rows = ROWS
     now = dt.datetime(2026, 3, 1, 22, tzinfo=dt.UTC)
-    momentary = ("performance-monitor",)
     unindexed = tuple(
         f'create index concurrently on "public".{index}'
         for index in ('"auth_tokens" ("replaced_by")', '"auth_tokens" ("session_id")', '"audit_logs" ("api_key_id")')
