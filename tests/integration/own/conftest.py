@@ -8,5 +8,5 @@ collect_ignore = [] if own_jobs() else ["test_own_jobs.py"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shop() -> None:
+def on_the_ground() -> None:
     """No shop: the project's own packs."""
