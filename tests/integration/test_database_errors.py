@@ -275,7 +275,8 @@ def test_a_connection_that_fails_says_why(shop: Engine, change: dict[str, object
 
 
 def test_a_server_without_tls_is_told_in_words(postgres: PostgresServer) -> None:
-    with pytest.raises(DBAPIError) as caught, session_for(DatabaseSettings(postgres.tcp_url()), seconds=5):
+    asking = DatabaseSettings(postgres.tcp_url(), sslmode="require")
+    with pytest.raises(DBAPIError) as caught, session_for(asking, seconds=5):
         pass
     assert describe(caught.value) == (
         "the database connection failed: the server offers no TLS, and without it nobody connects over a network"

@@ -13,12 +13,14 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
 from application.models import AuditLog
+from cli.planning import plan_in
 from nightshift import Job
 from nightshift.declaration import registry
 from tests.conftest import NewDatabase
 from tests.integration.every_job import EveryJob, digests as digests
 from tests.integration.example.packs import PACKS
 
+NOW = dt.datetime(2026, 3, 1, 22, tzinfo=dt.UTC)
 ROWS = Path(__file__).with_name("every_job.sql")
 
 
@@ -43,7 +45,7 @@ def database(request: pytest.FixtureRequest, new_database: NewDatabase, migrated
 class TestEveryJobOfTheExample(EveryJob):
     jobs = sorted(name for name, each in registry().items() if each.pack in PACKS)
     rows = ROWS
-    now = dt.datetime(2026, 3, 1, 22, tzinfo=dt.UTC)
+    now = NOW
     unindexed = tuple(
         f'create index concurrently on "public".{index}'
         for index in ('"auth_tokens" ("replaced_by")', '"auth_tokens" ("session_id")', '"audit_logs" ("api_key_id")')
@@ -59,3 +61,13 @@ class TestEveryJobOfTheExample(EveryJob):
     def also(self, job: Job, counters: Mapping[str, Any], session: Session) -> None:
         own = select(func.count()).select_from(AuditLog).where(AuditLog.action == f"job.{job.name}")
         assert session.scalar(own) == (1 if job.audited and job.changed(counters) else 0)
+
+
+def test_every_job_can_be_planned_without_its_deployment(database: Engine) -> None:
+    """All but the steps that also look into another store."""
+    address = database.url.render_as_string(hide_password=False)
+    found = [plan_in(address, each.job, NOW, {}) for each in registry().values()]
+
+    assert {each["outcome"] for each in found} == {"planned", "failed"}
+    errors = [error for each in found for error in each["errors"]]
+    assert [error for error in errors if "cannot be planned here, it needs more than the database: " not in error] == []

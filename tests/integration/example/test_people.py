@@ -92,5 +92,5 @@ def test_administrators_are_told_in_one_statement(session: Session) -> None:
     assert told(session) == [("ann", "security_alert", "email"), ("bob", "security_alert", "email")]
 
 
-def test_there_are_thirteen_kinds_of_notice() -> None:
-    assert len(notice_kinds()) == 13
+def test_there_are_thirteen_kinds_of_notice_beside_the_librarys() -> None:
+    assert len(set(notice_kinds()) - {"operators"}) == 13
