@@ -61,7 +61,7 @@ job = Job(
     name="webhook-deliveries",
     kind="retention",
     schedule="cron(0 3 * * ? *)",
-    steps=(Delete(model=WebhookDelivery, older_than=days(90), measured_by=WebhookDelivery.created_at),),
+    steps=(Delete(WebhookDelivery, older_than=days(90), measured_by=WebhookDelivery.created_at),),
 )
 handler = lambda_handler(job)
 '''
