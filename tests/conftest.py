@@ -34,6 +34,7 @@ FORGOTTEN_ROLES = text(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before the names of the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a deployment stay together on one worker, where several are at work."""
     for item in items:
