@@ -31,7 +31,8 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own)
-	@$(RUN) pytest --quiet --numprocesses 2 --dist loadgroup tests/e2e $(wildcard tests/removal)
+	@$(RUN) pytest --quiet tests/e2e
+	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests
 
