@@ -34,15 +34,6 @@ FORGOTTEN_ROLES = text(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the names of the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a deployment stay together on one worker, where several are at work."""
-    for item in items:
-        kind = item.path.relative_to(Path(__file__).parent).parts[0]
-        if kind in ("e2e", "removal"):
-            item.add_marker(pytest.mark.xdist_group(kind))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def on_the_ground() -> Iterator[None]:
     """The shop is the project."""
