@@ -88,7 +88,7 @@ def test_the_dispatcher_looks_through_the_outbox(functions: Lambda, session: Ses
         title="T",
         body="B",
         data={},
-        dedupe_key="e2e",
+        dedupe_key="e2e-shop",
         scheduled_for=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1),
     )
     session.add(row)
