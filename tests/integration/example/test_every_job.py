@@ -46,11 +46,6 @@ class TestEveryJobOfTheExample(EveryJob):
     jobs = sorted(name for name, each in registry().items() if each.pack in PACKS)
     rows = ROWS
     now = NOW
-    unindexed = tuple(
-        f'create index concurrently on "public".{index}'
-        for index in ('"auth_tokens" ("replaced_by")', '"auth_tokens" ("session_id")', '"audit_logs" ("api_key_id")')
-    )
-    """The example's tables are as its owners made them. They may not grow past the `unindexed_rows` of a job."""
     demands_rows = True
 
     @pytest.fixture

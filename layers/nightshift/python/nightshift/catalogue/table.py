@@ -376,8 +376,12 @@ _REFERENCES: TextClause = text(
            array(select cast(attname as text) from unnest(confkey) with ordinality as k (number, place)
                    join pg_attribute on attrelid = confrelid and attnum = number order by place) as parent_columns,
            cast(confdeltype as text) as on_delete, condeferrable as deferrable,
-           exists (select from pg_index i where i.indrelid = o.conrelid and i.indisvalid and i.indpred is null
+           exists (select from pg_index i where i.indrelid = o.conrelid and i.indisvalid
                       and i.indkey[0] = any (o.conkey)
+                      -- One of all rows that refer at all finds them as well.
+                      and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = (
+                              select format('(%I IS NOT NULL)', attname) from pg_attribute
+                               where attrelid = i.indrelid and attnum = i.indkey[0]))
                       and (select amname from pg_class c join pg_am on pg_am.oid = c.relam
                             where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
