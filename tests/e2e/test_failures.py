@@ -19,13 +19,20 @@ FailureRecord = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @pytest.fixture
 def broken_job(session: Session) -> Iterator[str]:
-    """A job whose table is gone for the time of a test."""
-    table = "cart_items"
-    session.execute(text(f"alter table {table} rename to {table}_away"))
+    """A job whose deletion runs into a trigger that calls what is not there, for the time of a test."""
+    session.execute(
+        text(
+            """
+            create function broken() returns trigger language plpgsql as
+                'begin perform not_there(); return null; end';
+            create trigger broken before delete on cart_items for each statement execute function broken();
+            """
+        )
+    )
     session.commit()
     yield ITEMS
     session.rollback()
-    session.execute(text(f"alter table {table}_away rename to {table}"))
+    session.execute(text("drop trigger broken on cart_items; drop function broken"))
     session.commit()
 
 
@@ -36,7 +43,7 @@ def test_a_failing_occurrence_is_tried_three_times_and_reaches_the_queue(
     functions.send(broken_job, event)
     record = failure_record(event)
     assert record["requestContext"]["functionArn"].endswith(f":function:{function_name(broken_job)}")
-    assert "SQLSTATE 42P01" in record["responsePayload"]["errorMessage"]
+    assert "SQLSTATE 42883" in record["responsePayload"]["errorMessage"]
     run = runs(session, broken_job)[0]
     assert (run.trigger, run.state, run.attempts) == ("schedule", "failed", 3)
     endings = text("select ending from nightshift.attempts where run_id = :id order by epoch")

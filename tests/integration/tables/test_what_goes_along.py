@@ -206,3 +206,24 @@ def test_a_missing_index_on_the_referring_side_is_named_and_refused_above_a_size
 
     assert plan["missing"] == ['create index concurrently on "public"."children" ("parent")']
     assert call(database, deletion())["counters"]["deleted"] == 20
+
+
+ROWS_OF_A_BLOCK_EACH = f"""
+    create table tokens (id int primary key, replaced_by int references tokens on delete set null,
+        at timestamptz not null, filler text not null);
+    alter table tokens alter column filler set storage plain;
+    create index on tokens (replaced_by);
+    insert into tokens select i, nullif(i - 1, 0), {OLD}, repeat('x', 6000) from generate_series(1, 150) i;
+    create function refuse() returns trigger language plpgsql as $$ begin
+        if old.id = 90 then raise check_violation; end if; return old; end $$;
+    create trigger refuse before delete on tokens for each row execute function refuse();
+"""
+
+
+def test_rows_that_the_deletion_itself_moves_are_found_again(made: Any, call: Call) -> None:
+    """A row whose reference is emptied is written anew, at another place: perhaps where the walk has been."""
+    database = made(ROWS_OF_A_BLOCK_EACH)
+    answer = call(database, deletion("tokens"))
+    counters = answer["counters"]
+    assert (answer["outcome"], counters["deleted"], counters["quarantined"]) == ("succeeded", 149, 1)
+    assert (rows(database, "tokens"), rows(database, "nightshift.quarantine"), len(answer["errors"])) == (1, 1, 1)

@@ -194,7 +194,9 @@ def find(session: Session, name: str) -> int:
             return int(oid)
     near = session.scalars(_NEAR, {"table": table.strip('"').lower()}).all()
     remedy = f"did you mean {', '.join(near)}?" if near else "is the name right, and the search path public?"
-    raise NoTableError(f"the database has no table {name}, or this role may not use its schema: {remedy}")
+    raise NoTableError(
+        f"the database has no table {name}, or this role may not use its schema: {remedy} (SQLSTATE 42P01)"
+    )
 
 
 def read(session: Session, oid: int) -> TableFacts:
@@ -263,7 +265,8 @@ def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "co
     wanted = {"delete": {"select", "delete"}, "update": {"select", "update"}, "count": {"select"}}[action]
     if missing := sorted(wanted - facts.may):
         raise TableError(
-            f"this role may not {' or '.join(missing)} in {name}: grant {', '.join(missing)} on {facts.quoted}"
+            f"this role may not {' or '.join(missing)} in {name}: grant {', '.join(missing)} on {facts.quoted} "
+            "(SQLSTATE 42501)"
         )
 
 

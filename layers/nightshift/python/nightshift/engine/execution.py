@@ -99,7 +99,7 @@ class RunExecution:
         with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds)):
             yield batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
-            errors = [*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]
+            errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
             ledger.commit_batch(
                 self.session,
                 self.claim,

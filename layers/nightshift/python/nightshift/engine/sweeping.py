@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Delete, Update
 
 from nightshift.catalogue.ages import SqlType
-from nightshift.catalogue.table import Portion, TableError, quoted
+from nightshift.catalogue.table import Portion, TableError, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
-from nightshift.declaration.step import Batch, Execution
+from nightshift.declaration.step import QUARANTINED, Batch, Execution
 from nightshift.engine.subject import Subject
 from nightshift.engine.ways import TID, HeapWalk, KeyWalk, RangeWalk, Walk, choose, forget_keys, write_keys
 from nightshift.errors import PermanentError
@@ -31,6 +31,9 @@ ROW_LOCK_MILLISECONDS = 50
 """How long a single row is waited for; then it is left for the end."""
 MOST_LOCKED = 1_000
 """So many rows that are locked are tried again at the end; a table with more is in use, and the next run comes."""
+
+IDLE_ROUNDS = 2
+"""After so many rounds that did nothing, rows that are still there are not explained by having moved."""
 
 REFERENCED, LOCKED, CHANGED = "referenced", "locked", "changed"
 """Counters of candidates that stay: another row refers to them, another session has them locked to the end, or they are
@@ -88,14 +91,9 @@ def sweep(execution: Execution, task: Sweep) -> None:
     planned = _Planned.of(execution, task)
     load = 1 + sum(planned.others.values()) / max(1, planned.rows or 1)
     run = _Sweeping(execution, task, planned, load)
-    if task.keys_first:
-        run.walk(Portion(tuple(leaf for portion in task.subject.facts.portions for leaf in portion.leaves)))
-    else:
-        for portion in task.subject.facts.portions:
-            if execution.position is None or execution.position["portion"] <= portion.name:
-                run.walk(portion)
-    run.try_the_locked_again()
-    run.account()
+    run.go_through()
+    while not run.account():
+        run.go_through()
 
 
 @dataclass
@@ -151,11 +149,12 @@ class _Sweeping:
             for leaf in portion.leaves
         }
         self._own = {leaf.oid for portion in self.subject.facts.portions for leaf in portion.leaves}
+        self._portions = self.subject.facts.portions
 
     @property
     def position(self) -> dict[str, Any]:
         """What the last batch left: the place in a portion, and of the whole step how many `rows` were done or
-        quarantined, how many of these were `kept`, and the places of those that were `locked`."""
+        quarantined, how many of these were `kept`, the places of those that were `locked`, and the `round`."""
         return dict(self.execution.position or {})
 
     @property
@@ -165,7 +164,17 @@ class _Sweeping:
             return None
         return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
 
-    def walk(self, portion: Portion) -> None:
+    def go_through(self) -> None:
+        """Do the rows of all portions that are still to be done."""
+        if self.task.keys_first:
+            self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
+        else:
+            for portion in self._portions:
+                if self.execution.position is None or self.execution.position["portion"] <= portion.name:
+                    self._walk(portion)
+        self._try_the_locked_again()
+
+    def _walk(self, portion: Portion) -> None:
         """Do the rows of one portion."""
         cursor = self._cursor(portion)
         if self._left == 0 and self.execution.position is not None:
@@ -190,7 +199,7 @@ class _Sweeping:
     def _batch(self, portion: Portion, cursor: dict[str, Any], pace: _Pace) -> bool:
         """One batch, with its position. False: this way does not work here, and the heap must do."""
         place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": pace.walk.way}
-        carried = {key: self.position[key] for key in ("rows", "kept", "locked") if key in self.position}
+        carried = {key: self.position[key] for key in ("rows", "kept", "locked", "round") if key in self.position}
         with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS) as batch:
             self.subject.prepare(batch.session)
             if not pace.proven:
@@ -358,7 +367,7 @@ class _Sweeping:
             batch.quarantine(name(), describe(error))
         return True
 
-    def try_the_locked_again(self) -> None:
+    def _try_the_locked_again(self) -> None:
         """At the end, once more: those who had them may be done."""
         locked = list(self.position.get("locked", ()))
         if not locked:
@@ -379,15 +388,19 @@ class _Sweeping:
             done = batch.counts[self.task.counter] + len(batch.quarantined)
             batch.position = {**self.position, "rows": self.position.get("rows", 0) + done, "locked": [], "done": True}
 
-    def account(self) -> None:
-        """Nothing is left without a reason: else it is counted once more, and what is still there is told."""
+    def account(self) -> bool:
+        """Nothing is left without a reason: else it is counted once more, and what is still there is told.
+
+        False: rows have moved behind the walk, by an update of somebody else or by the deletion itself, which writes a
+        row anew to empty its reference. They are walked once more.
+        """
         if self.planned.rows is None or "accounted" in self.position:
-            return
+            return True
         counters, name = self.execution.counters, self.subject.facts.fullname
         went_along = max(0, counters[cascaded(name)] - self.planned.others.get(name, 0))
         missing = self.planned.rows - int(self.position.get("rows", 0)) - counters[LOCKED] - went_along
         if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
-            return
+            return True
         with self.execution.batch() as batch:
             self.subject.prepare(batch.session)
             if self.task.keys_first:
@@ -395,6 +408,8 @@ class _Sweeping:
             elif missing > 0:
                 left = int(self.position.get("kept", 0)) + counters[LOCKED]
                 if (unexplained := self.subject.count(batch.session) - left) > 0:
+                    if self._begin_a_round(batch):
+                        return False
                     raise UnexplainedRemainderError(
                         f"{unexplained} rows of {name} that were counted are still there, and nothing says "
                         f"why{self._suspects()}"
@@ -402,6 +417,21 @@ class _Sweeping:
             counts = {CHANGED: max(0, missing), REFERENCED: self.subject.count_referenced(batch.session)}
             batch.count(**{what: number for what, number in counts.items() if number})
             batch.position = {**self.position, "done": True, "accounted": True}
+        return True
+
+    def _begin_a_round(self, batch: Batch) -> bool:
+        """Go through the table from its beginning again, the rows that stayed included. False: that did not help."""
+        position = self.position
+        before = position.get("round", {"rows": 0, "idle": 0})
+        kept = int(position.get("kept", 0))
+        rows = int(position.get("rows", 0)) - kept
+        idle = 0 if rows > before["rows"] else before["idle"] + 1
+        if idle >= IDLE_ROUNDS:
+            return False
+        batch.count(**{QUARANTINED: -kept, LOCKED: -self.execution.counters[LOCKED]})
+        batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle}}
+        self._portions = read(batch.session, self.subject.facts.oid).portions
+        return True
 
     def _suspects(self) -> str:
         names = ", ".join(trigger.name for trigger in self.subject.facts.triggers if trigger.before)
