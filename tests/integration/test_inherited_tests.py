@@ -87,7 +87,12 @@ def plan(session, run):
     rows = session.scalar(text("select count(*) from shop.visits"))
     return [StepPlan("delete", "shop.visits", "delete", rows)]
 
-steps = (Function(name="delete", apply=delete, plan=plan, counters=("deleted",), changes=("deleted",)),)
+steps = (
+    Function(
+        name="delete", apply=delete, plan=plan, counters=("deleted",), changes=("deleted",), tables=("shop.visits",),
+        destructive=True,
+    ),
+)
 """
 
 JOB = '''"""A rule in plain words."""

@@ -65,6 +65,10 @@ class Cascade:
     """The table from which the foreign key leads here."""
     of: int | None = None
     """The table's rows, where so many go that the share matters."""
+    about: int | None = None
+    """The table's rows by the planner's estimate, where they were not counted."""
+    bytes: int | None = None
+    """What the rows take, about."""
 
     def as_json(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if value is not None}
@@ -176,7 +180,10 @@ def _told(
 ) -> Cascade:
     rows, youngest = session.execute(_counted(found, oid, child, where, age)).one()
     of = session.scalar(select(func.count()).select_from(child)) if rows > SHARE_APPLIES_ABOVE else None
-    return Cascade(found.facts(oid).fullname, action, rows, youngest, found.facts(through).fullname, of)
+    facts = found.facts(oid)
+    about = facts.about if of is None else None
+    size = facts.size_of(rows) if action == "delete" else None
+    return Cascade(facts.fullname, action, rows, youngest, found.facts(through).fullname, of, about, size)
 
 
 Gone = dict[int, tuple[FromClause, ColumnElement[bool]]]

@@ -168,6 +168,15 @@ class TableFacts:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
+    def about(self) -> int | None:
+        """How many rows it has by the planner's estimate; None where it was never analysed."""
+        return round(self.rows) if self.rows >= 0 else None
+
+    def size_of(self, rows: int) -> int | None:
+        """How many bytes so many of the rows take, indexes included, by the planner's estimate; None without one."""
+        return round(self.bytes * min(1.0, rows / self.rows)) if rows and self.rows > 0 else None
+
+    @property
     def quoted(self) -> str:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
