@@ -21,6 +21,8 @@ from nightshift.ledger import Claim
 ERROR_BUDGET_ITEMS = 20
 ERROR_BUDGET_SHARE = 0.01
 MINIMUM_STATEMENT_SECONDS = 1.0
+DELETED = "rows deleted"
+"""In a saved position: how many rows the step has deleted so far."""
 OWN_SCHEMA = "nightshift."
 """What Nightshift and an application's jobs write for themselves is no row of the application."""
 
@@ -43,6 +45,7 @@ class RunExecution:
         self._fingerprint = ""
         self._first_batch = True
         self._counters_at_zero = False
+        self._deleted = 0
         self.progressed = False
         """Whether this attempt has committed a batch."""
 
@@ -58,9 +61,11 @@ class RunExecution:
     def enter(self, step: Step) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
         self._step, self._fingerprint, self.position = step, step.fingerprint(self.run), None
+        self._counters_at_zero, self._deleted = False, 0
         if self.claim.step == step.name and self.claim.position is not None:
             if self.claim.fingerprint == self._fingerprint:
-                self.position = self.claim.position
+                self.position = {key: value for key, value in self.claim.position.items() if key != DELETED}
+                self._deleted = int(self.claim.position.get(DELETED, 0))
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
 
@@ -114,8 +119,8 @@ class RunExecution:
             self._counters_at_zero = False
             with _noting_rollbacks(self.session) as rolled_back:
                 yield batch
-            if not watched:
-                self._hold_to_the_plan(batch, step, before, exact=not rolled_back)
+            held = 0 if watched else self._hold_to_the_plan(batch, step, before, exact=not rolled_back)
+            position = None if batch.position is None else dict(batch.position) | ({DELETED: held} if held else {})
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
             ledger.commit_batch(
@@ -123,21 +128,23 @@ class RunExecution:
                 self.claim,
                 step=step.name,
                 fingerprint=self._fingerprint,
-                position=batch.position,
+                position=position,
                 counters=counters,
                 errors=errors,
                 quarantined=batch.quarantined,
             )
         seconds = time.perf_counter() - started
-        self._counters_at_zero = not watched
+        self._counters_at_zero, self._deleted = not watched, held
         self.progressed = True
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
         self.log("batch.committed", step=step.name, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
-    def _hold_to_the_plan(self, batch: Batch, step: Step, before: Counter[str], *, exact: bool) -> None:
+    def _hold_to_the_plan(self, batch: Batch, step: Step, before: Counter[str], *, exact: bool) -> int:
         """Of the application, nothing is deleted that the step has not planned, by whatever way: cascades, triggers.
+
+        Returns how many rows the step has deleted with this batch.
 
         exact: no savepoint was rolled back. Otherwise the server counts what that part has deleted as well, so only
             the tables can be compared.
@@ -152,16 +159,17 @@ class RunExecution:
                 "what it deletes. A trigger or a foreign key may have done it. Nothing of the batch was kept"
             )
         begin_anew(self.session)
+        gone = Counter({name: rows for name, rows in gone.items() if not name.startswith(OWN_SCHEMA)})
         if not exact:
-            return
-        batch.count(**{deleted_in(name): rows for name, rows in gone.items() if not name.startswith(OWN_SCHEMA)})
-        counters, planned = self.counters + batch.counts, sum(self.stated(step.name).values())
-        total = sum(counters[deleted_in(name)] for name in step.tables)
-        if total > planned:
+            return self._deleted
+        batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
+        total, planned = self._deleted + gone.total(), sum(self.stated(step.name).values())
+        if gone and total > planned:
             raise PassedPlanError(
                 f"step {step.name} would delete {total} rows, and has planned {planned}: more have come, or its plan "
                 "does not count them all. Nothing of the batch was kept; run it again"
             )
+        return total
 
     def _settings(self, may_be_lost: bool, lock_seconds: float | None) -> dict[str, str]:
         """No statement may run into the reserve, in which a failure is written down; and guards see that a run is at
