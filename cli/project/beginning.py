@@ -46,6 +46,7 @@ def make_project(target: Path, pack: str, schema: str | None = None) -> None:
 
 def write_pages(project: Path) -> None:
     """Write the pages that tell of the project's own jobs, as `make docs` does."""
+    project = project.absolute()  # what is relative would be read from within the project
     layers = (project / "layers" / layer / "python" for layer in ("nightshift", "application"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (project, *layers)))}
     for module in ("cli.docs", "infra.docs"):

@@ -86,7 +86,8 @@ def address(application: Engine, postgres: PostgresServer) -> str:
 def made(address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The project, and what init said."""
     project = tmp_path_factory.mktemp("made") / "my own shop"
-    told = run(ROOT, sys.executable, "-m", "cli", "init", str(project), "--database-url", address, "--pack", PACK)
+    beside = os.path.relpath(project, ROOT)  # as `make init DIR=../jobs` has it
+    told = run(ROOT, sys.executable, "-m", "cli", "init", beside, "--database-url", address, "--pack", PACK)
     (ROOT / ".build").mkdir(exist_ok=True)
     for name in LINKS:
         (project / name).symlink_to((ROOT / name).resolve())
