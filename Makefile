@@ -11,13 +11,16 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init demo local test check lint types docs synth bench constraints clean
+.PHONY: help init install demo local test check lint types docs synth bench constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: .venv/installed ## Make a project of your own: make init DIR=../jobs DATABASE_URL=postgresql://...
-	@$(BIN)/nightshift init "$(DIR)" $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(if $(DIR),,echo "Say where: make init DIR=../jobs" >&2; exit 2)
+	@$(if $(DATABASE_URL),NIGHTSHIFT_DATABASE_URL="$$DATABASE_URL") $(BIN)/nightshift init "$$DIR"
+
+install: .venv/installed node_modules/installed ## Install what the other targets need, the command nightshift among it
 
 demo: .venv/installed node_modules/installed ## Deploy to a local AWS, run every job through Lambda, show what each did
 	@$(RUN) python -m local demo

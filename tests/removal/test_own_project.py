@@ -5,6 +5,7 @@ All of it in a folder with a space in its name, and no file of Nightshift's is e
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of
+from cli.project.job_files import OFFERED
 from local.node import search_path
 from local.postgres import PostgresServer
 from tests.conftest import NewDatabase
@@ -52,6 +54,7 @@ with machine("own") as running:
         command = [project / "cli/nightshift", *arguments, "--json"]
         return json.loads(subprocess.check_output(command, env={**os.environ, **running.variables}, text=True))
     told = {"plan": nightshift("plan", job), "run": nightshift("run", job), "runs": nightshift("runs", job)}
+    told["offered"] = {each: nightshift("run", each)["outcome"] for each in sys.argv[2:]}
     with engine.connect() as connection:
         told["left"] = [row[0] for row in connection.exec_driver_sql("select id from hf.job order by id")]
     engine.dispose()
@@ -87,7 +90,8 @@ def made(address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """The project, and what init said."""
     project = tmp_path_factory.mktemp("made") / "my own shop"
     beside = os.path.relpath(project, ROOT)  # as `make init DIR=../jobs` has it
-    told = run(ROOT, sys.executable, "-m", "cli", "init", beside, "--database-url", address, "--pack", PACK)
+    options = ("--database-url", address, "--pack", PACK, "--backup")
+    told = run(ROOT, sys.executable, "-m", "cli", "init", beside, *options)
     (ROOT / ".build").mkdir(exist_ok=True)
     for name in LINKS:
         (project / name).symlink_to((ROOT / name).resolve())
@@ -101,6 +105,7 @@ def project(made: tuple[Path, str], address: str) -> Path:
     told = nightshift(folder, "new", "job", JOB, "--kind", "retention", "--table", "hf.job", "--database-url", address)
     assert "hf.job: age by expireat, which an index begins with" in told
     assert "FILL IN" not in told
+    nightshift(folder, "new", "health-check")
     with (folder / "tests/own/rows.sql").open("a") as rows:
         rows.write(ROWS)
     return folder
@@ -147,8 +152,9 @@ def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
     rows = [line.split() for line in told.partition("Age by")[2].partition("Next:")[0].splitlines() if "MB" in line]
     assert [row[-2:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes"]]
     assert "boss.j0a1" not in told, "a partition was told as a table"
-    proposed = shlex.split(told.splitlines()[-1])
-    assert proposed[-4:] == ["--table", rows[0][0], "--measured-by", rows[0][-2]]
+    first = next(row for row in rows if row[-1] == "yes")
+    proposed = next(shlex.split(line) for line in told.splitlines() if "new job" in line)
+    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-2]]
 
 
 def test_the_schema_is_that_of_the_database(
@@ -197,19 +203,22 @@ def test_the_projects_own_files_pass_the_checks(project: Path) -> None:
 
 
 def test_its_jobs_keep_what_they_promise(project: Path) -> None:
-    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/own")
+    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "-v", "tests/own", "tests/integration/own")
 
-    assert "3 passed" in told
+    for job in (JOB, "failed-runs", *OFFERED):
+        assert re.search(rf"test_empty_tables_give_zeros\[{job}\] PASSED", told), f"{job} is not tested"
+    assert "tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others PASSED" in told
 
 
 def test_its_jobs_do_their_work_on_aws(project: Path) -> None:
-    told: dict[str, Any] = json.loads(run(project, sys.executable, "-c", ON_AWS, JOB).splitlines()[-1])
+    told: dict[str, Any] = json.loads(run(project, sys.executable, "-c", ON_AWS, JOB, *OFFERED).splitlines()[-1])
 
     [step] = told["plan"]["plan"]["steps"]
     assert (step["table"], step["rows"]) == ("hf.job", 1)
     assert (told["run"]["outcome"], told["run"]["counters"]["deleted"]) == ("succeeded", 1)
     assert [each["outcome"] for each in told["runs"]["runs"]] == ["succeeded", "planned"]
     assert told["left"] == [2, 3]
+    assert told["offered"] == dict.fromkeys(OFFERED, "succeeded")
 
 
 def test_nothing_but_its_own_was_edited_on_the_way(project: Path) -> None:
