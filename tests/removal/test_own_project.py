@@ -7,9 +7,8 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,12 @@ from sqlalchemy import Engine, text
 
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of
 from cli.project.job_files import OFFERED
-from local.node import search_path
 from local.postgres import PostgresServer
 from tests.conftest import NewDatabase
+from tests.removal.projects import OWN, PACK, contents, link, nightshift, run
 
 SCHEMA = ROOT / "tests/integration/tables/schemas/queues.sql"
-LINKS = (".venv", "node_modules", ".build")
-"""What takes long to make, and is the same in every project."""
-
-PACK = "housekeeping"
 JOB = "old-background-jobs"
-OWN = (f"functions/{PACK}/", "layers/application/", "tests/own/")
 
 ROWS = """
 insert into hf.job (id, statename, createdat, expireat) values
@@ -92,9 +86,7 @@ def made(address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     beside = os.path.relpath(project, ROOT)  # as `make init DIR=../jobs` has it
     options = ("--database-url", address, "--pack", PACK, "--backup")
     told = run(ROOT, sys.executable, "-m", "cli", "init", beside, *options)
-    (ROOT / ".build").mkdir(exist_ok=True)
-    for name in LINKS:
-        (project / name).symlink_to((ROOT / name).resolve())
+    link(project)
     return project, told
 
 
@@ -109,41 +101,6 @@ def project(made: tuple[Path, str], address: str) -> Path:
     with (folder / "tests/own/rows.sql").open("a") as rows:
         rows.write(ROWS)
     return folder
-
-
-def run(project: Path, *command: str) -> str:
-    """Run a command in a project, which must succeed, and return what it prints."""
-    done = subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def environment(project: Path) -> Mapping[str, str]:
-    """As `make` sets it, and nothing of the tests' own workers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "AWS_", "CDK_"))}
-    layers = (project / "layers" / layer / "python" for layer in ("nightshift", "application"))
-    return {**kept, "PATH": search_path(os.environ), "PYTHONPATH": os.pathsep.join(map(str, layers))}
-
-
-def nightshift(project: Path, *arguments: str) -> str:
-    """Call the project's own command, from another folder."""
-    return run(project.parent, str(project / "cli/nightshift"), *arguments)
-
-
-def contents(project: Path) -> dict[str, str]:
-    """The digest of every file that is not compiled or linked."""
-    paths = (path for folder in project.iterdir() if folder.name not in (*LINKS, ".local") for path in _files(folder))
-    return {path.relative_to(project).as_posix(): digest_of(path) for path in paths}
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    elif "cache" not in path.name:
-        for below in path.iterdir():
-            yield from _files(below)
 
 
 def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
@@ -203,11 +160,11 @@ def test_the_projects_own_files_pass_the_checks(project: Path) -> None:
 
 
 def test_its_jobs_keep_what_they_promise(project: Path) -> None:
-    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "-v", "tests/own", "tests/integration/own")
+    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "-v", "-n2", "tests/own", "tests/integration/own")
 
     for job in (JOB, "failed-runs", *OFFERED):
-        assert re.search(rf"test_empty_tables_give_zeros\[{job}\] PASSED", told), f"{job} is not tested"
-    assert "tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others PASSED" in told
+        assert re.search(rf"PASSED .*test_empty_tables_give_zeros\[{job}\]", told), f"{job} is not tested"
+    assert "PASSED tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others" in told
 
 
 def test_its_jobs_do_their_work_on_aws(project: Path) -> None:
