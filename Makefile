@@ -80,7 +80,8 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	@$(PYTHON) -m venv .venv >/dev/null || { \
 	  echo "'$(PYTHON)' could not make .venv. Made by another Python before: make clean." >&2; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(addprefix -r ,$(APPLICATION))
+	@# Python compiles what it imports: the rest of the packages, most of them, need not be.
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt $(addprefix -r ,$(APPLICATION))
 	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
 	@ln -sf ../../cli/nightshift $(BIN)/nightshift
 	@touch $@
