@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cli.database_url import AUTHORITY, place_of, settings_of
+from cli.database_url import place_of, settings_of
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
     except OSError as error:
         reason = connection_in_words(error) or "the connection failed"
         if isinstance(error, ssl.SSLCertVerificationError):
-            reason += f"; if its authority is none of Amazon RDS, name the authority's file: {AUTHORITY}"
+            reason += "; if its authority is none of Amazon RDS, name the authority's file: ?sslrootcert=FILE"
     else:
         return
     raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")
