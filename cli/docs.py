@@ -1,4 +1,4 @@
-"""`python -m cli.docs` writes the generated pages: docs/cli.md, docs/jobs.md and the table of jobs in README.md."""
+"""`python -m cli.docs` writes the generated pages: docs/cli.md and docs/jobs.md."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from typer.core import TyperOption
 
 from cli.command_line import DEPLOYMENT, HELP, Root
 from cli.commands import application
-from cli.job_pages import JOBS, README, jobs_page, readme
+from cli.job_pages import JOBS, jobs_page
 
 CLI = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -41,7 +41,7 @@ def cli_page() -> str:
 
 def pages() -> dict[Path, str]:
     """Each generated page, with the text that it should have."""
-    return {CLI: cli_page(), JOBS: jobs_page(), README: readme(README.read_text())}
+    return {CLI: cli_page(), JOBS: jobs_page()}
 
 
 if __name__ == "__main__":

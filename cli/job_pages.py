@@ -1,4 +1,4 @@
-"""The tables of jobs in README.md and docs/jobs.md, made from the declarations."""
+"""The page docs/jobs.md, made from the declarations."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,8 @@ from cli.schedule_words import in_words
 from nightshift.declaration import Job, Registration, packs, registry
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
 JOBS = ROOT / "docs" / "jobs.md"
 TESTS = ROOT / "tests"
-
-BEGIN, END = "<!-- jobs: made by `make docs` -->", "<!-- end of jobs -->"
 
 
 def summary(registration: Registration) -> str:
@@ -24,18 +21,12 @@ def summary(registration: Registration) -> str:
     return " ".join(registration.rule.split("\n\n")[0].split())
 
 
-def readme(current: str) -> str:
-    """README.md with a new table of jobs."""
-    before, _, rest = current.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{_short_table()}\n{END}{after}"
-
-
 def jobs_page() -> str:
-    """docs/jobs.md: every job by pack, with its rule, schedule, tables, counters, settings and tests."""
+    """docs/jobs.md: a table of all jobs, then each job by pack with its rule, schedule, tables, counters and tests."""
     parts = [
         "<!-- Made by `make docs` from the declarations in functions/. -->\n",
         "# The jobs\n",
+        *_short_table(),
         "Times are UTC. Every result has the job's counters, and `batches` and `quarantined`. Each setting is a "
         "parameter of the job: [settings.md](settings.md#jobs) shows how to set it. Its limits are in code.\n",
     ]
@@ -46,17 +37,18 @@ def jobs_page() -> str:
     return "\n".join(parts)
 
 
-def _short_table() -> str:
-    rows = [
-        f"| [{name}]({found.module.replace('.', '/')}.py) | {summary(found)} | {in_words(found.job.timetable)} |"
-        for name, found in registry().items()
-    ]
-    return "\n".join(["| job | what it does | when |", "|---|---|---|", *rows])
+def _short_table() -> Iterator[str]:
+    yield from ("| job | what it does | when |", "|---|---|---|")
+    for name, found in registry().items():
+        yield f"| [{name}](#{name}) | {summary(found)} | {in_words(found.job.timetable)} |"
+    yield ""
 
 
 def _entry(registration: Registration) -> str:
     job = registration.job
+    file = f"{registration.module.replace('.', '/')}.py"
     facts = {
+        "File": f"[{file}](../{file})",
         "When": f"{in_words(job.timetable)}, `{job.timetable}`",
         "Writes": _listed(table for step in job.steps for table in step.tables) or "nothing but its own record",
         "Counts": _listed(name for name in job.counters if name not in ("batches", "quarantined")),

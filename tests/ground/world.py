@@ -30,7 +30,7 @@ def shop_alone() -> Iterator[None]:
     for name in ("application", "application.project"):
         sys.modules[name] = import_module(f"tests.ground.{name}")
     try:
-        with _packs_in(FUNCTIONS):
+        with packs_in(FUNCTIONS):
             yield
     finally:
         for name in ("application", "application.project"):
@@ -42,7 +42,7 @@ def shop_alone() -> Iterator[None]:
 @contextmanager
 def shop_beside() -> Iterator[None]:
     """Inside the block the shop's packs stand beside the project's own."""
-    with _packs_in(*functions.__path__, FUNCTIONS):
+    with packs_in(*functions.__path__, FUNCTIONS):
         yield
 
 
@@ -65,7 +65,8 @@ def project_with_shop(project: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def _packs_in(*folders: str | Path) -> Iterator[None]:
+def packs_in(*folders: str | Path) -> Iterator[None]:
+    """Inside the block the packs are those of these folders."""
     before = list(functions.__path__)
     functions.__path__[:] = map(str, folders)
     _forget()

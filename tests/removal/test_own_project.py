@@ -185,7 +185,7 @@ def test_nothing_but_its_own_was_edited_on_the_way(project: Path) -> None:
     after = contents(project)
 
     assert {name for name in after if after[name] != before.get(name)} <= set(MADE)
-    assert JOB in (project / "README.md").read_text()
+    assert JOB in (project / "docs/jobs.md").read_text()
     for name, digest in Manifest.read(project).files.items():
         assert after.pop(name) == digest, f"{name} was edited"
     own = {name for name in after if name.startswith(OWN)}

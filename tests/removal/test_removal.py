@@ -139,7 +139,6 @@ def environment(project: Path) -> Mapping[str, str]:
 def test_nothing_of_the_application_is_left(stripped: Path) -> None:
     assert [str(path) for pattern in OWN for path in stripped.glob(pattern)] == []
     assert "webhook-deliveries" in (stripped / "docs/jobs.md").read_text()
-    assert "webhook-deliveries" in (stripped / "README.md").read_text()
 
 
 def test_lint_and_format_pass(stripped: Path) -> None:
