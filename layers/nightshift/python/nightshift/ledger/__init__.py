@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
+        Stalled as Stalled,
+        exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
         oldest_open_seconds as oldest_open_seconds,
@@ -48,5 +50,5 @@ __getattr__ = face(
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="fail_exhausted forget oldest_open_seconds stalled",
+    upkeep="Stalled exhausted fail_exhausted forget oldest_open_seconds stalled",
 )

@@ -2,10 +2,9 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -64,29 +63,37 @@ def oldest_open_seconds(session: Session) -> float:
     return max(0.0, float(found or 0))
 
 
-def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
-    """Settle as failed every run whose lease expired on its last attempt. Returns them.
+def exhausted(session: Session) -> list[Stalled]:
+    """Runs whose lease expired on their last attempt."""
+    with session.begin():
+        dead = select(RunRecord.id, RunRecord.job, RunRecord.state).where(*_exhausted())
+        return [Stalled(*row) for row in session.execute(dead.order_by(RunRecord.scheduled_for))]
 
-    Works in the caller's transaction, so that the caller can report them before it commits.
-    `critical`: the names of the critical jobs; the project is told of their failures.
+
+def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> Standing | None:
+    """Settle such a run as failed. None: somebody else has settled it, or is about to.
+
+    Works in the caller's transaction, so that the caller can report the run before it commits.
+    `critical`: the job is critical, and the project is told of the failure.
     """
+    dead = select(RunRecord).where(RunRecord.id == run_id, *_exhausted()).with_for_update(skip_locked=True)
+    record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
+    if record is None:
+        return None
     clock = database_clock(session)
-    dead = (
-        select(RunRecord)
-        .where(
-            RunRecord.state == "running",
-            RunRecord.lease_until < clock,
-            RunRecord.attempts >= RunRecord.max_attempts,
-        )
-        .with_for_update(skip_locked=True)
-    )
-    records = list(session.scalars(dead))
-    for record in records:
-        end_attempt(session, record, clock, "lost")
-        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
-        fail(session, record, clock, reason, critical=record.job in critical)
+    end_attempt(session, record, clock, "lost")
+    reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
+    fail(session, record, clock, reason, critical=critical)
     session.flush()
-    return [Standing.of(record) for record in records]
+    return Standing.of(record)
+
+
+def _exhausted() -> tuple[ColumnElement[bool], ...]:
+    return (
+        RunRecord.state == "running",
+        RunRecord.lease_until < func.clock_timestamp(),
+        RunRecord.attempts >= RunRecord.max_attempts,
+    )
 
 
 def forget(session: Session) -> int:
