@@ -170,3 +170,38 @@ def test_a_function_that_was_deleted_is_told_by_the_supervisors_own_function(
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     assert json.loads(message["Body"])["requestPayload"] == {"run_id": str(dead.run.id)}
     assert measured["SupervisorHindered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("deployed", "reason"),
+    [
+        ({"changes": {CARTS: {"enabled": False}}}, "the deployment's settings disable its job"),
+        ({"packs": ("back_office",)}, "its job is not deployed any more"),
+    ],
+    ids=["disabled", "undeployed"],
+)
+@pytest.mark.parametrize("state", ["queued", "interrupted", "retrying", "running"])
+def test_an_open_run_of_a_job_that_may_not_run_is_settled_with_the_reason(
+    world: World, deployed: dict[str, Any], reason: str, state: str
+) -> None:
+    deployment = Deployment(**deployed)
+    claim, other = world.claim(CARTS), world.interrupted(TAKINGS)
+    left = "update nightshift.runs set state = :state, lease_until = now() - interval '1 s' where id = :id"
+    world.session.execute(text(left), {"state": state, "id": claim.run.id})
+    world.session.commit()
+
+    world.look(deployment)
+
+    run = world.run(claim)
+    assert (run.state, run.reason) == ("cancelled", f"{reason}, and it was {state}; redrive it once the job runs again")
+    assert run.finished_at is not None
+    assert world.invoked == [TAKINGS], "nobody begins it"
+    assert world.reported == []
+    assert world.look(deployment).oldest_open_seconds < 60
+    assert world.run(other).state == "interrupted"
+
+
+def test_an_attempt_that_still_works_is_left_to_its_end_though_its_job_was_disabled(world: World) -> None:
+    claim = world.claim(CARTS)
+    world.look(Deployment(changes={CARTS: {"enabled": False}}))
+    assert world.run(claim).state == "running"

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
+        left_behind as left_behind,
         oldest_open_seconds as oldest_open_seconds,
+        settle_left_behind as settle_left_behind,
         stalled as stalled,
     )
 
@@ -50,5 +52,5 @@ __getattr__ = face(
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="Stalled exhausted fail_exhausted forget oldest_open_seconds stalled",
+    upkeep="Stalled exhausted fail_exhausted forget left_behind oldest_open_seconds settle_left_behind stalled",
 )

@@ -2,9 +2,10 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -52,6 +53,35 @@ def stalled(session: Session) -> list[Stalled]:
     with session.begin():
         found = session.execute(select(first.c.id, first.c.job, first.c.state).order_by(first.c.scheduled_for))
         return [Stalled(*row) for row in found]
+
+
+def left_behind(session: Session, working: Collection[str]) -> dict[str, int]:
+    """How many open runs that nobody works on other jobs have than these, by job."""
+    left = select(RunRecord.job, func.count()).where(RunRecord.job.not_in(working), *_idle())
+    with session.begin():
+        return dict(session.execute(left.group_by(RunRecord.job).order_by(RunRecord.job)).all())
+
+
+def settle_left_behind(session: Session, job: str, reason: str) -> int:
+    """Cancel the open runs of a job that nobody works on and nobody may begin. Returns how many.
+
+    An attempt that still works is left to its end.
+    """
+    with session.begin():
+        clock = database_clock(session)
+        told = func.concat(reason, ", and it was ", RunRecord.state, "; redrive it once the job runs again")
+        ended = {"state": "cancelled", "reason": told, "finished_at": clock, "lease_until": None}
+        cancelled = update(RunRecord).where(RunRecord.job == job, *_idle()).values(ended).returning(RunRecord.id)
+        runs = session.scalars(cancelled.execution_options(synchronize_session=False)).all()
+        lost = update(Attempt).where(Attempt.run_id.in_(runs), Attempt.ended_at.is_(None))
+        session.execute(lost.values(ended_at=clock, ending="lost").execution_options(synchronize_session=False))
+    return len(runs)
+
+
+def _idle() -> tuple[ColumnElement[bool], ...]:
+    """Open runs that nobody works on."""
+    dead = RunRecord.lease_until < func.clock_timestamp()
+    return (RunRecord.state.in_(OPEN_STATES), or_(RunRecord.state != "running", dead))
 
 
 def oldest_open_seconds(session: Session) -> float:

@@ -4,6 +4,7 @@
 - Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled and reported.
+- An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
 
@@ -55,6 +56,12 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
     for dead in ledger.exhausted(session):
         with apart.of(dead.job, run_id=dead.run_id):
             failed += _give_up(session, dead, jobs.get(dead.job), report)
+    working = [name for name, deployed in jobs.items() if deployed.enabled]
+    for job, open_runs in ledger.left_behind(session, working).items():
+        with apart.of(job):
+            why = "the deployment's settings disable its job" if job in jobs else "its job is not deployed any more"
+            telemetry.warn("runs.left_behind", job=job, runs=open_runs, reason=why)
+            ledger.settle_left_behind(session, job, why)
     unannounced: Counter[str] = Counter()
     for watched in occurrences.watched(session, jobs):
         with apart.of(watched.name):
@@ -63,7 +70,7 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
     continued = 0
     for run in ledger.stalled(session):
-        if run.job in jobs:
+        if run.job in working:
             with apart.of(run.job, run_id=run.run_id):
                 invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
                 telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
