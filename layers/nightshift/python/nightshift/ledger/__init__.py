@@ -36,9 +36,13 @@ if TYPE_CHECKING:
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
+        Stalled as Stalled,
+        exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
+        left_behind as left_behind,
         oldest_open_seconds as oldest_open_seconds,
+        settle_left_behind as settle_left_behind,
         stalled as stalled,
     )
 
@@ -49,5 +53,5 @@ __getattr__ = face(
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="fail_exhausted forget oldest_open_seconds stalled",
+    upkeep="Stalled exhausted fail_exhausted forget left_behind oldest_open_seconds settle_left_behind stalled",
 )
