@@ -210,13 +210,29 @@ def test_active_sessions_of_one_user_at_three_addresses(
 
 
 @pytest.mark.parametrize(("apart", "n"), [(30 * MINUTE - dt.timedelta(microseconds=1), 3), (30 * MINUTE, 0)])
-def test_sessions_at_three_addresses_count_within_thirty_minutes(
+def test_sessions_at_three_addresses_count_when_they_were_used_within_thirty_minutes(
     invoke_job: Invoke, session: Session, ann: uuid.UUID, apart: dt.timedelta, n: int
 ) -> None:
     first = NOW - 40 * MINUTE
     invoke_job(job, at=NOW - 15 * MINUTE)
     for number, at in enumerate((first, first + MINUTE, first + apart)):
-        begin(session, ann, at, ip=f"192.0.2.{number}")
+        begin(session, ann, NOW - 7 * DAY, last_activity_at=at, ip=f"192.0.2.{number}")
+    for number in range(3):
+        begin(session, ann, NOW - MINUTE, last_activity_at=NOW - 5 * HOUR, ip=f"192.0.2.{number}")
+
+    invoke_job(job, at=NOW)
+
+    assert found(session) == ([("many_addresses", "medium", n)] if n else [])
+
+
+@pytest.mark.parametrize(("since_the_run", "n"), [(SECOND, 3), (14 * MINUTE, 3), (15 * MINUTE, 0), (30 * DAY, 0)])
+def test_a_session_in_use_while_the_run_looks_was_used_up_to_it(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID, since_the_run: dt.timedelta, n: int
+) -> None:
+    """A run looks a moment after its time. What is in use all the time then always has a later time of use."""
+    for number in range(3):
+        used = {"last_activity_at": NOW + since_the_run, "expires_at": NOW + 60 * DAY}
+        begin(session, ann, NOW - DAY, ip=f"192.0.2.{number}", **used)
 
     invoke_job(job, at=NOW)
 
