@@ -319,6 +319,63 @@ def test_failed_second_factors_alert_and_lock(
     assert user(session, ann).locked_until == (NOW + 30 * MINUTE if locked else None)
 
 
+def refuse(session: Session, moment: str, condition: str) -> None:
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            f" if {condition} then raise 'not this one' using errcode = '42501'; end if; return new; end $$;"
+            f"create trigger refuse before {moment} for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+
+def test_an_account_that_cannot_be_changed_costs_no_alert_and_no_other_account(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID, ann: uuid.UUID
+) -> None:
+    others = [person(session, name, last_known_country="DE") for name in ("bob", "cem", "eve")]
+    for one in (ann, *others):
+        audit(session, "auth.mfa", burst(10), actor_id=one, status="failure")
+        begin(session, one, NOW - MINUTE, country="FR")
+    refuse(session, "update on users", f"new.id = '{ann}'")
+
+    result = invoke_job(job, at=NOW)
+
+    counters = result["counters"]
+    assert (result["outcome"], counters["accounts_locked"], counters["quarantined"]) == ("succeeded", 3, 2)
+    assert (counters["alerts_new"], counters["notified"]) == (7, 1)
+    assert [user(session, one).locked_until is None for one in (ann, *others)] == [True, False, False, False]
+    assert [user(session, one).last_known_country for one in (ann, *others)] == [None, "FR", "FR", "FR"]
+    assert {error.partition(": ")[0] for error in result["errors"]} == {f"users:{ann}"}
+
+
+def test_a_rule_whose_alert_is_refused_stops_no_other_rule(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID, ann: uuid.UUID
+) -> None:
+    audit(session, "auth.mfa", burst(10), actor_id=ann, status="failure")
+    by_different_people(session, burst(5))
+    refuse(session, "insert on nightshift.alerts", "new.rule = 'failed_mfa'")
+
+    result = invoke_job(job, at=NOW)
+
+    assert found(session) == [("failed_logins_by_address", "high", 5)]
+    assert (result["counters"]["accounts_locked"], result["counters"]["notified"]) == (1, 1)
+    assert [error.partition(": ")[0] for error in result["errors"]] == ["the rule failed_mfa"]
+
+
+def test_an_administrator_whose_mail_is_refused_keeps_no_other_from_being_told(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    other = person(session, "ops", role="admin")
+    by_different_people(session, burst(5))
+    refuse(session, "insert on nightshift.notifications", f"new.recipient = '{admin}'")
+
+    result = invoke_job(job, at=NOW)
+
+    assert [mail.recipient for mail in outbox(session)] == [str(other)]
+    assert (result["outcome"], result["counters"]["notified"], result["counters"]["quarantined"]) == ("succeeded", 1, 1)
+
+
 def test_the_last_super_administrator_is_not_locked(invoke_job: Invoke, session: Session) -> None:
     some = [person(session, name, role="super_admin") for name in ("ann", "bob", "cem")]
     person(session, "gone", role="super_admin", is_active=False)

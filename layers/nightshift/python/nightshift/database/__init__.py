@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
-    from nightshift.database.halving import by_halves as by_halves
+    from nightshift.database.halving import Leave as Leave, by_halves as by_halves
     from nightshift.database.settings import (
         SSL_MODES as SSL_MODES,
         WITHOUT_TLS as WITHOUT_TLS,
@@ -37,6 +37,6 @@ __getattr__ = face(
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
     connection="session_for",
     failures="describe is_passing is_row_error sqlstate",
-    halving="by_halves",
+    halving="Leave by_halves",
     settings="DatabaseSettings SSL_MODES WITHOUT_TLS is_loopback",
 )

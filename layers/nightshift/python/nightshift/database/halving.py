@@ -10,6 +10,9 @@ from nightshift.database.failures import describe, is_row_error
 
 Item = TypeVar("Item")
 
+Leave = Callable[[str, str], None]
+"""Told an item that was left as it was, by its table and key, and why: `batch.quarantine`, mostly."""
+
 DATA_ERRORS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
 """What Python raises over a value that it cannot hold, or that code did not expect."""
 
@@ -24,7 +27,7 @@ def by_halves(
     the other, down to the item that is the cause.
 
     do: what it counts or collects in Python must come last: a savepoint takes back only what the database did.
-    leave: told the item that was left as it was, and the error in words: `batch.quarantine`, mostly.
+    leave: told the item that was left as it was, and the error in words.
 
     Raises:
         DBAPIError: an error that no item causes, see `is_row_error`.

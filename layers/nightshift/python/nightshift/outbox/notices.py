@@ -25,7 +25,7 @@ The same rules hold for all notices:
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from nightshift.database import by_halves, describe, is_row_error
+from nightshift.database import Leave, by_halves, describe, is_row_error
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
 from nightshift.outbox.kinds import OPERATORS, Channel, check_kind
@@ -109,10 +109,6 @@ class Written:
         return total
 
 
-Refused = Callable[[str, str], None]
-"""Told what was refused, by its table and key, and why."""
-
-
 def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None) -> Select[Any]:
     """A SELECT of who is told what, one row for each message. Add `.where(…)`, `.join(…)` as needed.
 
@@ -139,7 +135,7 @@ def write(
     via: Sequence[Via],
     *,
     people: People | None = None,
-    refused: Refused | None = None,
+    refused: Leave | None = None,
 ) -> Written:
     """Write the rows of a SELECT made with `message`, in the caller's transaction, in one statement.
 
@@ -176,7 +172,7 @@ def _write(session: Session, run: Run, kind: str, found: Select[Any], via: Seque
 
 
 def _write_each(
-    session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via], recipient: str, refused: Refused
+    session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via], recipient: str, refused: Leave
 ) -> Written:
     """One person's notices, each by itself."""
     offers = found.cte("offer")
