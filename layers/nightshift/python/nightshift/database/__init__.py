@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
+    from nightshift.database.halving import Leave as Leave, by_halves as by_halves
     from nightshift.database.settings import DatabaseSettings as DatabaseSettings
 
 __getattr__ = face(
@@ -31,5 +32,6 @@ __getattr__ = face(
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
     connection="session_for",
     failures="describe is_passing is_row_error sqlstate",
+    halving="Leave by_halves",
     settings="DatabaseSettings",
 )
