@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from sqlalchemy import BigInteger, DateTime, Engine, Identity, Index, Table, Text, text
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Identity, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import INET, UUID, dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -44,8 +44,9 @@ def make(engine: Engine) -> None:
 
 _table = Login.__table__
 assert isinstance(_table, Table)
-WITHOUT_INDEXES = (str(CreateTable(_table).compile(dialect=dialect())),)
-INDEXES = tuple(str(CreateIndex(index).compile(dialect=dialect())) for index in sorted(_table.indexes, key=str))
+_dialect: Dialect = dialect()  # type: ignore[no-untyped-call]
+WITHOUT_INDEXES = (str(CreateTable(_table).compile(dialect=_dialect)),)
+INDEXES = tuple(str(CreateIndex(index).compile(dialect=_dialect)) for index in sorted(_table.indexes, key=str))
 """The same in two parts: a table is filled faster before it has indexes."""
 
 

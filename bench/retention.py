@@ -68,8 +68,12 @@ def made_again(engine: Engine, kept: str, shape: Shape) -> Engine:
 def warm(connection: Connection, shape: Shape) -> None:
     connection.execute(
         text(
-            "select sum(pg_prewarm(oid)) from (select cast(cast(name as regclass) as oid) from unnest(cast(:names as text[])) name "
-            "union all select indexrelid from pg_index where indrelid = any (cast(:names as regclass[]))) each (oid)"
+            """
+            select sum(pg_prewarm(oid))
+              from (select cast(cast(name as regclass) as oid) from unnest(cast(:names as text[])) name
+                    union all
+                    select indexrelid from pg_index where indrelid = any (cast(:names as regclass[]))) each (oid)
+            """
         ),
         {"names": list(shape.tables)},
     )
@@ -139,7 +143,7 @@ def measure_few_of_many(engine: Engine, shape: Shape, aim: str) -> None:
     """One database, too large to be copied: the clock goes on, and every time the next rows have expired."""
     work = make(engine, WORK, shape)
     pairs = Pairs()
-    for number, our_turn in enumerate(pairs.turns(), 1):
+    for number, our_turn in enumerate(pairs.turns()):
         later = dt.timedelta(milliseconds=number * shape.expired)
         with outside(work) as connection:
             connection.execute(text("vacuum (index_cleanup on) visits"))

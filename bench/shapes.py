@@ -72,7 +72,7 @@ def few_of_many(rows: int, *, in_order: bool) -> Shape:
             "create table visits (id bigint generated always as identity, page text, created_at timestamptz not null)",
             f"""
             insert into visits (page, created_at)
-            select '/articles/' || i, cast(:cutoff as timestamptz) + {age} * interval '1 ms'
+            select '/articles/' || i, cast(:cutoff as timestamptz) + ({age} - {rows // 1000}) * interval '1 ms'
               from generate_series(0, {rows - 1}) i
             """,  # noqa: S608
             "alter table visits add primary key (id)",
@@ -96,7 +96,8 @@ def three_levels(parents: int = 10_000) -> Shape:
             "create table order_lines (id bigint primary key, order_id bigint not null, article text)",
             f"""
             insert into customers
-            select i, 'customer ' || i, cast(:cutoff as timestamptz) + (mod(i * 7, {every}) - {parents}) * interval '1 ms'
+            select i, 'customer ' || i,
+                   cast(:cutoff as timestamptz) + (mod(i * 7, {every}) - {parents}) * interval '1 ms'
               from generate_series(0, {every - 1}) i
             """,  # noqa: S608
             f"insert into orders select i, i / 5, 'order ' || i from generate_series(0, {every * 5 - 1}) i",  # noqa: S608
