@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from nightshift import telemetry
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
@@ -17,6 +18,7 @@ KEPT = dt.timedelta(days=400)
 """How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
 
 FORGOTTEN_AT_ONCE = 500
+SHARE_APPLIES_ABOVE = 1_000
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,16 @@ def _exhausted() -> tuple[ColumnElement[bool], ...]:
 
 
 def forget(session: Session) -> int:
-    """Delete some of the runs that ended longer ago than `KEPT`. Returns how many."""
-    old = (
-        select(RunRecord.id)
-        .where(RunRecord.finished_at < database_clock(session) - KEPT)
-        .order_by(RunRecord.finished_at)
-        .limit(FORGOTTEN_AT_ONCE)
-    )
+    """Delete some of the runs that ended longer ago than `KEPT`, in the caller's transaction. Returns how many.
+
+    Many are not deleted while they are the greater part of all: then the clock is wrong, and not the ledger that old.
+    """
+    due = RunRecord.finished_at < database_clock(session) - KEPT
+    number = session.scalar(select(func.count()).select_from(RunRecord).where(due)) or 0
+    if number > SHARE_APPLIES_ABOVE and number * 2 > (of := session.scalar(select(func.count(RunRecord.id))) or 0):
+        reason = "most runs look older than the ledger keeps them: is the database's clock right?"
+        telemetry.error("ledger.not_forgotten", due=number, of=of, reason=reason)
+        return 0
+    old = select(RunRecord.id).where(due).order_by(RunRecord.finished_at).limit(FORGOTTEN_AT_ONCE)
     forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
     return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]
