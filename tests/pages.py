@@ -14,7 +14,13 @@ MADE = {ROOT / "docs/cli.md", ROOT / "docs/jobs.md"}
 README = [] if (ROOT / MANIFEST).exists() else [ROOT / "README.md"]
 """That of a project is its own."""
 
-PAGES = sorted({*README, ROOT / "tests/own/README.md", *(ROOT / "docs").glob("*.md")} - MADE)
+OTHERS = [
+    ROOT / "CHANGELOG.md",
+    ROOT / "tests/own/README.md",
+    ROOT / "cli/project/templates/project/README.md.template",
+]
+
+PAGES = sorted({*README, *OTHERS, *(ROOT / "docs").glob("*.md")} - MADE)
 
 SHELLS = ("", "bash", "console", "sh")
 """The languages of fences that show commands, and not a file."""
