@@ -49,10 +49,11 @@ def init(
 ) -> None:
     """Make a project of your own.
 
-    It has the library, the infrastructure, this command, the local AWS and the tests, one pack with one job, and
-    nothing of the example. With --database-url it also has the schema of your database, for its tests.
-    On a terminal it asks about the jobs that are offered. Where nobody can answer, they are left out: nightshift new
-    writes them later.
+    It has the library, the infrastructure, this command, the local AWS and
+    the tests, one pack with one job, and nothing of the example.
+    With --database-url it also has the schema of your database, for its tests.
+    On a terminal it asks about the two jobs that are offered. Where nobody
+    can answer they are left out, and nightshift new writes them later.
     """
     folder = folder.expanduser()
     job_files.check_pack(pack)
@@ -88,7 +89,7 @@ def new_job(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The job's name in kebab-case, like cleanup-invitations.")
     ],
-    kind: Annotated[str, typer.Option(metavar="KIND", help="What it is: retention, report, check and so on.")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help=f"What it is: {', '.join(job_files.SCHEDULES)}.")],
     table: Annotated[str | None, typer.Option(metavar="TABLE", help="The table it is about, like shop.orders.")] = None,
     pack: Pack = None,
     measured_by: Annotated[
@@ -98,8 +99,9 @@ def new_job(
 ) -> None:
     """Write the file of a new job, and its test.
 
-    With --table and --database-url it finds the column that tells a row's age. What it does not know is marked FILL IN,
-    and refused until you have written it.
+    With --table and --database-url it finds the column that tells a row's age.
+    What it does not know is marked FILL IN, and refused until you have
+    written it.
     """
     job = job_files.NewJob(name, kind, job_files.own_pack(pack), table, measured_by)
     job_files.check(job)
@@ -126,7 +128,8 @@ def new_job(
 def new_backup(pack: Pack = None) -> None:
     """Write the job that backs the database up every night.
 
-    It is whole: nothing is to be filled in. docs/operations.md says what it keeps, and how a backup comes back.
+    Nothing is to be filled in. docs/operations.md says what it keeps, and how
+    a backup comes back.
     """
     _offer("backup", pack)
 
@@ -135,8 +138,9 @@ def new_backup(pack: Pack = None) -> None:
 def new_health_check(pack: Pack = None) -> None:
     """Write the job that looks every 5 minutes what is bad.
 
-    It looks at the database, the outbox, the jobs and the file store, and tells the operators of what is bad twice
-    running. It is whole: nothing is to be filled in. What matters to your application is added as its measures.
+    It looks at the database, the outbox, the jobs and the file store, and
+    tells the operators of what is bad twice running. Nothing is to be filled
+    in. What matters to your application is added as its measures.
     """
     _offer("health-check", pack)
 
@@ -148,8 +152,8 @@ def upgrade(
 ) -> None:
     """Bring your project to a newer Nightshift.
 
-    Files of Nightshift that nobody has edited are replaced. Edited ones are shown with their difference, and left.
-    Your own files are never touched.
+    Files of Nightshift that nobody has edited are replaced. Edited ones are
+    shown with their difference, and left. Your own files are never touched.
     """
     if not (ROOT / MANIFEST).exists():
         raise RefusedError(f"{ROOT} is Nightshift itself: an upgrade is for a project that nightshift init has made")
@@ -162,10 +166,16 @@ def upgrade(
             typer.echo(f"\n{change.difference}", nl=False)
     if worked_out.news:
         typer.echo(f"\n{worked_out.news}")
+    if worked_out.rewritten:
+        typer.echo(
+            "\nThese migrations read otherwise now. A database that has run them does not get what is new in them:\n  "
+            + "\n  ".join(worked_out.rewritten)
+        )
     typer.echo(f"\n{_summary(worked_out, dry_run)}")
     if not dry_run:
         with _words_for_files():
             worked_out.carry_out()
+    if worked_out.changes and not dry_run:
         typer.echo("\nNext:\n  make docs\n  make check")
 
 
@@ -198,6 +208,8 @@ def _answer(given: bool | None, question: str) -> bool:
 
 
 def _summary(worked_out: upgrading.Upgrade, dry_run: bool) -> str:
+    if not worked_out.changes:
+        return f"Nightshift {worked_out.new}: there is nothing to change."
     changed, left = len(worked_out.changes) - len(worked_out.left), len(worked_out.left)
     versions = f"Nightshift {worked_out.old} to {worked_out.new}"
     would = "would be " if dry_run else ""

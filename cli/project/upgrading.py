@@ -24,6 +24,7 @@ class Fate(StrEnum):
     GONE = "removed here, changed in Nightshift, left out"
 
 
+MIGRATIONS = "layers/nightshift/python/nightshift/database/migrations/versions/"
 LEFT = (Fate.KEPT, Fate.IN_THE_WAY, Fate.KEPT_WITHOUT)
 
 
@@ -52,6 +53,12 @@ class Upgrade:
     def left(self) -> list[Change]:
         """Files that somebody has to look at."""
         return [change for change in self.changes if change.fate in (*LEFT, Fate.GONE)]
+
+    @property
+    def rewritten(self) -> list[str]:
+        """Migrations that read otherwise now. A database that has run them does not get what is new in them."""
+        same = (Fate.ADDED, Fate.IN_THE_WAY)
+        return [each.name for each in self.changes if each.name.startswith(MIGRATIONS) and each.fate not in same]
 
     def carry_out(self) -> None:
         """Change the project. Broken off at any point, it can be repeated: the manifest is written last."""

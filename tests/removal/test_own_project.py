@@ -160,7 +160,7 @@ def test_the_projects_own_files_pass_the_checks(project: Path) -> None:
 
 
 def test_its_jobs_keep_what_they_promise(project: Path) -> None:
-    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "-v", "-n2", "tests/own", "tests/integration/own")
+    told = run(project, "pytest", "-v", "-p", "no:cacheprovider", "-n2", "tests/own", "tests/integration/own")
 
     for job in (JOB, "failed-runs", *OFFERED):
         assert re.search(rf"PASSED .*test_empty_tables_give_zeros\[{job}\]", told), f"{job} is not tested"

@@ -245,6 +245,27 @@ def test_the_command_tells_everything_and_a_dry_run_changes_nothing(
     assert contents(project)["changed.py"] == "new\n"
 
 
+def test_a_migration_that_reads_otherwise_is_told_because_no_database_runs_it_again(
+    project: Path, newer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "ROOT", project)
+    for name in ("0001", "0002"):
+        put(newer / f"{upgrading.MIGRATIONS}{name}.sql", b"new")
+    put(project / f"{upgrading.MIGRATIONS}0001.sql", b"old")
+    manifest = Manifest.read(project)
+    ran = {f"{upgrading.MIGRATIONS}0001.sql": digest_of(project / f"{upgrading.MIGRATIONS}0001.sql")}
+    Manifest("0.1.0", {**manifest.files, **ran}).write(project)
+
+    told = CliRunner().invoke(application, ["upgrade", "--from", str(newer)]).stdout
+
+    _, head, rest = told.partition("A database that has run them does not get what is new in them:\n")
+    assert head
+    assert rest.partition("\n\n")[0].split() == [f"{upgrading.MIGRATIONS}0001.sql"]
+    again = CliRunner().invoke(application, ["upgrade", "--from", str(newer)]).stdout
+    assert "these migrations" not in again.lower()
+    assert again.endswith("Nightshift 0.3.0: there is nothing to change.\n")
+
+
 def test_nightshift_itself_is_not_upgraded(newer: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(commands, "ROOT", tmp_path)
 
