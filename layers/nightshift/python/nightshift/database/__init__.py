@@ -17,13 +17,14 @@ if TYPE_CHECKING:
         UuidKey as UuidKey,
         one_of as one_of,
     )
-    from nightshift.database.connection import session_for as session_for
+    from nightshift.database.connection import session_for as session_for, still_answers as still_answers
     from nightshift.database.failures import (
         describe as describe,
         is_passing as is_passing,
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
+    from nightshift.database.outage import is_away as is_away
     from nightshift.database.settings import (
         SSL_MODES as SSL_MODES,
         WITHOUT_TLS as WITHOUT_TLS,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
-    connection="session_for",
+    connection="session_for still_answers",
     failures="describe is_passing is_row_error sqlstate",
+    outage="is_away",
     settings="DatabaseSettings SSL_MODES WITHOUT_TLS is_loopback",
 )

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.database.transaction import Isolation, transaction
+from nightshift.database.transaction import Isolation, bound, transaction
 from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run
 from nightshift.engine.resources import Resources
@@ -19,6 +20,11 @@ from nightshift.ledger import Claim
 ERROR_BUDGET_ITEMS = 20
 ERROR_BUDGET_SHARE = 0.01
 MINIMUM_STATEMENT_SECONDS = 1.0
+
+BRISK_SECONDS = 10.0
+"""After a batch of many that took less than this, the next one is expected to end within its lease."""
+LONGEST_BRISK_SECONDS = 60.0
+"""If it does not, its statement ends, and it is tried again with a lease to the deadline."""
 
 
 class RunExecution:
@@ -38,6 +44,8 @@ class RunExecution:
         self._step = ""
         self._fingerprint = ""
         self._first_batch = True
+        self._brisk = False
+        self._lease_is_short = False
         self.progressed = False
         """Whether this attempt has committed a batch."""
 
@@ -52,6 +60,7 @@ class RunExecution:
 
     def enter(self, step: str, fingerprint: str) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
+        self._hold_to_the_deadline()
         self._step, self._fingerprint, self.position = step, fingerprint, None
         if self.claim.step == step and self.claim.position is not None:
             if self.claim.fingerprint == fingerprint:
@@ -68,6 +77,13 @@ class RunExecution:
         """
         self._stop_near_the_deadline()
         ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
+        self._lease_is_short = False
+
+    def settle(self) -> None:
+        """From here on the reserve may be used: the run is being settled."""
+        connection = self.session.get_bind()
+        if isinstance(connection, Connection):
+            bound(connection, self.deadline.remaining, self.deadline.reserve / 2)
 
     def _stop_near_the_deadline(self) -> None:
         if not self._first_batch and self.deadline.near:
@@ -81,9 +97,7 @@ class RunExecution:
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements that must fit
             together. If somebody else changes one of the rows meanwhile, the attempt fails.
-        may_be_lost: do not wait until the commit is on the disk. If the server crashes at that moment, effects and
-            cursor are lost together, and the run continues from the batch before. The commit at the run's end always
-            waits. Not for batches that also change something outside the database.
+        may_be_lost: see `nightshift.declaration.Execution`.
 
         Raises:
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
@@ -93,10 +107,14 @@ class RunExecution:
         """
         self._stop_near_the_deadline()
         self._first_batch = False
+        brisk, self._brisk = may_be_lost and self._brisk, False
+        if not brisk:
+            self._hold_to_the_deadline()
+        lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
         started = time.perf_counter()
         batch = Batch(self.session, self.position)
         isolation: Isolation = "repeatable read" if snapshot else "read committed"
-        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds)):
+        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds, brisk)):
             yield batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
@@ -109,18 +127,29 @@ class RunExecution:
                 counters=counters,
                 errors=errors,
                 quarantined=batch.quarantined,
+                lease_seconds=lease if may_be_lost else None,
             )
         seconds = time.perf_counter() - started
         self.progressed = True
+        self._lease_is_short = may_be_lost
+        self._brisk = may_be_lost and seconds < BRISK_SECONDS
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
         self.log("batch.committed", step=self._step, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
-    def _settings(self, may_be_lost: bool, lock_seconds: float | None) -> dict[str, str]:
-        """No statement may run into the reserve, in which a failure is written down; and guards see that a run is at
-        work."""
+    def _hold_to_the_deadline(self) -> None:
+        """Have the run to the deadline, for work of which nobody knows how long it takes."""
+        if self._lease_is_short:
+            ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
+            self._lease_is_short = False
+
+    def _settings(self, may_be_lost: bool, lock_seconds: float | None, brisk: bool) -> dict[str, str]:
+        """No statement may run into the reserve, in which a failure is written down, or out of the lease; and guards
+        see that a run is at work."""
         limit = max(MINIMUM_STATEMENT_SECONDS, self.deadline.remaining - self.deadline.reserve)
+        if brisk:
+            limit = min(limit, LONGEST_BRISK_SECONDS)
         settings = {"statement_timeout": str(int(limit * 1000)), "nightshift.run_id": str(self.run.id)}
         if lock_seconds is not None:
             settings["lock_timeout"] = str(int(lock_seconds * 1000))
