@@ -1,6 +1,7 @@
 """The database goes away in the middle of a run: the attempt connects again, and the run goes on as if nothing was."""
 
 import json
+import re
 import tempfile
 import threading
 import time
@@ -268,3 +269,75 @@ def test_between_short_batches_the_lease_is_short_and_before_other_work_it_lasts
     assert all(85 < left <= 90 for left in sweeping)
     assert 600 < before <= 610, "nobody knows how long a function takes"
     assert 600 < after <= 610
+
+
+def sleeping(seconds: float, times: int = 1) -> Callable[[Session], None]:
+    def sleep(session: Session) -> None:
+        for _ in range(times):
+            session.execute(text(f"select pg_sleep({seconds})"))
+
+    return sleep
+
+
+def waits_in_a_batch(wait: Callable[[Session], None]) -> Job:
+    return of_batches(1, lambda n, execution: wait(execution.session))
+
+
+def waits_between_batches(wait: Callable[[Session], None]) -> Job:
+    def apply(execution: Execution) -> None:
+        with execution.session.begin():
+            wait(execution.session)
+
+    step = Function(name="work", apply=apply, plan=lambda session, run: [], counters=("done",))
+    return Job(name="work", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+
+
+TOO_LONG = r"SQLSTATE 57014|longer together|SQLSTATE 25P04|database connection failed"
+
+
+@pytest.mark.parametrize(
+    ("server", "job", "wait"),
+    [
+        (17, waits_between_batches, sleeping(20)),
+        (17, waits_in_a_batch, sleeping(0.4, times=50)),
+        (16, waits_in_a_batch, sleeping(0.4, times=50)),
+    ],
+    ids=["one statement", "many", "many before PostgreSQL 17"],
+)
+def test_statements_that_outlast_the_attempt_end_before_it_and_the_reason_is_noted(
+    invoke_job: Invoke,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    server: int,
+    job: Callable[..., Job],
+    wait: Callable[[Session], None],
+) -> None:
+    if server < 17:
+        monkeypatch.setattr("nightshift.database.transaction.TRANSACTION_TIMEOUT_SINCE", (99,))
+    started = time.monotonic()
+    with pytest.raises(RunFailedError, match=TOO_LONG):
+        invoke_job(job(wait), scheduled(AT), seconds=2.5)
+    assert time.monotonic() - started < 2.5, "Lambda would have killed it"
+    run = only_run(session)
+    assert run.state == "retrying"
+    assert re.search(TOO_LONG, run.reason)
+
+
+def test_a_plan_that_outlasts_its_invocation_says_so(invoke_job: Invoke, session: Session) -> None:
+    def plan(session: Session, _: Any) -> list[Any]:
+        sleeping(20)(session)
+        return []
+
+    step = Function(name="work", apply=lambda execution: None, plan=plan, counters=())
+    job = Job(name="work", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+    started = time.monotonic()
+    with pytest.raises(RunFailedError, match="SQLSTATE 57014"):
+        invoke_job(job, {"dry_run": True}, seconds=2.5)
+    assert time.monotonic() - started < 2.5
+    assert "57014" in only_run(session).reason
+
+
+def test_a_run_that_is_done_when_its_time_is_nearly_up_is_settled(invoke_job: Invoke, session: Session) -> None:
+    """The reserve is for that."""
+    job = of_batches(1, lambda n, execution: time.sleep(1.7))
+    assert invoke_job(job, scheduled(AT), seconds=2.5)["outcome"] == "succeeded"

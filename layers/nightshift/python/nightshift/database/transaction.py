@@ -90,6 +90,8 @@ def own_every_transaction(engine: Engine) -> None:
         # The server bounds each statement from its own start, and the sum of them only since version 17.
         if _ENDS_AT not in connection.info:
             return
+        if connection.info[_ENDS_AT] + connection.info[_GRACE] < time.monotonic():
+            raise TimeoutError("the statements of this transaction took longer together than the time that was left")
         if (under := socket_of(connection)) is not None:
             under.settimeout(_left(connection) + connection.info[_GRACE])
 
