@@ -349,7 +349,7 @@ GUARDS = (
     ),
     Guard(
         "every step's deletions are counted",
-        {"nightshift.engine.execution.deleted": lambda session: Counter()},
+        {"nightshift.engine.deletions.deleted": lambda session: Counter()},
         what_any_step_deletes_is_held_to_its_plan,
     ),
     Guard(

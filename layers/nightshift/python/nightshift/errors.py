@@ -43,3 +43,7 @@ class RunFailedError(RuntimeError):
 
 class UnclaimedError(RunFailedError):
     """The attempt did not even begin: the database cannot be reached, or the ledger is locked."""
+
+
+class DatabaseAwayError(RunFailedError):
+    """The attempt lost its connection, and the database did not come back before the end of the invocation."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         UuidKey as UuidKey,
         one_of as one_of,
     )
-    from nightshift.database.connection import session_for as session_for
+    from nightshift.database.connection import session_for as session_for, still_answers as still_answers
     from nightshift.database.failures import (
         describe as describe,
         is_passing as is_passing,
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
         sqlstate as sqlstate,
     )
     from nightshift.database.halving import Leave as Leave, by_halves as by_halves
+    from nightshift.database.outage import is_away as is_away
     from nightshift.database.settings import DatabaseSettings as DatabaseSettings
 
 __getattr__ = face(
     __name__,
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
-    connection="session_for",
+    connection="session_for still_answers",
     failures="describe is_passing is_row_error sqlstate",
     halving="Leave by_halves",
+    outage="is_away",
     settings="DatabaseSettings",
 )

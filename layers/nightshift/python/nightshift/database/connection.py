@@ -6,21 +6,27 @@ could go stale while Lambda freezes the process.
 """
 
 import json
+import socket as socket_module
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import as_file, files
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SHUT_RDWR
 from typing import Any, Literal
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database.address import is_loopback
 from nightshift.database.settings import DatabaseSettings
-from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction
+from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
 from nightshift.database.values import read_dates
+
+KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+"""Options of the connection's socket: seconds, but the last, which is in milliseconds. macOS lacks some."""
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -55,6 +61,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(driver_connection: Any, _record: Any) -> None:
         read_dates(driver_connection)
+        _notice_death(driver_connection)
 
     @event.listens_for(engine, "do_connect")
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
@@ -74,26 +81,68 @@ _bounds: ContextVar[dict[str, Any]] = ContextVar("bounds", default={})  # noqa: 
 
 @contextmanager
 def session_for(
-    settings: DatabaseSettings, *, seconds: float, application_name: str = "nightshift"
+    settings: DatabaseSettings,
+    *,
+    seconds: float,
+    grace: float = GRACE_SECONDS,
+    connect_seconds: float | None = None,
+    application_name: str = "nightshift",
 ) -> Iterator[Session]:
     """A session on one connection of its own, whose every statement and every read ends within `seconds`.
 
     Every transaction begins with its own settings, see `nightshift.database.transaction`. The connection is closed at
-    the end whatever happened.
+    the end whatever happened, and its place at the server is free for the next one.
+
+    grace: how much later than its statements a whole transaction ends, and the wait for a server that does not answer.
+    connect_seconds: how long to wait for each answer while it connects; without it as long as for a statement.
 
     Raises:
         DBAPIError, OSError: the database cannot be reached or refuses.
     """
-    limit = max(1, int(seconds))
-    bounds = _bounds.set({"application_name": application_name[:63], "timeout": limit + GRACE_SECONDS})
+    limit = max(1, int(seconds)) + grace
+    patience = limit if connect_seconds is None else min(limit, connect_seconds)
+    bounds = _bounds.set({"application_name": application_name[:63], "timeout": patience})
     try:
         connection = _engine(settings).connect()
     finally:
         _bounds.reset(bounds)
-    # Bound to the connection: on an engine without a pool the session would connect anew for every transaction.
-    with connection, Session(connection, expire_on_commit=False) as session:
-        bound(connection, seconds)
-        yield session
+    socket = socket_of(connection)
+    try:
+        # Bound to the connection: on an engine without a pool the session would connect anew for every transaction.
+        with connection, Session(connection, expire_on_commit=False) as session:
+            bound(connection, seconds, grace)
+            yield session
+    finally:
+        if socket is not None:
+            # An exception that is on its way holds the driver's file object, and with it the socket, open.
+            with suppress(OSError):
+                socket.shutdown(SHUT_RDWR)
+
+
+def still_answers(session: Session) -> bool:
+    """Whether the connection of a session of `session_for` is still there; whatever it was doing is rolled back."""
+    connection = session.get_bind()
+    if not isinstance(connection, Connection) or connection.closed or connection.invalidated:
+        return False
+    try:
+        session.rollback()
+        if connection.invalidated:
+            return False
+        with session.begin():
+            session.execute(text("select 1"))
+    except (DBAPIError, OSError):
+        return False
+    return True
+
+
+def _notice_death(driver_connection: Any) -> None:
+    """A server that vanished without a word is noticed in half a minute, not after the system's two hours."""
+    socket = getattr(driver_connection, "_usock", None)
+    if socket is None or socket.family not in (AF_INET, AF_INET6):
+        return
+    for option, value in KEEP_ALIVE.items():
+        if hasattr(socket_module, option):
+            socket.setsockopt(IPPROTO_TCP, getattr(socket_module, option), value)
 
 
 def _credentials(settings: DatabaseSettings) -> dict[str, Any]:

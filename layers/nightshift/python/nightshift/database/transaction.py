@@ -5,10 +5,11 @@ set for the session: behind a pooler the next user of the connection would inher
 but user, database and application_name: poolers refuse the rest.
 """
 
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, SessionTransaction
@@ -34,13 +35,21 @@ LONGEST_SECONDS = 15 * 60
 TRANSACTION_TIMEOUT_SINCE = (17,)
 """The version of PostgreSQL from which on `transaction_timeout` exists."""
 
+LEAST_SECONDS = 1.0
+"""What every statement may take at least, even when the time is up: to settle what was begun takes moments."""
+
 _ENDS_AT = "nightshift.ends_at"
+_GRACE = "nightshift.grace"
 _NEXT = "nightshift.next"
 
 
-def bound(connection: Connection, seconds: float) -> None:
-    """Let every statement of this connection end within `seconds` from now."""
+def bound(connection: Connection, seconds: float, grace: float = GRACE_SECONDS) -> None:
+    """Let every statement of this connection end within `seconds` from now.
+
+    A transaction of several statements, and the wait for a server that does not answer, end `grace` seconds later.
+    """
     connection.info[_ENDS_AT] = time.monotonic() + seconds
+    connection.info[_GRACE] = grace
 
 
 @contextmanager
@@ -76,13 +85,34 @@ def own_every_transaction(engine: Engine) -> None:
         if not getattr(driver, "autocommit", False):
             connection.exec_driver_sql(settings_query(connection))
 
+    @event.listens_for(engine, "before_cursor_execute")
+    def wait_no_longer(connection: Connection, *_: Any) -> None:
+        # The server bounds each statement from its own start, and the sum of them only since version 17.
+        if _ENDS_AT not in connection.info:
+            return
+        if connection.info[_ENDS_AT] + connection.info[_GRACE] < time.monotonic():
+            raise TimeoutError("the statements of this transaction took longer together than the time that was left")
+        if (under := socket_of(connection)) is not None:
+            under.settimeout(_left(connection) + connection.info[_GRACE])
+
+
+def socket_of(connection: Connection) -> socket.socket | None:
+    """The open socket under a connection."""
+    found: socket.socket | None = getattr(connection.connection.dbapi_connection, "_usock", None)
+    return found
+
+
+def _left(connection: Connection) -> float:
+    """The seconds that a statement may take which begins now."""
+    ends_at: float = connection.info.get(_ENDS_AT, time.monotonic() + LONGEST_SECONDS)
+    return max(LEAST_SECONDS, ends_at - time.monotonic())
+
 
 def settings_query(connection: Connection) -> str:
     """The first query of the connection's next transaction."""
     isolation, read_only, more = connection.info.pop(_NEXT, ("read committed", False, {}))
-    ends_at = connection.info.get(_ENDS_AT, time.monotonic() + LONGEST_SECONDS)
-    left = max(1, int((ends_at - time.monotonic()) * 1000))
-    beyond = left + GRACE_SECONDS * 1000
+    left = int(_left(connection) * 1000)
+    beyond = left + int(connection.info.get(_GRACE, GRACE_SECONDS) * 1000)
     limits = {
         "statement_timeout": str(left),
         "lock_timeout": str(int(min(left, LOCK_TIMEOUT_SECONDS * 1000))),

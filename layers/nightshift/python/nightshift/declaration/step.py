@@ -111,9 +111,10 @@ class Execution(Protocol):
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements whose
             results must agree. The attempt then fails if somebody else changes one of its rows in the meantime.
-        may_be_lost: do not wait until the commit is on disk. If the server crashes at that moment, effects and cursor
-            are lost together, and the run continues from the batch before. The run's end always waits for the disk.
-            Not for batches that also do something outside the database.
+        may_be_lost: one of many short batches. Do not wait until the commit is on disk: if the server crashes at that
+            moment, effects and cursor are lost together, and the run continues from the batch before. The run's end
+            always waits for the disk. Between two of them the run is held for 90 seconds only, so that a dead attempt
+            costs little. Not for batches that also do something outside the database.
         lock_seconds: how long a statement waits for a lock; by default ten seconds.
         watched: the step itself compares all that the transaction deletes with its plan. Otherwise that is done here.
 

@@ -48,6 +48,7 @@ def _plan(job: Job, execution: RunExecution) -> Standing:
     with transaction(execution.session, isolation="repeatable read", read_only=True):
         plans = [plan for step in job.steps for plan in plan_step(step, execution.session, execution.run)]
     counters = dict.fromkeys(job.counters, 0)
+    execution.settle()
     with execution.session.begin():
         plan: dict[str, Any] = {
             "steps": [plan.as_json() for plan in plans],
@@ -81,6 +82,7 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
         step.apply(execution)
     declared = {name: execution.counters[name] for name in job.counters}
     counters = declared | dict(+execution.counters)  # what nobody declares is told where there is any
+    execution.settle()
     with execution.session.begin():
         trail = this_project().trail() if job.audited and job.changed(counters) else None
         if trail is not None:

@@ -3,19 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.database.transaction import Isolation, transaction
+from nightshift.database.transaction import Isolation, bound, transaction
 from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run, Step
+from nightshift.engine.deletions import Deletions
 from nightshift.engine.resources import Resources
-from nightshift.engine.tally import begin_anew, deleted, deleted_in
-from nightshift.errors import ErrorBudgetExceededError, Interrupted, PassedPlanError
+from nightshift.errors import ErrorBudgetExceededError, Interrupted
 from nightshift.ledger import Claim
 
 ERROR_BUDGET_ITEMS = 20
@@ -23,8 +23,11 @@ ERROR_BUDGET_SHARE = 0.01
 MINIMUM_STATEMENT_SECONDS = 1.0
 DELETED = "rows deleted"
 """In a saved position: how many rows the step has deleted so far."""
-OWN_SCHEMA = "nightshift."
-"""What Nightshift and an application's jobs write for themselves is no row of the application."""
+
+BRISK_SECONDS = 10.0
+"""After a batch of many that took less than this, the next one is expected to end within its lease."""
+LONGEST_BRISK_SECONDS = 60.0
+"""If it does not, its statement ends, and it is tried again with a lease to the deadline."""
 
 
 class RunExecution:
@@ -44,8 +47,9 @@ class RunExecution:
         self._step: Step | None = None
         self._fingerprint = ""
         self._first_batch = True
-        self._counters_at_zero = False
-        self._deleted = 0
+        self._deletions: Deletions | None = None
+        self._brisk = False
+        self._lease_is_short = False
         self.progressed = False
         """Whether this attempt has committed a batch."""
 
@@ -60,14 +64,16 @@ class RunExecution:
 
     def enter(self, step: Step) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
+        self._hold_to_the_deadline()
         self._step, self._fingerprint, self.position = step, step.fingerprint(self.run), None
-        self._counters_at_zero, self._deleted = False, 0
+        deleted = 0
         if self.claim.step == step.name and self.claim.position is not None:
             if self.claim.fingerprint == self._fingerprint:
                 self.position = {key: value for key, value in self.claim.position.items() if key != DELETED}
-                self._deleted = int(self.claim.position.get(DELETED, 0))
+                deleted = int(self.claim.position.get(DELETED, 0))
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
+        self._deletions = Deletions(step, sum(self.stated(step.name).values()), deleted)
 
     def stop_if_late(self) -> None:
         """For steps that change something outside the database before a batch, which no rollback can undo.
@@ -78,6 +84,13 @@ class RunExecution:
         """
         self._stop_near_the_deadline()
         ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
+        self._lease_is_short = False
+
+    def settle(self) -> None:
+        """From here on the reserve may be used: the run is being settled."""
+        connection = self.session.get_bind()
+        if isinstance(connection, Connection):
+            bound(connection, self.deadline.remaining, self.deadline.reserve / 2)
 
     def _stop_near_the_deadline(self) -> None:
         if not self._first_batch and self.deadline.near:
@@ -96,10 +109,7 @@ class RunExecution:
 
         snapshot: every statement sees the database as the first one did (REPEATABLE READ), for statements that must fit
             together. If somebody else changes one of the rows meanwhile, the attempt fails.
-        may_be_lost: do not wait until the commit is on the disk. If the server crashes at that moment, effects and
-            cursor are lost together, and the run continues from the batch before. The commit at the run's end always
-            waits. Not for batches that also change something outside the database.
-        watched: the step itself compares all that the transaction deletes with its plan.
+        may_be_lost, watched: see `nightshift.declaration.Execution`.
 
         Raises:
             PassedPlanError: the application's rows were deleted, and not by plan; the transaction is rolled back.
@@ -110,17 +120,21 @@ class RunExecution:
         """
         self._stop_near_the_deadline()
         self._first_batch = False
+        brisk, self._brisk = may_be_lost and self._brisk, False
+        if not brisk:
+            self._hold_to_the_deadline()
+        lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
         started = time.perf_counter()
-        step, batch = self._step, Batch(self.session, self.position)
+        step, deletions, batch = self._step, self._deletions, Batch(self.session, self.position)
         assert step is not None, "a step is entered before its batches"
+        assert deletions is not None
         isolation: Isolation = "repeatable read" if snapshot else "read committed"
-        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds)):
-            before = Counter() if watched or self._counters_at_zero else deleted(self.session)
-            self._counters_at_zero = False
-            with _noting_rollbacks(self.session) as rolled_back:
+        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds, brisk)):
+            with nullcontext() if watched else deletions.held(batch):
                 yield batch
-            held = 0 if watched else self._hold_to_the_plan(batch, step, before, exact=not rolled_back)
-            position = None if batch.position is None else dict(batch.position) | ({DELETED: held} if held else {})
+            position = None if batch.position is None else dict(batch.position)
+            if position is not None and not watched and deletions.after_this_batch:
+                position[DELETED] = deletions.after_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
             ledger.commit_batch(
@@ -132,49 +146,31 @@ class RunExecution:
                 counters=counters,
                 errors=errors,
                 quarantined=batch.quarantined,
+                lease_seconds=lease if may_be_lost else None,
             )
         seconds = time.perf_counter() - started
-        self._counters_at_zero, self._deleted = not watched, held
+        if not watched:
+            deletions.committed()
         self.progressed = True
+        self._lease_is_short = may_be_lost
+        self._brisk = may_be_lost and seconds < BRISK_SECONDS
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.last_batch_seconds = seconds
         self.log("batch.committed", step=step.name, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
 
-    def _hold_to_the_plan(self, batch: Batch, step: Step, before: Counter[str], *, exact: bool) -> int:
-        """Of the application, nothing is deleted that the step has not planned, by whatever way: cascades, triggers.
+    def _hold_to_the_deadline(self) -> None:
+        """Have the run to the deadline, for work of which nobody knows how long it takes."""
+        if self._lease_is_short:
+            ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
+            self._lease_is_short = False
 
-        Returns how many rows the step has deleted with this batch.
-
-        exact: no savepoint was rolled back. Otherwise the server counts what that part has deleted as well, so only
-            the tables can be compared.
-        """
-        gone = deleted(self.session) - before
-        for name, rows in gone.items():
-            if name.startswith(OWN_SCHEMA) or (step.destructive and name in step.tables):
-                continue
-            remedy = "add the table to its tables" if step.destructive else "declare it destructive"
-            raise PassedPlanError(
-                f"step {step.name} deleted {rows} rows of {name}, and nothing says that it does: {remedy}, and plan "
-                "what it deletes. A trigger or a foreign key may have done it. Nothing of the batch was kept"
-            )
-        begin_anew(self.session)
-        gone = Counter({name: rows for name, rows in gone.items() if not name.startswith(OWN_SCHEMA)})
-        if not exact:
-            return self._deleted
-        batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
-        total, planned = self._deleted + gone.total(), sum(self.stated(step.name).values())
-        if gone and total > planned:
-            raise PassedPlanError(
-                f"step {step.name} would delete {total} rows, and has planned {planned}: more have come, or its plan "
-                "does not count them all. Nothing of the batch was kept; run it again"
-            )
-        return total
-
-    def _settings(self, may_be_lost: bool, lock_seconds: float | None) -> dict[str, str]:
-        """No statement may run into the reserve, in which a failure is written down; and guards see that a run is at
-        work."""
+    def _settings(self, may_be_lost: bool, lock_seconds: float | None, brisk: bool) -> dict[str, str]:
+        """No statement may run into the reserve, in which a failure is written down, or out of the lease; and guards
+        see that a run is at work."""
         limit = max(MINIMUM_STATEMENT_SECONDS, self.deadline.remaining - self.deadline.reserve)
+        if brisk:
+            limit = min(limit, LONGEST_BRISK_SECONDS)
         settings = {"statement_timeout": str(int(limit * 1000)), "nightshift.run_id": str(self.run.id)}
         if lock_seconds is not None:
             settings["lock_timeout"] = str(int(lock_seconds * 1000))
@@ -188,18 +184,3 @@ class RunExecution:
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "
                 "see nightshift.quarantine for the items"
             )
-
-
-@contextmanager
-def _noting_rollbacks(session: Session) -> Iterator[list[bool]]:
-    """A list that is no longer empty once a savepoint of the session was rolled back."""
-    noted: list[bool] = []
-
-    def note(session: Session, previous: Any) -> None:
-        noted.append(True)
-
-    event.listen(session, "after_soft_rollback", note)
-    try:
-        yield noted
-    finally:
-        event.remove(session, "after_soft_rollback", note)

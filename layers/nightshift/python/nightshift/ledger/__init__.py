@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
+    from nightshift.ledger.again import claim_again as claim_again
     from nightshift.ledger.batches import (
         commit_batch as commit_batch,
         renew as renew,
         state_candidates as state_candidates,
     )
-    from nightshift.ledger.claims import Claim as Claim, Request as Request, claim as claim
+    from nightshift.ledger.claims import (
+        LEASE_MARGIN_SECONDS as LEASE_MARGIN_SECONDS,
+        LEASE_SECONDS as LEASE_SECONDS,
+        Claim as Claim,
+        Request as Request,
+        claim as claim,
+    )
     from nightshift.ledger.endings import (
         cancel as cancel,
         fail_attempt as fail_attempt,
@@ -48,8 +55,9 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
+    again="claim_again",
     batches="commit_batch renew state_candidates",
-    claims="Claim Request claim",
+    claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",

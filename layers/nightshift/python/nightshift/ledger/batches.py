@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -23,15 +23,20 @@ def commit_batch(
     counters: Mapping[str, int],
     errors: Sequence[str],
     quarantined: Iterable[tuple[str, str]] = (),
+    lease_seconds: float | None = None,
 ) -> None:
     """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
+
+    lease_seconds: how long the run stays this attempt's from now on; without it, as long as before.
 
     Raises:
         Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
+    lease = {} if lease_seconds is None else {"lease_until": _in(lease_seconds)}
     update_own(
         session,
         claim,
+        **lease,
         step=step,
         fingerprint=fingerprint,
         position=dict(position) if position is not None else None,
@@ -60,5 +65,8 @@ def renew(session: Session, claim: Claim, *, seconds: float) -> None:
         Fenced: another attempt has taken the run over.
     """
     with session.begin():
-        lease = func.clock_timestamp() + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
-        update_own(session, claim, lease_until=lease)
+        update_own(session, claim, lease_until=_in(seconds + LEASE_MARGIN_SECONDS))
+
+
+def _in(seconds: float) -> ColumnElement[dt.datetime]:
+    return func.clock_timestamp() + dt.timedelta(seconds=seconds)

@@ -22,6 +22,9 @@ from nightshift.ledger.tables import OPEN_STATES, Attempt, RegisteredJob, RunRec
 LEASE_MARGIN_SECONDS = 10
 """A lease outlives the invocation's deadline by this much, so that a dying attempt cannot overlap the next one."""
 
+LEASE_SECONDS = 90
+"""How long a run stays an attempt's after a batch of many short ones. Any other work has it to the deadline."""
+
 MAX_ATTEMPTS = 3
 """The first delivery and Lambda's two retries of an asynchronous invocation."""
 
@@ -82,7 +85,7 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
         elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
             _reopen(record, request)
         if _may_start(session, record, clock):
-            return _grant(session, record, request, clock, seconds)
+            return grant(session, record, request, clock, seconds)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
 
@@ -158,13 +161,14 @@ def _settled_at_once(
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
         return "missed", f"started {late} after its time; the limit is {policy.late_limit}"
     if record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill":
-        other = session.scalars(select(RunRecord).where(*_others_open(record)).limit(1)).first()
+        other = session.scalars(select(RunRecord).where(*others_open(record)).limit(1)).first()
         if other is not None:
             return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
     return None
 
 
-def _others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
+def others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
+    """The open runs of the same job, but for this one and plans."""
     return (
         RunRecord.job == record.job,
         RunRecord.mode == "apply",
@@ -187,10 +191,11 @@ def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
         and_(RunRecord.state == "running", RunRecord.lease_until > clock),
         tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id),
     )
-    return session.scalar(select(RunRecord.id).where(*_others_open(record), ahead).limit(1)) is None
+    return session.scalar(select(RunRecord.id).where(*others_open(record), ahead).limit(1)) is None
 
 
-def _grant(session: Session, record: RunRecord, request: Request, clock: dt.datetime, seconds: float) -> Claim:
+def grant(session: Session, record: RunRecord, request: Request, clock: dt.datetime, seconds: float) -> Claim:
+    """Begin an attempt at a locked run, under a new epoch."""
     end_attempt(session, record, clock, "lost")
     record.epoch += 1
     record.attempts += 1
@@ -213,13 +218,17 @@ def _grant(session: Session, record: RunRecord, request: Request, clock: dt.date
     )
 
 
+def taken_over(claim: Claim) -> Fenced:
+    return Fenced(f"run {claim.run.id} was taken over: epoch {claim.epoch} has ended")
+
+
 def update_own(session: Session, claim: Claim, **values: Any) -> None:
     """Change the run if this attempt still owns it. One statement checks the epoch and makes the change."""
     own = update(RunRecord).where(
         RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running"
     )
     if session.execute(own.values(**values).execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
-        raise Fenced(f"run {claim.run.id} was taken over: epoch {claim.epoch} has ended")
+        raise taken_over(claim)
 
 
 def own(session: Session, claim: Claim) -> RunRecord:
@@ -231,5 +240,5 @@ def own(session: Session, claim: Claim) -> RunRecord:
     )
     record = session.execute(found).scalar_one_or_none()
     if record is None:
-        raise Fenced(f"run {claim.run.id} was taken over: epoch {claim.epoch} has ended")
+        raise taken_over(claim)
     return record

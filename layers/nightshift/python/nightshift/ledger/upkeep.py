@@ -30,8 +30,9 @@ class Stalled:
     state: str
 
 
-RETRY_PATIENCE = dt.timedelta(minutes=4)
-"""Lambda retries after one and two minutes. After this time, the supervisor starts the next attempt."""
+RETRY_PATIENCE = dt.timedelta(minutes=1)
+"""Lambda retries after one and two minutes. The supervisor's next round after this time starts what Lambda has not: it
+gives up for good on what it could not start."""
 
 
 def stalled(session: Session) -> list[Stalled]:

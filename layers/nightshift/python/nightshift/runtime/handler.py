@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
-from nightshift.database import DatabaseSettings, describe, session_for
+from nightshift.database import DatabaseSettings, describe, sqlstate, still_answers
+from nightshift.database.failures import READ_ONLY
 from nightshift.deadline import Deadline
 from nightshift.declaration import Job, iso
 from nightshift.declaration.parameters import from_environment
@@ -17,6 +19,7 @@ from nightshift.declaration.step import CUTOFF
 from nightshift.engine import Resources, RunExecution, carry_out
 from nightshift.environment import ENABLED_VARIABLE
 from nightshift.errors import (
+    DatabaseAwayError,
     EventError,
     Fenced,
     Interrupted,
@@ -27,8 +30,10 @@ from nightshift.errors import (
 )
 from nightshift.ledger import Claim, Request, Standing
 from nightshift.runtime.events import read_event
+from nightshift.runtime.reach import Reach
 
-SECONDS_TO_RECORD_A_FAILURE = 5.0
+SECONDS_TO_END = 0.5
+"""What is left of the invocation when it gives up on a database that is away, to say so."""
 
 
 class LambdaContext(Protocol):
@@ -62,8 +67,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
-        RunFailedError: the attempt failed. Lambda retries an asynchronous invocation, and sends the last failure to
-            the dead-letter queue.
+        RunFailedError: the attempt failed; a lost connection alone does not end it. Lambda retries an asynchronous
+            invocation, and sends the last failure to the dead-letter queue.
     """
     if os.environ.get(ENABLED_VARIABLE) == "false":
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
@@ -74,7 +79,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
     except (EventError, SettingError) as refusal:
         telemetry.error("event.refused", reason=str(refusal))
         raise
-    with _claimed(job, request, deadline, settings) as (session, granted):
+    database = Reach(settings, deadline, f"nightshift/{job.name}")
+    with _claimed(job, request, database) as (session, granted):
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
             if granted.state == "missed":
@@ -85,15 +91,16 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
             return result(job, granted)
         telemetry.logger().append_keys(run_id=str(granted.run.id), epoch=granted.epoch)
         telemetry.log("run.claimed", scheduled_for=iso(granted.run.now), attempt=granted.attempt, mode=granted.run.mode)
-        standing = _work(job, granted, session, deadline, settings)
+        ended = _work(job, granted, session, deadline)
+    while ended.lost and not deadline.near:
+        ended = _go_on(job, ended, database)
+    standing = _settled(job, ended, database)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
 
 
 @contextmanager
-def _claimed(
-    job: Job, request: Request, deadline: Deadline, settings: DatabaseSettings
-) -> Iterator[tuple[Session, Claim | Standing]]:
+def _claimed(job: Job, request: Request, database: Reach) -> Iterator[tuple[Session, Claim | Standing]]:
     """A session, and the ledger's answer to the request.
 
     Raises:
@@ -102,57 +109,118 @@ def _claimed(
     """
     with ExitStack() as stack:
         try:
-            opened = session_for(settings, seconds=deadline.remaining, application_name=f"nightshift/{job.name}")
-            session = stack.enter_context(opened)
-            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=deadline.remaining)
+            session = stack.enter_context(database.session())
+            seconds = database.deadline.remaining
+            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds)
         except (DBAPIError, OSError) as cause:
             telemetry.error("run.unclaimed", cause, reason=describe(cause))
             raise UnclaimedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
         yield session, granted
 
 
-def _work(job: Job, claim: Claim, session: Session, deadline: Deadline, settings: DatabaseSettings) -> Standing:
+@dataclass(frozen=True)
+class _Ended:
+    """How the work on one connection ended."""
+
+    claim: Claim
+    standing: Standing | None = None
+    """How the run stands, where that is settled."""
+    reason: str | None = None
+    """Why it failed, or the connection was lost. Without it and without a standing: it was interrupted."""
+    permanent: bool = False
+    superseded: bool = False
+    lost: bool = False
+    progressed: bool = False
+
+
+def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ended:
     execution = RunExecution(session, claim, deadline, telemetry.log, Resources())
     try:
-        try:
-            standing = carry_out(job, execution)
-        except Interrupted:
-            telemetry.measure(RunsInterrupted=1)
-            standing = ledger.interrupt(session, claim, progressed=execution.progressed, critical=job.critical)
-            if standing.state == "failed":
-                telemetry.measure(RunsFailed=1)
-                raise RunFailedError(f"{job.name}, run {claim.run.id}: {standing.reason}") from None
-            return standing
-        except Fenced:
-            raise
-        except Exception as cause:  # noqa: BLE001 - every failure is recorded, and raised again without its text
-            _record_failure(job, claim, session, settings, cause)
-            raise RunFailedError(f"{job.name}, run {claim.run.id}: {describe(cause)}") from None
+        return _Ended(claim, carry_out(job, execution))
+    except Interrupted:
+        return _Ended(claim, progressed=execution.progressed)
     except Fenced as superseded:
         telemetry.warn("run.superseded", reason=str(superseded))
-        session.close()
-        with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
-            return ledger.standing(fresh, claim.run.id)
-    telemetry.measure(
-        RunsSucceeded=1,
-        RowsChanged=job.changed(standing.counters),
-        RowsQuarantined=standing.counters.get("quarantined", 0),
-        RunSeconds=(standing.duration_ms or 0) / 1000,
-    )
-    return standing
+        return _Ended(claim, superseded=True)
+    except Exception as cause:  # noqa: BLE001 - every failure is recorded, and raised again without its text
+        reason, permanent = describe(cause), isinstance(cause, PermanentError)
+        if sqlstate(cause) == READ_ONLY or not still_answers(session):
+            telemetry.error("run.connection_lost", cause, reason=reason)
+            return _Ended(claim, reason=reason, lost=True, progressed=execution.progressed)
+        telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
+        return _Ended(claim, reason=reason, permanent=permanent)
 
 
-def _record_failure(job: Job, claim: Claim, session: Session, settings: DatabaseSettings, cause: Exception) -> Standing:
-    """Record the failure in the ledger, on a new connection: the attempt's own may be the cause of the failure."""
-    reason = describe(cause)
-    telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
-    session.close()
-    with session_for(settings, seconds=SECONDS_TO_RECORD_A_FAILURE) as fresh:
-        standing = ledger.fail_attempt(
-            fresh, claim, reason, permanent=isinstance(cause, PermanentError), critical=job.critical
+def _go_on(job: Job, lost: _Ended, database: Reach) -> _Ended:
+    """Connect again as long as there is time, claim the run again, and go on with it."""
+
+    def work(session: Session) -> _Ended:
+        critical, seconds = job.critical, database.deadline.remaining
+        granted = ledger.claim_again(
+            session, lost.claim, str(lost.reason), progressed=lost.progressed, critical=critical, seconds=seconds
         )
-    telemetry.measure(**{"RunsFailed" if standing.state == "failed" else "AttemptsFailed": 1})
+        if isinstance(granted, Standing):
+            return _Ended(lost.claim, granted)
+        telemetry.logger().append_keys(epoch=granted.epoch)
+        telemetry.log("run.claimed_again", attempt=granted.attempt, reason=lost.reason)
+        return _work(job, granted, session, database.deadline)
+
+    try:
+        return database.again(work, spare=database.deadline.reserve)
+    except Fenced as superseded:
+        telemetry.warn("run.superseded", reason=str(superseded))
+        return _Ended(lost.claim, superseded=True)
+    except (DBAPIError, OSError) as cause:
+        # The first reason is the one to be told: those after it say only that the database is still away.
+        telemetry.error("run.not_claimed_again", cause, reason=describe(cause))
+        return replace(lost, lost=False)
+
+
+def _settled(job: Job, ended: _Ended, database: Reach) -> Standing:
+    """Write down how the attempt ended, as far as that is not done yet, however long the database is away.
+
+    Raises:
+        RunFailedError: the attempt failed.
+    """
+    standing = ended.standing
+    if standing is None:
+        try:
+            standing = database.again(lambda session: _settle(job, ended, session), spare=SECONDS_TO_END)
+        except (DBAPIError, OSError) as cause:
+            told = ended.reason or "out of time"
+            telemetry.error("run.unsettled", cause, reason=told, database=describe(cause))
+            raise DatabaseAwayError(
+                f"{job.name}, run {ended.claim.run.id}: {told}; this could not be written down: {describe(cause)}"
+            ) from None
+    if standing.state == "failed":
+        telemetry.measure(RunsFailed=1)
+    elif standing.state == "retrying":
+        telemetry.measure(AttemptsFailed=1)
+    elif standing.state == "interrupted":
+        telemetry.measure(RunsInterrupted=1)
+    elif not ended.superseded:
+        telemetry.measure(
+            RunsSucceeded=1,
+            RowsChanged=job.changed(standing.counters),
+            RowsQuarantined=standing.counters.get("quarantined", 0),
+            RunSeconds=(standing.duration_ms or 0) / 1000,
+        )
+    if standing.state in ("failed", "retrying"):
+        raise RunFailedError(f"{job.name}, run {ended.claim.run.id}: {ended.reason or standing.reason}")
     return standing
+
+
+def _settle(job: Job, ended: _Ended, session: Session) -> Standing:
+    claim, critical = ended.claim, job.critical
+    try:
+        if ended.reason is not None:
+            return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, critical=critical)
+        if not ended.superseded:
+            return ledger.interrupt(session, claim, progressed=ended.progressed, critical=critical)
+    except Fenced as superseded:
+        # By another attempt, or by the same words of this one whose answer was lost.
+        telemetry.warn("run.superseded", reason=str(superseded))
+    return ledger.standing(session, claim.run.id)
 
 
 def result(job: Job, standing: Standing) -> dict[str, Any]:

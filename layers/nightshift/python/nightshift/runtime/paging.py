@@ -8,7 +8,7 @@ from typing import Any
 from nightshift import telemetry
 from nightshift.declaration import Job
 from nightshift.environment import FILES_VARIABLE, TOPIC_VARIABLE
-from nightshift.errors import UnclaimedError
+from nightshift.errors import DatabaseAwayError, UnclaimedError
 from nightshift.outbox import NotSent, Outlets, Refused, Unclear
 from nightshift.runtime.handler import LambdaContext, lambda_handler
 from nightshift.store import FileStore, FileStoreError
@@ -32,7 +32,7 @@ def paging_handler(job: Job) -> Callable[[Any, LambdaContext], dict[str, Any]]:
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         try:
             return work(event, context)
-        except UnclaimedError:
+        except (UnclaimedError, DatabaseAwayError):
             database_unreachable()
             raise
 

@@ -1,0 +1,93 @@
+"""What a step deletes, by whatever way, held to its plan in every batch: by the server's own counters.
+
+Delete compares more than this, and does it by itself. All other kinds of step are held to their plan here.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from nightshift.declaration import Batch, Step
+from nightshift.engine.tally import begin_anew, deleted, deleted_in
+from nightshift.errors import PassedPlanError
+
+OWN_SCHEMA = "nightshift."
+"""What Nightshift and an application's jobs write for themselves is no row of the application."""
+
+
+class Deletions:
+    """Of one step in one attempt."""
+
+    def __init__(self, step: Step, planned: int, so_far: int) -> None:
+        """so_far: how many rows earlier attempts have deleted."""
+        self._step, self._planned = step, planned
+        self.rows = self._with_this_batch = so_far
+        self._at_zero = False
+
+    @contextmanager
+    def held(self, batch: Batch) -> Iterator[None]:
+        """Compares what is deleted within with the plan, and counts it.
+
+        Raises:
+            PassedPlanError: the transaction must be rolled back.
+        """
+        before = Counter() if self._at_zero else deleted(batch.session)
+        self._at_zero = False
+        with _noting_rollbacks(batch.session) as rolled_back:
+            yield
+        gone = self._allowed(deleted(batch.session) - before)
+        begin_anew(batch.session)
+        if rolled_back:
+            # The server counts what a savepoint has taken back as well, so only the tables can be compared.
+            self._with_this_batch = self.rows
+            return
+        batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
+        self._with_this_batch = self.rows + gone.total()
+        if gone and self._with_this_batch > self._planned:
+            raise PassedPlanError(
+                f"step {self._step.name} would delete {self._with_this_batch} rows, and has planned {self._planned}: "
+                "more have come, or its plan does not count them all. Nothing of the batch was kept; run it again"
+            )
+
+    @property
+    def after_this_batch(self) -> int:
+        """How many rows the step will have deleted once the batch is committed."""
+        return self._with_this_batch
+
+    def committed(self) -> None:
+        self.rows, self._at_zero = self._with_this_batch, True
+
+    def _allowed(self, gone: Counter[str]) -> Counter[str]:
+        """Those of the application."""
+        found: Counter[str] = Counter()
+        for name, rows in gone.items():
+            if name.startswith(OWN_SCHEMA):
+                continue
+            if not self._step.destructive or name not in self._step.tables:
+                remedy = "add the table to its tables" if self._step.destructive else "declare it destructive"
+                raise PassedPlanError(
+                    f"step {self._step.name} deleted {rows} rows of {name}, and nothing says that it does: {remedy}, "
+                    "and plan what it deletes. A trigger or a foreign key may have done it. Nothing of the batch was "
+                    "kept"
+                )
+            found[name] = rows
+        return found
+
+
+@contextmanager
+def _noting_rollbacks(session: Session) -> Iterator[list[bool]]:
+    """A list that is no longer empty once a savepoint of the session was rolled back."""
+    noted: list[bool] = []
+
+    def note(session: Session, previous: Any) -> None:
+        noted.append(True)
+
+    event.listen(session, "after_soft_rollback", note)
+    try:
+        yield noted
+    finally:
+        event.remove(session, "after_soft_rollback", note)
