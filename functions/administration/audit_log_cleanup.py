@@ -6,15 +6,20 @@ late get a new part of their month.
 """
 
 import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import ColumnElement, exists, func, select, tuple_, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from application.models import AuditArchive, AuditLog
-from functions.administration.audit.archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store
+from functions.administration.audit.archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store, undated
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
+from nightshift.database import by_halves, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
-from nightshift.store import FileStore
+from nightshift.store import Contents, FileStore
 
 ORDER = (AuditLog.occurred_at, AuditLog.id)
 
@@ -29,15 +34,23 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
 
 
 def apply(execution: Execution) -> None:
-    while execution.position is None:
+    run = execution.run
+    while "done" not in (place := execution.position or {}):
         # What is read for the file and what is marked afterwards must be the same rows.
         with execution.batch(snapshot=True) as batch:
-            oldest = batch.session.scalar(select(ORDER[0]).where(due(execution.run)).order_by(ORDER[0]).limit(1))
+            left = due(run) & AuditLog.id.not_in(map(uuid.UUID, place.get("refused", ())))
+            oldest = batch.session.scalar(select(ORDER[0]).where(left).order_by(ORDER[0]).limit(1))
             if oldest is None:
+                leave_undated(batch, run)
                 batch.position = {"done": True}
             else:
                 part = next_part(batch.session, oldest.astimezone(dt.UTC).date())
-                archive_part(execution.run, batch, execution.resources.files, part)
+                archive_part(run, batch, execution.resources.files, part, left)
+
+
+def leave_undated(batch: Batch, run: Run) -> None:
+    for key in batch.session.scalars(select(AuditLog.id).where(undated(run)).order_by(AuditLog.id)):
+        batch.quarantine(f"audit_logs:{key}", "it is from before the year 1, and belongs to no month's archive")
 
 
 def next_part(session: Session, day: dt.date) -> Part:
@@ -46,13 +59,39 @@ def next_part(session: Session, day: dt.date) -> Part:
     return Part(month, (last or 0) + 1)
 
 
-def archive_part(run: Run, batch: Batch, files: FileStore, part: Part) -> None:
-    chosen = due(run) & (AuditLog.occurred_at >= part.start) & (AuditLog.occurred_at < part.end)
+def archive_part(run: Run, batch: Batch, files: FileStore, part: Part, left: ColumnElement[bool]) -> None:
+    """Archive a month's rows, or the first of them. Those that the database does not let be marked stay out."""
+    chosen = left & (AuditLog.occurred_at >= part.start) & (AuditLog.occurred_at < part.end)
     last = select(*ORDER).where(chosen).order_by(*ORDER).offset(ROWS_A_PART - 1).limit(1)
     if bound := batch.session.execute(last).first():
         chosen &= tuple_(*ORDER) <= tuple_(*bound)
-    contents = store(batch.session, files, part, chosen)
-    archive = AuditArchive(
+    try:
+        with batch.session.begin_nested():
+            contents = archive(run, batch.session, files, part, chosen)
+    except DBAPIError as error:
+        refused = refused_rows(run, batch.session, part, chosen) if is_row_error(error) else {}
+        if not refused:
+            raise
+        for key, reason in refused.items():
+            batch.quarantine(f"audit_logs:{key}", reason)
+        before = (batch.position or {}).get("refused", ())
+        batch.position = {"refused": [*before, *map(str, refused)]}
+        chosen &= AuditLog.id.not_in(refused)
+        if not batch.session.scalar(select(exists().where(chosen))):
+            return
+        contents = archive(run, batch.session, files, part, chosen)
+    batch.count(archived=contents.rows, parts=1, bytes=contents.bytes, verified=1)
+
+
+def archive(run: Run, session: Session, files: FileStore, part: Part, chosen: ColumnElement[bool]) -> Contents:
+    contents = store(session, files, part, chosen)
+    mark(session, chosen, note(run, session, part, contents))
+    return contents
+
+
+def note(run: Run, session: Session, part: Part, contents: Contents) -> uuid.UUID:
+    """Write down what a part holds. Returns the id by which its rows are marked."""
+    noted = AuditArchive(
         month=part.month,
         part=part.number,
         s3_key=part.key,
@@ -62,11 +101,29 @@ def archive_part(run: Run, batch: Batch, files: FileStore, part: Part) -> None:
         verified_at=run.now,
         created_at=run.now,
     )
-    batch.session.add(archive)
-    batch.session.flush()
-    marking = update(AuditLog).where(chosen).values(archive_id=archive.id)
-    batch.session.execute(marking, execution_options={"synchronize_session": False})
-    batch.count(archived=contents.rows, parts=1, bytes=contents.bytes, verified=1)
+    session.add(noted)
+    session.flush()
+    return noted.id
+
+
+def mark(session: Session, chosen: ColumnElement[bool], archive_id: uuid.UUID) -> None:
+    marking = update(AuditLog).where(chosen).values(archive_id=archive_id)
+    session.execute(marking, execution_options={"synchronize_session": False})
+
+
+def refused_rows(run: Run, session: Session, part: Part, chosen: ColumnElement[bool]) -> dict[uuid.UUID, str]:
+    """The rows that cannot be marked, each with the reason. It is tried, and taken back."""
+    refused: dict[uuid.UUID, str] = {}
+    rows = session.execute(select(*ORDER).where(chosen).order_by(*ORDER)).all()
+    with session.begin_nested() as trial:
+        archive_id = note(run, session, part, Contents(0, 0, ""))
+
+        def mark_some(some: Sequence[Any]) -> None:
+            mark(session, chosen & tuple_(*ORDER).between(tuple_(*some[0]), tuple_(*some[-1])), archive_id)
+
+        by_halves(session, rows, mark_some, lambda row, error: refused.update({row.id: error}))
+        trial.rollback()
+    return refused
 
 
 job = Job(

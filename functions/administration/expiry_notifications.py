@@ -6,6 +6,7 @@ then on days 14, 21, 28 and so on, until it is renewed or closed. The instant of
 so a renewal starts over. The owner gets a mail for each, and every administrator one with all that are new to them.
 """
 
+import datetime as dt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Select, Text, case, cast, exists, func, literal, select
@@ -22,13 +23,20 @@ FIRST_STEP = 30
 NAMES = {"api_key": "API key", "license": "licence"}
 SEEN_IN_DIGESTS = days(2 * FIRST_STEP)  # no step of one expiry lasts longer
 
+BEGINNING = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+"""What expired before it, like -infinity, counts from here: of an infinite time no days can be told."""
+
 credential = expiring_credentials.c
 
 
 def steps(run: Run) -> Select[Any]:
     """Every credential that has reached a step at which it is told: `days` left, its `step`, its `key`."""
-    left = cast(func.ceil(func.extract("epoch", credential.expires_at - run.now) / 86_400), Integer)
-    listed = select(*credential, left.label("days")).where(credential.expires_at <= run.now + days(FIRST_STEP))
+    expires_at = func.greatest(credential.expires_at, BEGINNING, type_=credential.expires_at.type)
+    left = cast(func.ceil(func.extract("epoch", expires_at - run.now) / 86_400), Integer)
+    others = (each for each in credential if each is not credential.expires_at)
+    listed = select(*others, expires_at.label("expires_at"), left.label("days")).where(
+        credential.expires_at <= run.now + days(FIRST_STEP)
+    )
     found = listed.subquery("listed").c
     step = case(
         (found.days > 14, FIRST_STEP),

@@ -5,7 +5,7 @@ locks the row (`for share`) and sees that `deleting_at` is null.
 """
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select
@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from application.models import UnclaimedObject, Upload, file_references
 from nightshift import Parameter, Run, StepPlan
 from nightshift.catalogue import SHARE_APPLIES_ABOVE
-from nightshift.database import describe
+from nightshift.database import by_halves, describe
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
 from nightshift.store import FileStoreError
 
@@ -162,7 +162,13 @@ def _delete_objects(
                 break
         with execution.batch() as batch:
             batch.position = {"after": str(row.key), "tried": _tried(execution) + len(gone) + len(failed)}
-            kept = gone.keys() - set(forget(batch, gone.keys()))
+            forgotten: set[Any] = set()
+
+            def forget_some(keys: Sequence[Any], batch: Batch = batch, forgotten: set[Any] = forgotten) -> None:
+                forgotten.update(forget(batch, keys))
+
+            by_halves(batch.session, list(gone), forget_some, failed.__setitem__)
+            kept = gone.keys() - forgotten - failed.keys()
             failed |= dict.fromkeys(kept, "something has referred to the file while it was being deleted")
             for counter in gone.values():
                 batch.count(**{counter: 1})

@@ -4,12 +4,17 @@ Three years is the hard limit: a row that was never archived goes as well, but i
 before its row, so that no object is ever forgotten; an archive with a row on hold stays until the hold ends.
 """
 
-from sqlalchemy import Select, func, select
+import uuid
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from application.models import AuditArchive, AuditLog
 from nightshift import Count, Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.declaration import Execution
+from nightshift.database import by_halves
+from nightshift.declaration import Batch, Execution
 from nightshift.store.files import manifest_key
 
 ARCHIVES = "nightshift.audit_archives"
@@ -39,16 +44,27 @@ def plan_archives(session: Session, run: Run) -> list[StepPlan]:
 
 def delete_archives(execution: Execution) -> None:
     """One archive a batch, so that at most one object is gone while its row is still there."""
-    while execution.position is None:
+    while "done" not in (place := execution.position or {}):
         with execution.batch() as batch:
-            archive = batch.session.scalar(due_archives(execution.run).limit(1).with_for_update(of=AuditArchive))
+            due = due_archives(execution.run).where(AuditArchive.id.not_in(map(uuid.UUID, place.get("refused", ()))))
+            archive = batch.session.scalar(due.limit(1).with_for_update(of=AuditArchive))
             if archive is None:
                 batch.position = {"done": True}
             else:
                 for key in (archive.s3_key, manifest_key(archive.s3_key)):
                     execution.resources.files.delete(key)
-                batch.session.delete(archive)
-                batch.count(archives_deleted=1)
+                by_halves(batch.session, [archive.id], partial(forget, batch), partial(leave, batch))
+
+
+def forget(batch: Batch, ids: Sequence[uuid.UUID]) -> None:
+    batch.session.execute(delete(AuditArchive).where(AuditArchive.id.in_(ids)))
+    batch.count(archives_deleted=len(ids))
+
+
+def leave(batch: Batch, archive_id: uuid.UUID, error: str) -> None:
+    refused = (batch.position or {}).get("refused", ())
+    batch.position = {"refused": [*refused, str(archive_id)]}
+    batch.quarantine(f"{ARCHIVES}:{archive_id}", error)
 
 
 job = Job(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Row, Select, Text, cast, literal, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -21,7 +21,8 @@ from application.models import DataRequest, User
 from functions.community._deletion_requests import EXPORTS, delete_exports, mode_of, put_off, settle
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.catalogue import going
-from nightshift.database import describe, sqlstate
+from nightshift.database import describe, is_passing, sqlstate
+from nightshift.database.halving import DATA_ERRORS
 from nightshift.declaration import SAMPLE_SIZE, Execution, iso
 from nightshift.store import FileStoreError
 
@@ -76,8 +77,10 @@ def next_requests(execution: Execution) -> Sequence[Row[Any]]:
     requests = due(execution.run)
     if (place := execution.position) is not None:
         # A request that was put off is still due, but not in this run.
-        after = (dt.datetime.fromisoformat(place["requested_at"]), uuid.UUID(place["id"]))
-        requests = requests.where(tuple_(DataRequest.requested_at, DataRequest.id) > tuple_(*after))
+        at = cast(literal(place["requested_at"], Text), DataRequest.requested_at.type)
+        requests = requests.where(
+            tuple_(DataRequest.requested_at, DataRequest.id) > tuple_(at, literal(uuid.UUID(place["id"])))
+        )
     with execution.session.begin():
         return execution.session.execute(requests.limit(REQUESTS_AT_ONCE)).all()
 
@@ -105,7 +108,7 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
     except FileStoreError as error:
         failure = describe(error)
     with execution.batch() as batch:
-        batch.position = {"requested_at": request.requested_at.isoformat(), "id": str(request.id)}
+        batch.position = {"requested_at": str(request.requested_at), "id": str(request.id)}
         pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
         if batch.session.scalar(pending.with_for_update()) is None:
             return  # taken back a moment ago
@@ -116,9 +119,11 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
                     outcome = settle(batch.session, execution.run, request.id, quotes)
                 batch.count(**{outcome: 1})
             except DBAPIError as error:
-                if sqlstate(error) in (None, OUT_OF_TIME):
+                if sqlstate(error) is None or (sqlstate(error) == OUT_OF_TIME and is_passing(error)):
                     raise
                 failure = describe(error)
+            except DATA_ERRORS as error:
+                failure = type(error).__name__  # its text may quote the person's data
         if failure is not None:
             put_off(batch.session, execution.run, request.id, failure)
             batch.count(errors=1)

@@ -14,7 +14,7 @@ from application.models import AnnualSummary, PaymentRecord, YearlySnapshot
 from nightshift import Run
 
 if TYPE_CHECKING:
-    from application.sealed import Aggregator
+    from application.sealed import Aggregator, SealedPayment
 
 PAYMENTS_AT_ONCE = 1000  # read from the database, so that memory does not grow with their number
 
@@ -33,7 +33,7 @@ def regenerate(session: Session, run: Run, aggregator: "Aggregator", snapshot_id
     payments = session.execute(payments_of(snapshot), execution_options={"yield_per": PAYMENTS_AT_ONCE})
     summary = aggregator.summarize(
         snapshot,
-        map(SealedPayment._make, payments),
+        map(_dated, map(SealedPayment._make, payments)),
         summary_id=summary_id,
         previous=found.Previous,
         previous_payments=found.previous_payments,
@@ -66,6 +66,16 @@ def regenerate(session: Session, run: Run, aggregator: "Aggregator", snapshot_id
         "undecryptable": summary.undecryptable,
         "ownership_violations": found.foreign_payments,
     }
+
+
+def _dated(payment: "SealedPayment") -> "SealedPayment":
+    """
+    Raises:
+        ValueError: Python cannot hold the payment's date, so no summary can be made of it.
+    """
+    if isinstance(payment.payment_date, str):
+        raise ValueError(f"the payment {payment.id} has the date {payment.payment_date}")
+    return payment
 
 
 def sources(snapshot_id: UUID) -> Select[Any]:

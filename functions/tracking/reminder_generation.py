@@ -7,14 +7,14 @@ Only active users are looked at. Counted under `errors` are users whose time zon
 their reminder by the day in UTC, and snapshots whose anniversary lies outside the calendar's tables, which get none.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from functions.tracking._anniversaries import INSERT_REMINDERS, LEAD, NEW_REMINDERS, local_days, read_window, told
 from nightshift import Function, Job, Policy, Run, StepPlan, lambda_handler
-from nightshift.database import describe, is_row_error
+from nightshift.database import by_halves
 from nightshift.declaration import Batch, Execution
 
 
@@ -43,20 +43,16 @@ def apply(execution: Execution) -> None:
 
 
 def remind(batch: Batch, run: Run, due: list[dict[str, Any]]) -> None:
-    """Write the reminders. When one is refused they are halved down to it, and it alone is put aside."""
-    try:
-        with batch.session.begin_nested():
-            created = len(told(batch.session, run, INSERT_REMINDERS, due))
-    except DBAPIError as error:
-        if not is_row_error(error):
-            raise
-        if len(due) == 1:
-            batch.quarantine(f"yearly_snapshots {due[0]['snapshot_id']}", describe(error))
-        else:
-            remind(batch, run, due[: len(due) // 2])
-            remind(batch, run, due[len(due) // 2 :])
-    else:
-        batch.count(created=created, skipped_duplicate=len(due) - created)
+    """Write the reminders. One that is refused is put aside alone."""
+
+    def write(some: Sequence[dict[str, Any]]) -> None:
+        created = len(told(batch.session, run, INSERT_REMINDERS, list(some)))
+        batch.count(created=created, skipped_duplicate=len(some) - created)
+
+    def leave(one: dict[str, Any], error: str) -> None:
+        batch.quarantine(f"yearly_snapshots {one['snapshot_id']}", error)
+
+    by_halves(batch.session, due, write, leave)
 
 
 job = Job(

@@ -5,15 +5,15 @@ behind `application.sealed`, and this job sees counts and ciphertext.
 """
 
 import uuid
+from collections.abc import Sequence
 
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from application.models import AnnualSummary, YearlySnapshot
 from functions.tracking._summaries import ACTIVITY, regenerate
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.database import describe, is_row_error
+from nightshift.database import by_halves
 from nightshift.declaration import Execution
 
 LOOK_BACK = Parameter("look_back_days", 7, "days", about="how recent a change must be to be taken up")
@@ -54,15 +54,16 @@ def apply(execution: Execution) -> None:
     while todo:
         key, *todo = todo
         with execution.batch() as batch:
-            try:
-                with batch.session.begin_nested():
-                    counts = regenerate(batch.session, execution.run, aggregator, uuid.UUID(key))
-            except DBAPIError as error:
-                if not is_row_error(error):
-                    raise
-                batch.quarantine(f"yearly_snapshots {key}", describe(error))
-                counts = {"failed": 1}
-            batch.count(**counts)
+            session = batch.session
+
+            def summarize(keys: Sequence[str], session: Session = session) -> None:
+                batch.count(**regenerate(session, execution.run, aggregator, uuid.UUID(keys[0])))
+
+            def leave(key: str, error: str) -> None:
+                batch.quarantine(f"yearly_snapshots {key}", error)
+                batch.count(failed=1)
+
+            by_halves(session, [key], summarize, leave)
             batch.position = {"todo": todo}
 
 

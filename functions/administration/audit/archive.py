@@ -73,8 +73,21 @@ class Part:
         return f"audit/{self.month:%Y/%m}/part-{self.number}.jsonl.gz"
 
 
+BEGINNING = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+"""The first instant that Python has. What is older, like -infinity, belongs to no month."""
+
+
 def due(run: Run) -> ColumnElement[bool]:
     """The rows to archive: anonymised, old enough, in no archive yet, and not on legal hold."""
+    return and_(_old(run), AuditLog.occurred_at >= BEGINNING)
+
+
+def undated(run: Run) -> ColumnElement[bool]:
+    """The rows that would be due, and belong to no month."""
+    return and_(_old(run), AuditLog.occurred_at < BEGINNING)
+
+
+def _old(run: Run) -> ColumnElement[bool]:
     return and_(
         AuditLog.archive_id.is_(None),
         AuditLog.anonymized_at.is_not(None),

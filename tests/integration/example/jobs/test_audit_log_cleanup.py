@@ -318,6 +318,46 @@ def test_a_row_that_changes_while_its_part_is_written_is_archived_as_it_is_now(
     assert [line["metadata"] for line in lines(files, "audit/2024/11/part-1.jsonl.gz")] == [{"note": "erased"}]
 
 
+def test_a_row_that_cannot_be_marked_stays_out_and_stops_no_other(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log_cleanup, "ROWS_A_PART", 3)
+    add(session, *(row(f"2024-11-{day:02}", action="stay" if day in (2, 5) else "go") for day in range(1, 8)))
+    add(session, row("2024-12-01", action="stay"), row("2025-01-01"))
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            " if new.action = 'stay' then raise 'not %', new; end if; return new; end $$;"
+            "create trigger refuse before update on audit_logs for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert (result["outcome"], result["counters"]["quarantined"], result["counters"]["archived"]) == ("succeeded", 3, 6)
+    found = archives(session)
+    assert found == {f"audit/2024/11/part-{n}.jsonl.gz": rows for n, rows in ((1, 2), (2, 2), (3, 1))} | {
+        "audit/2025/01/part-1.jsonl.gz": 1
+    }
+    assert {key: len(lines(files, key)) for key in found} == found
+    assert {line["action"] for key in found for line in lines(files, key)} == {"go", "user.update"}
+    assert marked(session) == 6
+
+
+def test_a_row_of_a_time_that_python_cannot_hold_is_told_and_stops_no_other(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    times = [text(f"'{at}'") for at in ("-infinity", "0044-03-15 BC", "20260-01-01Z", "infinity")]
+    add(session, *(AuditLog(occurred_at=at, action="user.update", anonymized_at=NOW) for at in times), row())
+
+    assert invoke_job(job, {"dry_run": True}, at=NOW)["plan"]["steps"][0]["rows"] == 1
+    result = invoke_job(job, at=NOW)
+
+    assert (result["outcome"], result["counters"]["archived"], result["counters"]["quarantined"]) == ("succeeded", 1, 2)
+    assert all("it is from before the year 1" in error for error in result["errors"])
+
+
 def test_months_are_those_of_utc(invoke_job: Invoke, session: Session, files: FileStore) -> None:
     session.execute(text(f"alter database \"{session.get_bind().engine.url.database}\" set timezone = 'Asia/Tokyo'"))
     add(session, row(dt.datetime(2024, 11, 30, 23, 59, tzinfo=dt.UTC)), row(dt.datetime(2024, 12, 1, tzinfo=dt.UTC)))

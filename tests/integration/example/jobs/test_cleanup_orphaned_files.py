@@ -79,6 +79,34 @@ def test_files_without_a_reference_go_row_and_object(invoke_job: Invoke, session
     assert counters(result) == {"checked": 5, "orphaned": 2, "records_deleted": 2, "files_deleted": 2}
 
 
+def test_a_row_that_cannot_be_deleted_stays_and_stops_no_other(
+    invoke_job: Invoke, session: Session, files: FileStore
+) -> None:
+    for key in ("a.png", "b.png", "c.png", "d.png", "e.png"):
+        upload(session, key)
+        store(files, key)
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            " if old.storage_key = 'c.png' then"
+            " raise 'not this one' using errcode = '55000'; end if; return old; end $$;"
+            "create trigger refuse before delete on uploads for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert rows(session) == {"c.png"}
+    assert stored(files) == set()
+    assert counters(result, "records_deleted", "errors", "quarantined") == {
+        "records_deleted": 4,
+        "errors": 1,
+        "quarantined": 1,
+    }
+    assert "a trigger or function of the database refuses it, in the function refuse" in result["errors"][0]
+
+
 @pytest.mark.parametrize(
     ("url", "key"),
     [

@@ -3,6 +3,7 @@ import uuid
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from application.models import ApiKey, Certificate, License, Organization, Subscription, UserPreferences
@@ -254,3 +255,23 @@ def test_every_kind_is_told_and_what_never_expires_or_renews_itself_is_not(
     kinds = ["API key", "licence", "password", "subscription", "subscription", "trial"]
     assert sorted(item["kind"] for item in digest.data["items"]) == kinds
     assert sorted(mail.title for mail in owned) == ["A password expires in 7 days", "An API key expires in 7 days"]
+
+
+def test_an_expiry_that_python_cannot_hold_costs_nobody_a_notice(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID
+) -> None:
+    admin = person(session, "root", role="admin", password_changed_at=NOW)
+    for label, at in (
+        ("never", "infinity"),
+        ("far", "20260-01-01Z"),
+        ("always", "-infinity"),
+        ("old", "0044-03-15 BC"),
+    ):
+        certificate(session, ann, text(f"'{at}'"), label)  # type: ignore[arg-type]
+    certificate(session, ann, NOW + 7 * DAY, "shop")
+
+    counts = [invoke_job(job, at=NOW + n * DAY)["counters"] for n in range(7)]
+
+    assert [count["items"] for count in counts].count(3) == 1, "once a week, as everything that has long expired"
+    assert sorted({label for mail in mails(session, ann) for label in labels(mail)}) == ["always", "old", "shop"]
+    assert {label for mail in mails(session, admin) for label in labels(mail)} == {"always", "old", "shop"}

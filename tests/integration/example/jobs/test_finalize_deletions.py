@@ -959,7 +959,7 @@ def test_a_failure_rolls_back_that_person_only(invoke_job: Invoke, session: Sess
 def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:
     ann = person(session)
     asked = request(session, ann)
-    refusal = "begin raise 'canceling statement' using errcode = 'query_canceled'; end"
+    refusal = "begin perform pg_cancel_backend(pg_backend_pid()), pg_sleep(5); end"
     session.execute(text(f"create function refuse() returns trigger language plpgsql as $$ {refusal} $$"))
     session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
     session.commit()
@@ -969,6 +969,21 @@ def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, se
 
     again(session, ann, asked)
     assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
+
+
+def test_a_request_of_a_time_that_python_cannot_hold_is_due_as_the_database_says(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finalize_deletions, "REQUESTS_AT_ONCE", 1)
+    times = ("'-infinity'", "'0044-03-15 BC'", "'2020-01-01Z'", "'20260-01-01Z'", "'infinity'")
+    asked = [request(session, person(session, f"{number}@example.org"), text(at)) for number, at in enumerate(times)]  # type: ignore[arg-type]
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert counters(result) == {"requests": 3, "anonymized": 3}
+    statuses = session.execute(select(DataRequest.id, DataRequest.status)).all()
+    assert [dict(statuses)[each.id] for each in asked] == [*3 * ["COMPLETED"], *2 * ["PENDING"]]
 
 
 def test_the_fifth_failure_is_final_and_alerts(invoke_job: Invoke, session: Session) -> None:

@@ -1,6 +1,7 @@
 """Every transition of a subscription and a licence, both sides of each limit, and what a second run does."""
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
@@ -573,6 +574,24 @@ def test_a_broken_date_is_one_alert_however_far_it_is_off(invoke_job: Invoke, se
         assert len(events(session)) == 1
         assert list(open_alerts(session)) == [f"subscription-broken-date:{broken.id}"]
 
+    session.refresh(sound)
+    assert sound.current_period_end > NOW
+
+
+def test_dates_that_python_cannot_hold_stop_no_other_subscription(invoke_job: Invoke, session: Session) -> None:
+    sound = subscribe(session, "active", slug="sound", current_period_end=NOW)
+    states = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused")
+    dates = ("current_period_start", "current_period_end", "trial_ends_at", "past_due_since")
+    odd = ("infinity", "-infinity", "20260-02-28", "0044-03-15 BC")
+    for number, (state, column, at) in enumerate(itertools.product(states, dates, odd)):
+        given = {"current_period_end": NOW - DAY, "trial_ends_at": NOW - DAY, "past_due_since": NOW - 9 * DAY}
+        subscribe(session, state, slug=number, **(given | {column: text(f"'{at}'")}))
+    session.add(SubscriptionEvent(subscription_id=sound.id, event="payment_failed", effective_at=text("'-infinity'")))
+    session.commit()
+
+    results = [invoke_job(job, at=NOW + number * DAY) for number in range(2)]
+
+    assert [result["outcome"] for result in results] == ["succeeded", "succeeded"]
     session.refresh(sound)
     assert sound.current_period_end > NOW
 

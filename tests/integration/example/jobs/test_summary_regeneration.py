@@ -402,12 +402,39 @@ SECRETS = ("62831.85", "27182.81", "4233.11", "31415.92", "31415.93", "4669.20",
 """What is due, two payments, their sum, what is left, what is due on a snapshot that fails, and a name."""
 
 
-def refuse_summary_of(session: Session, snapshot_id: uuid.UUID, code: str) -> None:
-    """The database refuses to store it, with an error that quotes the whole row."""
+@pytest.mark.parametrize("date", ["infinity", "-infinity", "20260-02-28", "0044-03-15 BC"])
+def test_a_payment_of_a_date_that_python_cannot_hold_stops_no_other_summary(
+    invoke_job: Invoke, session: Session, books: Books, date: str
+) -> None:
+    ann = books.user()
+    sound, odd = (books.snapshot(ann, gregorian_year=year, at=NOW - HOUR) for year in (2026, 2025))
+    for snapshot_id in (sound, odd, odd):
+        books.pay(ann, snapshot_id, "10")
+        books.touched(snapshot_id, NOW - HOUR)
+    one = select(PaymentRecord.id).where(PaymentRecord.snapshot_id == odd).limit(1).scalar_subquery()
+    session.execute(update(PaymentRecord).where(PaymentRecord.id == one).values(payment_date=text(f"'{date}'")))
+    session.commit()
+    books.touched(odd, NOW - HOUR)
+
+    result = invoke_job(job, at=NOW)
+
+    counters = result["counters"]
+    assert (result["outcome"], counters["regenerated"], counters["failed"]) == ("succeeded", 1, 1)
+    assert counters["quarantined"] == 1
+    assert result["errors"][0].startswith(f"yearly_snapshots {odd}: ValueError: the payment ")
+    assert books.summary(sound).number_of_payments == 1
+
+
+REFUSES = "raise 'not %', new"
+FAILS = "execute 'select from ' || quote_ident(cast(new as text))"
+"""What a trigger does to a summary, with an error that quotes the whole row: of the row, and of the statement."""
+
+
+def refuse_summary_of(session: Session, snapshot_id: uuid.UUID, how: str) -> None:
     session.execute(
         text(
             "create or replace function refuse() returns trigger language plpgsql as"
-            f" $$ begin raise 'not %', new using errcode = '{code}'; end $$;"
+            f" $$ begin {how}; end $$;"
             "create or replace trigger refuse before insert on annual_summaries for each row"
             f" when (new.snapshot_id = '{snapshot_id}') execute function refuse()"
         )
@@ -425,10 +452,10 @@ def test_no_figure_in_the_clear_reaches_logs_errors_plans_or_the_database(
         books.pay(ann, snapshot_id, amount, name="Saint Giraffe")
     broken = books.snapshot(ann, "4669.20")
     books.touched(snapshot_id, NOW - HOUR)
-    refuse_summary_of(session, broken, "raise_exception")
+    refuse_summary_of(session, broken, REFUSES)
 
     answers = [invoke_job(job, {"dry_run": True}, at=NOW), invoke_job(job, at=NOW)]
-    refuse_summary_of(session, broken, "insufficient_privilege")
+    refuse_summary_of(session, broken, FAILS)
     with pytest.raises(RunFailedError) as failure:
         invoke_job(job, at=NOW + HOUR)
 
@@ -447,7 +474,7 @@ def test_no_figure_in_the_clear_reaches_logs_errors_plans_or_the_database(
     assert {"public.payment_records", "nightshift.runs", "nightshift.quarantine"} <= set(texts)
     assert "batch.committed" in texts["logs"]
     assert "run.attempt_failed" in texts["logs"]
-    assert "42501" in texts["error"]
+    assert "42P01" in texts["error"]
     found = {name: secret for name, body in texts.items() for secret in SECRETS if secret in body}
     assert found == {}
 

@@ -250,5 +250,7 @@ def fingerprint_of(*clauses: ClauseElement) -> str:
 
 
 def iso(instant: Any) -> str:
-    """A UTC instant as results show it: ISO 8601 with Z."""
+    """A UTC instant as results show it: ISO 8601 with Z. One that Python cannot hold is a text, and stays it."""
+    if isinstance(instant, str):
+        return instant
     return f"{instant.replace(tzinfo=None).isoformat()}Z"
