@@ -53,30 +53,21 @@ def make(engine: Engine, name: str, shape: Shape) -> Engine:
     return made
 
 
-def made_again(engine: Engine, kept: str, shape: Shape) -> Engine:
+def made_again(engine: Engine, kept: str) -> Engine:
     """A copy of a database that was kept, in memory. Its files are the same, so every measurement begins alike."""
     with outside(engine) as connection:
         connection.execute(text(f"drop database if exists {WORK} with (force)"))
         connection.execute(text(f"create database {WORK} template {kept} strategy file_copy"))
     made = to_database(engine, WORK)
     with outside(made) as connection:
-        warm(connection, shape)
+        warm(connection)
         connection.execute(text("checkpoint"))
     return made
 
 
-def warm(connection: Connection, shape: Shape) -> None:
-    connection.execute(
-        text(
-            """
-            select sum(pg_prewarm(oid))
-              from (select cast(cast(name as regclass) as oid) from unnest(cast(:names as text[])) name
-                    union all
-                    select indexrelid from pg_index where indrelid = any (cast(:names as regclass[]))) each (oid)
-            """
-        ),
-        {"names": list(shape.tables)},
-    )
+def warm(connection: Connection) -> None:
+    """Read everything into memory, PostgreSQL's own tables too."""
+    connection.execute(text("select sum(pg_prewarm(oid)) from pg_class where relkind in ('r', 'i', 't', 'm')"))
 
 
 def by_hand(engine: Engine, shape: Shape, cutoff: dt.datetime = CUTOFF) -> float:
@@ -131,7 +122,7 @@ def measure(engine: Engine, shape: Shape, aim: str, *, rate: bool = False) -> No
     make(engine, "kept", shape).dispose()
     pairs = Pairs()
     for our_turn in pairs.turns():
-        work = made_again(engine, "kept", shape)
+        work = made_again(engine, "kept")
         if our_turn:
             pairs.runs.append(ours(work, shape))
         else:
@@ -147,7 +138,7 @@ def measure_few_of_many(engine: Engine, shape: Shape, aim: str) -> None:
         later = dt.timedelta(milliseconds=number * shape.expired)
         with outside(work) as connection:
             connection.execute(text("vacuum (index_cleanup on) visits"))
-            warm(connection, shape)
+            warm(connection)
             connection.execute(text("checkpoint"))
         if our_turn:
             pairs.runs.append(ours(work, shape, NOW + later))

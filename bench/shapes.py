@@ -18,7 +18,6 @@ class Shape:
     what: how the report names it.
     makes: SQL that makes and fills the tables, with `:cutoff`.
     by_hand: the one statement that everybody would write, with `:cutoff`.
-    tables: what is read into memory before each measurement, with its indexes.
     expired: how many rows of the job's own table the statement deletes.
     """
 
@@ -26,7 +25,6 @@ class Shape:
     makes: tuple[str, ...]
     job: Job
     by_hand: str
-    tables: tuple[str, ...]
     expired: int
 
 
@@ -58,7 +56,6 @@ def half_of_a_million(rows: int = 1_000_000, *, in_order: bool, share: float = 0
         ),
         logins.job,
         "delete from logins where attempted_at < :cutoff",
-        ("logins",),
         old,
     )
 
@@ -80,7 +77,6 @@ def few_of_many(rows: int, *, in_order: bool) -> Shape:
         ),
         _job("visits"),
         "delete from visits where created_at < :cutoff",
-        ("visits",),
         rows // 1000,
     )
 
@@ -110,7 +106,6 @@ def three_levels(parents: int = 10_000) -> Shape:
         ),
         _job("customers"),
         "delete from customers where created_at < :cutoff",
-        ("customers", "orders", "order_lines"),
         parents,
     )
 
@@ -145,7 +140,6 @@ def partitions(rows: int = 1_000_000, number: int = 24, *, by_age: bool) -> Shap
         ),
         _job("events"),
         "delete from events where created_at < :cutoff",
-        tuple(f"events_{i:02}" for i in range(number)),
         old,
     )
 
@@ -167,6 +161,5 @@ def no_index(rows: int = 1_000_000) -> Shape:
         ),
         _job("notes"),
         "delete from notes where created_at < :cutoff",
-        ("notes",),
         old,
     )

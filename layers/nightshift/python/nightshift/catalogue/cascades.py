@@ -33,6 +33,8 @@ from nightshift.catalogue.table import Reference, TableFacts, find, quoted, read
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
+ALL = 100
+"""Percent."""
 
 TIMES = ("timestamptz", "timestamp", "date")
 USUAL_AGES = (
@@ -150,11 +152,17 @@ def going(session: Session, target: Table, condition: ColumnElement[bool]) -> tu
 
 
 def count(
-    session: Session, found: Closure, source: FromClause, condition: ColumnElement[bool], age: str | None
+    session: Session,
+    found: Closure,
+    source: FromClause,
+    condition: ColumnElement[bool],
+    age: str | None,
+    share: int | None = None,
 ) -> list[Cascade]:
     """What the deletion of the rows of `source` for which the condition holds would take with it, table by table.
 
     age: the name of the column that tells the age of the root's rows, where it is one: children often have the same.
+    share: see `of_how_many`. With it nobody asks for the youngest either.
     """
     if not found.edges:
         return []
@@ -170,11 +178,11 @@ def count(
     told = []
     for oid, (child, where) in gone.items():
         through = next(parent for parent, edge in found.edges if edge.child == oid and edge.on_delete == "cascade")
-        told.append(_told(session, found, "delete", through, oid, child, where, age))
+        told.append(_told(session, found, "delete", through, oid, child, where, age, share))
     for parent, reference in found.edges:
         if reference.on_delete != "cascade" and (parent == found.root.oid or parent in gone):
             child, where = _emptied(found, parent, reference, gone, source, condition)
-            told.append(_told(session, found, "update", parent, reference.child, child, where, age))
+            told.append(_told(session, found, "update", parent, reference.child, child, where, age, share))
     return told
 
 
@@ -187,13 +195,33 @@ def _told(
     child: FromClause,
     where: ColumnElement[bool],
     age: str | None,
+    share: int | None,
 ) -> Cascade:
-    rows, youngest = session.execute(_counted(found, oid, child, where, age)).one()
-    of = session.scalar(select(func.count()).select_from(child)) if rows > SHARE_APPLIES_ABOVE else None
+    rows, youngest = session.execute(_counted(found, oid, child, where, age, aged=share is None)).one()
     facts = found.facts(oid)
+    of = of_how_many(session, facts, child, rows, share)
     about = facts.about if of is None else None
     size = facts.size_of(rows) if action == "delete" else None
     return Cascade(facts.fullname, action, rows, youngest, found.facts(through).fullname, of, about, size)
+
+
+def of_how_many(
+    session: Session, facts: TableFacts, source: FromClause, rows: int, share: int | None = None
+) -> int | None:
+    """How many rows the table has, where so many of them are meant that the share matters; otherwise None.
+
+    share: the most that may be meant, in percent. It is then counted only until it is clear that these are no more; a
+        table in which they are is counted whole.
+    """
+    if rows <= SHARE_APPLIES_ABOVE or share == ALL:
+        return None
+    every = select(func.count()).select_from(source)
+    if share:
+        enough = -(-rows * ALL // share)
+        if enough < facts.rows / 2:  # beyond that it is quicker to count them all, in parallel
+            some = select(literal_column("1")).select_from(source).limit(enough).subquery()
+            every = select(func.count()).select_from(some)
+    return session.scalar(every)
 
 
 Gone = dict[int, tuple[FromClause, ColumnElement[bool]]]
@@ -302,9 +330,11 @@ def _emptied(
     return child, referring.in_(union(*selects) if len(selects) > 1 else selects[0])
 
 
-def _counted(found: Closure, oid: int, child: FromClause, where: ColumnElement[bool], age: str | None) -> Any:
+def _counted(
+    found: Closure, oid: int, child: FromClause, where: ColumnElement[bool], age: str | None, *, aged: bool
+) -> Any:
     facts = found.facts(oid)
-    usual = [each for each in (age, *USUAL_AGES) if each is not None and each in facts.columns]
+    usual = [each for each in (age, *USUAL_AGES) if aged and each is not None and each in facts.columns]
     name = next((each for each in usual if facts.columns[each].base in TIMES), None)
     youngest = cast(func.max(child.c[name]), Text) if name else cast(None, Text)
     return select(func.count(), youngest).select_from(child).where(where)

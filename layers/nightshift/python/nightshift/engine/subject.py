@@ -97,12 +97,12 @@ class Subject:
             return 0
         return session.scalar(self.rows(func.count()).where(self.condition, self.referenced)) or 0
 
-    def cascades(self, session: Session) -> list[Cascade]:
-        """What goes, or changes, with the rows."""
+    def cascades(self, session: Session, share: int | None = None) -> list[Cascade]:
+        """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""
         if self.action != "delete":
             return []
         name = getattr(self.age, "name", None)
-        return count(session, self.closure, self.table, self.workable, name)
+        return count(session, self.closure, self.table, self.workable, name, share)
 
     def reads_others(self, session: Session) -> bool:
         """Whether the step's own condition depends on other rows, or on more than rows: which it means may change.

@@ -196,7 +196,9 @@ def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
 
 def grant(session: Session, record: RunRecord, request: Request, clock: dt.datetime, seconds: float) -> Claim:
     """Begin an attempt at a locked run, under a new epoch."""
-    end_attempt(session, record, clock, "lost")
+    if record.epoch:
+        end_attempt(session, record, clock, "lost")
+    session.flush()  # a new run's row goes in before that of its attempt, which refers to it
     record.epoch += 1
     record.attempts += 1
     record.state = "running"

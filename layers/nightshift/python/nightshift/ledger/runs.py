@@ -51,8 +51,11 @@ class Standing:
 
 def lock_job(session: Session, job: str) -> RegisteredJob:
     """Lock the job's row: claims of one job happen one after the other."""
+    known = select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()
+    if (registered := session.execute(known).scalar_one_or_none()) is not None:
+        return registered
     session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
-    return session.execute(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()).scalar_one()
+    return session.execute(known).scalar_one()
 
 
 def database_clock(session: Session) -> dt.datetime:

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import difflib
+import math
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,9 +38,10 @@ from sqlalchemy.types import NullType
 
 from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
 from nightshift.catalogue.ages import SqlType
-from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES
+from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
 from nightshift.catalogue.table import Column, quoted, refuse_unworkable
 from nightshift.declaration import (
+    MAX_SHARE,
     SAMPLE_SIZE,
     UNINDEXED_ROWS,
     Age,
@@ -66,6 +69,9 @@ PLAIN_TYPES = {
 """Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
 
 NO_AGE = null().cast(Text)
+
+KNOWN_FOR_SECONDS = 5.0
+"""So long after the candidates were counted the first batch may rely on what the catalogue said then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,12 +235,19 @@ class RowStep(ABC):
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
         subject = self.subject(session, run)
-        plan = self._counted(session, run, subject, NO_AGE)
+        share = (run.parameters or {}).get(MAX_SHARE.name, ALL)
+        plan = self._counted(session, run, subject, NO_AGE, share)
         self._refuse_unindexed(run, subject, plan)
+        session.info[run.id, self.name] = time.monotonic(), subject, self._keys_first(session, subject)
         return [plan]
 
-    def _counted(self, session: Session, run: Run, subject: Subject, age: ColumnElement[Any]) -> StepPlan:
-        rows, of, youngest = self._share(session, subject, age)
+    def _counted(
+        self, session: Session, run: Run, subject: Subject, age: ColumnElement[Any], share: int | None = None
+    ) -> StepPlan:
+        """share: the cap, where nothing else is wanted of the number of rows that stay."""
+        latest = NO_AGE if age is NO_AGE else func.max(age).cast(Text)
+        rows, youngest = session.execute(subject.rows(func.count(), latest).where(subject.workable)).one()
+        of = of_how_many(session, subject.facts, subject.table, rows, share)
         cutoff, facts = self.cutoff(run), subject.facts
         return StepPlan(
             self.name,
@@ -243,22 +256,11 @@ class RowStep(ABC):
             rows,
             of,
             iso(cutoff) if cutoff is not None else None,
-            cascades=tuple(subject.cascades(session)) if rows else (),
+            cascades=tuple(subject.cascades(session, share)) if rows else (),
             bytes=facts.size_of(rows) if self.action == "delete" else None,
             about=facts.about if of is None else None,
             youngest=youngest,
         )
-
-    def _share(self, session: Session, subject: Subject, age: ColumnElement[Any]) -> tuple[int, int | None, str | None]:
-        """How many rows, of how many if the share matters, and the latest of their ages."""
-        few = subject.rows(age.label("age")).where(subject.workable).limit(SHARE_APPLIES_ABOVE + 1).subquery()
-        rows, youngest = session.execute(select(func.count(), func.max(few.c.age).cast(Text))).one()
-        if rows <= SHARE_APPLIES_ABOVE:
-            return rows, None, youngest
-        meant = subject.workable
-        every = subject.rows(func.count().filter(meant), func.count(), func.max(age).filter(meant).cast(Text))
-        rows, of, youngest = session.execute(every).one()
-        return rows, of, youngest
 
     def _refuse_unindexed(self, run: Run, subject: Subject, plan: StepPlan) -> None:
         """Without an index PostgreSQL reads a referring table once for every row: that can take for ever."""
@@ -288,12 +290,20 @@ class RowStep(ABC):
         """Do it, in batches, from the execution's position on."""
 
     def _sweep(self, execution: Execution, statement: Callable[[Subject], DeleteStatement | UpdateStatement]) -> None:
-        with execution.session.begin():
-            subject = self.subject(execution.session, execution.run)
-            keys_first = self._keys_first(execution.session, subject)
+        subject, keys_first = self._known(execution)
         counting = {name: _typed(condition, subject.facts, subject.table) for name, condition in self.counting.items()}
         task = Sweep(subject, self.name, statement(subject), self.counter, counting, self.sample_keys, keys_first)
         sweep(execution, task)
+
+    def _known(self, execution: Execution) -> tuple[Subject, bool]:
+        """The subject, and whether its keys come first: as the candidates were counted with them, if that was now."""
+        session, run = execution.session, execution.run
+        at, subject, keys_first = session.info.pop((run.id, self.name), (-math.inf, None, False))
+        if subject is not None and time.monotonic() - at < KNOWN_FOR_SECONDS:
+            return subject, keys_first
+        with session.begin():
+            subject = self.subject(session, run)
+            return subject, self._keys_first(session, subject)
 
     def _keys_first(self, session: Session, subject: Subject) -> bool:
         """Whether a batch may change what the condition means for the next one."""
