@@ -1,5 +1,6 @@
 """The death of a process at any point: at a statement, at a commit, at a call to AWS."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -56,6 +57,17 @@ class Life:
 def listen(until: ExitStack, name: str, told: Callable[..., None]) -> None:
     event.listen(Engine, name, told)
     until.callback(event.remove, Engine, name, told)
+
+
+def ends_of_lives() -> Iterator[int]:
+    """At which point one life after the other ends: at each of the first, and then further and further apart.
+
+    With NIGHTSHIFT_EVERY_POINT in the environment: at every one.
+    """
+    end, growth = 0, 0.0 if "NIGHTSHIFT_EVERY_POINT" in os.environ else 0.1
+    while True:
+        end += 1 + int(end * growth)
+        yield end
 
 
 def let_the_lease_end(engine: Engine) -> None:
