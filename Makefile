@@ -11,13 +11,16 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init demo local test check lint types docs synth bench constraints clean
+.PHONY: help init install demo local test check lint types docs synth bench constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 init: .venv/installed ## Make a project of your own: make init DIR=../jobs DATABASE_URL=postgresql://...
-	@$(BIN)/nightshift init "$(DIR)" $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(if $(DIR),,echo "Say where: make init DIR=../jobs" >&2; exit 2)
+	@$(if $(DATABASE_URL),NIGHTSHIFT_DATABASE_URL="$$DATABASE_URL") $(BIN)/nightshift init "$$DIR"
+
+install: .venv/installed node_modules/installed ## Install what the other targets need, the command nightshift among it
 
 demo: .venv/installed node_modules/installed ## Deploy to a local AWS, run every job through Lambda, show what each did
 	@$(RUN) python -m local demo
@@ -77,7 +80,8 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	@$(PYTHON) -m venv .venv >/dev/null || { \
 	  echo "'$(PYTHON)' could not make .venv. Made by another Python before: make clean." >&2; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(addprefix -r ,$(APPLICATION))
+	@# Python compiles what it imports: the rest of the packages, most of them, need not be.
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt $(addprefix -r ,$(APPLICATION))
 	@ln -sf "$$($(BIN)/python -m local.node)" $(BIN)/node
 	@ln -sf ../../cli/nightshift $(BIN)/nightshift
 	@touch $@

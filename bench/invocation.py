@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from bench.paired import ROOT, python, seconds
-from nightshift import telemetry
+from nightshift import Job, telemetry
 
 _OWN_PROCESS = """
 import json, os, resource
@@ -71,11 +71,14 @@ def as_setting(engine: Engine) -> str:
     return json.dumps({"url": engine.url.render_as_string(hide_password=False)})
 
 
-def invoked(engine: Engine, module: str, event: Mapping[str, Any]) -> Invocation:
-    """The whole invocation in this process: connection, claim, candidates, batches, settlement."""
+def invoked(engine: Engine, job: Job | str, event: Mapping[str, Any]) -> Invocation:
+    """The whole invocation in this process: connection, claim, candidates, batches, settlement.
+
+    job: the job, or its module.
+    """
     from nightshift.runtime import invoke
 
-    job = import_module(module).job
+    job = import_module(job).job if isinstance(job, str) else job
     os.environ["NIGHTSHIFT_DATABASE"] = as_setting(engine)
     answers: list[dict[str, Any]] = []
     with redirect_stdout(StringIO()), _Batches() as batches:

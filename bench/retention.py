@@ -1,80 +1,159 @@
-"""Retention: the whole invocation of a job against one DELETE written by hand, in the same database."""
+"""Retention: the whole invocation of a job against one DELETE written by hand, on the same rows of the same server."""
 
 import datetime as dt
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.pool import NullPool
 
-from bench import logins
-from bench.invocation import in_own_process, invoked
+from bench import logins, shapes
+from bench.invocation import Invocation, in_own_process, invoked
 from bench.paired import Ratios, database, line
+from bench.shapes import CUTOFF, NOW, Shape
 
-ROWS = 1_000_000
-DENSE = 0.5
 PAIRS = 5
-NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
-CUTOFF = NOW - dt.timedelta(days=7)
-
+LONGEST = "aim: at most 250 ms"
 MODULE = logins.__name__
-EVENT = {"scheduled_for": NOW.isoformat(), "force": True, "parameters": {"max_share": 100}}
+
+WORK = "work"
+"""The database that a measurement spends."""
 
 
-def fill(engine: Engine, rows: int, share: float, *, in_order: bool) -> None:
-    """Logins of which a share is past its 7 days, in the order of their age on the heap or mixed."""
-    age = "i" if in_order else "mod(i * bigint '7368787', :rows)"
-    with engine.begin() as connection:
-        connection.execute(text("truncate logins"))
-        connection.execute(
-            text(
-                f"""
-                insert into logins (email, success, ip, user_agent, attempted_at)
-                select 'user' || i || '@example.com', false, '192.0.2.1', 'Mozilla/5.0',
-                       cast(:cutoff as timestamptz) + ({age} - :old) * interval '1 ms'
-                  from generate_series(0, :rows - 1) i
-                """  # noqa: S608 - one of two constants
-            ),
-            {"rows": rows, "old": int(rows * share), "cutoff": CUTOFF},
-        )
+def event(now: dt.datetime = NOW) -> dict[str, object]:
+    return {"scheduled_for": now.isoformat(), "force": True, "parameters": {"max_share": 100}}
+
+
+@contextmanager
+def outside(engine: Engine) -> Iterator[Connection]:
+    """A connection for statements that no transaction may hold."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("vacuum analyze logins"))
+        yield connection
+
+
+def to_database(engine: Engine, name: str) -> Engine:
+    return create_engine(
+        engine.url.set(database=name), poolclass=NullPool, connect_args={"ssl_context": False}, hide_parameters=True
+    )
+
+
+def make(engine: Engine, name: str, shape: Shape) -> Engine:
+    """A database with the ledger and the shape's tables."""
+    with outside(engine) as connection:
+        connection.execute(text(f"drop database if exists {name} with (force)"))
+        connection.execute(text(f"create database {name} template empty strategy file_copy"))
+    made = to_database(engine, name)
+    with made.begin() as connection:
+        for statement in shape.makes:
+            connection.execute(text(statement), {"cutoff": CUTOFF} if ":cutoff" in statement else {})
+    with outside(made) as connection:
+        connection.execute(text("vacuum analyze"))
+    return made
+
+
+def made_again(engine: Engine, kept: str, shape: Shape) -> Engine:
+    """A copy of a database that was kept, in memory. Its files are the same, so every measurement begins alike."""
+    with outside(engine) as connection:
+        connection.execute(text(f"drop database if exists {WORK} with (force)"))
+        connection.execute(text(f"create database {WORK} template {kept} strategy file_copy"))
+    made = to_database(engine, WORK)
+    with outside(made) as connection:
+        warm(connection, shape)
         connection.execute(text("checkpoint"))
+    return made
 
 
-def by_hand(engine: Engine) -> float:
+def warm(connection: Connection, shape: Shape) -> None:
+    connection.execute(
+        text(
+            """
+            select sum(pg_prewarm(oid))
+              from (select cast(cast(name as regclass) as oid) from unnest(cast(:names as text[])) name
+                    union all
+                    select indexrelid from pg_index where indrelid = any (cast(:names as regclass[]))) each (oid)
+            """
+        ),
+        {"names": list(shape.tables)},
+    )
+
+
+def by_hand(engine: Engine, shape: Shape, cutoff: dt.datetime = CUTOFF) -> float:
     """One statement in one transaction, the way everybody writes it."""
     with engine.connect() as connection:
-        connection.execute(text("select 1"))  # connect before the clock starts, as the job's figure has no start-up
+        connection.execute(text("select 1"))  # connect before the clock starts: a job's connection is our own cost
         connection.rollback()
         started = time.perf_counter()
-        connection.execute(text("delete from logins where attempted_at < :cutoff"), {"cutoff": CUTOFF})
+        deleted = connection.execute(text(shape.by_hand), {"cutoff": cutoff}).rowcount
         connection.commit()
-        return time.perf_counter() - started
+        took = time.perf_counter() - started
+    assert deleted == shape.expired, deleted
+    return took
 
 
-def measure(engine: Engine, share: float, *, in_order: bool) -> None:
-    """Both ways in turn on the same rows, and the lines about it."""
-    whole, deleting, hand, longest = [], [], [], 0
-    for number in range(PAIRS):
-        # Every other pair the other way round, so that neither always finds the warmer cache.
-        for ours in (True, False) if number % 2 == 0 else (False, True):
-            fill(engine, ROWS, share, in_order=in_order)
-            if ours:
-                run = invoked(engine, MODULE, EVENT)
-                whole.append(run.seconds)
-                deleting.append(sum(run.batches_ms) / 1000)
-                longest = max((longest, *run.batches_ms))
-            else:
-                hand.append(by_hand(engine))
-    what = f"{ROWS:,} rows, {share:.1%} expired, {'in order of age' if in_order else 'ages mixed'}"
-    if share >= DENSE:
-        line(f"{what}: rate of the invocation / by hand", _quotients(hand, whole), "aim: at least 0.85")
-        line("    rate of its deleting transactions alone / by hand", _quotients(hand, deleting))
-        line("    longest transaction of ours", f"{longest} ms", "aim: at most 250 ms")
-    else:
-        line(f"{what}: time of the invocation / by hand", _quotients(whole, hand))
-        line("    time of its deleting transactions alone / by hand", _quotients(deleting, hand), "aim: at most 1.5")
-    line("    medians, ours and by hand", f"{median(whole) * 1000:.1f} ms, {median(hand) * 1000:.1f} ms")
+def ours(engine: Engine, shape: Shape, now: dt.datetime = NOW) -> Invocation:
+    run = invoked(engine, shape.job, event(now))
+    assert run.counters["deleted"] == shape.expired, run.counters
+    return run
+
+
+class Pairs:
+    """Both ways in turn, and the lines about them."""
+
+    def __init__(self) -> None:
+        self.runs: list[Invocation] = []
+        self.hand: list[float] = []
+
+    def turns(self) -> Iterator[bool]:
+        """Whose turn it is: every other pair the other way round, so that neither always finds the warmer cache."""
+        for number in range(PAIRS):
+            yield from (True, False) if number % 2 == 0 else (False, True)
+
+    def told(self, what: str, aim: str, *, rate: bool = False) -> None:
+        whole = [run.seconds for run in self.runs]
+        deleting = [sum(run.batches_ms) / 1000 for run in self.runs]
+        if rate:
+            line(f"{what}: rate of the invocation / by hand", _quotients(self.hand, whole), aim)
+            line("    rate of its deleting transactions alone / by hand", _quotients(self.hand, deleting))
+        else:
+            line(f"{what}: time of the invocation / by hand", _quotients(whole, self.hand), aim)
+            line("    time of its deleting transactions alone / by hand", _quotients(deleting, self.hand))
+        longest = max(milliseconds for run in self.runs for milliseconds in run.batches_ms)
+        line("    longest transaction of ours", f"{longest} ms", LONGEST)
+        batches = round(median(len(run.batches_ms) for run in self.runs))
+        medians = f"{median(whole) * 1000:.0f} ms in {batches} batches, {median(self.hand) * 1000:.0f} ms"
+        line("    medians, ours and by hand", medians)
+
+
+def measure(engine: Engine, shape: Shape, aim: str, *, rate: bool = False) -> None:
+    """Each measurement on its own copy of the same database."""
+    make(engine, "kept", shape).dispose()
+    pairs = Pairs()
+    for our_turn in pairs.turns():
+        work = made_again(engine, "kept", shape)
+        if our_turn:
+            pairs.runs.append(ours(work, shape))
+        else:
+            pairs.hand.append(by_hand(work, shape))
+    pairs.told(shape.what, aim, rate=rate)
+
+
+def measure_few_of_many(engine: Engine, shape: Shape, aim: str) -> None:
+    """One database, too large to be copied: the clock goes on, and every time the next rows have expired."""
+    work = make(engine, WORK, shape)
+    pairs = Pairs()
+    for number, our_turn in enumerate(pairs.turns()):
+        later = dt.timedelta(milliseconds=number * shape.expired)
+        with outside(work) as connection:
+            connection.execute(text("vacuum (index_cleanup on) visits"))
+            warm(connection, shape)
+            connection.execute(text("checkpoint"))
+        if our_turn:
+            pairs.runs.append(ours(work, shape, NOW + later))
+        else:
+            pairs.hand.append(by_hand(work, shape, CUTOFF + later))
+    pairs.told(shape.what, aim)
 
 
 def _quotients(above: list[float], below: list[float]) -> Ratios:
@@ -83,16 +162,22 @@ def _quotients(above: list[float], below: list[float]) -> Ratios:
 
 def main() -> None:
     """Print the figures."""
-    print("Retention against one hand-written DELETE (whole invocation; logins, five indexes)")
+    print(f"Retention against one hand-written DELETE (whole invocation, median of {PAIRS} pairs)")
     with database() as engine:
-        logins.make(engine)
-        invoked(engine, MODULE, {})  # the first run compiles its statements
-        for share in (DENSE, 0.001):
-            for in_order in (True, False):
-                measure(engine, share, in_order=in_order)
+        with outside(engine) as connection:
+            connection.execute(text("create extension pg_prewarm"))
+            connection.execute(text("create database empty template postgres"))
+        for in_order in (True, False):
+            measure(engine, shapes.half_of_a_million(in_order=in_order), "aim: at least 0.85", rate=True)
+        for in_order in (True, False):
+            measure_few_of_many(engine, shapes.few_of_many(10_000_000, in_order=in_order), "aim: at most 1.3")
+        measure(engine, shapes.three_levels(), "aim: at most 1.1")
+        for by_age in (True, False):
+            measure(engine, shapes.partitions(by_age=by_age), "aim: at most 4")
+        measure(engine, shapes.no_index(), "aim: at most 3")
         for rows in (1_000_000, 5_000_000):
-            fill(engine, rows, DENSE, in_order=False)
-            megabytes, counters = in_own_process(engine, MODULE, EVENT)
-            assert counters["deleted"] == rows // 2
+            shape = shapes.half_of_a_million(rows, in_order=False)
+            megabytes, counters = in_own_process(make(engine, WORK, shape), MODULE, event())
+            assert counters["deleted"] == shape.expired
             what = f"{rows:,} rows, half expired: peak memory of the process"
             line(what, f"{megabytes:.0f} MB", "aim: flat, under 200 MB")

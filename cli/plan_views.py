@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cli.screen import Answer, table
-from cli.times import parse, relative, shown
+from cli.times import parse, relative, shown, took
 
 OVER_CAP = "Over its cap. A run would stop before it changes anything: "
 NEXT = (
@@ -35,6 +35,9 @@ def plan(found: Answer, as_of: str, *, as_tree: bool) -> Iterator[Tree | Table |
         for step in found["steps"]:
             for statement in step.get("missing", ()):
                 yield Text(f"Missing for step {step['step']}: {statement}", "yellow")
+    if estimate := found.get("estimate"):
+        pace = f"the last {estimate['runs']:,} did up to {estimate['rows_per_second']:,} rows a second"
+        yield Text(f"A run would take about {took(estimate['seconds'] * 1000)}: {pace}")
     for each in found["over_cap"]:
         yield Text(f"{OVER_CAP}{each}", "bold red")
     if found["over_cap"]:
@@ -46,7 +49,7 @@ def _trees(steps: Iterable[Answer], now: dt.datetime) -> Iterator[Tree]:
         root = Tree(Text(name, "bold"), guide_style="dim")
         for each in tables:
             size = f"about {decimal(each['bytes'])}" if each.get("bytes") else ""
-            node = root.add(_line(each["table"], _counted(each["action"], each["rows"], each.get("of")), size))
+            node = root.add(_line(each["table"], _counted(each), size, _youngest(each, {}, now)))
             for label, value, style in _facts(each, now):
                 node.add(Text.assemble((f"{label}: ", "dim"), (value, style)))
             _add_cascades(node, each, now)
@@ -62,7 +65,8 @@ def _add_cascades(node: Tree, step: Answer, now: dt.datetime) -> None:
         for each in here:
             left.remove(each)
             parent = nodes.get(each.get("through", ""), node)
-            made = parent.add(_line(each["table"], _cascaded(each), _youngest(each, step, now)))
+            size = f"about {decimal(each['bytes'])}" if each.get("bytes") else ""
+            made = parent.add(_line(each["table"], _cascaded(each), size, _youngest(each, step, now)))
             nodes.setdefault(each["table"], made)
 
 
@@ -95,8 +99,8 @@ def _lines(steps: Iterable[Answer]) -> Table:
             step["table"],
             "",
             step.get("cutoff", ""),
-            "",
-            decimal(step["bytes"]) if step.get("bytes") else "",
+            step.get("youngest", ""),
+            _bytes(step),
             step.get("way", ""),
             f"{step['referenced']:,} referenced" if step.get("referenced") else "",
             _sample(step),
@@ -104,7 +108,7 @@ def _lines(steps: Iterable[Answer]) -> Table:
         for each in step.get("cascades", ()):
             through = each.get("through", "")
             facts = (step["step"], each["action"], _number(each), _share(each), each["table"], through)
-            lines.add_row(*facts, step.get("cutoff", ""), each.get("youngest", ""), "", "", "", "")
+            lines.add_row(*facts, step.get("cutoff", ""), each.get("youngest", ""), _bytes(each), "", "", "")
     return lines
 
 
@@ -120,15 +124,22 @@ def _line(name: str, *facts: str | Text) -> Text:
     return Text.assemble((name, "cyan"), ": ", told)
 
 
-def _counted(action: str, rows: int, of: int | None) -> str:
-    if of is None:
-        return f"{action} {_rows(rows)}"
-    return f"{action} {rows:,} of {of:,} rows ({_percent(rows, of)})"
+def _counted(found: Answer) -> str:
+    action, rows = found["action"], found["rows"]
+    if found.get("of") is not None:
+        return f"{action} {rows:,} of {found['of']:,} rows ({_percent(rows, found['of'])})"
+    if found.get("about"):
+        return f"{action} {rows:,} of about {found['about']:,} rows ({_percent(rows, max(rows, found['about']))})"
+    return f"{action} {_rows(rows)}"
 
 
 def _cascaded(cascade: Answer) -> str:
-    does = _counted(cascade["action"], cascade["rows"], cascade.get("of"))
+    does = _counted(cascade)
     return f"{does} by cascade" if cascade["action"] == "delete" else f"{does} that lose a reference"
+
+
+def _bytes(found: Answer) -> str:
+    return decimal(found["bytes"]) if found.get("bytes") else ""
 
 
 def _youngest(cascade: Answer, step: Mapping[str, Any], now: dt.datetime) -> Text:
@@ -153,11 +164,14 @@ def _rows(number: int) -> str:
 
 
 def _number(found: Answer) -> str:
+    if found.get("of") is None and found.get("about"):
+        return f"{found['rows']:,} of about {found['about']:,}"
     return f"{found['rows']:,}" + (f" of {found['of']:,}" if found.get("of") is not None else "")
 
 
 def _share(found: Answer) -> str:
-    return _percent(found["rows"], found["of"]) if found.get("of") else ""
+    of = found.get("of") or found.get("about")
+    return _percent(found["rows"], max(found["rows"], of)) if of else ""
 
 
 def _percent(rows: int, of: int) -> str:

@@ -8,10 +8,9 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from cli.database_url import AUTHORITY, place_of, settings_of
+from cli.database_url import place_of, settings_of
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from nightshift.database import DatabaseSettings
     from nightshift.declaration import Job, Run, StepPlan
-    from nightshift.engine.execution import RunExecution
 
 SECONDS = 15 * 60
 """How long a plan may take: as long as Lambda lets a function run."""
@@ -46,9 +44,7 @@ def plan_in(url: str, job: "Job", at: dt.datetime, given: Mapping[str, int]) -> 
     with _reading(settings, job) as session:
         plans, errors = _steps(session, job, run)
     took = round((time.perf_counter() - started) * 1000)
-    # The caps ask an execution for nothing but its run, and a plan without a ledger has no other part of one.
-    over = over_cap(cast("RunExecution", SimpleNamespace(run=run)), plans)
-    plan = {"steps": [each.as_json() for each in plans], "over_cap": over}
+    plan = {"steps": [each.as_json() for each in plans], "over_cap": over_cap(run, plans)}
     reason = f"{len(errors)} of {len(job.steps)} steps cannot be planned" if errors else None
     answer = result(job, Standing(run, "failed" if errors else "planned", reason, took, {}, errors, plan))
     del answer["run_id"]
@@ -100,7 +96,7 @@ def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
     except OSError as error:
         reason = connection_in_words(error) or "the connection failed"
         if isinstance(error, ssl.SSLCertVerificationError):
-            reason += f"; if its authority is none of Amazon RDS, name the authority's file: {AUTHORITY}"
+            reason += "; if its authority is none of Amazon RDS, name the authority's file: ?sslrootcert=FILE"
     else:
         return
     raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")

@@ -54,6 +54,11 @@ def watched(*, errors: bool = False) -> bool:
     return (sys.stderr if errors else sys.stdout).isatty() or "COLUMNS" in os.environ
 
 
+def answering() -> bool:
+    """Whether a person can be asked: what is typed is read, and the question is seen."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def show(answer: Answer, as_json: bool, parts: Iterable[Part]) -> None:
     """Print the answer: as JSON for a program, or its parts for a person."""
     if as_json:

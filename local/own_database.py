@@ -1,8 +1,8 @@
 """One's own database for the local AWS: its address, what stands there, and what its owner is asked beforehand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import URL, text
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, migrations, session_for, sqlstate
-from nightshift.database.settings import FORM, SSL_MODES
+from nightshift.database.address import SSL_MODES
 from nightshift.declaration import this_project
 from nightshift.errors import SettingError
 
@@ -38,18 +38,9 @@ class OwnDatabase:
     def parse(cls, url: str) -> "OwnDatabase":
         """Raises `OwnDatabaseError`: it is not a whole address of a PostgreSQL database."""
         try:
-            settings = DatabaseSettings.from_mapping({"url": url})
+            return cls(DatabaseSettings.from_address(url))
         except SettingError as error:
             raise OwnDatabaseError(str(error)) from None
-        for part, what in ((settings.url.username, "user"), (settings.url.database, "database")):
-            if not part:
-                raise OwnDatabaseError(f"the database url names no {what}: it must look like {FORM}")
-        if settings.ca_file is not None:
-            certificates = Path(settings.ca_file).absolute()  # functions run in another folder
-            if not certificates.is_file():
-                raise OwnDatabaseError(f"sslrootcert in the database url names no file: {certificates}")
-            settings = replace(settings, ca_file=str(certificates))
-        return cls(settings)
 
     @property
     def user(self) -> str:
@@ -66,8 +57,7 @@ class OwnDatabase:
     @property
     def place(self) -> str:
         """Host and port, or the socket."""
-        url = self.settings.url
-        return self.settings.socket or f"{url.host or 'localhost'}:{url.port or 5432}"
+        return self.settings.place
 
     @property
     def url(self) -> str:

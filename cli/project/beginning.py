@@ -6,9 +6,11 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from string import Template
 
+from cli.project import job_files
 from cli.project.database import Candidate
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, nightshift_files, put, version_of
 from cli.refusals import RefusedError
@@ -18,14 +20,11 @@ SUFFIX = ".template"
 """Of every file there, so that no tool takes it for a part of this project. PACK in a path is the pack's name."""
 
 
-def make_project(target: Path, pack: str, schema: str | None = None) -> None:
-    """Make a project in a folder that is empty or not there yet: whole, or not at all.
+def make_project(target: Path, pack: str, schema: str | None = None, jobs: Iterable[str] = ()) -> None:
+    """Make a project in a folder that is empty or not there yet: whole, or not at all. See `check_folder`.
 
-    schema: the SQL that makes the application's tables.
-
-    Refuses a folder with something in it, and one inside this checkout.
+    schema: the SQL that makes the application's tables. jobs: those of `job_files.OFFERED` that are wanted.
     """
-    _check_place(target)
     files = nightshift_files(ROOT)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Made beside its place and moved there whole, so that nothing half done is left behind.
@@ -36,6 +35,8 @@ def make_project(target: Path, pack: str, schema: str | None = None) -> None:
         for template in sorted(TEMPLATES.rglob(f"*{SUFFIX}")):
             name = str(template.relative_to(TEMPLATES)).removesuffix(SUFFIX).replace("PACK", pack)
             put(made / name, Template(template.read_text()).substitute(pack=pack).encode())
+        for job in jobs:
+            job_files.write(pack, job_files.offered(job, pack), made)
         if schema is not None:
             put(made / "tests/own/schema.sql", schema.encode())
         Manifest(version_of(ROOT), {name: digest for name, digest in files.items() if name not in MADE}).write(made)
@@ -46,6 +47,7 @@ def make_project(target: Path, pack: str, schema: str | None = None) -> None:
 
 def write_pages(project: Path) -> None:
     """Write the pages that tell of the project's own jobs, as `make docs` does."""
+    project = project.absolute()  # what is relative would be read from within the project
     layers = (project / "layers" / layer / "python" for layer in ("nightshift", "application"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (project, *layers)))}
     for module in ("cli.docs", "infra.docs"):
@@ -56,19 +58,28 @@ def write_pages(project: Path) -> None:
             raise RefusedError(f"the pages of the project could not be written by {module}: {last}")
 
 
-def next_commands(target: Path, candidate: Candidate | None) -> list[str]:
-    """What to type next, ready to be pasted."""
+def next_commands(target: Path, found: Sequence[Candidate], jobs: Collection[str]) -> list[str]:
+    """What to type next, ready to be pasted. `found`: tables for a first job. `jobs`: offered ones that are there."""
     from nightshift.declaration.names import LONGEST_JOB_NAME
 
-    new = [".venv/bin/nightshift", "new", "job", "old-rows", "--kind", "retention"]
+    command, name, about = ".venv/bin/nightshift", "old-rows", []
+    # On a table whose rows no index finds, the first thing that a new project is told would be a failed test.
+    candidate = next((each for each in found if each.indexed), found[0] if found else None)
     if candidate is not None and candidate.age is not None:
-        subject = re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-")
-        new[3] = f"old-{subject}"[:LONGEST_JOB_NAME].strip("-") if subject else new[3]
-        new += ["--table", candidate.table, "--measured-by", candidate.age]
-    return [shlex.join(["cd", str(target)]), "make synth", shlex.join(new)]
+        if subject := re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-"):
+            name = f"old-{subject}"[:LONGEST_JOB_NAME].strip("-")
+        about = ["--table", candidate.table, "--measured-by", candidate.age]
+    return [
+        shlex.join(["cd", str(target.resolve())]),
+        "make install",
+        shlex.join([command, "new", "job", name, "--kind", "retention", *about]),
+        shlex.join([command, "plan", name, "--database-url", "URL"]),
+        *(shlex.join([command, "new", job]) for job in job_files.OFFERED if job not in jobs),
+    ]
 
 
-def _check_place(target: Path) -> None:
+def check_folder(target: Path) -> None:
+    """Refuse a folder with something in it, one inside this checkout, and one that cannot be made."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise RefusedError(f"{target} is a file: name a folder that is not there yet")
     if target.is_dir() and any(target.iterdir()):

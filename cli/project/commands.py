@@ -25,9 +25,13 @@ new = typer.Typer(cls=Group, no_args_is_help=True, help="Write what is still mis
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="The application's database: postgresql://user@host:5432/name. Only its schema is read."
+        metavar="URL",
+        envvar="NIGHTSHIFT_DATABASE_URL",
+        help="The application's database: postgresql://user@host:5432/name. Only its schema is read.",
     ),
 ]
+
+Pack = Annotated[str | None, typer.Option(metavar="NAME", help="The pack. Default: yours, if there is only one.")]
 
 
 @command()
@@ -35,13 +39,29 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder: empty, or not there yet.")],
     database_url: DatabaseUrl = None,
     pack: Annotated[str, typer.Option(metavar="NAME", help="The first pack: a folder of functions/.")] = "housekeeping",
+    backup: Annotated[
+        bool | None, typer.Option("--backup/--no-backup", help="Add the job that backs the database up every night.")
+    ] = None,
+    health_check: Annotated[
+        bool | None,
+        typer.Option("--health-check/--no-health-check", help="Add the job that looks every 5 minutes what is bad."),
+    ] = None,
 ) -> None:
     """Make a project of your own.
 
     It has the library, the infrastructure, this command, the local AWS and the tests, one pack with one job, and
     nothing of the example. With --database-url it also has the schema of your database, for its tests.
+    On a terminal it asks about the jobs that are offered. Where nobody can answer, they are left out: nightshift new
+    writes them later.
     """
+    folder = folder.expanduser()
     job_files.check_pack(pack)
+    beginning.check_folder(folder)
+    wanted = {
+        "backup": _answer(backup, "Add the job that backs the database up every night?"),
+        "health-check": _answer(health_check, "Add the job that looks every 5 minutes what is bad, and tells you?"),
+    }
+    jobs = [job for job in job_files.OFFERED if wanted[job]]
     schema, found = None, []
     if database_url is not None:
         settings = settings_of(database_url)
@@ -50,7 +70,7 @@ def init(
                 found = database.candidates(session)
             schema = database.schema(settings)
     with _words_for_files(), screen.waiting("making the project"):
-        beginning.make_project(folder, pack, schema)
+        beginning.make_project(folder, pack, schema, jobs)
     typer.echo(f"{folder} is a project of its own, with Nightshift {version_of(ROOT)}.")
     if schema is not None:
         typer.echo("tests/own/schema.sql has the schema of your database.")
@@ -58,20 +78,19 @@ def init(
         typer.echo("\nLarge tables with a time in them, for a first job:")
         screen.show({}, False, [_candidates(found)])
     typer.echo("\nNext:")
-    for line in beginning.next_commands(folder.absolute(), found[0] if found else None):
+    for line in beginning.next_commands(folder, found, jobs):
         typer.echo(f"  {line}")
 
 
 @new.command("job", cls=Command)
 def new_job(
+    ctx: typer.Context,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The job's name in kebab-case, like cleanup-invitations.")
     ],
     kind: Annotated[str, typer.Option(metavar="KIND", help="What it is: retention, report, check and so on.")],
     table: Annotated[str | None, typer.Option(metavar="TABLE", help="The table it is about, like shop.orders.")] = None,
-    pack: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The pack. Default: yours, if there is only one.")
-    ] = None,
+    pack: Pack = None,
     measured_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column of the table that tells a row's age.")
     ] = None,
@@ -84,7 +103,9 @@ def new_job(
     """
     job = job_files.NewJob(name, kind, job_files.own_pack(pack), table, measured_by)
     job_files.check(job)
-    if table is None and (database_url is not None or measured_by is not None):
+    source = ctx.get_parameter_source("database_url")
+    said = source is not None and source.name == "COMMANDLINE"  # what stands in the shell is meant for other commands
+    if table is None and (said or measured_by is not None):
         raise RefusedError("--database-url and --measured-by are about --table: name one")
     if database_url is not None and table is not None:
         with screen.waiting("reading the table"), database.reading(settings_of(database_url)) as session:
@@ -92,14 +113,32 @@ def new_job(
         job, told = job_files.measured(job, facts)
         typer.echo(told)
     with _words_for_files():
-        written = job_files.write(job)
-    for path in written:
-        typer.echo(f"{path.relative_to(ROOT)} is written.")
+        written = job_files.write(job.pack, job.files())
+    _tell(written)
     if not job.filled:
         typer.echo(f"Fill in what is marked with {job_files.MARK}: until then nothing else works.")
     typer.echo(
         f"Then: nightshift plan {name} --database-url URL, rows for it in tests/own/rows.sql, make docs, make test."
     )
+
+
+@new.command("backup", cls=Command)
+def new_backup(pack: Pack = None) -> None:
+    """Write the job that backs the database up every night.
+
+    It is whole: nothing is to be filled in. docs/operations.md says what it keeps, and how a backup comes back.
+    """
+    _offer("backup", pack)
+
+
+@new.command("health-check", cls=Command)
+def new_health_check(pack: Pack = None) -> None:
+    """Write the job that looks every 5 minutes what is bad.
+
+    It looks at the database, the outbox, the jobs and the file store, and tells the operators of what is bad twice
+    running. It is whole: nothing is to be filled in. What matters to your application is added as its measures.
+    """
+    _offer("health-check", pack)
 
 
 @command()
@@ -135,6 +174,27 @@ def print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(version_of(ROOT))
         raise typer.Exit
+
+
+def _offer(name: str, pack: str | None) -> None:
+    pack = job_files.own_pack(pack)
+    files = job_files.offered(name, pack)
+    job_files.check_free(pack, files)
+    with _words_for_files():
+        _tell(job_files.write(pack, files))
+    typer.echo("Then: make docs, make test.")
+
+
+def _tell(written: list[Path]) -> None:
+    for path in written:
+        typer.echo(f"{path.relative_to(ROOT)} is written.")
+
+
+def _answer(given: bool | None, question: str) -> bool:
+    """What was said on the command line, or is answered now. No, where nobody can answer."""
+    if given is None and screen.answering():
+        return typer.confirm(question, default=True, err=True)
+    return bool(given)
 
 
 def _summary(worked_out: upgrading.Upgrade, dry_run: bool) -> str:

@@ -153,7 +153,7 @@ def sql_name(name: str) -> str:
     """A name in quotes, where SQL would read it as something else without."""
     from sqlalchemy import URL
 
-    from nightshift.database.settings import DRIVER
+    from nightshift.database.address import DRIVER
 
     return URL.create(DRIVER).get_dialect()().identifier_preparer.quote(name)
 

@@ -3,6 +3,7 @@
 import json
 import keyword
 import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MARK = "FILL IN"
 TEMPLATES = Path(__file__).parent / "templates/job"
+OFFERED = ("backup", "health-check")
+"""Jobs with nothing to fill in: they are the files of docs/examples, as they stand there."""
+
 LINE = 120
 """How long a line may be. A table's name cannot be broken, so the linter is asked to let a longer one pass."""
 
@@ -91,7 +95,6 @@ class NewJob:
 
 def check(job: NewJob, project: Path = ROOT) -> None:
     """Refuse a job that could not be, or that is there already."""
-    from nightshift.declaration.discovery import PLATFORM
     from nightshift.declaration.fields import choices, must_be_one_of
     from nightshift.declaration.names import check_job_name
     from nightshift.declaration.policy import Kind
@@ -104,9 +107,20 @@ def check(job: NewJob, project: Path = ROOT) -> None:
         raise RefusedError(str(error)) from None
     if keyword.iskeyword(job.module):
         raise RefusedError(f"job name {job.name!r} is a word of Python, and no file can have it: add another word")
-    check_pack(job.pack)
-    taken = [path for path in project.glob(f"functions/*/{job.module}.py") if path.parent.name != PLATFORM]
-    taken += [path for name in job.files() if (path := project / name).exists()]
+    check_free(job.pack, job.files(), project)
+
+
+def check_free(pack: str, files: Iterable[str], project: Path = ROOT) -> None:
+    """Refuse a pack that cannot be, and a job or a file that is there already, in whatever pack."""
+    from nightshift.declaration.discovery import PLATFORM
+
+    check_pack(pack)
+    taken = [
+        path
+        for name in files
+        for path in (*project.glob(f"functions/*/{Path(name).name}"), project / name)
+        if path.exists() and path.parent.name != PLATFORM
+    ]
     if taken:
         raise RefusedError(f"{taken[0].relative_to(project)} is there already, and nothing is overwritten")
 
@@ -148,13 +162,19 @@ def measured(job: NewJob, facts: "TableFacts") -> tuple[NewJob, str]:
     return replace(job, table=table, age=age), f"{table}: age by {age}, {index}"
 
 
-def write(job: NewJob, project: Path = ROOT) -> list[Path]:
-    """Write the job's files, the pack's folder if it is new. Returns their paths."""
-    pack = project / "functions" / job.pack / "__init__.py"
-    if not pack.exists():
-        put(pack, b"")
+def offered(name: str, pack: str) -> dict[str, str]:
+    """The text of a job's file that is offered, by its path in the project."""
+    module = f"{name.replace('-', '_')}.py"
+    return {f"functions/{pack}/{module}": (ROOT / "docs/examples" / module).read_text()}
+
+
+def write(pack: str, files: Mapping[str, str], project: Path = ROOT) -> list[Path]:
+    """Write a job's files, the pack's folder if it is new. Returns their paths."""
+    face = project / "functions" / pack / "__init__.py"
+    if not face.exists():
+        put(face, b"")
     written = []
-    for name, content in job.files().items():
+    for name, content in files.items():
         put(project / name, content.encode())
         written.append(project / name)
     return written

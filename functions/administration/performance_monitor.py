@@ -79,7 +79,7 @@ def alert(execution: Execution) -> None:
         verdict, details = judge(batch.session, run) or ("", {})
         if verdict == "slow":
             sight(batch.session, rule=SLOW, subject="all", severity="high", details=details, at=run.now)
-            tell(batch.session, run, {SLOW: WORDING})
+            tell(batch.session, run, {SLOW: WORDING}, refused=batch.quarantine)
             batch.count(alerts=1)
         elif verdict == "good":
             resolve(batch.session, rule=SLOW, quiet_since=run.now, at=run.now)

@@ -9,7 +9,7 @@ pseudonyms. Failed sign-ins from the networks in `nightshift.trusted_networks` a
 """
 
 import datetime as dt
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 
 from application.alerts import expect_events, note_events, resolve_quiet, tell, would_tell
 from functions.administration.security.accounts import count_attacked_accounts, follow_countries, lock_attacked_accounts
-from functions.administration.security.rules import RULES
+from functions.administration.security.rules import RULES, Rule
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
-from nightshift.declaration import Execution, registry
+from nightshift.database import by_halves
+from nightshift.declaration import Batch, Execution, registry
 from nightshift.ledger import RunRecord
 
 WINDOW, LONGEST_LOOK_BACK, QUIET, LOCKED_FOR = minutes(30), hours(24), hours(24), minutes(30)
@@ -50,19 +51,23 @@ def watched(session: Session, run: Run) -> tuple[dict[str, Any], dict[str, Any]]
     return period, period | {"critical_jobs": failed_critical_jobs(session, since, run.now)}
 
 
-def look(session: Session, run: Run) -> Counter[str]:
-    """Everything a run does, in the caller's transaction."""
+def look(batch: Batch, run: Run) -> None:
+    """Everything a run does, in one transaction. A rule or an account that the database refuses stops no other."""
+    session = batch.session
     period, values = watched(session, run)
-    found: Counter[str] = Counter()
-    for rule in RULES:
+
+    def note(rules: Sequence[Rule]) -> None:
+        (rule,) = rules
         noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
-        found.update(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
-    locked = lock_attacked_accounts(session, period, locked_until=run.now + LOCKED_FOR)
-    follow_countries(session, period)
-    notified = tell(session, run, WORDINGS, to_super_admins=WIDELY, others=True)
+        batch.count(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
+
+    for rule in RULES:
+        by_halves(session, [rule], note, lambda rule, error: batch.quarantine(f"the rule {rule.name}", error))
+    locked = lock_attacked_accounts(session, period, locked_until=run.now + LOCKED_FOR, leave=batch.quarantine)
+    follow_countries(session, period, leave=batch.quarantine)
+    notified = tell(session, run, WORDINGS, to_super_admins=WIDELY, others=True, refused=batch.quarantine)
     resolve_quiet(session, rules=list(WORDINGS), quiet_since=run.ago(QUIET), at=run.now)
-    found.update(accounts_locked=locked, notified=notified)
-    return found
+    batch.count(accounts_locked=locked, notified=notified)
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
@@ -86,7 +91,7 @@ def apply(execution: Execution) -> None:
     if execution.position is not None:
         return
     with execution.batch() as batch:
-        batch.count(**look(batch.session, execution.run))
+        look(batch, execution.run)
         batch.position = {"done": True}
 
 

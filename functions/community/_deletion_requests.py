@@ -15,6 +15,8 @@ from nightshift.store import FileStore
 
 MOST_ATTEMPTS = 5
 
+EXPORTS = "exports/"
+
 Outcome = Literal["anonymized", "deleted", "already_gone", "blocked"]
 
 
@@ -40,7 +42,7 @@ def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None
             select(DataRequest.id).where(DataRequest.user_id == user_id, DataRequest.request_type == "EXPORT")
         ).all()
     for export in exports:
-        for page in files.pages(f"exports/{export}/"):
+        for page in files.pages(f"{EXPORTS}{export}/"):
             for found in page:
                 files.delete(found.key)
 

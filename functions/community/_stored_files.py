@@ -14,9 +14,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from application.models import UnclaimedObject, Upload, file_references
 from nightshift import Parameter, Run, StepPlan
+from nightshift.catalogue import SHARE_APPLIES_ABOVE
 from nightshift.database import describe
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
-from nightshift.engine import Resources
 from nightshift.store import FileStoreError
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7)
@@ -36,8 +36,9 @@ Forget = Callable[[Batch, Collection[Any]], Collection[Any]]
 def plan_files(session: Session, run: Run) -> list[StepPlan]:
     orphans = select(Upload.id).where(Upload.created_at < run.ago(RETENTION), ~referenced)
     rows = session.scalar(select(func.count()).select_from(orphans.subquery())) or 0
+    of = session.scalar(select(func.count(Upload.id))) if rows > SHARE_APPLIES_ABOVE else None
     sample = session.scalars(orphans.order_by(Upload.created_at).limit(SAMPLE_SIZE))
-    return [_planned("delete-files", "uploads", run, rows, map(str, sample))]
+    return [_planned("delete-files", "uploads", run, rows, map(str, sample), of=of)]
 
 
 def delete_files(execution: Execution) -> None:
@@ -57,7 +58,9 @@ def delete_files(execution: Execution) -> None:
         batch.count(records_deleted=len(deleted))
         return deleted
 
-    _delete_objects(execution, marked, Upload.id, forget, deleted="files_deleted", missing="files_missing")
+    _delete_objects(
+        execution, marked, Upload.id, forget, "delete-files", deleted="files_deleted", missing="files_missing"
+    )
 
 
 def remember_unclaimed(execution: Execution) -> None:
@@ -97,15 +100,10 @@ def plan_sightings(session: Session, run: Run) -> list[StepPlan]:
 
 
 def plan_unclaimed(session: Session, run: Run) -> list[StepPlan]:
-    stored = {
-        found.key.removeprefix(FOLDER)
-        for page in Resources().files.pages(FOLDER)
-        for found in page
-        if found.modified_at < run.ago(RETENTION)
-    }
+    """At most: the objects that an earlier run has seen. What this run does not see any more stays out."""
     sighted = select(UnclaimedObject.storage_key).where(UnclaimedObject.first_seen_at < run.now, ~claimed)
-    doomed = sorted(stored.intersection(session.scalars(sighted)))
-    return [_planned("delete-unclaimed", FOLDER, run, len(doomed), doomed[:SAMPLE_SIZE])]
+    keys = session.scalars(sighted.order_by(UnclaimedObject.storage_key)).all()
+    return [_planned("delete-unclaimed", FOLDER, run, len(keys), keys[:SAMPLE_SIZE])]
 
 
 def delete_unclaimed(execution: Execution) -> None:
@@ -127,6 +125,7 @@ def delete_unclaimed(execution: Execution) -> None:
         seen_twice,
         UnclaimedObject.storage_key,
         forget,
+        "delete-unclaimed",
         deleted="unclaimed_deleted",
         missing="unclaimed_deleted",
     )
@@ -137,6 +136,7 @@ def _delete_objects(
     due: Select[Any, str],
     key: InstrumentedAttribute[Any],
     forget: Forget,
+    step: str,
     *,
     deleted: str,
     missing: str,
@@ -146,7 +146,7 @@ def _delete_objects(
     An object that the store does not delete keeps its row, and is left to the next run.
     """
     files = execution.resources.files
-    while rows := _next(execution, due, key):
+    while rows := _next(execution, due, key, step):
         execution.stop_if_late()
         gone: dict[Any, str] = {}
         failed: dict[Any, str] = {}
@@ -161,7 +161,7 @@ def _delete_objects(
             if execution.deadline.near:
                 break
         with execution.batch() as batch:
-            batch.position = {"after": str(row.key)}
+            batch.position = {"after": str(row.key), "tried": _tried(execution) + len(gone) + len(failed)}
             kept = gone.keys() - set(forget(batch, gone.keys()))
             failed |= dict.fromkeys(kept, "something has referred to the file while it was being deleted")
             for counter in gone.values():
@@ -171,12 +171,18 @@ def _delete_objects(
             batch.count(errors=len(failed))
 
 
-def _next(execution: Execution, due: Select[Any, str], key: InstrumentedAttribute[Any]) -> Any:
+def _tried(execution: Execution) -> int:
+    return int((execution.position or {}).get("tried", 0))
+
+
+def _next(execution: Execution, due: Select[Any, str], key: InstrumentedAttribute[Any], step: str) -> Any:
+    """The next ones, and not more in all than the run has counted before it began."""
+    left = execution.stated(step)[step] - _tried(execution)
     if execution.position is not None:
         due = due.where(key > execution.position["after"])
     with execution.session.begin():
-        return execution.session.execute(due.order_by(key).limit(OBJECTS_A_BATCH)).all()
+        return execution.session.execute(due.order_by(key).limit(max(0, min(left, OBJECTS_A_BATCH)))).all()
 
 
-def _planned(step: str, table: str, run: Run, rows: int, sample: Any) -> StepPlan:
-    return StepPlan(step, table, "delete", rows, None, iso(run.ago(RETENTION)), tuple(sample))
+def _planned(step: str, table: str, run: Run, rows: int, sample: Any, of: int | None = None) -> StepPlan:
+    return StepPlan(step, table, "delete", rows, of, iso(run.ago(RETENTION)), tuple(sample))

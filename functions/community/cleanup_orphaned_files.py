@@ -31,7 +31,6 @@ job = Job(
             older_than=RETENTION,
             measured_by=Upload.created_at,
             set=lambda run: {Upload.deleting_at: run.now},
-            irreversible=True,
             counter="orphaned",
         ),
         Function(
@@ -41,6 +40,7 @@ job = Job(
             counters=("records_deleted", "files_deleted", "files_missing", "errors"),
             changes=("records_deleted",),
             tables=("uploads",),
+            destructive=True,
         ),
         Update(
             Upload,
@@ -64,6 +64,7 @@ job = Job(
             counters=("unclaimed_deleted", "errors"),
             changes=("unclaimed_deleted",),
             tables=("nightshift.unclaimed_objects",),
+            destructive=True,
         ),
     ),
 )

@@ -7,24 +7,27 @@ blocked, and somebody is alerted; an operator sets the request back to PENDING w
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from application.erasure import Quotes
+from application.erasure import Mode, Person, Quotes, deletions
 from application.erasure.quotes import find
 from application.erasure.rules import TABLES
 from application.models import DataRequest, User
-from functions.community._deletion_requests import delete_exports, mode_of, put_off, settle
+from functions.community._deletion_requests import EXPORTS, delete_exports, mode_of, put_off, settle
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
+from nightshift.catalogue import going
 from nightshift.database import describe, sqlstate
 from nightshift.declaration import SAMPLE_SIZE, Execution, iso
 from nightshift.store import FileStoreError
 
 GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
+
+MODES: tuple[tuple[Mode, str], ...] = (("anonymized", "anonymize"), ("deleted", "delete"))
 
 REQUESTS_AT_ONCE = 500
 """For how many the audit log is read at once, in search of their addresses."""
@@ -44,13 +47,29 @@ def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, dict[str, 
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
+    """What each request would do; and the rows that go, at most: some of the people may turn out to be blocked."""
     requests = session.execute(due(run)).all()
     planned = []
-    for mode, action in (("anonymized", "anonymize"), ("deleted", "delete")):
+    for mode, action in MODES:
         ids = [str(request.id) for request in requests if mode_of(request.options) == mode]
         cutoff = iso(run.ago(GRACE))
         planned.append(StepPlan("finalize", "users", action, len(ids), None, cutoff, tuple(ids[:SAMPLE_SIZE])))
+    for mode, _ in MODES:
+        theirs = [request.user_id for request in requests if mode_of(request.options) == mode]
+        planned += plan_deletions(session, theirs, mode)
     return planned
+
+
+def plan_deletions(session: Session, users: Sequence[uuid.UUID | None], mode: Mode) -> Iterator[StepPlan]:
+    people = [Person(*row) for row in session.execute(select(User.id, User.email).where(User.id.in_(users)))]
+    for table, condition in deletions(people, mode).items() if people else ():
+        rows, cascades = going(session, table, condition)
+        if rows:
+            yield StepPlan("finalize", table.fullname, "delete", rows, cascades=tuple(cascades))
+    exports = (DataRequest.request_type == "EXPORT") & DataRequest.user_id.in_(users)
+    folders = session.scalars(select(DataRequest.id).where(exports)).all()
+    if folders:
+        yield StepPlan("finalize", EXPORTS, "delete folders of", len(folders))
 
 
 def next_requests(execution: Execution) -> Sequence[Row[Any]]:

@@ -50,6 +50,17 @@ def alarm_on_the_whole(
     )
     topics.alarm(
         scope,
+        "supervisor-hindered",
+        severity="critical",
+        metric=own_metric("SupervisorHindered", "Sum", minute),
+        over=0,
+        periods=3,
+        happened="The supervisor could not look after a job or a run three minutes in a row; the others go on.",
+        first="search its log group /aws/lambda/nightshift-supervisor for supervisor.hindered: job and reason.",
+        read_on="the-supervisor-fails",
+    )
+    topics.alarm(
+        scope,
         "backlog",
         severity="ordinary",
         metric=own_metric("OldestOpenRunSeconds", "Maximum", minutes),

@@ -110,15 +110,13 @@ class ExistingDatabase(Group):
             raise SettingError(
                 f'{error}; or {{"create": "aurora-serverless-v2"}} for a new one (docs/settings.md)'
             ) from None
-        except ValueError:  # of the url's port
-            raise SettingError("the database url must look like postgresql://user@host:5432/name") from None
 
     @model_validator(mode="after")
     def _check_access(self) -> Self:
         if self.rds_instance and self.rds_cluster:
             raise SettingError("of an Aurora cluster give rds_cluster alone, without rds_instance")
         url = self._address().url
-        if url.password is not None or "password" in url.query:
+        if url.password is not None:
             raise SettingError(
                 "the url holds a password, which would stand in the template for all to read: "
                 "put it into Secrets Manager and give secret_arn, or use IAM with host, name, user and iam_region"

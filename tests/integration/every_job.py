@@ -5,7 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from nightshift.environment import DATABASE_VARIABLE
 from nightshift.steps import Notify, RowStep
 from nightshift.store import files
 from tests.conftest import ON_EMPTY_TABLES, NewDatabase
+from tests.faults.deaths import Death, Kind, Life, let_the_lease_end
 from tests.integration.conftest import Invoke
 
 SECOND = dt.timedelta(seconds=1)
@@ -32,6 +33,9 @@ LEDGER = {f"nightshift.{table}" for table in ("jobs", "runs", "attempts", "quara
 
 REPORTING = {"rollup", "report", "check"}
 """Kinds of job that write down how things stand, also when nothing has happened."""
+
+MOST_DEATHS = 500
+"""More than a run on a test's rows has statements, commits and calls."""
 
 MOST_BATCHES = 50
 """More than any job needs for a test's rows: a run with more does not move on when it is interrupted."""
@@ -217,6 +221,34 @@ class EveryJob:
         assert result["outcome"] == "succeeded", f"it does not end when it is interrupted: {attempts} attempts"
         assert attempts >= len(job.steps)
         assert counted(job, planned["plan"]["steps"]) == changed(job, result["counters"])
+        if others:
+            (first, one), (_, other) = others
+            assert alike(populated, one, other)
+            assert without_batches(result["counters"]) == without_batches(first["counters"])
+
+    @pytest.mark.parametrize("kind", ["dies", "loses the answer"])
+    def test_a_run_that_dies_at_every_point_ends_like_an_undisturbed_one(
+        self,
+        job: Job,
+        kind: Kind,
+        populated: Engine,
+        invoke_job: Invoke,
+        undisturbed: Callable[[], tuple[dict[str, Any], Engine]],
+    ) -> None:
+        """The first attempt dies at its first statement, commit or call to AWS, the next at its second, and so on."""
+        others = [] if job.needs & STORES or job.kind == "check" else [undisturbed(), undisturbed()]
+        result = None
+        deaths = 0
+        while result is None:
+            deaths += 1
+            life = Life(ends_at=deaths, kind=kind)
+            with suppress(Death), life.lived():
+                result = invoke_job(job, at=self.now)
+            let_the_lease_end(populated)
+            assert deaths < MOST_DEATHS, f"it does not end: {life.points[-1]}"
+
+        assert deaths > (2 if kind == "dies" else 1)
+        assert result["outcome"] == "succeeded"
         if others:
             (first, one), (_, other) = others
             assert alike(populated, one, other)

@@ -119,6 +119,25 @@ def test_a_cancelled_run_commits_nothing_more(session: Session, invoke_job: Invo
     assert session.scalar(text("select count(*) from carts")) == 0
 
 
+@pytest.mark.parametrize(
+    ("deployed", "words"),
+    [
+        ({"changes": {job.name: {"enabled": False}}}, "is disabled by the deployment's settings"),
+        ({"packs": ("back_office",)}, "is not deployed"),
+    ],
+)
+def test_a_run_that_nobody_could_go_on_with_is_not_redriven(
+    session: Session, deployed: dict[str, Any], words: str
+) -> None:
+    claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
+    do(session, command="cancel", run_id=str(claim.run.id), **ADA)
+    answer = carry_out(
+        session, Deployment(**deployed), {"command": "redrive", "run_id": str(claim.run.id), "by": "Ada"}
+    )
+    assert answer["error"] == f"job {job.name} {words}, so nobody could go on with its run: deploy or enable it first"
+    assert run_of(session, str(claim.run.id)).state == "cancelled"
+
+
 def test_a_cancelled_run_can_go_on_after_all(session: Session) -> None:
     claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
     do(session, command="cancel", run_id=str(claim.run.id), **ADA)

@@ -352,11 +352,51 @@ def test_what_a_destructive_function_says_is_capped_like_rows(invoke_job: Invoke
 
     step = Function(name="burn", apply=burn, plan=look, counters=("burnt",), destructive=True)
     burning = replace(job, name="burn-papers", steps=(step,))
-    with pytest.raises(RunFailedError, match="step burn would burn 4 rows of letters; max_rows is 3"):
-        invoke_job(burning, {"parameters": {"max_rows": 3}})
+    with pytest.raises(RunFailedError, match=r"3 rows of papers, .* 4 rows of letters: 7 in all; max_rows is 6"):
+        invoke_job(burning, {"parameters": {"max_rows": 6}})
     assert not done
-    assert invoke_job(burning, {"parameters": {"max_rows": 4}})["counters"]["burnt"] == 7
+    assert invoke_job(burning, {"parameters": {"max_rows": 7}})["counters"]["burnt"] == 7
     assert last_run(session).candidates == {"burn": 7}
+
+
+EMPTYING = "step empty deleted 5 rows of cart_items, and nothing says that it does"
+
+
+@pytest.mark.parametrize(
+    ("declared", "planned", "refusal"),
+    [
+        ({"destructive": True, "tables": ("carts", "cart_items")}, 15, None),
+        ({"destructive": True, "tables": ("carts", "cart_items")}, 14, "would delete 15 rows, and has planned 14"),
+        ({"destructive": True, "tables": ("carts",)}, 15, EMPTYING),
+        ({"destructive": False, "tables": ("carts", "cart_items")}, 15, r"of \w+, .*: declare it destructive"),
+    ],
+)
+def test_what_another_kind_of_step_deletes_is_held_to_its_plan_in_every_batch(
+    invoke_job: Invoke, session: Session, declared: dict[str, Any], planned: int, refusal: str | None
+) -> None:
+    """By the server's own counters, so that what goes by cascade counts like what the function says."""
+    carts(session, old=10, young=5)
+    session.execute(text("insert into cart_items (cart_id) select id from carts where id <= 5"))
+    session.commit()
+
+    def empty(execution: Execution) -> None:
+        for first in (0, 5):
+            with execution.batch() as batch:
+                some = text("delete from carts where id > :first and id <= :first + 5")
+                batch.session.execute(some, {"first": first})
+                batch.position = {"first": first}
+
+    plan = [StepPlan("empty", "carts", "delete", planned)]
+    step = Function(name="empty", apply=empty, plan=lambda _session, _run: plan, counters=(), **declared)
+    emptying = replace(job, name="empty-carts", steps=(step,))
+    if refusal is None:
+        counters = invoke_job(emptying)["counters"]
+        assert (counters["deleted in carts"], counters["deleted in cart_items"]) == (10, 5)
+    else:
+        with pytest.raises(RunFailedError, match=refusal):
+            invoke_job(emptying)
+        # THEN nothing of the batch that went too far was kept
+        assert sum(left(session)) == (10 if planned == 14 else 15)
 
 
 def test_an_operator_lifts_the_cap_once_with_a_name_and_a_reason(invoke_job: Invoke, session: Session) -> None:

@@ -12,7 +12,12 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 NEEDED = ("layers/nightshift", "local", "functions/__init__.py", "functions/platform", "pyproject.toml")
-TESTS = ("conftest.py", "ground", "integration/conftest.py", "integration/every_job.py", "integration/own")
+TESTS = (
+    "conftest.py",
+    "own_tables.py",
+    "ground",
+    *(f"integration/{name}" for name in ("conftest.py", "every_job.py", "own")),
+)
 
 SCHEMA = r"""
 \restrict abc
@@ -87,7 +92,12 @@ def plan(session, run):
     rows = session.scalar(text("select count(*) from shop.visits"))
     return [StepPlan("delete", "shop.visits", "delete", rows)]
 
-steps = (Function(name="delete", apply=delete, plan=plan, counters=("deleted",), changes=("deleted",)),)
+steps = (
+    Function(
+        name="delete", apply=delete, plan=plan, counters=("deleted",), changes=("deleted",), tables=("shop.visits",),
+        destructive=True,
+    ),
+)
 """
 
 JOB = '''"""A rule in plain words."""

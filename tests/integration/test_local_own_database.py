@@ -55,11 +55,14 @@ def schemas(database: Engine) -> set[str]:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mysql://me@localhost/shop", "mysql:// is not PostgreSQL"),
-        ("shop", "must look like postgresql://user@host:5432/name"),
+        ("mysql://me@localhost/shop", "mysql://, which is not PostgreSQL"),
+        ("shop", "is no URL: write it like postgresql://USER:PASSWORD@HOST:5432/DATABASE"),
         ("postgresql://localhost/shop", "names no user"),
         ("postgresql://me@localhost", "names no database"),
-        ("postgresql://me:secret@db.example/shop?sslrootcert=nowhere.pem", r"names no file: /.*/nowhere\.pem"),
+        (
+            "postgresql://me:secret@db.example/shop?sslrootcert=nowhere.pem",
+            r"names /.*/nowhere\.pem as sslrootcert: No such file",
+        ),
         ("postgresql://me:secret@db.example/shop?sslmode=disable", "send everything to db.example unencrypted"),
     ],
 )

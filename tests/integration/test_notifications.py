@@ -1,8 +1,9 @@
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
 from nightshift import DeclarationError, Job
@@ -132,6 +133,60 @@ def test_a_second_notice_with_the_same_key_is_no_row_and_no_error(invoke_job: In
 
     assert (first["emails"], second["emails"], second["matched"]) == (1, 0, 1)
     assert len(outbox(session)) == 1
+
+
+REFUSING = """
+    create function refuse() returns trigger language plpgsql as $$ begin
+        if new.channel = 'email' and exists (
+            select from customers where name = 'eve' and id::text = new.recipient
+        ) then raise 'not %', new.title using errcode = '55000'; end if; return new; end $$;
+    create trigger refuse before insert on nightshift.notifications for each row execute function refuse();
+"""
+
+
+@pytest.mark.parametrize("moment", [None, LocalMoment(dt.time(9))], ids=["at once", "at nine"])
+def test_a_notice_that_is_refused_stops_no_other(
+    invoke_job: Invoke, session: Session, moment: LocalMoment | None
+) -> None:
+    ids = {name: customer(session, name) for name in ("ann", "bob", "eve", "joe", "zoe")}
+    session.execute(text(REFUSING))
+    session.commit()
+    job = job_at(moment, Via("in_app", counter="shown"), Via("email", "general", counter="emails"))
+
+    result = invoke_job(job, at="2026-03-02T09:00:00Z")
+
+    counters = result["counters"]
+    assert (result["outcome"], counters["quarantined"], counters["matched"]) == ("succeeded", 1, 5)
+    assert (counters["shown"], counters["emails"]) == (5, 4)
+    words = "a trigger or function of the database refuses it, in the function refuse (SQLSTATE 55000)"
+    assert result["errors"] == [f"nightshift.notifications:{ids['eve']}|2026-03-02|email: {words}"]
+
+
+def test_a_person_about_whom_a_message_cannot_be_made_is_left_out_alone(invoke_job: Invoke, session: Session) -> None:
+    for name in ("ann", "eve", "joe", "zoe"):
+        customer(session, name)
+    bob = customer(session, "bob", wants={"general": "perhaps"})
+
+    result = invoke_job(AT_ONCE, at=NOON)
+
+    counters = result["counters"]
+    assert (counters["quarantined"], counters["matched"], counters["emails"]) == (1, 4, 4)
+    assert result["errors"] == [f"cart_waiting:{bob}: a text is no value of the type that is wanted (SQLSTATE 22P02)"]
+
+
+def test_a_count_that_cannot_be_made_costs_no_notice(invoke_job: Invoke, session: Session) -> None:
+    customer(session, "ann")
+    step = replace(
+        AT_ONCE.steps[0],  # type: ignore[type-var]
+        counting={
+            "halves": lambda run, people: select(people.c.recipient).where(1 / (func.length(people.c.name) - 3) > 0)
+        },
+    )
+
+    result = invoke_job(replace(AT_ONCE, steps=(step,)), at=NOON)
+
+    assert (result["counters"]["emails"], result["counters"]["quarantined"]) == (1, 1)
+    assert result["errors"] == ["the counter halves: a division by zero (SQLSTATE 22012)"]
 
 
 def test_a_plan_says_how_many_rows_there_would_be_and_writes_none(invoke_job: Invoke, session: Session) -> None:

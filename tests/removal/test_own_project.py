@@ -5,10 +5,10 @@ All of it in a folder with a space in its name, and no file of Nightshift's is e
 
 import json
 import os
+import re
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of
-from local.node import search_path
+from cli.project.job_files import OFFERED
 from local.postgres import PostgresServer
 from tests.conftest import NewDatabase
+from tests.removal.projects import OWN, PACK, contents, link, nightshift, run
 
 SCHEMA = ROOT / "tests/integration/tables/schemas/queues.sql"
-LINKS = (".venv", "node_modules", ".build")
-"""What takes long to make, and is the same in every project."""
-
-PACK = "housekeeping"
 JOB = "old-background-jobs"
-OWN = (f"functions/{PACK}/", "layers/application/", "tests/own/")
 
 ROWS = """
 insert into hf.job (id, statename, createdat, expireat) values
@@ -52,6 +48,7 @@ with machine("own") as running:
         command = [project / "cli/nightshift", *arguments, "--json"]
         return json.loads(subprocess.check_output(command, env={**os.environ, **running.variables}, text=True))
     told = {"plan": nightshift("plan", job), "run": nightshift("run", job), "runs": nightshift("runs", job)}
+    told["offered"] = {each: nightshift("run", each)["outcome"] for each in sys.argv[2:]}
     with engine.connect() as connection:
         told["left"] = [row[0] for row in connection.exec_driver_sql("select id from hf.job order by id")]
     engine.dispose()
@@ -86,10 +83,10 @@ def address(application: Engine, postgres: PostgresServer) -> str:
 def made(address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The project, and what init said."""
     project = tmp_path_factory.mktemp("made") / "my own shop"
-    told = run(ROOT, sys.executable, "-m", "cli", "init", str(project), "--database-url", address, "--pack", PACK)
-    (ROOT / ".build").mkdir(exist_ok=True)
-    for name in LINKS:
-        (project / name).symlink_to((ROOT / name).resolve())
+    beside = os.path.relpath(project, ROOT)  # as `make init DIR=../jobs` has it
+    options = ("--database-url", address, "--pack", PACK, "--backup")
+    told = run(ROOT, sys.executable, "-m", "cli", "init", beside, *options)
+    link(project)
     return project, told
 
 
@@ -100,44 +97,10 @@ def project(made: tuple[Path, str], address: str) -> Path:
     told = nightshift(folder, "new", "job", JOB, "--kind", "retention", "--table", "hf.job", "--database-url", address)
     assert "hf.job: age by expireat, which an index begins with" in told
     assert "FILL IN" not in told
+    nightshift(folder, "new", "health-check")
     with (folder / "tests/own/rows.sql").open("a") as rows:
         rows.write(ROWS)
     return folder
-
-
-def run(project: Path, *command: str) -> str:
-    """Run a command in a project, which must succeed, and return what it prints."""
-    done = subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def environment(project: Path) -> Mapping[str, str]:
-    """As `make` sets it, and nothing of the tests' own workers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "AWS_", "CDK_"))}
-    layers = (project / "layers" / layer / "python" for layer in ("nightshift", "application"))
-    return {**kept, "PATH": search_path(os.environ), "PYTHONPATH": os.pathsep.join(map(str, layers))}
-
-
-def nightshift(project: Path, *arguments: str) -> str:
-    """Call the project's own command, from another folder."""
-    return run(project.parent, str(project / "cli/nightshift"), *arguments)
-
-
-def contents(project: Path) -> dict[str, str]:
-    """The digest of every file that is not compiled or linked."""
-    paths = (path for folder in project.iterdir() if folder.name not in (*LINKS, ".local") for path in _files(folder))
-    return {path.relative_to(project).as_posix(): digest_of(path) for path in paths}
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    elif "cache" not in path.name:
-        for below in path.iterdir():
-            yield from _files(below)
 
 
 def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
@@ -146,8 +109,9 @@ def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
     rows = [line.split() for line in told.partition("Age by")[2].partition("Next:")[0].splitlines() if "MB" in line]
     assert [row[-2:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes"]]
     assert "boss.j0a1" not in told, "a partition was told as a table"
-    proposed = shlex.split(told.splitlines()[-1])
-    assert proposed[-4:] == ["--table", rows[0][0], "--measured-by", rows[0][-2]]
+    first = next(row for row in rows if row[-1] == "yes")
+    proposed = next(shlex.split(line) for line in told.splitlines() if "new job" in line)
+    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-2]]
 
 
 def test_the_schema_is_that_of_the_database(
@@ -196,19 +160,22 @@ def test_the_projects_own_files_pass_the_checks(project: Path) -> None:
 
 
 def test_its_jobs_keep_what_they_promise(project: Path) -> None:
-    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/own")
+    told = run(project, "pytest", "-q", "-p", "no:cacheprovider", "-v", "-n2", "tests/own", "tests/integration/own")
 
-    assert "3 passed" in told
+    for job in (JOB, "failed-runs", *OFFERED):
+        assert re.search(rf"PASSED .*test_empty_tables_give_zeros\[{job}\]", told), f"{job} is not tested"
+    assert "PASSED tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others" in told
 
 
 def test_its_jobs_do_their_work_on_aws(project: Path) -> None:
-    told: dict[str, Any] = json.loads(run(project, sys.executable, "-c", ON_AWS, JOB).splitlines()[-1])
+    told: dict[str, Any] = json.loads(run(project, sys.executable, "-c", ON_AWS, JOB, *OFFERED).splitlines()[-1])
 
     [step] = told["plan"]["plan"]["steps"]
     assert (step["table"], step["rows"]) == ("hf.job", 1)
     assert (told["run"]["outcome"], told["run"]["counters"]["deleted"]) == ("succeeded", 1)
     assert [each["outcome"] for each in told["runs"]["runs"]] == ["succeeded", "planned"]
     assert told["left"] == [2, 3]
+    assert told["offered"] == dict.fromkeys(OFFERED, "succeeded")
 
 
 def test_nothing_but_its_own_was_edited_on_the_way(project: Path) -> None:

@@ -828,8 +828,8 @@ def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines
             '{"host": "db", "name": "shop", "user": "ada", "iam_region": "x", "port": "many"}',
             "--into: a port is a number",
         ),
-        ("postgresql://ada@db:many/shop", "--into: the database url must look like postgresql://user@host:5432/name"),
-        ("shop", "--into: the database url must look like postgresql://user@host:5432/name"),
+        ("postgresql://ada@db:many/shop", "--into: the database URL has a port that is no number: write it like"),
+        ("shop", "--into: the database URL is no URL: write it like postgresql://user@host:5432/name"),
         ('{"adress": "db"}', "--into: unknown database setting 'adress'"),
     ],
 )

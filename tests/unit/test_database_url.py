@@ -35,6 +35,8 @@ SECRET = "hunter2"
             "shop at 127.0.0.1:5432",
         ),
         ("postgresql://ada@db/shop?port=6543", ("ada", None, "db", 6543, True), "shop at db:6543"),
+        ("postgresql:///shop?host=db&user=ada", ("ada", None, "db", 5432, True), "shop at db:5432"),
+        (f"postgresql://db/shop?user=ada&password={SECRET}", ("ada", SECRET, "db", 5432, True), "shop at db:5432"),
         ("postgresql://ada@127.0.0.1/shop", ("ada", None, "127.0.0.1", 5432, False), "shop at 127.0.0.1:5432"),
         ("postgresql://ada@127.8.9.10/shop", ("ada", None, "127.8.9.10", 5432, False), "shop at 127.8.9.10:5432"),
         (
@@ -85,19 +87,21 @@ def test_an_address_of_a_unix_socket(text: str, socket: str) -> None:
         ("postgresql://db/shop", f"names no user: {FORM}"),
         ("postgresql://ada@/shop", f"names no host: {FORM}, or add ?host=/var/run/postgresql"),
         ("postgresql://ada@db:many/shop", f"has a port that is no number: {FORM}"),
-        ("postgresql://ada@db/shop?port=many", f"has a port that is no number: {FORM}"),
+        ("postgresql://ada@db/shop?port=many", f"has the port 'many', which is no number: {FORM}"),
         ("postgresql://ada@db:0/shop", "has the port 0: a port is a number from 1 to 65535"),
         ("postgresql://ada@db:70000/shop", "has the port 70000: a port is a number from 1 to 65535"),
         (f"postgresql://ada:{SECRET}@{SECRET}@db/shop", "has more than one @: write a password's @"),
-        ("postgresql://ada@/shop?host=db", "has ?host= without a path: it is the folder of a unix socket"),
+        ("postgresql://ada@db/shop?port=1&port=2", "has the option 'port' twice"),
+        ("postgresql://ada@db/shop?port=0", "has the port 0: a port is a number from 1 to 65535"),
         (
             "postgresql://ada@db/shop?schema=app",
-            "has an unknown part 'schema': it may have host, port, sslmode, sslrootcert, unix_sock",
+            "has the option 'schema', which would not be heeded: remove it; known are host, password, port, sslmode",
         ),
         *(
             (
                 f"postgresql://ada@db/shop?sslmode={mode}",
-                f"has sslmode={mode}: over a network TLS is always used and the server verified, as with verify-full",
+                f"has sslmode={mode}, which would send everything to db unencrypted: over a network TLS is "
+                "always used and the server verified, as with verify-full; leave sslmode out",
             )
             for mode in ("disable", "allow", "prefer")
         ),

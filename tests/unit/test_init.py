@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli import screen
 from cli.commands import application
-from cli.project import beginning, files
+from cli.project import beginning, database, files, job_files
 from cli.project.changes import sections
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of, is_nightshifts, nightshift_files
 from cli.refusals import RefusedError
@@ -27,6 +28,8 @@ OWN = {
     "layers/application/requirements.txt",
     *(f"tests/own/{name}" for name in ("__init__.py", "conftest.py", "rows.sql", "schema.sql", "test_failed_runs.py")),
 }
+
+REQUIREMENTS = ("requirements-dev.txt", "requirements.txt", "layers/dependencies/requirements.txt", "constraints.txt")
 
 
 @pytest.fixture(autouse=True)
@@ -161,10 +164,86 @@ def test_the_next_commands_can_be_pasted(tmp_path: Path) -> None:
     told = call("init", project).stdout
 
     commands = told.partition("Next:\n")[2].splitlines()
-    assert len(commands) == 3
-    assert shlex.split(commands[0]) == ["cd", str(project)]
+    assert shlex.split(commands[0]) == ["cd", str(project.resolve())]
+    assert commands[1:] == [
+        "  make install",
+        "  .venv/bin/nightshift new job old-rows --kind retention",
+        "  .venv/bin/nightshift plan old-rows --database-url URL",
+        "  .venv/bin/nightshift new backup",
+        "  .venv/bin/nightshift new health-check",
+    ]
     shown = subprocess.run(["sh", "-c", f"{commands[0]} && pwd"], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == str(project)
+
+
+def test_the_first_job_is_proposed_for_the_largest_table_whose_rows_an_index_finds(tmp_path: Path) -> None:
+    found = [
+        database.Candidate("logs", 9, 9, "at", indexed=False),
+        database.Candidate('shop."Order Lines"', 5, 5, "made at", indexed=True),
+        database.Candidate("visits", 1, 1, "at", indexed=True),
+    ]
+
+    def proposed(found: list[database.Candidate]) -> list[str]:
+        return shlex.split(beginning.next_commands(tmp_path, found, job_files.OFFERED)[2])[3:]
+
+    about = ["--table", 'shop."Order Lines"', "--measured-by", "made at"]
+    assert proposed(found) == ["old-shop-order-lines", "--kind", "retention", *about]
+    assert proposed(found[:1]) == ["old-logs", "--kind", "retention", "--table", "logs", "--measured-by", "at"]
+
+
+@pytest.mark.parametrize(
+    ("options", "answers", "jobs"),
+    [
+        ([], None, set()),
+        (["--backup", "--health-check"], None, {"backup", "health_check"}),
+        ([], "y\nn\n", {"backup"}),
+        ([], "\n\n", {"backup", "health_check"}),
+        (["--no-backup"], "y\n", {"health_check"}),
+        (["--no-backup", "--health-check"], "", {"health_check"}),
+    ],
+)
+def test_the_jobs_that_are_offered_come_when_they_are_asked_for(
+    options: list[str], answers: str | None, jobs: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "answering", lambda: answers is not None)
+    project = tmp_path / "project"
+
+    told = CliRunner().invoke(application, ["init", str(project), "--pack", "chores", *options], input=answers)
+
+    assert told.exit_code == 0, told.output
+    assert in_folder(project / "functions/chores") == {f"{job}.py" for job in ("__init__", "failed_runs", *jobs)}
+    for job in jobs:
+        assert (project / f"functions/chores/{job}.py").read_text() == (ROOT / f"docs/examples/{job}.py").read_text()
+    left = {line.split()[-1].replace("-", "_") for line in told.stdout.splitlines() if "nightshift new " in line}
+    assert left - {"retention"} == {"backup", "health_check"} - jobs
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "answering", lambda: True)
+    (tmp_path / "notes.txt").write_text("mine")
+
+    assert "is not empty" in refusal("init", tmp_path)
+
+
+def test_a_folder_at_home_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert call("init", "~/project").exit_code == 0
+    assert (tmp_path / "project/app.py").exists()
+
+
+def test_make_says_when_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    for name in (*REQUIREMENTS, "Makefile"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / ".venv/installed").touch()
+
+    told = subprocess.run(["make", "-s", "init"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert told.stderr.startswith("Say where: make init DIR=../jobs\n")
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:

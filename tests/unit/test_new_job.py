@@ -1,16 +1,19 @@
 """`nightshift new job`: what it writes works, or says what is missing; what could not work is refused."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from cli.project import job_files
+from cli.commands import application
+from cli.project import commands, job_files
 from cli.project.files import ROOT
-from cli.project.job_files import SCHEDULES, NewJob
+from cli.project.job_files import OFFERED, SCHEDULES, NewJob
 from cli.refusals import RefusedError
 from nightshift import DeclarationError, Job
 from nightshift.declaration.fields import choices
@@ -26,8 +29,12 @@ EVERY = [
 
 
 def loaded(job: NewJob, project: Path) -> Job:
-    """The job that the file declares."""
-    spec = importlib.util.spec_from_file_location("new_job", project / f"functions/chores/{job.module}.py")
+    return loaded_file(project / f"functions/chores/{job.module}.py")
+
+
+def loaded_file(file: Path) -> Job:
+    """The job that a file declares."""
+    spec = importlib.util.spec_from_file_location("new_job", file)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -48,9 +55,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("layers", "tests/own_tables.py"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    for name in OFFERED:
+        job_files.write("chores", job_files.offered(name, "chores"), folder)
     for job in EVERY:
         job_files.check(job, folder)
-        job_files.write(job, folder)
+        job_files.write(job.pack, job.files(), folder)
     return folder
 
 
@@ -76,7 +85,7 @@ def test_a_job_that_is_filled_in_works(tmp_path: Path) -> None:
         (NewJob("a", "retention", "chores", "orders"), {"measured_by=None,": 'measured_by="created_at",'}),
         (NewJob("b", "report", "chores", "orders"), {"steps=(),": "steps=(step,),"}),
     ):
-        job_files.write(job, tmp_path)
+        job_files.write(job.pack, job.files(), tmp_path)
         file = tmp_path / f"functions/chores/{job.module}.py"
         for blank, filled in blanks.items():
             assert blank in file.read_text()
@@ -119,7 +128,7 @@ def test_what_could_not_work_is_refused(name: str, kind: str, told: str) -> None
 
 def test_nothing_is_overwritten_whatever_pack_it_is_in(tmp_path: Path) -> None:
     job = NewJob("old-rows", "retention", "chores", "orders", "created_at")
-    job_files.write(job, tmp_path)
+    job_files.write(job.pack, job.files(), tmp_path)
 
     for again in (job, NewJob("old-rows", "check", "others")):
         with pytest.raises(RefusedError, match=r"old_rows\.py is there already"):
@@ -127,6 +136,37 @@ def test_nothing_is_overwritten_whatever_pack_it_is_in(tmp_path: Path) -> None:
     (tmp_path / "functions/chores/old_rows.py").unlink()
     with pytest.raises(RefusedError, match=r"tests/own/test_old_rows\.py is there already"):
         job_files.check(job, tmp_path)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_a_job_that_is_offered_is_the_one_of_the_docs_and_is_written_once(name: str, tmp_path: Path) -> None:
+    files = job_files.offered(name, "chores")
+    [path] = files
+    assert files[path] == (ROOT / "docs/examples" / Path(path).name).read_text()
+
+    written = job_files.write("chores", files, tmp_path)
+
+    assert written == [tmp_path / path]
+    assert loaded_file(tmp_path / path).name == name
+    for pack in ("chores", "others"):
+        with pytest.raises(RefusedError, match=f"{re.escape(path)} is there already"):
+            job_files.check_free(pack, job_files.offered(name, pack), tmp_path)
+
+
+def test_every_job_of_the_docs_is_offered_by_a_command() -> None:
+    of_docs = {path.stem.replace("_", "-") for path in (ROOT / "docs/examples").glob("*.py")}
+
+    assert set(OFFERED) == of_docs
+    assert {command.name for command in commands.new.registered_commands} == {"job", *of_docs}
+
+
+def test_a_job_that_is_there_is_not_offered_again() -> None:
+    told = CliRunner().invoke(application, ["new", "backup", "--pack", "chores"])
+
+    assert (told.exit_code, told.stderr) == (
+        2,
+        "functions/administration/backup.py is there already, and nothing is overwritten\n",
+    )
 
 
 def test_the_only_pack_need_not_be_named(tmp_path: Path) -> None:
@@ -137,6 +177,6 @@ def test_the_only_pack_need_not_be_named(tmp_path: Path) -> None:
         (tmp_path / "functions" / pack / "__init__.py").touch()
     assert job_files.own_pack(None, tmp_path) == "chores"
     assert job_files.own_pack("others", tmp_path) == "others"
-    job_files.write(NewJob("a", "report", "others"), tmp_path)
+    job_files.write("others", NewJob("a", "report", "others").files(), tmp_path)
     with pytest.raises(RefusedError, match="there are chores, others"):
         job_files.own_pack(None, tmp_path)

@@ -79,7 +79,8 @@ class WriteReport(StepDefaults):
         with execution.batch(snapshot=True) as batch:
             data = self.figures(batch.session, run, period)
             written = store(batch.session, execution.resources.files, run, self.kind, period, data)
-            told = write(batch.session, run, self._notice, self._notices(period, data), EMAIL)
+            notices = self._notices(period, data)
+            told = write(batch.session, run, self._notice, notices, EMAIL, refused=batch.quarantine)
             batch.count(**{counter: data[section][key] for counter, (section, key) in self.counting.items()})
             batch.count(**{WRITTEN: written, NOTIFIED: told.by_channel["email"]})
             batch.position = {"done": True}

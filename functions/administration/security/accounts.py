@@ -1,13 +1,15 @@
 """What security-alerts does to accounts: locks those under attack, and remembers where people signed in last."""
 
 import datetime as dt
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from functions.administration.security.events import FAILED_MFA, bursts
+from nightshift.database import Leave, by_halves
 
 # Of the super administrators who can act at all, one at least is left unlocked.
 LOCKABLE = f"""
@@ -28,45 +30,62 @@ LOCKABLE = f"""
     )
 """  # noqa: S608 - made of constants
 
+FOUND = text(f"{LOCKABLE} select id from lockable order by id")  # noqa: S608 - made of constants
+
 LOCK = text(
-    f"""
-    {LOCKABLE},
-    locked as (
+    """
+    with locked as (
         update users set locked_until = :locked_until, locked_reason = 'failed second factors'
-        from lockable
-        where users.id = lockable.id
-        returning users.id
+        where id = any(:ids)
+        returning id
     ),
     noted as (
         insert into audit_logs (occurred_at, actor_type, action, category, severity, resource_type, resource_id)
         select :until, 'system', 'auth.lockout', 'security', 'high', 'user', id::text from locked
     )
-    select count(*) from locked
-    """  # noqa: S608 - made of constants
+    select id from locked
+    """
 )
 
 COUNT = text(f"{LOCKABLE} select count(*) from lockable")  # noqa: S608 - made of constants
 
+LATEST_COUNTRIES = """
+    select distinct on (user_id) user_id, country from sessions
+    where created_at >= :settled and created_at < :until and country is not null
+    order by user_id, created_at desc, id desc
+"""
+
+MOVED = text(
+    f"""
+    select users.id from ({LATEST_COUNTRIES}) as latest join users on users.id = latest.user_id
+    where users.last_known_country is distinct from latest.country order by users.id
+    """  # noqa: S608 - made of constants
+)
+
 FOLLOW_COUNTRIES = text(
-    """
-    update users set last_known_country = latest.country
-    from (
-        select distinct on (user_id) user_id, country from sessions
-        where created_at >= :settled and created_at < :until and country is not null
-        order by user_id, created_at desc, id desc
-    ) as latest
-    where users.id = latest.user_id and users.last_known_country is distinct from latest.country
-    """
+    f"""
+    update users set last_known_country = latest.country from ({LATEST_COUNTRIES}) as latest
+    where users.id = latest.user_id and users.id = any(:ids)
+    """  # noqa: S608 - made of constants
 )
 
 
-def lock_attacked_accounts(session: Session, period: Mapping[str, Any], *, locked_until: dt.datetime) -> int:
-    """Lock the accounts with ten failed second factors in 30 minutes, and note each in the audit log. Returns them.
+def lock_attacked_accounts(
+    session: Session, period: Mapping[str, Any], *, locked_until: dt.datetime, leave: Leave
+) -> int:
+    """Lock the accounts with ten failed second factors in 30 minutes, and note each in the audit log. Returns how many.
 
     period: the parameters of the rules: `since`, `settled`, `until`.
     """
-    locked: int = session.execute(LOCK, {**period, "locked_until": locked_until}).scalar_one()
-    return locked
+    locked: list[uuid.UUID] = []
+
+    def lock(ids: Sequence[uuid.UUID]) -> None:
+        given = {"ids": ids, "until": period["until"], "locked_until": locked_until}
+        locked.extend(session.scalars(LOCK, given))
+
+    attacked = session.scalars(FOUND, period).all()
+    by_halves(session, attacked, lock, lambda key, error: leave(f"users:{key}", error))
+    return len(locked)
 
 
 def count_attacked_accounts(session: Session, period: Mapping[str, Any]) -> int:
@@ -75,6 +94,12 @@ def count_attacked_accounts(session: Session, period: Mapping[str, Any]) -> int:
     return count
 
 
-def follow_countries(session: Session, period: Mapping[str, Any]) -> None:
+def follow_countries(session: Session, period: Mapping[str, Any], *, leave: Leave) -> None:
     """Make the country of everybody's latest session their last known one. After the alerts: they compare with it."""
-    session.execute(FOLLOW_COUNTRIES, {"settled": period["settled"], "until": period["until"]})
+    window = {"settled": period["settled"], "until": period["until"]}
+
+    def follow(ids: Sequence[uuid.UUID]) -> None:
+        session.execute(FOLLOW_COUNTRIES, {**window, "ids": ids})
+
+    moved = session.scalars(MOVED, window).all()
+    by_halves(session, moved, follow, lambda key, error: leave(f"users:{key}", error))

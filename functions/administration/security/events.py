@@ -75,26 +75,29 @@ SUCCESS_AFTER_FAILURES = f"""
     from counted where success and failures >= 5
 """  # noqa: S608 - constants of this module
 
+# A session tells only when it was used last. One that is in use all the time has been used since the run's time, when
+# the run looks: it counts as used up to it, for as long as until the next run.
 MANY_ADDRESSES = f"""
-    with begun as materialized (
-        select user_id, ip, created_at as at from sessions
-        where created_at >= :since and created_at < :until and status = 'active' and expires_at > :until
-            and ip is not null
+    with used as materialized (
+        select user_id, ip, least(last_activity_at, cast(:until as timestamptz) - interval '1 microsecond') as at
+        from sessions
+        where last_activity_at >= :since and last_activity_at < cast(:until as timestamptz) + interval '15 minutes'
+            and created_at < :until and status = 'active' and expires_at > :until and ip is not null
     ),
     reached as (
         select later.user_id, later.at, count(distinct earlier.ip) as n
-        from begun later
-        join begun earlier on earlier.user_id = later.user_id
+        from used later
+        join used earlier on earlier.user_id = later.user_id
             and earlier.at <= later.at and earlier.at >= later.at - {LESS_THAN_A_WINDOW}
-        where later.user_id in (select user_id from begun group by user_id having count(distinct ip) >= 3)
+        where later.user_id in (select user_id from used group by user_id having count(distinct ip) >= 3)
         group by later.user_id, later.at
         having count(distinct earlier.ip) >= 3
     )
     select user_id::text as raw, false as personal, at, {MEDIUM} as rank, n as peak, cast(null as text) as note
-    from begun join lateral (
+    from used join lateral (
         select max(n) as n from reached
-        where reached.user_id = begun.user_id
-            and reached.at >= begun.at and reached.at <= begun.at + {LESS_THAN_A_WINDOW}
+        where reached.user_id = used.user_id
+            and reached.at >= used.at and reached.at <= used.at + {LESS_THAN_A_WINDOW}
     ) as most on n is not null
 """  # noqa: S608 - constants of this module
 

@@ -65,7 +65,8 @@ RULES = (
         "many_addresses",
         "user",
         Wording(
-            "one user at many addresses", "A user has begun sessions at three addresses or more, all still active."
+            "one user at many addresses",
+            "A user's active sessions were used at three addresses or more within 30 minutes.",
         ),
         MANY_ADDRESSES,
     ),

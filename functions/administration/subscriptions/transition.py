@@ -9,13 +9,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, Text, Update, case, cast, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    Text,
+    Update,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from application.models import License, Organization, Subscription, SubscriptionEvent
-from functions.administration.subscriptions import batches
-from functions.administration.subscriptions.batches import Statement, in_batches, last_of
+from functions.administration.subscriptions.batches import in_batches
 from functions.administration.subscriptions.events import EVENT, latest_suspension
 from nightshift import Parameter, Run, StepPlan
 from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
@@ -74,9 +85,9 @@ class Transition(StepDefaults):
         return [StepPlan(self.name, "subscriptions", self.event, rows, sample=tuple(map(str, sample)))]
 
     def apply(self, execution: Execution) -> None:
-        in_batches(execution, self.counter, self._statement)
+        in_batches(execution, self.counter, self.where, self._statement)
 
-    def _statement(self, run: Run, after: uuid.UUID) -> Statement:
+    def _statement(self, run: Run, which: Condition) -> Select[int]:
         chosen = (
             select(
                 Subscription.id,
@@ -84,10 +95,7 @@ class Transition(StepDefaults):
                 Subscription.status,
                 self.effective_at(run).label("effective_at"),
             )
-            .where(self.where(run), Subscription.id > after)
-            .order_by(Subscription.id)
-            .limit(batches.ROWS_A_BATCH)
-            .with_for_update(of=Subscription)
+            .where(self.where(run), which)
             .cte("chosen")
         )
         values = {"status": self.to, "updated_at": run.now, **self.values(run)}
@@ -112,7 +120,7 @@ class Transition(StepDefaults):
         effects.append(insert(SubscriptionEvent).from_select(EVENT, event).on_conflict_do_nothing().cte("events"))
         if self.organization:
             effects.append(self._organization(run, chosen.c.org_id).cte("followers"))
-        return select(func.count(), func.count(), last_of(chosen.c.id)).select_from(chosen).add_cte(*effects)
+        return select(func.count()).select_from(chosen).add_cte(*effects)
 
     def _organization(self, run: Run, org_id: ColumnElement[uuid.UUID]) -> Update:
         new = case(self.organization, value=Organization.status)

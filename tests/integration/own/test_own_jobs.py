@@ -11,17 +11,14 @@ from sqlalchemy import Engine
 
 from tests.conftest import NewDatabase
 from tests.integration.every_job import EveryJob
-from tests.integration.own.project import ROWS, NoTablesError, make_tables, own_jobs
+from tests.integration.own.project import own_jobs
+from tests.own_tables import ROWS, tables_of
 
 
 @pytest.fixture(scope="module")
 def own_tables(new_database: NewDatabase) -> Iterator[str]:
     """The name of a database with the project's tables, to copy from."""
-    with new_database() as engine:
-        try:
-            make_tables(engine)
-        except NoTablesError as error:
-            pytest.fail(str(error), pytrace=False)
+    with tables_of(new_database) as engine:
         yield str(engine.url.database)
 
 

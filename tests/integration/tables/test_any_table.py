@@ -1,5 +1,6 @@
 """Deletion on tables that are not ours: what the plan says goes, and nothing else; the same as one plain statement."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from nightshift import Count, Delete, Job, Update, days, hours
 from nightshift.deadline import Deadline
 from nightshift.engine import ways
 from nightshift.engine.ways import HeapWalk, KeyWalk, RangeWalk
+from tests.faults.deaths import Death, Life, let_the_lease_end
 from tests.integration.tables.conftest import Call, Filled, digest
 
 SHARE = {"max_share": 100}
@@ -230,6 +232,28 @@ def test_a_run_interrupted_after_every_batch_ends_the_same(
             result = call(ours, job_of(rule), run_id=result["run_id"])
     with theirs.begin() as connection:
         plain = connection.execute(text(rule.plain)).rowcount
+    assert (result["outcome"], result["counters"]["deleted"]) == ("succeeded", plain)
+    assert digest(ours) == digest(theirs)
+
+
+KILLED = [each for each in INTERRUPTED if each.step.table_name in {"users", "messages", "hf.job", "hdb.event_log"}]
+
+
+@pytest.mark.parametrize("rule", KILLED, ids=str)
+@pytest.mark.usefixtures("small_batches")
+def test_a_run_killed_over_and_over_ends_the_same(rule: Rule, filled: Filled, call: Call) -> None:
+    """Each attempt gets some statements further than the one before, whose last batch was rolled back."""
+    ours, theirs = filled(rule.schema), filled(rule.schema)
+    result, statements = None, 0
+    while result is None:
+        statements += 7
+        life = Life(ends_at=statements, kind="dies")
+        with suppress(Death), life.lived():
+            result = call(ours, job_of(rule), parameters=SHARE, force=False)
+        let_the_lease_end(ours)
+    with theirs.begin() as connection:
+        plain = connection.execute(text(rule.plain)).rowcount
+    assert statements > 40
     assert (result["outcome"], result["counters"]["deleted"]) == ("succeeded", plain)
     assert digest(ours) == digest(theirs)
 

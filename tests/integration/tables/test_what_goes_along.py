@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from nightshift import days
 from nightshift.engine import ways
 from nightshift.engine.ways import RangeWalk
 from nightshift.errors import RunFailedError
@@ -40,6 +41,26 @@ def test_the_cap_is_held_against_the_sum(made: Any, call: Call) -> None:
     counters = call(database, deletion())["counters"]
     assert (counters["deleted"], counters["cascaded in children"]) == (20, 2000)
     assert (rows(database, "parents"), rows(database, "children")) == (20, 2000)
+
+
+def test_a_plan_tells_sizes_shares_ages_and_how_long_it_will_take(made: Any, call: Call) -> None:
+    database = made(FAMILY + "analyze;")
+    plan = call(database, deletion(), dry_run=True)["plan"]
+    (step,), (cascade,) = plan["steps"], plan["steps"][0]["cascades"]
+
+    with database.connect() as connection:
+        size, children = connection.execute(
+            text("select pg_total_relation_size('parents'), pg_total_relation_size('children')")
+        ).one()
+    assert (step["about"], step["bytes"], cascade["about"], cascade["bytes"]) == (40, size / 2, 4000, children / 2)
+    assert step["youngest"].startswith("2025-12-01")
+    assert "estimate" not in plan
+
+    call(database, deletion())
+    estimate = call(database, deletion(older_than=days(1)), dry_run=True)["plan"]["estimate"]
+    assert estimate["runs"] == 1
+    assert estimate["rows_per_second"] > 0
+    assert estimate["seconds"] == pytest.approx(2020 / estimate["rows_per_second"], abs=0.11)
 
 
 @pytest.mark.parametrize("action", ["set null", "set default"])

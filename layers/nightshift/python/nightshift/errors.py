@@ -29,6 +29,10 @@ class CapExceededError(PermanentError):
     """A destructive run has more candidates than its cap allows and has not begun."""
 
 
+class PassedPlanError(PermanentError):
+    """A batch deleted more than was planned, or rows of a table that was not. It was rolled back."""
+
+
 class ErrorBudgetExceededError(PermanentError):
     """More rows were quarantined than a run may lose and still be called a success."""
 

@@ -467,12 +467,12 @@ def test_an_object_that_gets_its_row_at_the_last_moment_stays(
     invoke_job(job, at=NOW)
     find = _stored_files._next
 
-    def claim_first(execution: Any, due: Any, key: Any) -> Any:
+    def claim_first(execution: Any, due: Any, key: Any, step: str) -> Any:
         if key is UnclaimedObject.storage_key:
             with Session(database) as application, application.begin():
                 if application.scalar(select(func.count()).select_from(Upload)) == 0:
                     upload(application, "a.png", NOW)
-        return find(execution, due, key)
+        return find(execution, due, key, step)
 
     monkeypatch.setattr(_stored_files, "_next", claim_first)
 

@@ -1,5 +1,6 @@
 import datetime as dt
 import uuid
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -314,8 +315,20 @@ def test_what_is_left_in_which_table(
     assert {rule.table.name for rule in RULES} <= filled(session), "add a row of Ann's to everything_of"
     ann_id = str(ann.id)
 
-    invoke_job(job, at=NOW)
+    planned: Counter[str] = Counter()
+    for step in invoke_job(job, {"dry_run": True}, at=NOW)["plan"]["steps"]:
+        planned[step["table"]] += step["rows"] if step["action"] == "delete" else 0
+        planned.update({each["table"]: each["rows"] for each in step.get("cascades", ()) if each["action"] == "delete"})
+    deleted = invoke_job(job, at=NOW)["counters"]
 
+    # What goes was planned, table by table. What a rule and a cascade both reach is counted by both.
+    own = {name for name in planned if name.startswith("nightshift.")}
+    gone = {name.removeprefix("deleted in "): rows for name, rows in deleted.items() if name.startswith("deleted in ")}
+    assert gone.keys() == (+planned).keys() - own
+    assert {name: planned[name] - rows for name, rows in gone.items() if planned[name] != rows} == {
+        "annual_summaries": 1,
+        "payment_records": 1,
+    }
     ledger = {"jobs", "runs", "attempts", "quarantine"}
     assert filled(session) - before - ledger == LEFT[mode]
     left = {name for name in occurrences(database, ann_id) if name != "erasure_ledger.subject_ref"}

@@ -210,13 +210,29 @@ def test_active_sessions_of_one_user_at_three_addresses(
 
 
 @pytest.mark.parametrize(("apart", "n"), [(30 * MINUTE - dt.timedelta(microseconds=1), 3), (30 * MINUTE, 0)])
-def test_sessions_at_three_addresses_count_within_thirty_minutes(
+def test_sessions_at_three_addresses_count_when_they_were_used_within_thirty_minutes(
     invoke_job: Invoke, session: Session, ann: uuid.UUID, apart: dt.timedelta, n: int
 ) -> None:
     first = NOW - 40 * MINUTE
     invoke_job(job, at=NOW - 15 * MINUTE)
     for number, at in enumerate((first, first + MINUTE, first + apart)):
-        begin(session, ann, at, ip=f"192.0.2.{number}")
+        begin(session, ann, NOW - 7 * DAY, last_activity_at=at, ip=f"192.0.2.{number}")
+    for number in range(3):
+        begin(session, ann, NOW - MINUTE, last_activity_at=NOW - 5 * HOUR, ip=f"192.0.2.{number}")
+
+    invoke_job(job, at=NOW)
+
+    assert found(session) == ([("many_addresses", "medium", n)] if n else [])
+
+
+@pytest.mark.parametrize(("since_the_run", "n"), [(SECOND, 3), (14 * MINUTE, 3), (15 * MINUTE, 0), (30 * DAY, 0)])
+def test_a_session_in_use_while_the_run_looks_was_used_up_to_it(
+    invoke_job: Invoke, session: Session, ann: uuid.UUID, since_the_run: dt.timedelta, n: int
+) -> None:
+    """A run looks a moment after its time. What is in use all the time then always has a later time of use."""
+    for number in range(3):
+        used = {"last_activity_at": NOW + since_the_run, "expires_at": NOW + 60 * DAY}
+        begin(session, ann, NOW - DAY, ip=f"192.0.2.{number}", **used)
 
     invoke_job(job, at=NOW)
 
@@ -301,6 +317,63 @@ def test_failed_second_factors_alert_and_lock(
     invoke_job(job, at=NOW + 40 * MINUTE)
 
     assert user(session, ann).locked_until == (NOW + 30 * MINUTE if locked else None)
+
+
+def refuse(session: Session, moment: str, condition: str) -> None:
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            f" if {condition} then raise 'not this one' using errcode = '42501'; end if; return new; end $$;"
+            f"create trigger refuse before {moment} for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+
+def test_an_account_that_cannot_be_changed_costs_no_alert_and_no_other_account(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID, ann: uuid.UUID
+) -> None:
+    others = [person(session, name, last_known_country="DE") for name in ("bob", "cem", "eve")]
+    for one in (ann, *others):
+        audit(session, "auth.mfa", burst(10), actor_id=one, status="failure")
+        begin(session, one, NOW - MINUTE, country="FR")
+    refuse(session, "update on users", f"new.id = '{ann}'")
+
+    result = invoke_job(job, at=NOW)
+
+    counters = result["counters"]
+    assert (result["outcome"], counters["accounts_locked"], counters["quarantined"]) == ("succeeded", 3, 2)
+    assert (counters["alerts_new"], counters["notified"]) == (7, 1)
+    assert [user(session, one).locked_until is None for one in (ann, *others)] == [True, False, False, False]
+    assert [user(session, one).last_known_country for one in (ann, *others)] == [None, "FR", "FR", "FR"]
+    assert {error.partition(": ")[0] for error in result["errors"]} == {f"users:{ann}"}
+
+
+def test_a_rule_whose_alert_is_refused_stops_no_other_rule(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID, ann: uuid.UUID
+) -> None:
+    audit(session, "auth.mfa", burst(10), actor_id=ann, status="failure")
+    by_different_people(session, burst(5))
+    refuse(session, "insert on nightshift.alerts", "new.rule = 'failed_mfa'")
+
+    result = invoke_job(job, at=NOW)
+
+    assert found(session) == [("failed_logins_by_address", "high", 5)]
+    assert (result["counters"]["accounts_locked"], result["counters"]["notified"]) == (1, 1)
+    assert [error.partition(": ")[0] for error in result["errors"]] == ["the rule failed_mfa"]
+
+
+def test_an_administrator_whose_mail_is_refused_keeps_no_other_from_being_told(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    other = person(session, "ops", role="admin")
+    by_different_people(session, burst(5))
+    refuse(session, "insert on nightshift.notifications", f"new.recipient = '{admin}'")
+
+    result = invoke_job(job, at=NOW)
+
+    assert [mail.recipient for mail in outbox(session)] == [str(other)]
+    assert (result["outcome"], result["counters"]["notified"], result["counters"]["quarantined"]) == ("succeeded", 1, 1)
 
 
 def test_the_last_super_administrator_is_not_locked(invoke_job: Invoke, session: Session) -> None:

@@ -4,7 +4,8 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from application.models import Alert, License, Organization, Subscription, SubscriptionEvent, User
@@ -515,6 +516,65 @@ def test_several_batches_reach_every_subscription(
     assert invoke_job(job, at=NOW)["counters"]["renewed"] == 5
 
     assert len(events(session)) == 5
+
+
+def test_a_subscription_that_a_trigger_refuses_is_left_and_the_others_move_on(
+    invoke_job: Invoke, session: Session
+) -> None:
+    for number in range(7):
+        subscribe(session, "active", slug=number, current_period_end=NOW)
+        subscribe(session, "trialing", slug=f"trial-{number}", trial_ends_at=NOW)
+    refused = [*session.scalars(select(Subscription.id).order_by(Subscription.status, Subscription.id))][3:11:7]
+    ids = ", ".join(f"'{each}'" for each in refused)
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            f" if new.id in ({ids}) then raise 'not this one' using errcode = '45000'; end if; return new; end $$;"
+            "create trigger refuse before update on subscriptions for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    counters = result["counters"]
+    assert (result["outcome"], counters["renewed"], counters["trials_ended"]) == ("succeeded", 6, 6)
+    assert counters["quarantined"] == 2
+    assert {error.partition(" ")[0] for error in result["errors"]} == {f"subscriptions:{each}:" for each in refused}
+    assert set(session.scalars(select(SubscriptionEvent.subscription_id))).isdisjoint(refused)
+
+
+@pytest.mark.parametrize(("missed", "renewed"), [(36, 36), (37, 0)])
+def test_more_than_36_missed_periods_are_a_broken_date_that_a_person_mends(
+    invoke_job: Invoke, session: Session, missed: int, renewed: int
+) -> None:
+    ends = NOW.replace(day=1) - relativedelta(months=missed - 1)
+    subscription = subscribe(session, "active", anchor_day=1, current_period_end=ends)
+
+    planned = invoke_job(job, {"dry_run": True}, at=NOW)["plan"]["steps"]
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert counters["renewed"] == len(events(session)) == renewed
+    assert sum(step["rows"] for step in planned) == renewed + counters["alerts"]
+    assert list(open_alerts(session)) == ([] if renewed else [f"subscription-broken-date:{subscription.id}"])
+
+
+@pytest.mark.parametrize("ends", ["0001-01-01Z", "4000-01-01Z BC", "-infinity"])
+def test_a_broken_date_is_one_alert_however_far_it_is_off(invoke_job: Invoke, session: Session, ends: str) -> None:
+    broken, sound = subscribe(session, "active"), subscribe(session, "active", slug=2, current_period_end=NOW)
+    session.execute(
+        text("update subscriptions set current_period_end = :ends where id = :id"), {"ends": ends, "id": broken.id}
+    )
+    session.commit()
+
+    for at in (NOW, NOW + DAY):
+        result = invoke_job(job, at=at)
+        assert result["outcome"] == "succeeded"
+        assert len(events(session)) == 1
+        assert list(open_alerts(session)) == [f"subscription-broken-date:{broken.id}"]
+
+    session.refresh(sound)
+    assert sound.current_period_end > NOW
 
 
 def _changed(result: dict[str, Any]) -> dict[str, int]:

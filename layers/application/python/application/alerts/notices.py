@@ -30,6 +30,7 @@ from application.alerts.failures import JOB_FAILURE
 from application.alerts.sightings import SEVERITIES, Expected, Severity
 from application.models import Alert, User
 from application.people import ADMIN_ROLES, live
+from nightshift.database import Leave
 from nightshift.declaration import Run
 from nightshift.ledger import RunRecord
 from nightshift.outbox import Via, message, pending, write
@@ -63,6 +64,7 @@ def tell(
     *,
     to_super_admins: Collection[str] = (),
     others: bool = False,
+    refused: Leave | None = None,
 ) -> int:
     """Write each recipient one mail about the alerts of these rules that nobody was told about. Returns how many mails.
 
@@ -72,14 +74,22 @@ def tell(
     there is no other administrator, they get all.
 
     others: also include alerts of all other rules, which a job raised without telling anybody.
+    refused: told each mail that the database refuses; see `nightshift.outbox.write`. When it refuses all of them, the
+        next run tells of the same alerts.
     """
     untold = _untold(Alert, wordings, others)
     locked = select(Alert.id).where(untold).with_for_update().subquery()
     if not session.scalar(select(func.count()).select_from(locked)):
         return 0
-    mails = 0
+    mails, lost = 0, list[tuple[str, str]]()
+    leave = None if refused is None else lambda mail, error: lost.append((mail, error))
     for kind, found in _mails(Alert, untold, wordings, to_super_admins):
-        mails += write(session, run, kind, found, EMAIL).by_channel["email"]
+        mails += write(session, run, kind, found, EMAIL, refused=leave).by_channel["email"]
+    if refused is not None:
+        for mail, error in lost:
+            refused(mail, error)
+    if lost and not mails:
+        return 0
     told = update(Alert).where(untold, select(administrator.c.id).exists()).values(notified_at=run.now)
     session.execute(told.execution_options(synchronize_session=False))
     return mails

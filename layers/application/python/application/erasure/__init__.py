@@ -6,10 +6,16 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from application.erasure.quotes import Quotes as Quotes
-    from application.erasure.rules import Mode as Mode, Person as Person, erase as erase, record as record
+    from application.erasure.rules import (
+        Mode as Mode,
+        Person as Person,
+        deletions as deletions,
+        erase as erase,
+        record as record,
+    )
 
 __getattr__ = face(
     __name__,
     quotes="Quotes",
-    rules="Mode Person erase record",
+    rules="Mode Person deletions erase record",
 )

@@ -8,11 +8,12 @@ column that refers to a user has no rule here.
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
+    ColumnElement,
     Executable,
     Table,
     any_,
@@ -82,16 +83,22 @@ class Rule:
     def table(self) -> Table:
         return cast(Table, self.column.class_.__table__)
 
-    def statements(self, person: "Person", mode: Mode) -> Iterator[Executable]:
+    def theirs(self, people: Sequence["Person"]) -> ColumnElement[bool]:
+        """Which rows are of these people."""
         held = self.column.expression
         match self.holds:
             case "id":
-                theirs = held == person.id
+                return held.in_([person.id for person in people])
             case "id as text":
-                theirs = held == str(person.id)
+                return held.in_([str(person.id) for person in people])
             case "address":
-                theirs = func.lower(held) == func.lower(person.address)
-        fate = self.anonymized if mode == "anonymized" else self.deleted
+                return func.lower(held).in_([func.lower(person.address) for person in people])
+
+    def fate(self, mode: Mode) -> Fate:
+        return self.anonymized if mode == "anonymized" else self.deleted
+
+    def statements(self, person: "Person", mode: Mode) -> Iterator[Executable]:
+        held, theirs, fate = self.column.expression, self.theirs([person]), self.fate(mode)
         if fate == "delete":
             yield delete(self.table).where(theirs)
             return
@@ -173,6 +180,24 @@ def erase(session: Session, person: Person, mode: Mode, *, at: dt.datetime, foun
         _anonymise_account(person, at) if mode == "anonymized" else delete(User).where(User.id == person.id),
     ):
         session.execute(statement.execution_options(synchronize_session=False))
+
+
+def deletions(people: Sequence[Person], mode: Mode) -> dict[Table, ColumnElement[bool]]:
+    """By table, the rows that an erasure of these people deletes, the accounts and what goes by cascade apart.
+
+    At most: where several of them have worked together, some may stay.
+    """
+    found: dict[Table, list[ColumnElement[bool]]] = {}
+    for rule in RULES:
+        if rule.fate(mode) == "delete":
+            found.setdefault(rule.table, []).append(rule.theirs(people))
+    if mode == "deleted":
+        theirs = Collaborator.user_id.in_([person.id for person in people])
+        created = exists().where(Collaborator.project_id == Project.id, Collaborator.role == "CREATOR", theirs)
+        others = exists().where(Collaborator.project_id == Project.id, ~theirs)
+        found[cast(Table, Project.__table__)] = [created & ~others]
+        found[cast(Table, Collaborator.__table__)] = [theirs]
+    return {table: or_(*conditions) for table, conditions in found.items()}
 
 
 def record(session: Session, subject_ref: str, mode: Mode, *, at: dt.datetime) -> None:

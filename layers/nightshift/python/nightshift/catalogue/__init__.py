@@ -6,7 +6,13 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from nightshift.catalogue.ages import Measure as Measure, Snowflake as Snowflake, older_than as older_than
-    from nightshift.catalogue.cascades import Cascade as Cascade, Closure as Closure, closure as closure
+    from nightshift.catalogue.cascades import (
+        SHARE_APPLIES_ABOVE as SHARE_APPLIES_ABOVE,
+        Cascade as Cascade,
+        Closure as Closure,
+        closure as closure,
+        going as going,
+    )
     from nightshift.catalogue.table import (
         NoTableError as NoTableError,
         Portion as Portion,
@@ -19,6 +25,6 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     ages="Measure Snowflake older_than",
-    cascades="Cascade Closure closure",
+    cascades="SHARE_APPLIES_ABOVE Cascade Closure closure going",
     table="NoTableError Portion TableError TableFacts find read",
 )

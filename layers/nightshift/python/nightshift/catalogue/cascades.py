@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
+    Table,
     Text,
     cast,
     column,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.types import UserDefinedType
 
-from nightshift.catalogue.table import Reference, TableFacts, read
+from nightshift.catalogue.table import Reference, TableFacts, find, quoted, read
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
@@ -65,6 +66,10 @@ class Cascade:
     """The table from which the foreign key leads here."""
     of: int | None = None
     """The table's rows, where so many go that the share matters."""
+    about: int | None = None
+    """The table's rows by the planner's estimate, where they were not counted."""
+    bytes: int | None = None
+    """What the rows take, about."""
 
     def as_json(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if value is not None}
@@ -135,6 +140,15 @@ def closure(session: Session, root: TableFacts) -> Closure:
     return Closure(root, reached, tuple(edges))
 
 
+def going(session: Session, target: Table, condition: ColumnElement[bool]) -> tuple[int, list[Cascade]]:
+    """How many rows of a table the condition means, and what would go with them: for a step that deletes by itself."""
+    rows = session.scalar(select(func.count()).select_from(target).where(condition)) or 0
+    if not rows:
+        return 0, []
+    facts = read(session, find(session, f"{quoted(target.schema or 'public')}.{quoted(target.name)}"))
+    return rows, count(session, closure(session, facts), target, condition, None)
+
+
 def count(
     session: Session, found: Closure, source: FromClause, condition: ColumnElement[bool], age: str | None
 ) -> list[Cascade]:
@@ -176,7 +190,10 @@ def _told(
 ) -> Cascade:
     rows, youngest = session.execute(_counted(found, oid, child, where, age)).one()
     of = session.scalar(select(func.count()).select_from(child)) if rows > SHARE_APPLIES_ABOVE else None
-    return Cascade(found.facts(oid).fullname, action, rows, youngest, found.facts(through).fullname, of)
+    facts = found.facts(oid)
+    about = facts.about if of is None else None
+    size = facts.size_of(rows) if action == "delete" else None
+    return Cascade(facts.fullname, action, rows, youngest, found.facts(through).fullname, of, about, size)
 
 
 Gone = dict[int, tuple[FromClause, ColumnElement[bool]]]
@@ -199,11 +216,7 @@ def _pairs(child: FromClause, reference: Reference, parent: FromClause) -> tuple
 def _column(source: FromClause, name: str) -> ColumnElement[Any]:
     """A column by its name in the database, which a model may know by another."""
     known = next((each for each in source.c if each.name == name), None)
-    return literal_column(_quoted(name)) if known is None else known
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return literal_column(quoted(name)) if known is None else known
 
 
 def _gone_without_circles(

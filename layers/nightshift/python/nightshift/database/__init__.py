@@ -24,17 +24,14 @@ if TYPE_CHECKING:
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
-    from nightshift.database.settings import (
-        SSL_MODES as SSL_MODES,
-        WITHOUT_TLS as WITHOUT_TLS,
-        DatabaseSettings as DatabaseSettings,
-        is_loopback as is_loopback,
-    )
+    from nightshift.database.halving import Leave as Leave, by_halves as by_halves
+    from nightshift.database.settings import DatabaseSettings as DatabaseSettings
 
 __getattr__ = face(
     __name__,
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
     connection="session_for",
     failures="describe is_passing is_row_error sqlstate",
-    settings="DatabaseSettings SSL_MODES WITHOUT_TLS is_loopback",
+    halving="Leave by_halves",
+    settings="DatabaseSettings",
 )

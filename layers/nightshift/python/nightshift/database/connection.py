@@ -17,7 +17,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session
 
-from nightshift.database.settings import DatabaseSettings, is_loopback
+from nightshift.database.address import is_loopback
+from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction
 from nightshift.database.values import read_dates
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from nightshift.database.words import connection_in_words, in_words
+from nightshift.database.words import connection_in_words, in_words, is_raised
 
 MOST_BYTES = 2_048
 """So long at most is the description of an error, in UTF-8."""
@@ -19,20 +19,33 @@ def sqlstate(error: BaseException) -> str | None:
     return code if isinstance(code, str) else None
 
 
+_OF_ROWS = {"20", "21", "22", "23", "2F", "38", "39", "44", "P0"}
+"""Classes of SQLSTATE that tell of data: values, constraints, and what functions and triggers make of them."""
+_TOO_LARGE = {"54000", "54001"}
+"""A row, or its entry in an index, that is too large; a value that is too deep."""
+_BY_POLICY = ("42501", "ExecWithCheckOptions")
+"""Code and routine of a policy's WITH CHECK that refuses a row. The code alone means that a right is missing."""
+
+
 def is_row_error(error: DBAPIError) -> bool:
-    """Whether a row's data causes the error: a bad value, a violated constraint, a refusal by a trigger or view."""
-    code = sqlstate(error)
-    return code is not None and (code[:2] in {"22", "23", "44"} or code == "P0001")
+    """Whether a row causes the error: a bad value, a violated constraint, a refusal by a trigger, view or policy.
+
+    A trigger may give its refusal any code, that of a missing right or of a lock as well.
+    """
+    code, fields = sqlstate(error), _fields(error)
+    if code is None:
+        return False
+    return is_raised(fields) or code[:2] in _OF_ROWS or code in _TOO_LARGE or (code, fields.get("R")) == _BY_POLICY
 
 
 def is_locked(error: DBAPIError) -> bool:
     """Whether another session held a lock for longer than was waited."""
-    return sqlstate(error) == "55P03"
+    return sqlstate(error) == "55P03" and not is_raised(_fields(error))
 
 
 def is_passing(error: DBAPIError) -> bool:
     """Whether a retry of the same statement may succeed: deadlock, lock or statement timeout, serialization failure."""
-    return sqlstate(error) in {"40001", "40P01", "55P03", "57014"}
+    return sqlstate(error) in {"40001", "40P01", "55P03", "57014"} and not is_raised(_fields(error))
 
 
 def describe(error: BaseException) -> str:

@@ -4,31 +4,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
+from nightshift.database.address import DEFAULT_PORT, DRIVER, WITHOUT_TLS, is_loopback, read, read_whole
 from nightshift.environment import DATABASE_VARIABLE
 from nightshift.errors import SettingError
-
-DRIVER = "postgresql+pg8000"  # `postgresql://` alone means another driver in SQLAlchemy 2.1
-FORM = "postgresql://user@host:5432/name"
-WITHOUT_TLS = ("disable", "allow", "prefer")
-SSL_MODES = (*WITHOUT_TLS, "require", "verify-ca", "verify-full")
-OPTIONS = ("sslmode", "sslrootcert", "host", "port", "user", "password", "unix_sock")
-"""What may follow the question mark of a url: as psql has it, and `unix_sock`, the whole path of a socket."""
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether nothing that is sent to this host leaves the machine. No host means this machine."""
-    if host is None or host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -60,10 +42,9 @@ class DatabaseSettings:
         if unknown := sorted(set(given) - known):
             raise SettingError(f"unknown database setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
         if "url" in given:
-            url, sslmode, certificates = _read_url(given["url"])
-            return cls(
-                url, given.get("secret_arn"), given.get("iam_region"), given.get("ca_file", certificates), sslmode
-            )
+            address = read(given["url"])
+            ca_file = given.get("ca_file", address.ca_file)
+            return cls(address.url, given.get("secret_arn"), given.get("iam_region"), ca_file, address.sslmode)
         if "secret_arn" in given or "iam_region" in given:
             required = () if "secret_arn" in given else ("host", "name", "user")
             if missing := [key for key in required if not given.get(key)]:
@@ -72,12 +53,22 @@ class DatabaseSettings:
                 DRIVER,
                 username=given.get("user"),
                 host=given.get("host"),
-                port=int(given.get("port", 5432)),
+                port=int(given.get("port", DEFAULT_PORT)),
                 database=given.get("name"),
             )
         else:
             raise SettingError("no database address: give a url, a secret_arn, or host, name, user and iam_region")
         return cls(url, given.get("secret_arn"), given.get("iam_region"), given.get("ca_file"))
+
+    @classmethod
+    def from_address(cls, text: str) -> "DatabaseSettings":
+        """Read an address that somebody has typed: postgresql://USER:PASSWORD@HOST:5432/DATABASE.
+
+        Raises:
+            SettingError: it is none, it names no user, host or database, or a file that it names is not there.
+        """
+        address = read_whole(text)
+        return cls(address.url, ca_file=address.ca_file, sslmode=address.sslmode)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "DatabaseSettings":
@@ -100,58 +91,14 @@ class DatabaseSettings:
         return not (self.socket or (is_loopback(host) and self.sslmode in (None, *WITHOUT_TLS)))
 
     @property
+    def place(self) -> str:
+        """Where the server is: host and port, or the socket. Without user and password."""
+        url = self.url
+        host = f"[{url.host}]" if url.host and ":" in url.host else url.host or "localhost"
+        return self.socket or f"{host}:{url.port or DEFAULT_PORT}"
+
+    @property
     def socket(self) -> str | None:
         """The path of a local server's unix socket, which needs no TLS."""
         socket = self.url.query.get("unix_sock")
         return socket if isinstance(socket, str) else None
-
-
-def _read_url(given: str) -> tuple[URL, str | None, str | None]:
-    """The address that a url means, its `sslmode` and its `sslrootcert`.
-
-    Raises:
-        SettingError: it is none, or says something that would not be heeded.
-    """
-    try:
-        url = make_url(given)
-    except ValueError:
-        raise SettingError(f"the database url must look like {FORM}: a port is a number") from None
-    except ArgumentError:
-        raise SettingError(f"the database url must look like {FORM}") from None
-    if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise SettingError(f"the database url must look like {FORM}: {url.drivername}:// is not PostgreSQL")
-    options = dict(url.query)
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise SettingError(
-                f"the database url has the option {name!r}, which would not be heeded: remove it; "
-                f"known are {', '.join(OPTIONS)}"
-            )
-        if not isinstance(value, str):
-            raise SettingError(f"the database url has the option {name!r} twice")
-    read = {name: str(value) for name, value in options.items()}
-    port = read.get("port")
-    if port is not None and not port.isdecimal():
-        raise SettingError(f"the database url has the port {port!r}, which is no number")
-    host, number = read.get("host", url.host), int(port) if port else url.port
-    socket = read.get("unix_sock")
-    if host is not None and host.startswith("/"):
-        socket = f"{host.rstrip('/')}/.s.PGSQL.{number or 5432}"
-    sslmode = read.get("sslmode")
-    if sslmode is not None and sslmode not in SSL_MODES:
-        raise SettingError(f"sslmode in the database url must be one of {', '.join(SSL_MODES)}; got {sslmode!r}")
-    if sslmode in WITHOUT_TLS and not (socket or is_loopback(host)):
-        raise SettingError(
-            f"sslmode={sslmode} in the database url would send everything to {host} unencrypted: TLS is always asked "
-            "beyond this machine, so leave sslmode out"
-        )
-    address = URL.create(
-        DRIVER,
-        username=read.get("user", url.username),
-        password=read.get("password", url.password),
-        host=None if socket else host,
-        port=None if socket else number,
-        database=url.database,
-        query={"unix_sock": socket} if socket else {},
-    )
-    return address, sslmode, read.get("sslrootcert")

@@ -1,8 +1,8 @@
 """What a SQLSTATE means, in words: the names of tables, columns and constraints, what to do, and no value of any row.
 
-PostgreSQL's fields carry names: `s` schema, `t` table, `c` column, `n` constraint, `d` type. Its message `M` may quote
-values, so it is read only for codes where it quotes names. `D` (the row) and `H` are never read. Of the context `W`,
-which may hold parameters, only the name of a function or table is.
+PostgreSQL's fields carry names: `s` schema, `t` table, `c` column, `n` constraint, `d` type, `R` its own routine. Its
+message `M` may quote values, so it is read only for codes where it quotes names. `D` (the row) and `H` are never read.
+Of the context `W`, which may hold parameters, only the name of a function or table is.
 """
 
 import re
@@ -34,10 +34,16 @@ LEDGER = "nightshift."
 def in_words(fields: Fields, statement: str) -> str:
     """An error of the server in one sentence, with its SQLSTATE in parentheses at the end."""
     code = fields.get("C", "")
-    words = _BY_CODE.get(code) or _BY_CLASS.get(code[:2]) or _of_the_application
+    known = _BY_CODE.get(code) or _BY_CLASS.get(code[:2]) or _of_the_application
+    words = _of_the_application if is_raised(fields) else known
     function = _CONTEXT_FUNCTION.search(fields.get("W", ""))
     where = f", in the function {function[1] or function[2]}" if function else ""
     return f"{words(fields, statement)}{where} (SQLSTATE {code})"
+
+
+def is_raised(fields: Fields) -> bool:
+    """Whether PL/pgSQL's RAISE made the error: its code is the application's own choice, and may mean anything."""
+    return fields.get("R") == "exec_stmt_raise"
 
 
 def connection_in_words(error: BaseException) -> str | None:

@@ -100,7 +100,12 @@ class Execution(Protocol):
         """
 
     def batch(
-        self, *, snapshot: bool = False, may_be_lost: bool = False, lock_seconds: float | None = None
+        self,
+        *,
+        snapshot: bool = False,
+        may_be_lost: bool = False,
+        lock_seconds: float | None = None,
+        watched: bool = False,
     ) -> AbstractContextManager[Batch]:
         """One transaction. It writes the run's cursor and counters at its end.
 
@@ -110,8 +115,10 @@ class Execution(Protocol):
             are lost together, and the run continues from the batch before. The run's end always waits for the disk.
             Not for batches that also do something outside the database.
         lock_seconds: how long a statement waits for a lock; by default ten seconds.
+        watched: the step itself compares all that the transaction deletes with its plan. Otherwise that is done here.
 
         Raises:
+            PassedPlanError: the application's rows were deleted, and not by plan; the transaction is rolled back.
             Interrupted: the deadline is near. The first batch of an attempt is always tried, so that every attempt
                 makes progress.
             Fenced: another attempt has taken over the run; the transaction is rolled back.
@@ -162,6 +169,10 @@ class StepPlan:
     """What the rows take, about, as the table's own size says."""
     missing: tuple[str, ...] = ()
     """What would make it fast, as SQL that makes it."""
+    about: int | None = None
+    """How many rows the table has by the planner's estimate, where they were not counted."""
+    youngest: str | None = None
+    """The latest time in the age column of these rows, as the database writes it."""
 
     @property
     def all_rows(self) -> int:
@@ -169,7 +180,7 @@ class StepPlan:
         return self.rows + sum(each.rows for each in self.cascades)
 
     def as_json(self) -> dict[str, Any]:
-        told = {key: value for key, value in vars(self).items() if value is not None and value not in ((), 0)}
+        told = {key: value for key, value in vars(self).items() if value not in (None, (), 0)}
         told |= {"rows": self.rows, "sample": list(self.sample)}
         if self.cascades:
             told["cascades"] = [each.as_json() for each in self.cascades]

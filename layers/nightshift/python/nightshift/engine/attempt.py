@@ -1,5 +1,8 @@
 """One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -8,8 +11,9 @@ from nightshift.database import describe, sqlstate
 from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Job, Run, Step, StepPlan, this_project
-from nightshift.engine.candidates import over_cap, state_candidates
+from nightshift.engine.candidates import asked, over_cap, state_candidates
 from nightshift.engine.execution import RunExecution
+from nightshift.engine.tally import along
 from nightshift.errors import PermanentError
 from nightshift.ledger import Standing
 
@@ -29,20 +33,15 @@ def carry_out(job: Job, execution: RunExecution) -> Standing:
 def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
     """What a step would do, in the caller's transaction, which is read only.
 
-    Whatever the step sets for its own questions ends with it.
-
     Raises:
         PermanentError: its plan tried to write.
     """
     try:
-        with session.begin_nested() as own:
-            plans = step.plan(session, run)
-            own.rollback()
+        return asked(session, step.plan, run)
     except DBAPIError as error:
         if sqlstate(error) != READ_ONLY:
             raise
         raise PermanentError(f"a plan only reads: step {step.name}: {describe(error)}") from None
-    return plans
 
 
 def _plan(job: Job, execution: RunExecution) -> Standing:
@@ -50,8 +49,26 @@ def _plan(job: Job, execution: RunExecution) -> Standing:
         plans = [plan for step in job.steps for plan in plan_step(step, execution.session, execution.run)]
     counters = dict.fromkeys(job.counters, 0)
     with execution.session.begin():
-        plan = {"steps": [plan.as_json() for plan in plans], "over_cap": over_cap(execution, plans)}
+        plan: dict[str, Any] = {
+            "steps": [plan.as_json() for plan in plans],
+            "over_cap": over_cap(execution.run, plans),
+        }
+        if (estimate := _estimate(job, plans, ledger.durations(execution.session, job.name))) is not None:
+            plan["estimate"] = estimate
         return ledger.finish(execution.session, execution.claim, counters=counters, plan=plan)
+
+
+def _estimate(
+    job: Job, plans: Sequence[StepPlan], runs: Sequence[tuple[float, Mapping[str, int]]]
+) -> dict[str, float] | None:
+    """How long a run would take, by the pace of that one of the last runs which changed most; None without one."""
+    done = [(job.changed(counters) + along(counters), seconds) for seconds, counters in runs]
+    most, its_seconds = max(done, default=(0, 0.0))
+    if not most or not its_seconds:
+        return None
+    rows = sum(plan.all_rows for plan in plans)
+    seconds = max(rows * its_seconds / most, min(seconds for _, seconds in done))
+    return {"seconds": round(seconds, 1), "rows_per_second": round(most / its_seconds), "runs": len(done)}
 
 
 def _apply(job: Job, execution: RunExecution) -> Standing:
@@ -60,7 +77,7 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
     names = [step.name for step in job.steps]
     reached = names.index(execution.claim.step) if execution.claim.step in names else 0
     for step in job.steps[reached:]:
-        execution.enter(step.name, step.fingerprint(execution.run))
+        execution.enter(step)
         step.apply(execution)
     declared = {name: execution.counters[name] for name in job.counters}
     counters = declared | dict(+execution.counters)  # what nobody declares is told where there is any

@@ -1,10 +1,12 @@
 """What a destructive run would touch: counted, capped and written down before the first batch."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, StepPlan
+from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
 from nightshift.engine.execution import RunExecution
 from nightshift.errors import CapExceededError
 
@@ -14,10 +16,9 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
 
     An operator may let the run go on once with just what it has counted, by a redrive that says who and why.
     """
-    with execution.session.begin():
-        plans = [
-            plan for step in job.steps if step.destructive for plan in step.candidates(execution.session, execution.run)
-        ]
+    session, run = execution.session, execution.run
+    with session.begin():
+        plans = [plan for step in job.steps if step.destructive for plan in asked(session, step.candidates, run)]
     candidates: Counter[str] = Counter()
     for plan in plans:
         candidates[plan.step] += plan.rows
@@ -25,7 +26,7 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
             if cascade.action == "delete":
                 candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
     ledger.state_candidates(execution.session, execution.claim, candidates)
-    if over := over_cap(execution, plans):
+    if over := over_cap(execution.run, plans):
         raise CapExceededError(
             f"{'; '.join(over)}. Nothing was changed. Look at a plan of the job; then raise the cap, or let this run "
             f"go on once with what it has counted: "
@@ -35,19 +36,35 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
     execution.log("run.candidates", candidates=dict(candidates))
 
 
-def over_cap(execution: RunExecution, plans: list[StepPlan]) -> list[str]:
-    limits: Mapping[str, int] = execution.run.parameters or {}
+def asked(session: Session, question: Callable[[Session, Run], list[StepPlan]], run: Run) -> list[StepPlan]:
+    """A step's answer, in the caller's transaction. Whatever it sets for its own questions ends with it."""
+    with session.begin_nested() as own:
+        plans = question(session, run)
+        own.rollback()
+    return plans
+
+
+def over_cap(run: Run, plans: Sequence[StepPlan]) -> list[str]:
+    """Where the plans are more than the run's caps allow, a line each.
+
+    The cap on rows is held against the sum over all steps and tables, the cap on the share against each table.
+    """
+    limits: Mapping[str, int] = run.parameters or {}
     most, share = limits.get(MAX_ROWS.name), limits.get(MAX_SHARE.name)
     found = []
+    rows = sum(plan.all_rows for plan in plans)
+    if most is not None and rows > most:
+        told = [_in_words(plan) for plan in plans if plan.all_rows]
+        found.append(f"{', '.join(told)}{f': {rows} in all' if len(told) > 1 else ''}; max_rows is {most}")
     for plan in plans:
-        if most is not None and plan.all_rows > most:
-            also = f" and {plan.all_rows - plan.rows} that go or change with them" if plan.cascades else ""
-            found.append(
-                f"step {plan.step} would {plan.action} {plan.rows} rows of {plan.table}{also}; max_rows is {most}"
-            )
         parts = [(plan.action, plan.rows, plan.of, plan.table)]
         parts += [(each.action, each.rows, each.of, each.table) for each in plan.cascades]
         for action, rows, of, table in parts:
             if share is not None and of is not None and rows * 100 > share * of:
                 found.append(f"step {plan.step} would {action} {rows} of {of} rows of {table}; max_share is {share} %")
     return found
+
+
+def _in_words(plan: StepPlan) -> str:
+    also = f" and {plan.all_rows - plan.rows} that go or change with them" if plan.cascades else ""
+    return f"step {plan.step} would {plan.action} {plan.rows} rows of {plan.table}{also}"

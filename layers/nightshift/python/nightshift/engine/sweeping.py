@@ -18,8 +18,9 @@ from nightshift.catalogue.table import Portion, TableError, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
 from nightshift.engine.subject import Subject
+from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
 from nightshift.engine.ways import TID, HeapWalk, KeyWalk, RangeWalk, Walk, choose, forget_keys, write_keys
-from nightshift.errors import PermanentError
+from nightshift.errors import PassedPlanError, PermanentError
 
 TARGET_SECONDS = 0.1
 """What one transaction should take."""
@@ -38,10 +39,6 @@ IDLE_ROUNDS = 2
 REFERENCED, LOCKED, CHANGED = "referenced", "locked", "changed"
 """Counters of candidates that stay: another row refers to them, another session has them locked to the end, or they are
 no candidates any more."""
-
-
-class PassedPlanError(PermanentError):
-    """A batch took more with it than was planned, or rows of a table that was not. It was rolled back."""
 
 
 class UnexplainedRemainderError(PermanentError):
@@ -141,7 +138,8 @@ class _Sweeping:
         self.execution, self.task, self.planned, self.load = execution, task, planned, load
         self.subject = task.subject
         closure = self.subject.closure
-        self._watched = self.subject.action == "delete" and bool(closure.edges or self.subject.facts.triggers)
+        self._watches = self.subject.action == "delete"
+        self._watched = self._watches and bool(closure.edges or self.subject.facts.triggers)
         self._names = {
             leaf.oid: facts.fullname
             for facts in (closure.root, *closure.reached.values())
@@ -200,7 +198,7 @@ class _Sweeping:
         """One batch, with its position. False: this way does not work here, and the heap must do."""
         place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": pace.walk.way}
         carried = {key: self.position[key] for key in ("rows", "kept", "locked", "round") if key in self.position}
-        with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS) as batch:
+        with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             self.subject.prepare(batch.session)
             if not pace.proven:
                 self._leave_time_for_a_smaller_one(batch)
@@ -221,7 +219,7 @@ class _Sweeping:
             kept = int(carried.get("kept", 0)) + len(batch.quarantined)
             rows = int(carried.get("rows", 0)) + batch.counts[self.task.counter] + len(batch.quarantined)
             full = self.planned.rows is not None and rows + len(locked) >= self.planned.rows
-            sums = {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
+            sums = carried | {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
             whole = window.after is None or full
             batch.position = place | sums | ({"done": True} if whole else dict(window.after or {}))
         return True
@@ -269,7 +267,7 @@ class _Sweeping:
             wanted = [func.count().filter(condition) for condition in self.task.extra_counts.values()]
             counted = session.execute(self.subject.rows(*wanted).where(*conditions)).one()
             extra = dict(zip(self.task.extra_counts, counted, strict=True))
-        before = self._counters(batch) if self._watched else {}
+        before = tally(session) if self._watched else {}
         rows = session.execute(self.task.statement.where(*conditions)).rowcount  # type: ignore[attr-defined]
         if left is not None and batch.counts[self.task.counter] + rows > left:
             raise _MoreThanCounted
@@ -282,11 +280,7 @@ class _Sweeping:
         if names and self.subject.action == "delete":
             batch.session.execute(text(f"set constraints {', '.join(names)} immediate"))
 
-    def _counters(self, batch: Batch) -> dict[int, tuple[int, int]]:
-        """What this transaction has deleted and updated so far, by table. Savepoints do not take it back."""
-        return {row.oid: (row.deleted, row.updated) for row in batch.session.execute(_COUNTERS)}
-
-    def _followed(self, batch: Batch, before: Mapping[int, tuple[int, int]], rows: int) -> Counter[str]:
+    def _followed(self, batch: Batch, before: Mapping[int, Touched], rows: int) -> Counter[str]:
         """What went or changed with the rows, as counters; checked against the plan.
 
         Raises:
@@ -295,20 +289,20 @@ class _Sweeping:
         gone: Counter[str] = Counter()
         emptied: Counter[str] = Counter()
         own = turned = 0
-        for oid, (deleted, updated) in self._counters(batch).items():
-            was_deleted, was_updated = before.get(oid, (0, 0))
+        for oid, now in tally(batch.session).items():
+            was = before.get(oid, UNTOUCHED)
             name = self._names.get(oid)
             if oid in self._own:
-                own += deleted - was_deleted
-                turned += updated - was_updated
-            elif deleted > was_deleted and name is None:
+                own += now.deleted - was.deleted
+                turned += now.updated - was.updated
+            elif now.deleted > was.deleted and name is None:
                 raise PassedPlanError(
                     f"the deletion in {self.subject.facts.fullname} deleted from a table that no foreign key leads to: "
                     "a trigger does that. Nothing of it was kept; write a Function step that counts these rows too"
                 )
             else:
-                gone[name or ""] += deleted - was_deleted
-                emptied[name or ""] += updated - was_updated
+                gone[name or ""] += now.deleted - was.deleted
+                emptied[name or ""] += now.updated - was.updated
         facts = self.subject.facts
         if rows == 0 and own == 0 and turned and facts.triggers:
             raise TableError(
@@ -372,7 +366,7 @@ class _Sweeping:
         locked = list(self.position.get("locked", ()))
         if not locked:
             return
-        with self.execution.batch(lock_seconds=LOCK_SECONDS) as batch:
+        with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
@@ -401,7 +395,7 @@ class _Sweeping:
         missing = self.planned.rows - int(self.position.get("rows", 0)) - counters[LOCKED] - went_along
         if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
             return True
-        with self.execution.batch() as batch:
+        with self.execution.batch(watched=self._watches) as batch:
             self.subject.prepare(batch.session)
             if self.task.keys_first:
                 forget_keys(batch.session, self.execution.run.id, self.task.step)
@@ -442,16 +436,6 @@ class _MoreThanCounted(Exception):  # noqa: N818 - not an error: the batch is do
     """A batch would do more rows than were counted before the first one."""
 
 
-def cascaded(name: str) -> str:
-    """The counter of a table's rows that went by cascade."""
-    return f"cascaded in {name}"
-
-
-def changed_in(name: str) -> str:
-    """The counter of a table's rows that lost a reference, or that a trigger changed."""
-    return f"changed in {name}"
-
-
 def paced(size: int, seconds: float, smallest: int, largest: int) -> int:
     """The size of the next batch, after one of `size` that took so many seconds."""
     pace = min(4.0, max(0.25, TARGET_SECONDS / max(seconds, 0.001)))
@@ -467,15 +451,3 @@ def _at(leaf: Any, place: str) -> list[ColumnElement[bool]]:
 
 
 OID = SqlType("oid")
-
-
-# Nightshift's own records are written in the same transaction, and are nobody's rows.
-_COUNTERS = text(
-    """
-    select c.oid, pg_stat_get_xact_tuples_deleted(c.oid) as deleted, pg_stat_get_xact_tuples_updated(c.oid) as updated
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-       and not (n.nspname = 'nightshift' and c.relname in ('jobs', 'runs', 'attempts', 'quarantine', 'candidates'))
-       and pg_stat_get_xact_tuples_deleted(c.oid) + pg_stat_get_xact_tuples_updated(c.oid) > 0
-    """
-)

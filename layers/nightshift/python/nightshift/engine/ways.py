@@ -177,14 +177,22 @@ def forget_keys(session: Session, run_id: Any, step: str) -> None:
 
 def choose(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> str:
     """The way through a portion, as the database tells it: by its estimate, and by the indexes that it would use."""
-    if subject.age is None or not _indexed(session, subject, portion):
+    if subject.age is None:
         return "heap"
-    if at_most is not None and at_most <= RangeWalk.first:
-        return "range"
-    if portion.rows < 0:
-        return "heap"  # never analysed: nothing is known
+    if at_most is None or at_most > RangeWalk.first:
+        if portion.rows < 0:
+            return "heap"  # never analysed: nothing is known
+        if _expected(session, subject, portion, at_most) > DENSE_SHARE * portion.rows:
+            return "heap"
+    return "range" if _indexed(session, subject, portion) else "heap"
+
+
+def _expected(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> float:
+    """How many rows of a portion are meant: as they were counted, or else as the planner expects them."""
+    if at_most is not None and (len(subject.facts.portions) == 1 or at_most <= DENSE_SHARE * portion.rows):
+        return at_most
     explained = session.scalar(Explain(subject.rows(literal_column("1")).where(*subject.window(portion))))
-    return "heap" if explained[0]["Plan"]["Plan Rows"] > DENSE_SHARE * portion.rows else "range"
+    return float(explained[0]["Plan"]["Plan Rows"])
 
 
 def _indexed(session: Session, subject: Subject, portion: Portion) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ERRORS_KEPT as ERRORS_KEPT,
         Standing as Standing,
         database_clock as database_clock,
+        durations as durations,
         lock_job as lock_job,
         standing as standing,
     )
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
+        Stalled as Stalled,
+        exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
+        left_behind as left_behind,
         oldest_open_seconds as oldest_open_seconds,
+        settle_left_behind as settle_left_behind,
         stalled as stalled,
     )
 
@@ -46,7 +51,7 @@ __getattr__ = face(
     batches="commit_batch renew state_candidates",
     claims="Claim Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
-    runs="ERRORS_KEPT Standing database_clock lock_job standing",
+    runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="fail_exhausted forget oldest_open_seconds stalled",
+    upkeep="Stalled exhausted fail_exhausted forget left_behind oldest_open_seconds settle_left_behind stalled",
 )

@@ -8,12 +8,14 @@ taken.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ARRAY, DateTime, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from nightshift.database.transaction import transaction
 from nightshift.declaration import DeployedJob
 from nightshift.ledger.claims import MAX_ATTEMPTS, Request, open_run
 from nightshift.ledger.runs import database_clock, lock_job
@@ -51,31 +53,48 @@ def note_missed(session: Session, job: str, times: Sequence[dt.datetime], reason
 PATIENCE = dt.timedelta(minutes=2)
 """How long an event may take to arrive: a rule fires within its minute, and Lambda's queue is usually fast."""
 
+LOCK_SECONDS = 2
+"""How long one job's lock is waited for, which others of its claims may hold. The other jobs' turn comes soon."""
+
 REACH = dt.timedelta(days=31)
 """How far back this looks for occurrences, even after a longer pause of the supervisor."""
 
 
-def account(session: Session, jobs: Mapping[str, DeployedJob]) -> Counter[str]:
-    """Give a run to every occurrence that has none, job by job. Returns how many got which state.
+@dataclass(frozen=True)
+class Watched:
+    """A job whose occurrences are looked for, as the ledger knows it."""
+
+    name: str
+    schedule: str | None
+    accounted_until: dt.datetime
+    horizon: dt.datetime
+    """Occurrences before this instant should have a run by now."""
+
+
+def watched(session: Session, jobs: Collection[str]) -> list[Watched]:
+    """Those of the jobs that the ledger knows."""
+    with session.begin():
+        horizon = database_clock(session) - PATIENCE
+        known = select(RegisteredJob.name, RegisteredJob.schedule, RegisteredJob.accounted_until)
+        seen = session.execute(known.where(RegisteredJob.name.in_(jobs)).order_by(RegisteredJob.name))
+        return [Watched(*row, horizon) for row in seen]
+
+
+def account(session: Session, watched: Watched, deployed: DeployedJob) -> Counter[str]:
+    """Give a run to every occurrence of a job that has none. Returns how many got which state.
 
     A schedule counts from the moment it is first seen here. So a job that is new, was enabled again, or has a new
     schedule has missed nothing.
     """
-    found: Counter[str] = Counter()
-    with session.begin():
-        horizon = database_clock(session) - PATIENCE
-        known = select(RegisteredJob.name, RegisteredJob.schedule, RegisteredJob.accounted_until)
-        seen = session.execute(known.where(RegisteredJob.name.in_(jobs)).order_by(RegisteredJob.name)).all()
-    for name, schedule, until in seen:
-        deployed = jobs[name]
-        if schedule != _schedule(deployed) or (deployed.enabled and next(_due(deployed, until, horizon), None)):
-            with session.begin():
-                found += _account(session, deployed)  # without zeros
-    return found
+    known = watched.schedule == _schedule(deployed)
+    if known and not (deployed.enabled and next(_due(deployed, watched.accounted_until, watched.horizon), None)):
+        return Counter()
+    with transaction(session, settings={"lock_timeout": f"{LOCK_SECONDS}s"}):
+        return +_account(session, deployed)  # without zeros
 
 
 def _account(session: Session, deployed: DeployedJob) -> Counter[str]:
-    """The same for one job, under the lock that claims take: an event that arrives now comes before or after this."""
+    """The same, under the lock that claims take: an event that arrives now comes before or after this."""
     registered = lock_job(session, deployed.job.name)
     clock = database_clock(session)
     horizon = clock - PATIENCE

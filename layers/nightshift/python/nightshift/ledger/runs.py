@@ -14,6 +14,9 @@ from nightshift.ledger.tables import Attempt, RegisteredJob, RunRecord
 
 ERRORS_KEPT = 10
 
+RUNS_COMPARED = 20
+"""From so many of a job's last runs it is told how long the next one will take."""
+
 Ending = Literal["finished", "interrupted", "failed", "lost"]
 
 
@@ -80,6 +83,18 @@ def end_attempt(
         .where(Attempt.run_id == record.id, Attempt.epoch == record.epoch, Attempt.ended_at.is_(None))
         .values(ended_at=clock, ending=ending, error=error)
     )
+
+
+def durations(session: Session, job: str) -> list[tuple[float, dict[str, int]]]:
+    """How many seconds each of a job's last successful runs took, with its counters. In the caller's transaction."""
+    took = func.extract("epoch", RunRecord.finished_at - RunRecord.started_at)
+    last = (
+        select(took, RunRecord.counters)
+        .where(RunRecord.job == job, RunRecord.mode == "apply", RunRecord.state == "succeeded")
+        .order_by(RunRecord.scheduled_for.desc())
+        .limit(RUNS_COMPARED)
+    )
+    return [(float(seconds), counters) for seconds, counters in session.execute(last) if seconds is not None]
 
 
 def standing(session: Session, run_id: uuid.UUID) -> Standing:

@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from nightshift import telemetry
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
@@ -17,6 +18,7 @@ KEPT = dt.timedelta(days=400)
 """How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
 
 FORGOTTEN_AT_ONCE = 500
+SHARE_APPLIES_ABOVE = 1_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,35 @@ def stalled(session: Session) -> list[Stalled]:
         return [Stalled(*row) for row in found]
 
 
+def left_behind(session: Session, working: Collection[str]) -> dict[str, int]:
+    """How many open runs that nobody works on other jobs have than these, by job."""
+    left = select(RunRecord.job, func.count()).where(RunRecord.job.not_in(working), *_idle())
+    with session.begin():
+        return dict(session.execute(left.group_by(RunRecord.job).order_by(RunRecord.job)).all())
+
+
+def settle_left_behind(session: Session, job: str, reason: str) -> int:
+    """Cancel the open runs of a job that nobody works on and nobody may begin. Returns how many.
+
+    An attempt that still works is left to its end.
+    """
+    with session.begin():
+        clock = database_clock(session)
+        told = func.concat(reason, ", and it was ", RunRecord.state, "; redrive it once the job runs again")
+        ended = {"state": "cancelled", "reason": told, "finished_at": clock, "lease_until": None}
+        cancelled = update(RunRecord).where(RunRecord.job == job, *_idle()).values(ended).returning(RunRecord.id)
+        runs = session.scalars(cancelled.execution_options(synchronize_session=False)).all()
+        lost = update(Attempt).where(Attempt.run_id.in_(runs), Attempt.ended_at.is_(None))
+        session.execute(lost.values(ended_at=clock, ending="lost").execution_options(synchronize_session=False))
+    return len(runs)
+
+
+def _idle() -> tuple[ColumnElement[bool], ...]:
+    """Open runs that nobody works on."""
+    dead = RunRecord.lease_until < func.clock_timestamp()
+    return (RunRecord.state.in_(OPEN_STATES), or_(RunRecord.state != "running", dead))
+
+
 def oldest_open_seconds(session: Session) -> float:
     """How many seconds ago the oldest open run was due; 0 when no run is open."""
     oldest = func.min(RunRecord.scheduled_for)
@@ -64,38 +95,50 @@ def oldest_open_seconds(session: Session) -> float:
     return max(0.0, float(found or 0))
 
 
-def fail_exhausted(session: Session, critical: Collection[str]) -> list[Standing]:
-    """Settle as failed every run whose lease expired on its last attempt. Returns them.
+def exhausted(session: Session) -> list[Stalled]:
+    """Runs whose lease expired on their last attempt."""
+    with session.begin():
+        dead = select(RunRecord.id, RunRecord.job, RunRecord.state).where(*_exhausted())
+        return [Stalled(*row) for row in session.execute(dead.order_by(RunRecord.scheduled_for))]
 
-    Works in the caller's transaction, so that the caller can report them before it commits.
-    `critical`: the names of the critical jobs; the project is told of their failures.
+
+def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> Standing | None:
+    """Settle such a run as failed. None: somebody else has settled it, or is about to.
+
+    Works in the caller's transaction, so that the caller can report the run before it commits.
+    `critical`: the job is critical, and the project is told of the failure.
     """
+    dead = select(RunRecord).where(RunRecord.id == run_id, *_exhausted()).with_for_update(skip_locked=True)
+    record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
+    if record is None:
+        return None
     clock = database_clock(session)
-    dead = (
-        select(RunRecord)
-        .where(
-            RunRecord.state == "running",
-            RunRecord.lease_until < clock,
-            RunRecord.attempts >= RunRecord.max_attempts,
-        )
-        .with_for_update(skip_locked=True)
-    )
-    records = list(session.scalars(dead))
-    for record in records:
-        end_attempt(session, record, clock, "lost")
-        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
-        fail(session, record, clock, reason, critical=record.job in critical)
+    end_attempt(session, record, clock, "lost")
+    reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
+    fail(session, record, clock, reason, critical=critical)
     session.flush()
-    return [Standing.of(record) for record in records]
+    return Standing.of(record)
+
+
+def _exhausted() -> tuple[ColumnElement[bool], ...]:
+    return (
+        RunRecord.state == "running",
+        RunRecord.lease_until < func.clock_timestamp(),
+        RunRecord.attempts >= RunRecord.max_attempts,
+    )
 
 
 def forget(session: Session) -> int:
-    """Delete some of the runs that ended longer ago than `KEPT`. Returns how many."""
-    old = (
-        select(RunRecord.id)
-        .where(RunRecord.finished_at < database_clock(session) - KEPT)
-        .order_by(RunRecord.finished_at)
-        .limit(FORGOTTEN_AT_ONCE)
-    )
+    """Delete some of the runs that ended longer ago than `KEPT`, in the caller's transaction. Returns how many.
+
+    Many are not deleted while they are the greater part of all: then the clock is wrong, and not the ledger that old.
+    """
+    due = RunRecord.finished_at < database_clock(session) - KEPT
+    number = session.scalar(select(func.count()).select_from(RunRecord).where(due)) or 0
+    if number > SHARE_APPLIES_ABOVE and number * 2 > (of := session.scalar(select(func.count(RunRecord.id))) or 0):
+        reason = "most runs look older than the ledger keeps them: is the database's clock right?"
+        telemetry.error("ledger.not_forgotten", due=number, of=of, reason=reason)
+        return 0
+    old = select(RunRecord.id).where(due).order_by(RunRecord.finished_at).limit(FORGOTTEN_AT_ONCE)
     forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
     return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]

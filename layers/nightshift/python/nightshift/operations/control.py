@@ -53,6 +53,10 @@ class Control:
         found, who = find_run(self.session, run_id), _words("by", by)
         if not isinstance(override_cap, bool):
             raise EventError(f"override_cap must be true or false; got {override_cap!r}")
+        deployed = self.deployment.jobs().get(found.job)
+        if deployed is None or not deployed.enabled:
+            lack = "is not deployed" if deployed is None else "is disabled by the deployment's settings"
+            raise EventError(f"job {found.job} {lack}, so nobody could go on with its run: deploy or enable it first")
         override = {"by": who, "reason": _words("reason", reason)} if override_cap else None
         told = f"redriven by {who}; before: {found.reason}"
         record = ledger.redrive(self.session, found.id, told, override=override)

@@ -4,19 +4,23 @@
 - Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled and reported.
+- An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
-from nightshift.declaration import Deployment, function_name, iso
-from nightshift.ledger import Standing, occurrences
+from nightshift.database import describe
+from nightshift.declaration import DeployedJob, Deployment, function_name, iso
+from nightshift.ledger import Stalled, Standing, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -33,28 +37,44 @@ class Round:
     missed: int
     continued: int
     failed: int
+    hindered: int
+    """How many runs and jobs could not be looked after, each for a reason of its own."""
     oldest_open_seconds: float
 
 
 def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
     """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
 
+    Each run and each job is looked after apart. What fails for one of them is logged and measured, and the others'
+    turn comes.
+
     A failure is reported before the ledger settles it. If the supervisor dies in between, the failure is reported
     twice, never zero times.
     """
-    jobs = deployment.jobs()
-    with session.begin():
-        failed = ledger.fail_exhausted(session, {name for name, deployed in jobs.items() if deployed.job.critical})
-        for standing in failed:
-            telemetry.error("run.given_up", job=standing.run.job, run_id=str(standing.run.id), reason=standing.reason)
-            report(failure_record(standing))
-    unannounced = occurrences.account(session, jobs)
+    jobs, apart = deployment.jobs(), _Apart()
+    failed = 0
+    for dead in ledger.exhausted(session):
+        with apart.of(dead.job, run_id=dead.run_id):
+            failed += _give_up(session, dead, jobs.get(dead.job), report)
+    working = [name for name, deployed in jobs.items() if deployed.enabled]
+    for job, open_runs in ledger.left_behind(session, working).items():
+        with apart.of(job):
+            why = "the deployment's settings disable its job" if job in jobs else "its job is not deployed any more"
+            telemetry.warn("runs.left_behind", job=job, runs=open_runs, reason=why)
+            ledger.settle_left_behind(session, job, why)
+    unannounced: Counter[str] = Counter()
+    for watched in occurrences.watched(session, jobs):
+        with apart.of(watched.name):
+            unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
-    stalled = [run for run in ledger.stalled(session) if run.job in jobs]
-    for run in stalled:
-        telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
-        invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
+    continued = 0
+    for run in ledger.stalled(session):
+        if run.job in working:
+            with apart.of(run.job, run_id=run.run_id):
+                invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
+                telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
+                continued += 1
     with session.begin():
         ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
@@ -62,11 +82,39 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
         OccurrencesMissed=missed,
-        RunsContinued=len(stalled),
-        RunsFailed=len(failed),
+        RunsContinued=continued,
+        RunsFailed=failed,
+        SupervisorHindered=apart.hindered,
         OldestOpenRunSeconds=oldest,
     )
-    return Round(caught_up, missed, len(stalled), len(failed), oldest)
+    return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+class _Apart:
+    """Looks after one run or job after the other. What hinders it in one is told, and the next one's turn comes."""
+
+    def __init__(self) -> None:
+        self.hindered = 0
+
+    @contextmanager
+    def of(self, job: str, **about: Any) -> Iterator[None]:
+        try:
+            yield
+        except Exception as cause:  # noqa: BLE001 - whatever AWS, a declaration or a lock has against one of them
+            self.hindered += 1
+            told = {name: str(value) for name, value in about.items()}
+            telemetry.error("supervisor.hindered", cause, job=job, reason=describe(cause), **told)
+
+
+def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None, report: Report) -> int:
+    """Settle and report a run whose last attempt died. Returns whether this has done it, as a number."""
+    with session.begin():
+        standing = ledger.fail_exhausted(session, dead.run_id, critical=deployed is not None and deployed.job.critical)
+        if standing is None:
+            return 0
+        telemetry.error("run.given_up", job=dead.job, run_id=str(dead.run_id), reason=standing.reason)
+        report(failure_record(standing))
+    return 1
 
 
 def failure_record(standing: Standing) -> dict[str, Any]:

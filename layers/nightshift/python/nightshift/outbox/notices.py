@@ -6,8 +6,10 @@ A job has three ways to tell people something:
 2. **`write(session, message(…), via=…, …)`** inside a batch of a `Function` step: one statement for all recipients.
 
        found = message(Person.id, key=…, title=…, body=…, data=…).where(Person.on_call)
-       written = write(batch.session, execution.run, "security_alert", found, [Via("email")])
-       batch.count(notified=written.by_channel["email"])
+       told = write(
+           batch.session, execution.run, "security_alert", found, [Via("email")], refused=batch.quarantine
+       )
+       batch.count(notified=told.by_channel["email"])
 
 3. **`tell_operators(session, …)`** for the operators' channel, which belongs to no person.
 
@@ -28,9 +30,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     Boolean,
     ColumnElement,
     Date,
+    FromClause,
     Select,
     Subquery,
     Text,
@@ -49,9 +53,11 @@ from sqlalchemy import (
     type_coerce,
     values,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from nightshift.database import Leave, by_halves, describe, is_row_error
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
 from nightshift.outbox.kinds import OPERATORS, Channel, check_kind
@@ -89,6 +95,19 @@ class Written:
     zone_errors: int
     by_channel: Counter[str]
 
+    @classmethod
+    def of(cls, parts: Iterable["Written"]) -> "Written":
+        """The sum."""
+        total = cls(0, 0, 0, Counter())
+        for part in parts:
+            total = cls(
+                total.matched + part.matched,
+                total.suppressed + part.suppressed,
+                total.zone_errors + part.zone_errors,
+                total.by_channel + part.by_channel,
+            )
+        return total
+
 
 def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None) -> Select[Any]:
     """A SELECT of who is told what, one row for each message. Add `.where(…)`, `.join(…)` as needed.
@@ -116,12 +135,71 @@ def write(
     via: Sequence[Via],
     *,
     people: People | None = None,
+    refused: Leave | None = None,
 ) -> Written:
     """Write the rows of a SELECT made with `message`, in the caller's transaction, in one statement.
 
     people: limits the recipients, see nightshift.outbox.people. Without it everybody can be a recipient.
+    refused: told each notice that the database refuses, and each person about whom the SELECT fails, with the error:
+        `batch.quarantine`, mostly. All others get theirs. Without it, one such row is an error, and nothing is written.
     """
-    offers = _offers(messages, via, everybody(run) if people is None else people, run).cte("offer")
+    found = _Found(messages, via, everybody(run) if people is None else people, run)
+    if refused is None:
+        return _write(session, run, kind, found.offers(), via)
+    parts: list[Written] = []
+
+    def some(recipients: Sequence[str]) -> None:
+        parts.append(_write(session, run, kind, found.offers(recipients), via))
+
+    def alone(recipient: str, error: str) -> None:
+        parts.append(_write_each(session, run, kind, found.offers((recipient,)), via, recipient, refused))
+
+    try:
+        with session.begin_nested():
+            some(())
+    except DBAPIError as error:
+        if not is_row_error(error):
+            raise
+        by_halves(session, found.recipients(session), some, alone)
+    return Written.of(parts)
+
+
+def _write(session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via]) -> Written:
+    offers = found.cte("offer")
+    written = _insert(run, kind, offers).returning(Notification.channel).cte("written")
+    by_channel = (select(func.count()).where(written.c.channel == one.channel).scalar_subquery() for one in via)
+    return _written(session.execute(select(*_counts(offers), *by_channel)).one(), via)
+
+
+def _write_each(
+    session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via], recipient: str, refused: Leave
+) -> Written:
+    """One person's notices, each by itself."""
+    offers = found.cte("offer")
+    written: Counter[str] = Counter()
+    try:
+        with session.begin_nested():
+            counts = session.execute(select(*_counts(offers))).one()
+            keys = session.scalars(select(offers.c.dedupe_key).where(offers.c.allowed).distinct()).all()
+    except DBAPIError as error:
+        if not is_row_error(error):
+            raise
+        refused(f"{kind}:{recipient}", describe(error))
+        return Written(0, 0, 0, written)
+
+    def insert_one(part: Sequence[str | None]) -> None:
+        one = offers.c.dedupe_key.is_not_distinct_from(part[0])
+        written.update(session.scalars(_insert(run, kind, offers, one).returning(Notification.channel)))
+
+    def leave(key: str | None, error: str) -> None:
+        refused(f"nightshift.notifications:{key or recipient}", error)
+
+    for key in keys:
+        by_halves(session, [key], insert_one, leave)
+    return _written((*counts, *(written[one.channel] for one in via)), via)
+
+
+def _insert(run: Run, kind: str, offers: CTE, *which: ColumnElement[bool]) -> Insert:
     wanted = select(
         cast(offers.c.recipient, Text),
         offers.c.channel,
@@ -132,30 +210,31 @@ def write(
         offers.c.dedupe_key,
         offers.c.scheduled_for,
         literal(run.now),
-    ).where(offers.c.allowed)
+    ).where(offers.c.allowed, *which)
     names = ("recipient", "channel", "kind", "title", "body", "data", "dedupe_key", "scheduled_for", "created_at")
-    rows = insert(Notification).from_select(names, wanted).on_conflict_do_nothing(index_elements=["dedupe_key"])
-    written = rows.returning(Notification.channel).cte("written")
-    counts = select(
+    return insert(Notification).from_select(names, wanted).on_conflict_do_nothing(index_elements=["dedupe_key"])
+
+
+def _counts(offers: CTE) -> tuple[ColumnElement[int], ...]:
+    """People with a message, rows that preferences block, and people whose zone is unknown."""
+    return (
         select(func.count(offers.c.key.distinct())).scalar_subquery(),
         select(func.count()).where(offers.c.allowed.is_(False)).select_from(offers).scalar_subquery(),
         select(func.count(offers.c.recipient.distinct())).where(~offers.c.zone_known).scalar_subquery(),
-        *(select(func.count()).where(written.c.channel == one.channel).scalar_subquery() for one in via),
     )
-    matched, suppressed, zone_errors, *by_channel = session.execute(counts).one()
-    return Written(
-        matched,
-        suppressed,
-        zone_errors,
-        Counter(dict(zip((one.channel for one in via), by_channel, strict=True))),
-    )
+
+
+def _written(counts: Sequence[int], via: Sequence[Via]) -> Written:
+    matched, suppressed, zone_errors, *by_channel = counts
+    channels = (one.channel for one in via)
+    return Written(matched, suppressed, zone_errors, Counter(dict(zip(channels, by_channel, strict=True))))
 
 
 def pending(
     session: Session, run: Run, messages: Select[Any], via: Sequence[Via], people: People | None = None, sample: int = 5
 ) -> tuple[int, tuple[str, ...]]:
     """How many rows `write` would write now, and a few of their keys."""
-    offers = _offers(messages, via, everybody(run) if people is None else people, run).cte("offer")
+    offers = _Found(messages, via, everybody(run) if people is None else people, run).offers().cte("offer")
     known = exists().where(Notification.dedupe_key == offers.c.dedupe_key)
     keys = select(offers.c.dedupe_key).where(offers.c.allowed, ~known).distinct().cte("key")
     rows = session.scalar(select(func.count()).select_from(keys)) or 0
@@ -201,31 +280,62 @@ def end_of_quiet_hours(session: Session, recipient: str, now: dt.datetime) -> dt
     return until if until is not None and until > now else None
 
 
-def _offers(messages: Select[Any], via: Iterable[Via], people: People, run: Run) -> Select[Any]:
-    """Every message by every channel, with whether the recipient allows it and when it may be sent."""
-    found = messages.subquery("message")
-    channels = values(column("channel", Text), name="via").data([(one.channel,) for one in via])
-    allowed = case(
-        *((channels.c.channel == one.channel, _allowed(people, one)) for one in via),
-        else_=true(),
-    )
-    return (
-        select(
-            people.c.recipient,
-            people.c.zone_known,
-            found.c.key,
-            found.c.title,
-            found.c.body,
-            found.c.data,
-            channels.c.channel,
-            (found.c.key + "|" + channels.c.channel).label("dedupe_key"),
-            _scheduled_for(people, run.now).label("scheduled_for"),
-            allowed.label("allowed"),
+class _Found:
+    """Messages, and the people and channels to which they go."""
+
+    def __init__(self, messages: Select[Any], via: Iterable[Via], people: People, run: Run) -> None:
+        self._messages, self._people, self._via, self._run = messages.subquery("message"), people, tuple(via), run
+
+    def offers(self, recipients: Sequence[str] = ()) -> Select[Any]:
+        """Every message by every channel, with whether the recipient allows it and when it may be sent.
+
+        recipients: only those from the first to the last, in their order.
+        """
+        found, people, via = self._messages, self._people, self._via
+        channels = values(column("channel", Text), name="via").data([(one.channel,) for one in via])
+        allowed = case(
+            *((channels.c.channel == one.channel, _allowed(people, one)) for one in via),
+            else_=true(),
         )
-        .select_from(found)
-        .join(people, people.c.recipient == found.c.recipient)
-        .join(channels, channels.c.channel == any_(people.c.channels))
-    )
+        # Said of both sides: what a message is made of is then computed for these people alone.
+        only = [
+            side.c.recipient.between(as_recipient(people, recipients[0]), as_recipient(people, recipients[-1]))
+            for side in (found, people)
+            if recipients
+        ]
+        return (
+            select(
+                people.c.recipient,
+                people.c.zone_known,
+                found.c.key,
+                found.c.title,
+                found.c.body,
+                found.c.data,
+                channels.c.channel,
+                (found.c.key + "|" + channels.c.channel).label("dedupe_key"),
+                _scheduled_for(people, self._run.now).label("scheduled_for"),
+                allowed.label("allowed"),
+            )
+            .select_from(found)
+            .join(people, people.c.recipient == found.c.recipient)
+            .join(channels, channels.c.channel == any_(people.c.channels))
+            .where(*only)
+        )
+
+    def recipients(self, session: Session) -> Sequence[str]:
+        """Who gets something, in order. Where that cannot be told because of one of them: everybody."""
+        try:
+            with session.begin_nested():
+                return _persons(session, self.offers().subquery())
+        except DBAPIError as error:
+            if not is_row_error(error):
+                raise
+        return _persons(session, self._people)
+
+
+def _persons(session: Session, source: FromClause) -> Sequence[str]:
+    person = source.c.recipient
+    return session.scalars(select(cast(person, Text)).group_by(person).order_by(person)).all()
 
 
 def _allowed(people: Subquery, via: Via) -> ColumnElement[bool]:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from nightshift.database import describe
+from nightshift.database import by_halves, describe
 from nightshift.declaration import (
     PERIODS_WITHOUT_SUCCESS,
     Deployment,
@@ -247,7 +247,12 @@ class HealthCheck(StepDefaults):
         stored = file_store(execution.resources.files)  # before the transaction, which need not wait for it
         with execution.batch() as batch:
             found = {**dict(in_database(batch.session, run.now, run.job, self.measures)), FILES: stored}
-            self.judge(batch.session, run, found)
+            by_halves(
+                batch.session,
+                [found],
+                lambda each: self.judge(batch.session, run, each[0]),
+                lambda _, error: batch.quarantine("the judgement of what was found", error),
+            )
             batch.session.execute(delete(HealthRecord).where(HealthRecord.checked_at == run.now))
             batch.session.add(
                 HealthRecord(

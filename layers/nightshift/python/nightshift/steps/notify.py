@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from nightshift.declaration import SAMPLE_SIZE, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
+from nightshift.database import by_halves
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
 from nightshift.declaration.fields import must_be, shown
 from nightshift.errors import DeclarationError
 from nightshift.outbox import (
@@ -83,7 +84,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Notify(StepDefaults):
-    """Send notices. Each message is sent at most once.
+    """Send notices. Each message is sent at most once. One that the database refuses is quarantined.
 
     at: the moment on people's own clocks. The job's schedule is then `nightshift.outbox.TICK`, and each run takes the
         people for whom the moment came since the last run, zone by zone. Without it, every run takes everybody at once,
@@ -149,8 +150,7 @@ class Notify(StepDefaults):
         if execution.position is not None:
             return
         with execution.batch() as batch:
-            counts = self._tell(batch.session, execution.run, everybody(execution.run))
-            batch.count(**counts)
+            self._tell(batch, execution.run, everybody(execution.run))
             batch.position = {"done": True}
 
     def _tell_zone(self, execution: Execution, zone: DueZone) -> None:
@@ -167,23 +167,28 @@ class Notify(StepDefaults):
                 last, people = part_of(batch.session, zone, after, size)
                 whole = people < size
                 if people:
-                    batch.count(**self._tell(batch.session, execution.run, people_of(zone, execution.run, after, last)))
+                    self._tell(batch, execution.run, people_of(zone, execution.run, after, last))
                     batch.count(**{ERRORS: 0 if zone.valid else people})
                 batch.position = {"zone": zone.timezone, "after": None if whole else last}
             after = last
             faster = TARGET_SECONDS / max(execution.last_batch_seconds, 0.001)
             size = round(min(LARGEST_PART, max(SMALLEST_PART, size * min(2.0, faster))))
 
-    def _tell(self, session: Session, run: Run, people: People) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for name, rows in self.counting.items():
-            counts[name] += session.scalar(select(func.count()).select_from(rows(run, people).subquery())) or 0
+    def _tell(self, batch: Batch, run: Run, people: People) -> None:
+        session = batch.session
+
+        def count(names: Sequence[str]) -> None:
+            rows = self.counting[names[0]](run, people).subquery()
+            batch.count(**{names[0]: session.scalar(select(func.count()).select_from(rows)) or 0})
+
+        for name in self.counting:
+            by_halves(session, [name], count, lambda name, error: batch.quarantine(f"the counter {name}", error))
         for one in self.messages:
-            written = write(session, run, one.kind, one.to(run, people), one.via, people=people)
-            counts.update(one.counts(written))
+            found = one.to(run, people)
+            written = write(session, run, one.kind, found, one.via, people=people, refused=batch.quarantine)
+            batch.count(**one.counts(written))
             if self.at is None:
-                counts[ERRORS] += written.zone_errors
-        return counts
+                batch.count(**{ERRORS: written.zone_errors})
 
 
 def _holds(sequence: Any, kind: type) -> bool:

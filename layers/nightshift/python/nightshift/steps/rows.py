@@ -14,13 +14,14 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Table,
+    Text,
     TextClause,
     and_,
     bindparam,
     column,
     delete,
     func,
-    literal_column,
+    null,
     select,
     table,
     text,
@@ -35,7 +36,7 @@ from sqlalchemy.types import NullType
 
 from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
 from nightshift.catalogue.ages import SqlType
-from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE
+from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES
 from nightshift.catalogue.table import Column, quoted, refuse_unworkable
 from nightshift.declaration import (
     SAMPLE_SIZE,
@@ -63,6 +64,8 @@ PLAIN_TYPES = {
     *("timestamptz", "timestamp", "date", "time", "timetz", "interval", "json", "jsonb", "bytea", "inet", "cidr"),
 }
 """Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
+
+NO_AGE = null().cast(Text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +219,7 @@ class RowStep(ABC):
         with session.begin_nested():
             ways = {choose(session, subject, portion, None) for portion in subject.facts.portions}
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
-        told = self._counted(session, run, subject)
+        told = self._counted(session, run, subject, _time(subject))
         return [
             replace(
                 told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
@@ -226,31 +229,36 @@ class RowStep(ABC):
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
         subject = self.subject(session, run)
-        plan = self._counted(session, run, subject)
+        plan = self._counted(session, run, subject, NO_AGE)
         self._refuse_unindexed(run, subject, plan)
         return [plan]
 
-    def _counted(self, session: Session, run: Run, subject: Subject) -> StepPlan:
-        rows, of = self._share(session, subject)
-        cutoff = self.cutoff(run)
+    def _counted(self, session: Session, run: Run, subject: Subject, age: ColumnElement[Any]) -> StepPlan:
+        rows, of, youngest = self._share(session, subject, age)
+        cutoff, facts = self.cutoff(run), subject.facts
         return StepPlan(
             self.name,
-            subject.facts.fullname,
+            facts.fullname,
             self.action,
             rows,
             of,
             iso(cutoff) if cutoff is not None else None,
             cascades=tuple(subject.cascades(session)) if rows else (),
+            bytes=facts.size_of(rows) if self.action == "delete" else None,
+            about=facts.about if of is None else None,
+            youngest=youngest,
         )
 
-    def _share(self, session: Session, subject: Subject) -> tuple[int, int | None]:
-        few = subject.rows(literal_column("1")).where(subject.workable).limit(SHARE_APPLIES_ABOVE + 1).subquery()
-        rows = session.scalar(select(func.count()).select_from(few)) or 0
+    def _share(self, session: Session, subject: Subject, age: ColumnElement[Any]) -> tuple[int, int | None, str | None]:
+        """How many rows, of how many if the share matters, and the latest of their ages."""
+        few = subject.rows(age.label("age")).where(subject.workable).limit(SHARE_APPLIES_ABOVE + 1).subquery()
+        rows, youngest = session.execute(select(func.count(), func.max(few.c.age).cast(Text))).one()
         if rows <= SHARE_APPLIES_ABOVE:
-            return rows, None
-        both = subject.rows(func.count().filter(subject.workable), func.count())
-        rows, of = session.execute(both).one()
-        return rows, of
+            return rows, None, youngest
+        meant = subject.workable
+        every = subject.rows(func.count().filter(meant), func.count(), func.max(age).filter(meant).cast(Text))
+        rows, of, youngest = session.execute(every).one()
+        return rows, of, youngest
 
     def _refuse_unindexed(self, run: Run, subject: Subject, plan: StepPlan) -> None:
         """Without an index PostgreSQL reads a referring table once for every row: that can take for ever."""
@@ -354,6 +362,12 @@ def _missing(subject: Subject) -> tuple[str, ...]:
         f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
         for reference, child in subject.closure.unindexed
     )
+
+
+def _time(subject: Subject) -> ColumnElement[Any]:
+    """The age of a row where it is a column of times, which have a latest; otherwise null."""
+    known = subject.facts.columns.get(getattr(subject.age, "name", ""))
+    return NO_AGE if subject.age is None or known is None or known.base not in TIMES else subject.age
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

@@ -1,0 +1,84 @@
+"""What a transaction has deleted and changed so far, by PostgreSQL's own counters: cascades and triggers included.
+
+A savepoint that is rolled back does not take its part back. Until the server has taken the counters over, which it does
+about once a second, they hold what earlier transactions of the connection have done as well.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class Touched:
+    """One table that holds rows itself, as a partition does."""
+
+    table: str
+    """The table that was named, a partition's root, with its schema unless that is `public`."""
+    deleted: int
+    updated: int
+    moved: int
+    """How many of the deleted rows an update has put into another partition, at most."""
+
+
+UNTOUCHED = Touched("", 0, 0, 0)
+
+
+def tally(session: Session) -> dict[int, Touched]:
+    """By oid, each of the application's tables in which the caller's transaction has deleted or updated rows."""
+    return {row.oid: Touched(row.name, row.deleted, row.updated, row.moved) for row in session.execute(_COUNTERS)}
+
+
+def deleted(session: Session) -> Counter[str]:
+    """By table, how many rows the caller's transaction has deleted, with what `tally` says of earlier ones."""
+    found: Counter[str] = Counter()
+    for each in tally(session).values():
+        found[each.table] += each.deleted - each.moved
+    return +found
+
+
+def begin_anew(session: Session) -> None:
+    """Let the counters begin at zero once the caller's transaction has ended."""
+    session.execute(text("select pg_stat_force_next_flush()"))
+
+
+def cascaded(name: str) -> str:
+    """The counter of a table's rows that went by cascade."""
+    return f"cascaded in {name}"
+
+
+def changed_in(name: str) -> str:
+    """The counter of a table's rows that lost a reference, or that a trigger changed."""
+    return f"changed in {name}"
+
+
+def deleted_in(name: str) -> str:
+    """The counter of a table's rows that another kind of step than Delete has deleted, by whatever way."""
+    return f"deleted in {name}"
+
+
+def along(counters: Mapping[str, int]) -> int:
+    """How many rows went, or changed, with those of the steps themselves."""
+    return sum(number for name, number in counters.items() if name.startswith((cascaded(""), changed_in(""))))
+
+
+# Nightshift's own records are written in the same transaction, and are nobody's rows.
+_COUNTERS = text(
+    """
+    select c.oid, counted.deleted, counted.updated,
+           case when c.relispartition then counted.inserted else 0 end as moved,
+           case when n.nspname = 'public' then '' else n.nspname || '.' end || r.relname as name
+      from pg_class c
+      join pg_class r on r.oid = case when c.relispartition then pg_partition_root(c.oid) else c.oid end
+      join pg_namespace n on n.oid = r.relnamespace
+      join lateral (select pg_stat_get_xact_tuples_deleted(c.oid) as deleted,
+                           pg_stat_get_xact_tuples_updated(c.oid) as updated,
+                           pg_stat_get_xact_tuples_inserted(c.oid) as inserted) counted
+        on deleted + updated + inserted > 0
+     where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+       and not (n.nspname = 'nightshift' and c.relname in ('jobs', 'runs', 'attempts', 'quarantine', 'candidates'))
+    """
+)

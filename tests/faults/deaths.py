@@ -1,0 +1,69 @@
+"""The death of a process at any point: at a statement, at a commit, at a call to AWS."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+from unittest.mock import patch
+
+from botocore.client import BaseClient
+from sqlalchemy import Connection, Engine, event, text
+
+Kind = Literal["dies", "loses the answer"]
+"""dies: before the statement, commit or call is sent. loses the answer: a commit is done, and nobody hears of it."""
+
+
+class Death(BaseException):
+    """Nothing of the process handles this, as nothing handles the end of a process."""
+
+
+class Life:
+    """Counts what a process does, and ends it at one of these points."""
+
+    def __init__(self, *, ends_at: int, kind: Kind) -> None:
+        self.ends_at, self.kind = ends_at, kind
+        self.points: list[str] = []
+
+    def reach(self, what: str) -> None:
+        self.points.append(what)
+        if len(self.points) == self.ends_at:
+            raise Death(what)
+
+    @contextmanager
+    def lived(self) -> Iterator[None]:
+        """All that is done within, by whatever thread, is part of this life."""
+        call: Any = vars(BaseClient)["_make_api_call"]
+
+        def calling(client: Any, operation: str, arguments: Any) -> Any:
+            self.reach(operation)
+            return call(client, operation, arguments)
+
+        def stating(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            self.reach(statement)
+
+        def committing(connection: Connection) -> None:
+            if self.kind == "loses the answer":
+                connection.connection.commit()
+            self.reach("commit")
+
+        with ExitStack() as listening:
+            listen(listening, "commit", committing)
+            if self.kind == "dies":
+                listen(listening, "before_cursor_execute", stating)
+                listening.enter_context(patch.object(BaseClient, "_make_api_call", calling))
+            yield
+
+
+def listen(until: ExitStack, name: str, told: Callable[..., None]) -> None:
+    event.listen(Engine, name, told)
+    until.callback(event.remove, Engine, name, told)
+
+
+def let_the_lease_end(engine: Engine) -> None:
+    """Time passes until another attempt may take the run over. That one is not its last."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "update nightshift.runs set attempts = 0, lease_until = clock_timestamp() - interval '1 second' "
+                "where state = 'running'"
+            )
+        )

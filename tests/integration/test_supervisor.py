@@ -1,0 +1,207 @@
+"""The supervisor treats runs and jobs apart: what fails for one is told, and the others' turn comes."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from functions.platform import supervisor
+from nightshift import ledger, telemetry
+from nightshift.declaration import Deployment, Policy
+from nightshift.environment import DATABASE_VARIABLE
+from nightshift.ledger import Claim, Request, occurrences
+from nightshift.operations import Round, look_over
+from tests.integration.conftest import Context
+
+CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
+
+
+@dataclass
+class World:
+    """A supervisor between the database and an AWS of the test's own."""
+
+    session: Session
+    invoked: list[str] = field(default_factory=list)
+    reported: list[Mapping[str, Any]] = field(default_factory=list)
+    refusing: Callable[[str], Exception | None] = lambda _: None
+    """What invoking a function, or reporting a run, ends with."""
+
+    def look(self, deployment: Deployment | None = None) -> Round:
+        self.session.rollback()
+        return look_over(self.session, deployment or Deployment(), self._invoke, self._report)
+
+    def _invoke(self, name: str, payload: Mapping[str, Any]) -> None:
+        if refusal := self.refusing(name):
+            raise refusal
+        self.invoked.append(name.removeprefix("nightshift-"))
+
+    def _report(self, record: Mapping[str, Any]) -> None:
+        if refusal := self.refusing(record["requestContext"]["functionName"]):
+            raise refusal
+        self.reported.append(record)
+
+    def claim(self, job: str) -> Claim:
+        self.session.rollback()
+        claim = ledger.claim(self.session, job, Policy(), Request("manual"), seconds=60)
+        assert isinstance(claim, Claim)
+        return claim
+
+    def interrupted(self, job: str) -> Claim:
+        claim = self.claim(job)
+        ledger.interrupt(self.session, claim, progressed=True, critical=False)
+        return claim
+
+    def dead_on_its_last_attempt(self, job: str) -> Claim:
+        claim = self.claim(job)
+        dead = "update nightshift.runs set attempts = max_attempts, lease_until = now() - interval '1 s' where id = :id"
+        self.session.execute(text(dead), {"id": claim.run.id})
+        self.session.commit()
+        return claim
+
+    def run(self, claim: Claim) -> Any:
+        self.session.rollback()
+        return self.session.execute(text("select * from nightshift.runs where id = :id"), {"id": claim.run.id}).one()
+
+
+@pytest.fixture
+def world(session: Session) -> World:
+    return World(session)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The sum of each metric."""
+    found: dict[str, float] = {}
+
+    def add(**amounts: float) -> None:
+        for name, amount in amounts.items():
+            found[name] = found.get(name, 0) + amount
+
+    monkeypatch.setattr(telemetry, "measure", add)
+    return found
+
+
+def of(job: str) -> Callable[[str], Exception | None]:
+    return lambda name: RuntimeError(f"{name} is gone") if name == f"nightshift-{job}" else None
+
+
+def test_a_function_that_cannot_be_started_keeps_no_other_run_from_going_on(
+    world: World, measured: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    for job in (CARTS, TAKINGS, ITEMS):
+        world.interrupted(job)
+    old = world.claim("forgotten")
+    with world.session.begin():
+        ledger.finish(world.session, old, counters={})
+    world.session.execute(
+        text("update nightshift.runs set finished_at = now() - interval '401 days' where id = :id"), {"id": old.run.id}
+    )
+    world.session.commit()
+    world.refusing = of(CARTS)
+
+    done = world.look()
+
+    assert sorted(world.invoked) == [TAKINGS, ITEMS]
+    assert (done.continued, done.hindered) == (2, 1)
+    assert world.session.scalar(text("select count(*) from nightshift.runs where id = :id"), {"id": old.run.id}) == 0
+    assert measured["SupervisorHindered"] == 1
+    assert measured["RunsContinued"] == 2
+    assert "OldestOpenRunSeconds" in measured
+    told = [vars(record) for record in caplog.records if record.levelname == "ERROR"]
+    assert [(each["message"], each["job"], each["reason"]) for each in told] == [
+        ("supervisor.hindered", CARTS, "RuntimeError: nightshift-abandoned-carts is gone")
+    ]
+
+
+def test_a_report_that_does_not_get_through_keeps_no_other_from_it_and_is_made_again(world: World) -> None:
+    first, second = world.dead_on_its_last_attempt(CARTS), world.dead_on_its_last_attempt(TAKINGS)
+    running = world.interrupted(ITEMS)
+    world.refusing = of(CARTS)
+
+    assert world.look().hindered == 1
+
+    assert [record["requestPayload"]["run_id"] for record in world.reported] == [str(second.run.id)]
+    assert world.invoked == [running.run.job]
+    world.refusing = lambda _: None
+    assert world.look().hindered == 0
+    assert {record["requestPayload"]["run_id"] for record in world.reported} == {str(first.run.id), str(second.run.id)}
+    assert world.run(first).state == "failed"
+    world.look()
+    assert len(world.reported) == 2
+
+
+def test_a_job_whose_occurrences_cannot_be_counted_keeps_no_other_from_it(
+    world: World, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = text("insert into nightshift.jobs (name, schedule, accounted_until) values (:name, :schedule, :until)")
+    until = ledger.database_clock(world.session) - dt.timedelta(minutes=30)
+    changes = {}
+    for job in (CARTS, TAKINGS):
+        changes[job] = {"schedule": "cron(0/5 * * * ? *)"}
+        world.session.execute(known, {"name": job, "schedule": changes[job]["schedule"], "until": until})
+    world.session.commit()
+    monkeypatch.setattr(occurrences, "LOCK_SECONDS", 0.1)
+    with Session(database) as other:
+        other.execute(text("select * from nightshift.jobs where name = :name for update"), {"name": CARTS})
+        done = world.look(Deployment(changes=changes))
+    assert (done.caught_up >= 5, done.hindered, world.invoked) == (True, 1, [TAKINGS])
+    assert world.look(Deployment(changes=changes)).caught_up == 1
+    assert set(world.invoked[1:]) == {TAKINGS, CARTS}
+
+
+def test_a_function_that_was_deleted_is_told_by_the_supervisors_own_function(
+    world: World, database: Engine, aws: None, monkeypatch: pytest.MonkeyPatch, measured: dict[str, float]
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+    queue = boto3.client("sqs").create_queue(QueueName="dead-letters")["QueueUrl"]
+    monkeypatch.setenv(supervisor.QUEUE_VARIABLE, queue)
+    world.interrupted(CARTS)
+    dead = world.dead_on_its_last_attempt(TAKINGS)
+
+    done = supervisor.handler({}, Context(30))
+
+    assert (done["continued"], done["failed"], done["hindered"]) == (0, 1, 1)
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    assert json.loads(message["Body"])["requestPayload"] == {"run_id": str(dead.run.id)}
+    assert measured["SupervisorHindered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("deployed", "reason"),
+    [
+        ({"changes": {CARTS: {"enabled": False}}}, "the deployment's settings disable its job"),
+        ({"packs": ("back_office",)}, "its job is not deployed any more"),
+    ],
+    ids=["disabled", "undeployed"],
+)
+@pytest.mark.parametrize("state", ["queued", "interrupted", "retrying", "running"])
+def test_an_open_run_of_a_job_that_may_not_run_is_settled_with_the_reason(
+    world: World, deployed: dict[str, Any], reason: str, state: str
+) -> None:
+    deployment = Deployment(**deployed)
+    claim, other = world.claim(CARTS), world.interrupted(TAKINGS)
+    left = "update nightshift.runs set state = :state, lease_until = now() - interval '1 s' where id = :id"
+    world.session.execute(text(left), {"state": state, "id": claim.run.id})
+    world.session.commit()
+
+    world.look(deployment)
+
+    run = world.run(claim)
+    assert (run.state, run.reason) == ("cancelled", f"{reason}, and it was {state}; redrive it once the job runs again")
+    assert run.finished_at is not None
+    assert world.invoked == [TAKINGS], "nobody begins it"
+    assert world.reported == []
+    assert world.look(deployment).oldest_open_seconds < 60
+    assert world.run(other).state == "interrupted"
+
+
+def test_an_attempt_that_still_works_is_left_to_its_end_though_its_job_was_disabled(world: World) -> None:
+    claim = world.claim(CARTS)
+    world.look(Deployment(changes={CARTS: {"enabled": False}}))
+    assert world.run(claim).state == "running"
