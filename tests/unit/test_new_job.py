@@ -8,9 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cli.commands import application
 from cli.project import commands, job_files
 from cli.project.files import ROOT
 from cli.project.job_files import OFFERED, SCHEDULES, NewJob
@@ -158,15 +156,6 @@ def test_every_job_of_the_docs_is_offered_by_a_command() -> None:
 
     assert set(OFFERED) == of_docs
     assert {command.name for command in commands.new.registered_commands} == {"job", *of_docs}
-
-
-def test_a_job_that_is_there_is_not_offered_again() -> None:
-    told = CliRunner().invoke(application, ["new", "backup", "--pack", "chores"])
-
-    assert (told.exit_code, told.stderr) == (
-        2,
-        "functions/administration/backup.py is there already, and nothing is overwritten\n",
-    )
 
 
 def test_the_only_pack_need_not_be_named(tmp_path: Path) -> None:
