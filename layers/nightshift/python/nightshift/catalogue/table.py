@@ -6,9 +6,10 @@ this, and never from what a model says.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from nightshift.errors import PermanentError
@@ -214,16 +215,14 @@ def read(session: Session, oid: int) -> TableFacts:
     Raises:
         TableError: it is gone.
     """
-    head = _asked(session, _HEAD, oid).one_or_none()
-    if head is None:
+    known = _known(session, oid)
+    if not known["head"]:
         raise TableError("the table has been dropped in the meantime")
+    (head,) = known["head"]
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like)
-        for row in _asked(session, _COLUMNS, oid)
+        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
     }
-    indexes = _asked(session, _INDEXES, oid).all()
-    keyed = [row for row in indexes if row.is_key]
-    triggers = _asked(session, _TRIGGERS, oid).all()
+    keyed = [row for row in known["indexes"] if row.is_key]
     return TableFacts(
         oid=oid,
         schema=head.schema,
@@ -231,13 +230,15 @@ def read(session: Session, oid: int) -> TableFacts:
         kind=head.kind,
         columns=columns,
         key=tuple(keyed[0].columns) if keyed else (),
-        indexes=tuple(Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in indexes),
-        references=tuple(_reference(row) for row in _asked(session, _REFERENCES, oid)),
-        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in triggers),
-        rules=tuple(_asked(session, _RULES, oid).scalars()),
+        indexes=tuple(
+            Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in known["indexes"]
+        ),
+        references=tuple(_reference(row) for row in known["references"]),
+        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in known["triggers"]),
+        rules=tuple(row.name for row in known["rules"]),
         may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
         filtered=head.filtered,
-        portions=_portions(session, head),
+        portions=_portions(head, known["tree"]),
         bytes=head.bytes,
         rows=head.rows,
         inherited=head.inherited,
@@ -279,9 +280,15 @@ def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "co
         )
 
 
-def _asked(session: Session, question: str, oid: int) -> CursorResult[Any]:
-    """Ask about one table. The number stands in the text: with a parameter the driver needs three turns for each."""
-    return session.connection().exec_driver_sql(question.replace(":oid", str(int(oid))))
+def _known(session: Session, oid: int) -> dict[str, list[Any]]:
+    """All answers about a table, in one turn: each costs more than what it asks."""
+    questions = ", ".join(
+        f"'{what}', (select json_agg(found) from ({question}) found)"  # noqa: S608 - constants of this module
+        for what, question in _QUESTIONS.items()
+    )
+    asked = f"select json_build_object({questions})".replace(":oid", str(int(oid)))
+    answers = session.connection().exec_driver_sql(asked).scalar_one()
+    return {what: [SimpleNamespace(**row) for row in rows or ()] for what, rows in answers.items()}
 
 
 def _reference(row: Any) -> Reference:
@@ -297,9 +304,8 @@ def _reference(row: Any) -> Reference:
     )
 
 
-def _portions(session: Session, head: Any) -> tuple[Portion, ...]:
+def _portions(head: Any, rows: list[Any]) -> tuple[Portion, ...]:
     """The parts of the table that are walked one after the other, in the order of their names."""
-    rows = _asked(session, _TREE, head.oid).all()
     leaves = {row.oid: Leaf(row.oid, row.name, row.filenode or 0, row.blocks or 0, row.rows) for row in rows}
     if head.kind != "p":
         return (Portion(tuple(leaves[row.oid] for row in rows)),)
@@ -336,7 +342,7 @@ _NEAR: TextClause = text(
 )
 
 _HEAD = """
-    select c.oid, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
+    select c.oid::bigint, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
            has_table_privilege(c.oid, 'select') as may_select,
            has_table_privilege(c.oid, 'delete') as may_delete,
            has_table_privilege(c.oid, 'update') as may_update,
@@ -380,7 +386,7 @@ _INDEXES = """
 # Of partitioned tables, on either side, the parent's constraint stands for all that PostgreSQL made of it; a key to one
 # partition alone counts as one to the table.
 _REFERENCES = """
-    select o.conname as name, n.nspname as schema, cast(o.conrelid as oid) as child,
+    select o.conname as name, n.nspname as schema, o.conrelid::bigint as child,
            array(select cast(attname as text) from unnest(conkey) with ordinality as k (number, place)
                    join pg_attribute on attrelid = conrelid and attnum = number order by place) as columns,
            array(select cast(attname as text) from unnest(confkey) with ordinality as k (number, place)
@@ -417,7 +423,7 @@ _TRIGGERS = """
 """
 
 _RULES = """
-    select cast(rulename as text) from pg_rewrite
+    select rulename as name from pg_rewrite
      where ev_class = :oid and ev_type in ('2', '4') and ev_enabled in ('O', 'A') order by 1
 """
 
@@ -428,9 +434,9 @@ _TREE = """
         union all
         select inhrelid, inhparent from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
     )
-    select tree.oid, min(tree.parent::bigint) as parent, format('%s.%s', n.nspname, c.relname) as name,
+    select tree.oid::bigint, min(tree.parent::bigint) as parent, format('%s.%s', n.nspname, c.relname) as name,
            cast(c.relkind as text) as kind, cast(p.partstrat as text) as strategy,
-           pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid) as filenode,
+           pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid)::bigint as filenode,
            case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::int end as blocks,
            c.reltuples as rows
       from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
@@ -438,3 +444,13 @@ _TREE = """
      group by tree.oid, n.nspname, c.relname, c.relkind, p.partstrat, c.oid, c.reltuples
      order by tree.oid <> :oid, n.nspname, c.relname
 """
+
+_QUESTIONS = {
+    "head": _HEAD,
+    "columns": _COLUMNS,
+    "indexes": _INDEXES,
+    "references": _REFERENCES,
+    "triggers": _TRIGGERS,
+    "rules": _RULES,
+    "tree": _TREE,
+}

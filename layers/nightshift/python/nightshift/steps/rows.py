@@ -307,7 +307,14 @@ class RowStep(ABC):
 
     def _keys_first(self, session: Session, subject: Subject) -> bool:
         """Whether a batch may change what the condition means for the next one."""
-        return self.action != "count" and (subject.frees_itself or subject.reads_others(session))
+        if self.action == "count":
+            return False
+        return subject.frees_itself or (not self._only_an_age(subject) and subject.reads_others(session))
+
+    def _only_an_age(self, subject: Subject) -> bool:
+        """Whether the condition is nothing but a comparison of a row's own column with the cut-off."""
+        bare = isinstance(subject.age, ColumnClause) and subject.age.name in subject.facts.columns
+        return self.where is None and bare and not self.visible_rows
 
     def condition(self, run: Run) -> ColumnElement[bool] | TextClause | None:
         """The step's own condition for this run, without the age."""
