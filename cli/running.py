@@ -133,10 +133,13 @@ def backfill(
 
 
 def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:
-    """Invoke a job's function, wait for its end and show its result. Exit code 1 if the run failed."""
+    """Invoke a job's function, wait for its end and show its result. Exit code 1 if the run failed.
+
+    What fails is not tried again behind the back of whoever waits for it.
+    """
     try:
         with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
-            answer = invoke(ctx, job, payload)
+            answer = invoke(ctx, job, {**payload, "once": True})
     except FunctionError as error:
         reason = _failure(job, error)
         if as_json:
@@ -153,7 +156,7 @@ def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
 
     with screen.waiting(f"{job} for {time} (Ctrl-C stops the waiting, not the job)"):
         try:
-            answer = invoke(ctx, job, {"trigger": "backfill", "scheduled_for": time})
+            answer = invoke(ctx, job, {"trigger": "backfill", "scheduled_for": time, "once": True})
         except FunctionError as error:
             return {"scheduled_for": time, "outcome": "failed", "reason": _failure(job, error)}
         while answer["outcome"] in OPEN_STATES:

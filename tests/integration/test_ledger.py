@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from nightshift import Delete, Function, Job, Parameter, Policy, ledger
-from nightshift.declaration import Deployment
+from nightshift.declaration import Deployment, Trigger
 from nightshift.engine import RunExecution
 from nightshift.errors import EventError, Fenced, RunFailedError
 from nightshift.ledger import Claim, Request, Standing
@@ -320,6 +320,21 @@ def test_a_failed_attempt_leaves_the_run_open_until_the_last_one(invoke_job: Inv
     assert invoke_job(job, scheduled(AT), request_id="a doubled delivery")["outcome"] == "failed"
 
 
+@pytest.mark.parametrize("event", [{}, {"dry_run": True}, {"trigger": "backfill", "scheduled_for": AT}])
+def test_a_call_that_somebody_waits_for_ends_when_it_fails(
+    invoke_job: Invoke, session: Session, event: dict[str, Any]
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ValueError("no grant")
+
+    step = Function(name="work", apply=fail, plan=fail, counters=("done",))
+    job = Job(name="work", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+    with pytest.raises(RunFailedError, match="no grant"):
+        invoke_job(job, {**event, "once": True})
+    (run,) = runs(session)
+    assert (run.state, run.reason) == ("failed", "ValueError: no grant")
+
+
 def test_lambdas_retry_of_a_permanent_failure_fails_again_so_that_it_reaches_the_queue(
     invoke_job: Invoke, session: Session
 ) -> None:
@@ -400,9 +415,11 @@ def supervise(session: Session) -> Any:
     return look
 
 
-def open_run(session: Session, job: str = "abandoned-carts", *, seconds: float = 60) -> Claim:
+def open_run(
+    session: Session, job: str = "abandoned-carts", *, seconds: float = 60, trigger: Trigger = "manual"
+) -> Claim:
     session.rollback()
-    claim = ledger.claim(session, job, Policy(), Request("manual"), seconds=seconds)
+    claim = ledger.claim(session, job, Policy(), Request(trigger), seconds=seconds)
     assert isinstance(claim, Claim)
     return claim
 
@@ -427,7 +444,7 @@ def test_the_supervisor_continues_a_run_whose_attempt_died(session: Session, sup
 
 
 def test_the_supervisor_leaves_a_fresh_failure_to_lambdas_retry(session: Session, supervise: Any) -> None:
-    claim = open_run(session)
+    claim = open_run(session, trigger="schedule")
     ledger.fail_attempt(session, claim, "lost", permanent=False, critical=False)
     assert supervise() == ([], [])
     session.execute(text("update nightshift.attempts set ended_at = now() - interval '61 seconds'"))

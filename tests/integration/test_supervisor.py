@@ -205,3 +205,26 @@ def test_an_attempt_that_still_works_is_left_to_its_end_though_its_job_was_disab
     claim = world.claim(CARTS)
     world.look(Deployment(changes={CARTS: {"enabled": False}}))
     assert world.run(claim).state == "running"
+
+
+@pytest.mark.parametrize(("trigger", "mode"), [("manual", "apply"), ("manual", "plan"), ("backfill", "apply")])
+def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger: Any, mode: Any) -> None:
+    at = ledger.database_clock(world.session) - dt.timedelta(hours=1)
+    world.session.rollback()
+    claim = ledger.claim(world.session, CARTS, Policy(), Request(trigger, mode, at), seconds=60)
+    assert isinstance(claim, Claim)
+    ledger.fail_attempt(world.session, claim, "no grant", permanent=False, critical=False)
+
+    def after(minutes: int) -> None:
+        ended = "update nightshift.attempts set ended_at = now() - make_interval(mins => :minutes)"
+        world.session.execute(text(ended), {"minutes": minutes})
+        world.session.commit()
+        world.look()
+
+    after(3)
+    assert world.run(claim).state == "retrying", "if it was asynchronous, Lambda tries it again"
+    after(5)
+    run = world.run(claim)
+    assert (run.state, run.reason) == ("failed", "attempt 1 of 3 failed: no grant; nobody tried it again")
+    assert world.invoked == []
+    assert len(world.reported) == 1

@@ -196,18 +196,18 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
 @pytest.mark.parametrize(
     ("arguments", "function", "payload"),
     [
-        (["run", JOB], f"nightshift-{JOB}", {}),
-        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True}),
-        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True}),
+        (["run", JOB], f"nightshift-{JOB}", {"once": True}),
+        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
+        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
         (
             ["run", JOB, "--at", "2026-03-02T10:00:00+01:00", "--force"],
             f"nightshift-{JOB}",
-            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True},
+            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True, "once": True},
         ),
         (
             ["plan", JOB, "--param", "retention_days=60", "--param", "max_rows=5"],
             f"nightshift-{JOB}",
-            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}},
+            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}, "once": True},
         ),
         (["jobs"], CONSOLE, {"query": "jobs"}),
         (["jobs", JOB], CONSOLE, {"query": "jobs", "job": JOB}),
@@ -504,7 +504,7 @@ def test_a_redriven_run_is_gone_on_with_at_once() -> None:
     deployed = Script([{"run": {**SUMMARY, "outcome": "queued"}}, RESULT])
     done = nightshift("redrive", "0123abcd", "--by", "Ada", on=deployed)
     assert (done.exit_code, "succeeded" in done.stdout) == (0, True)
-    assert deployed.asked[1] == (f"nightshift-{JOB}", {"run_id": RUN})
+    assert deployed.asked[1] == (f"nightshift-{JOB}", {"run_id": RUN, "once": True})
 
 
 def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,7 +521,8 @@ def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypat
     assert done.exit_code == 0, done.stderr
     invoked = [payload["scheduled_for"] for function, payload in deployed.asked if function == f"nightshift-{JOB}"]
     assert invoked == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z", "2026-03-03T02:00:00Z"]
-    assert {payload["trigger"] for _, payload in deployed.asked if "trigger" in payload} == {"backfill"}
+    asked = [payload for _, payload in deployed.asked if "trigger" in payload]
+    assert all((payload["trigger"], payload["once"]) == ("backfill", True) for payload in asked)
     assert done.stdout.count("succeeded  deleted 1,200") == 3
 
 

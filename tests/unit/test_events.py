@@ -58,6 +58,7 @@ def test_a_manual_call_may_give_each_of_its_keys() -> None:
             "parameters": {"retention_days": "30"},
             "scheduled_for": "2026-03-02T10:00:00+01:00",
             "force": True,
+            "once": True,
         },
         retention_days=9,
     )
@@ -65,11 +66,13 @@ def test_a_manual_call_may_give_each_of_its_keys() -> None:
     assert request.parameters["retention_days"] == 30
     assert request.scheduled_for == dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
     assert request.forced
+    assert request.once
 
 
 def test_a_run_id_continues_a_run() -> None:
     run = uuid.uuid4()
     assert read({"run_id": str(run)}).run_id == run
+    assert read({"run_id": str(run), "once": True}).once
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,8 @@ def test_a_run_id_continues_a_run() -> None:
         ("now", "the payload must be"),
         ({"dryrun": True}, "unknown key 'dryrun'"),
         ({"dry_run": "yes"}, "dry_run must be true or false"),
+        ({"once": "yes"}, "once must be true or false"),
+        ({"run_id": str(uuid.UUID(int=1)), "once": 1}, "once must be true or false"),
         ({"force": 1}, "force must be true or false"),
         ({"parameters": [1]}, "parameters must be an object"),
         ({"scheduled_for": "tomorrow"}, "scheduled_for must be a time like"),

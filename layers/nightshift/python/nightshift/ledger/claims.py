@@ -48,6 +48,8 @@ class Request:
     run_id: uuid.UUID | None = None
     request_id: str | None = None
     forced: bool = False
+    once: bool = False
+    """Somebody waits for the end: an attempt that fails is not tried again."""
     parameters: Mapping[str, int] = field(default_factory=dict)
 
 

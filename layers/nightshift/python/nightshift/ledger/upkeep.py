@@ -34,17 +34,24 @@ RETRY_PATIENCE = dt.timedelta(minutes=1)
 """Lambda retries after one and two minutes. The supervisor's next round after this time starts what Lambda has not: it
 gives up for good on what it could not start."""
 
+ASKED = ("manual", "backfill")
+"""Triggers with a person behind them, who may have waited for the failure and seen it."""
+
+ASKED_PATIENCE = dt.timedelta(minutes=4)
+"""After this time Lambda does not retry any more what a person has invoked, or never would have."""
+
 
 def stalled(session: Session) -> list[Stalled]:
     """Open runs that need a new attempt, oldest occurrence first: interrupted, waiting, or left by a dead attempt.
 
+    What a person has asked for and seen fail is not tried again unasked: see `exhausted`.
+
     Of the runs of one job that wait for each other, only the first: the others could not start yet.
     """
-    last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
     needs_attempt = or_(
         RunRecord.state.in_(("interrupted", "queued")),
         and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
-        and_(RunRecord.state == "retrying", last_end < func.clock_timestamp() - RETRY_PATIENCE),
+        and_(RunRecord.trigger.not_in(ASKED), _waits_for_a_retry(RETRY_PATIENCE)),
     )
     first = (
         select(RunRecord.id, RunRecord.job, RunRecord.state, RunRecord.scheduled_for)
@@ -97,9 +104,9 @@ def oldest_open_seconds(session: Session) -> float:
 
 
 def exhausted(session: Session) -> list[Stalled]:
-    """Runs whose lease expired on their last attempt."""
+    """Runs whose lease expired on their last attempt, and those that a person asked for, failed, and nobody retried."""
     with session.begin():
-        dead = select(RunRecord.id, RunRecord.job, RunRecord.state).where(*_exhausted())
+        dead = select(RunRecord.id, RunRecord.job, RunRecord.state).where(_exhausted())
         return [Stalled(*row) for row in session.execute(dead.order_by(RunRecord.scheduled_for))]
 
 
@@ -109,24 +116,33 @@ def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> St
     Works in the caller's transaction, so that the caller can report the run before it commits.
     `critical`: the job is critical, and the project is told of the failure.
     """
-    dead = select(RunRecord).where(RunRecord.id == run_id, *_exhausted()).with_for_update(skip_locked=True)
+    dead = select(RunRecord).where(RunRecord.id == run_id, _exhausted()).with_for_update(skip_locked=True)
     record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
     if record is None:
         return None
     clock = database_clock(session)
+    if record.state == "retrying":
+        reason = f"{record.reason}; nobody tried it again"
+    else:
+        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
     end_attempt(session, record, clock, "lost")
-    reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
     fail(session, record, clock, reason, critical=critical)
     session.flush()
     return Standing.of(record)
 
 
-def _exhausted() -> tuple[ColumnElement[bool], ...]:
-    return (
-        RunRecord.state == "running",
-        RunRecord.lease_until < func.clock_timestamp(),
-        RunRecord.attempts >= RunRecord.max_attempts,
+def _exhausted() -> ColumnElement[bool]:
+    died = and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp())
+    return or_(
+        and_(died, RunRecord.attempts >= RunRecord.max_attempts),
+        and_(RunRecord.trigger.in_(ASKED), _waits_for_a_retry(ASKED_PATIENCE)),
     )
+
+
+def _waits_for_a_retry(patience: dt.timedelta) -> ColumnElement[bool]:
+    """Its last attempt failed longer ago than that."""
+    last_end = select(func.max(Attempt.ended_at)).where(Attempt.run_id == RunRecord.id).scalar_subquery()
+    return and_(RunRecord.state == "retrying", last_end < func.clock_timestamp() - patience)
 
 
 def forget(session: Session) -> int:

@@ -10,10 +10,11 @@ from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 
-MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger"}
+MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger", "once"}
 FORMS = (
     'a scheduled event, {} or {"dry_run": true, "parameters": {…}, "scheduled_for": "2026-03-02T09:00:00Z"} '
-    'with any of these keys, or {"run_id": "…"}'
+    'with any of these keys, or {"run_id": "…"}; with "once": true what fails is not '
+    "tried again, because somebody waits for the answer"
 )
 
 
@@ -29,10 +30,11 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
     if "detail-type" in event or "source" in event:
         return _scheduled(job, event, request_id, configured)
     if "run_id" in event:
-        if set(event) != {"run_id"}:
-            raise EventError(f"run_id must be the only key: the run's other facts are frozen; got {sorted(event)}")
+        if not set(event) <= {"run_id", "once"}:
+            raise EventError(f"run_id must be the only key but once: the run's facts are frozen; got {sorted(event)}")
+        once = _flag(event, "once")
         try:
-            return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id)
+            return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id, once=once)
         except ValueError:
             raise EventError(f"run_id must be a UUID; got {event['run_id']!r}") from None
     return _manual(job, event, request_id, configured)
@@ -49,9 +51,7 @@ def _scheduled(job: Job, event: Mapping[str, Any], request_id: str | None, confi
 def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
     if unknown := sorted(set(event) - MANUAL_KEYS):
         raise EventError(f"unknown key {unknown[0]!r}; the payload must be {FORMS}")
-    for key in ("dry_run", "force"):
-        if not isinstance(event.get(key, False), bool):
-            raise EventError(f"{key} must be true or false; got {event[key]!r}")
+    plan, forced, once = (_flag(event, key) for key in ("dry_run", "force", "once"))
     given = event.get("parameters", {})
     if not isinstance(given, Mapping):
         raise EventError(f"parameters must be an object of names and numbers; got {given!r}")
@@ -63,12 +63,20 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
         raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
     return Request(
         trigger,
-        mode="plan" if event.get("dry_run") else "apply",
+        mode="plan" if plan else "apply",
         scheduled_for=None if at is None else _instant("scheduled_for", at),
-        forced=bool(event.get("force")),
+        forced=forced,
+        once=once,
         request_id=request_id,
         parameters=job.resolve({**configured, **given}),
     )
+
+
+def _flag(event: Mapping[str, Any], key: str) -> bool:
+    value = event.get(key, False)
+    if not isinstance(value, bool):
+        raise EventError(f"{key} must be true or false; got {value!r}")
+    return value
 
 
 def _instant(key: str, value: Any) -> dt.datetime:

@@ -94,6 +94,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         ended = _work(job, granted, session, deadline)
     while ended.lost and not deadline.near:
         ended = _go_on(job, ended, database)
+    if request.once:  # whoever waits for the answer decides whether it is tried again
+        ended = replace(ended, permanent=True)
     standing = _settled(job, ended, database)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
