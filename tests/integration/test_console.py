@@ -366,3 +366,23 @@ def test_the_function_answers_from_its_environment(database: Engine, monkeypatch
 
     assert {job["pack"] for job in found["jobs"]} == {"market"}
     assert json.loads(json.dumps(found)) == found
+
+
+def test_answers_stay_below_what_lambda_hands_out_whatever_runs_have_told(session: Session) -> None:
+    register(session)
+    text = "x\x1b" + 3_000 * "é"
+    newest, *_ = [
+        add_run(session, "failed", ended=NOW - n * HOUR, reason=text, errors=10 * [text]).id for n in range(60)
+    ]
+    session.add(Attempt(run_id=newest, epoch=1, started_at=NOW, ending="failed", error=text))
+    session.add(QuarantinedItem(run_id=newest, step="delete", item=text, error=text))
+    session.commit()
+
+    questions: list[dict[str, Any]] = [{"query": query} for query in ("status", "jobs")]
+    questions += [{"query": "runs", "limit": 60}, {"query": "run", "run_id": str(newest)}]
+    *_, runs, run = answers = [ask(session, question) for question in questions]
+
+    assert len(json.dumps(runs).encode()) * 500 / 60 < 6 * 2**20
+    assert max(len(json.dumps(each).encode()) for each in answers) < 2**20
+    texts = [run["run"]["reason"], *run["run"]["errors"], run["run"]["attempts"][0]["error"]]
+    assert {len(each.encode()) <= 2_048 and each.startswith("x\\x1béé") for each in texts} == {True}

@@ -188,3 +188,30 @@ def test_the_function_does_it_in_the_database_of_its_environment_and_logs_no_nam
     assert "Ada" not in str(logged)
     session.rollback()
     assert session.scalar(text("select paused_by from nightshift.jobs where name = :job"), {"job": job.name}) == "Ada"
+
+
+HUGE = "a\x00b\ud800c\x1b[31m\n" + 300_000 * "é"
+KEPT = "a\\x00b\\ud800c\\x1b[31m éé"
+
+
+def test_what_a_person_says_is_kept_so_that_every_column_and_terminal_can_hold_it(
+    session: Session, invoke_job: Invoke
+) -> None:
+    said = {"by": HUGE, "reason": HUGE}
+    claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
+    run_id = str(claim.run.id)
+
+    paused = do(session, command="pause", job=job.name, **said)["paused"]
+    cancelled = do(session, command="cancel", run_id=run_id, **said)["run"]
+    redriven = do(session, command="redrive", run_id=run_id, **said)["run"]
+
+    for told in (paused["by"], paused["reason"], cancelled["reason"], redriven["reason"]):
+        assert KEPT in told
+        assert len(told.encode()) <= 2_048
+    record = run_of(session, run_id)
+    assert len(record.reason.encode()) <= 2_048
+
+
+def test_a_wrong_command_is_not_repeated_at_its_length(session: Session) -> None:
+    for request in (HUGE, {"command": "pause", "job": HUGE}, {"command": "cancel", "run_id": HUGE}, {HUGE: 1}):
+        assert len(carry_out(session, Deployment(), request)["error"]) < 1_000

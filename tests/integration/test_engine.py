@@ -326,6 +326,28 @@ def test_a_plan_counts_what_the_run_then_deletes_and_changes_nothing(invoke_job:
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 300
 
 
+def test_what_a_function_says_of_an_item_is_kept_so_that_every_column_can_hold_it(
+    invoke_job: Invoke, session: Session
+) -> None:
+    text_of_it = "a\x00b\ud800c\n" + 6_000_000 * "x"
+
+    def work(execution: Execution) -> None:
+        with execution.batch() as batch:
+            batch.quarantine(f"things:{text_of_it}", text_of_it)
+            batch.position = {"done": True}
+
+    step = Function(name="work", apply=work, plan=lambda session, run: [], counters=())
+    result = invoke_job(Job(name="odd", kind="check", schedule=job.schedule, steps=(step,), audited=False), at=NOW)
+
+    assert (result["outcome"], result["counters"]["quarantined"]) == ("succeeded", 1)
+    session.rollback()
+    item, error = session.execute(text("select item, error from nightshift.quarantine")).one()
+    assert item.startswith("things:a\\x00b\\ud800c xx")
+    assert error.startswith("a\\x00b\\ud800c xx")
+    assert max(len(item), len(error)) <= 2_048
+    assert len(result["errors"][0]) <= 2 * 2_048 + 2
+
+
 def test_more_candidates_than_the_cap_stop_the_run_before_it_begins(invoke_job: Invoke, session: Session) -> None:
     carts(session, old=12_000, young=3_000)
     with pytest.raises(RunFailedError, match="would delete 12000 of 15000 rows of carts; max_share is 50 %"):

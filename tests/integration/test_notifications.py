@@ -219,6 +219,20 @@ def test_write_and_tell_operators_serve_jobs_of_their_own_making(session: Sessio
     assert told(session) == [("ann", "shop_alarm", "email"), ("bob", "shop_alarm", "email")]
 
 
+def test_operators_can_be_told_the_text_of_any_error(session: Session) -> None:
+    error = "a\x00b\ud800c " + 300_000 * "x"
+
+    assert tell_operators(
+        session, RUN, key="odd", title=error, body=f"Look:\n{error}", data={"reason": error, "all": [{"why": error}]}
+    )
+
+    session.flush()
+    notice = session.scalars(select(Notification)).one()
+    texts = (notice.title, *notice.body.split("\n"), notice.data["reason"], notice.data["all"][0]["why"])
+    assert [text[:14] for text in texts if text != "Look:"] == 4 * ["a\\x00b\\ud800c "]
+    assert max(map(len, texts)) <= 2_048
+
+
 def test_a_declaration_that_cannot_work_is_refused() -> None:
     with pytest.raises(DeclarationError, match="birthday"):
         Message(kind="birthday", to=hello, via=(Via("email"),))

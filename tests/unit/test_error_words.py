@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.exc import InterfaceError, ProgrammingError
 
 from nightshift.database import describe
-from nightshift.database.failures import MOST_BYTES
 from nightshift.database.words import _BY_CLASS, _BY_CODE, connection_in_words
+from nightshift.errors import MOST_BYTES
 
 SECRET = "ada@example.org"
 NAMES = {"s": "shop", "t": "orders", "c": "email", "n": "orders_key", "d": "grade"}

@@ -1,4 +1,17 @@
-"""What can go wrong, by what a caller does about it."""
+"""What can go wrong, by what a caller does about it; and how the text of an error, or of a person, is kept."""
+
+MOST_BYTES = 2_048
+"""So long at most is a text that is kept, in UTF-8."""
+
+
+def printable(text: str, *, most: int = MOST_BYTES) -> str:
+    """A text in one line, trimmed, with what cannot be printed or sent to PostgreSQL (NUL, lone surrogates) escaped."""
+    line = " ".join(text.split())[: most + 1]  # a character takes a byte at least
+    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    encoded = escaped.encode()
+    if len(encoded) <= most:
+        return escaped
+    return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"
 
 
 class DeclarationError(ValueError):

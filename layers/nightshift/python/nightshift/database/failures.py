@@ -5,9 +5,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from nightshift.database.words import connection_in_words, in_words, is_raised
-
-MOST_BYTES = 2_048
-"""So long at most is the description of an error, in UTF-8."""
+from nightshift.errors import printable
 
 READ_ONLY = "25006"
 """The SQLSTATE of a statement that would write where nothing may be written."""
@@ -60,17 +58,6 @@ def describe(error: BaseException) -> str:
         return printable(in_words(fields, error.statement or ""))
     words = connection_in_words(error) or type(error.orig).__name__
     return printable(f"the database connection failed: {words}")
-
-
-def printable(text: str) -> str:
-    """A text in one line, trimmed, with what cannot be printed or sent to PostgreSQL (NUL, lone surrogates) escaped."""
-    escaped = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split())
-    )
-    encoded = escaped.encode()
-    if len(encoded) <= MOST_BYTES:
-        return escaped
-    return encoded[: MOST_BYTES - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _fields(error: BaseException) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def resolve(declared: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str
     for name in given:
         if name not in by_name:
             known = ", ".join(sorted(by_name)) or "none"
-            raise SettingError(f"unknown parameter {name!r}; this job has: {known}")
+            raise SettingError(f"unknown parameter {shown(name)}; this job has: {known}")
     values = {name: given.get(name, parameter.default) for name, parameter in by_name.items()}
     return {name: by_name[name].parse(value) for name, value in values.items() if value is not None}
 
@@ -116,5 +116,5 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     except json.JSONDecodeError as error:
         raise SettingError(f"{PARAMETERS_VARIABLE} must be a JSON object: {error}") from None
     if not isinstance(values, dict):
-        raise SettingError(f"{PARAMETERS_VARIABLE} must be a JSON object; got {text!r}")
+        raise SettingError(f"{PARAMETERS_VARIABLE} must be a JSON object; got {shown(text)}")
     return values

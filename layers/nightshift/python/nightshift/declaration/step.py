@@ -15,6 +15,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from nightshift.deadline import Deadline
 from nightshift.declaration.parameters import Parameter
 from nightshift.declaration.run import Run
+from nightshift.errors import printable
 
 BATCHES = "batches"
 QUARANTINED = "quarantined"
@@ -37,8 +38,11 @@ class Batch:
         self.counts.update(counts)
 
     def quarantine(self, item: str, error: str) -> None:
-        """Leave an item unchanged and continue. `item` is its table and key. Neither text contains personal data."""
-        self.quarantined.append((item, error))
+        """Leave an item unchanged and continue. `item` is its table and key. Neither text contains personal data.
+
+        Both are kept as `nightshift.errors.printable` makes them: in one line, 2 kB at most.
+        """
+        self.quarantined.append((printable(item), printable(error)))
         self.counts[QUARANTINED] += 1
 
 

@@ -11,12 +11,15 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import DeployedJob, iso
-from nightshift.errors import EventError
+from nightshift.declaration.fields import shown
+from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing
 
 Answer = dict[str, Any]
 MOST_ROWS = 500
 SHORTEST_RUN_ID = 6
+BRIEF_BYTES = 256
+"""How long a reason or an error is in a list of runs, in UTF-8."""
 
 
 def read_request(
@@ -29,11 +32,13 @@ def read_request(
     """
     name = request.get(what) if isinstance(request, Mapping) else None
     if not isinstance(name, str) or name not in known:
-        raise EventError(f'the payload must be {{"{what}": …}} with one of {", ".join(known)}; got {request!r}')
+        raise EventError(f'the payload must be {{"{what}": …}} with one of {", ".join(known)}; got {shown(request)}')
     function, its_keys = known[name]
     keys = {key: value for key, value in request.items() if key != what}
     if unknown := sorted(set(keys) - its_keys):
-        raise EventError(f"the {what} {name} has no key {unknown[0]!r}; it has {', '.join(sorted(its_keys)) or 'none'}")
+        raise EventError(
+            f"the {what} {name} has no key {shown(unknown[0])}; it has {', '.join(sorted(its_keys)) or 'none'}"
+        )
     return function, keys
 
 
@@ -70,9 +75,13 @@ def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> l
     ]
 
 
-def run_summary(record: RunRecord) -> Answer:
-    """A run as lists show it, with the same names as in a job's result."""
+def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
+    """A run, with the same names as in a job's result.
+
+    brief: as lists show it. Their texts are short: Lambda's answers have 6 MB at most.
+    """
     standing = Standing.of(record)
+    most = BRIEF_BYTES if brief else MOST_BYTES
     return {
         "run_id": str(record.id),
         "job": record.job,
@@ -81,14 +90,14 @@ def run_summary(record: RunRecord) -> Answer:
         "mode": record.mode,
         "forced": record.forced,
         "outcome": standing.state,
-        "reason": standing.reason,
+        "reason": standing.reason and printable(standing.reason, most=most),
         "started_at": iso_or_none(record.started_at),
         "finished_at": iso_or_none(record.finished_at),
         "duration_ms": standing.duration_ms,
         "attempt": record.attempts,
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
-        "errors": standing.errors,
+        "errors": [printable(error, most=most) for error in standing.errors],
     }
 
 
@@ -99,7 +108,7 @@ def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
         EventError: no deployed job has this name.
     """
     if not isinstance(name, str) or name not in jobs:
-        raise EventError(f"no deployed job is named {name!r}")
+        raise EventError(f"no deployed job is named {shown(name)}")
     return jobs[name]
 
 
@@ -119,13 +128,13 @@ def _begins_with(run_id: Any) -> ColumnElement[bool]:
     """The ids that start with these digits: one range of the key, from the digits and zeros to the digits and fs."""
     digits = str(run_id).replace("-", "").lower()
     if not SHORTEST_RUN_ID <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
-        raise EventError(f"run_id must be a run's id, or its first {SHORTEST_RUN_ID} characters; got {run_id!r}")
+        raise EventError(f"run_id must be a run's id, or its first {SHORTEST_RUN_ID} characters; got {shown(run_id)}")
     return RunRecord.id.between(uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f")))
 
 
 def read_number(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ROWS:
-        raise EventError(f"{key} must be a whole number from 1 to {MOST_ROWS}; got {value!r}")
+        raise EventError(f"{key} must be a whole number from 1 to {MOST_ROWS}; got {shown(value)}")
     return value
 
 

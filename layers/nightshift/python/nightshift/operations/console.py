@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from nightshift.database import describe
 from nightshift.database.transaction import transaction
 from nightshift.declaration import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, DeployedJob, Deployment, iso
-from nightshift.errors import EventError
+from nightshift.errors import EventError, printable
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.operations.answers import (
     Answer,
@@ -68,8 +68,8 @@ class Console:
                     **declared(deployed, self.now),
                     "paused": pause_of(registered.get(name)),
                     "running": any(record.state == "running" for record in open_runs[name]),
-                    "open_runs": [run_summary(record) for record in open_runs[name]],
-                    "last_run": run_summary(last[name]) if name in last else None,
+                    "open_runs": [run_summary(record, brief=True) for record in open_runs[name]],
+                    "last_run": run_summary(last[name], brief=True) if name in last else None,
                     "last_success": iso_or_none(successes.get(name)),
                     "totals": dict(sorted(totals[name].items())),
                 }
@@ -91,21 +91,22 @@ class Console:
                 "paused": sum(pause_of(registered.get(name)) is not None for name in jobs),
                 "running": len({record.job for record in open_runs if record.state == "running"}),
             },
-            "open_runs": [run_summary(record) for record in open_runs],
+            "open_runs": [run_summary(record, brief=True) for record in open_runs],
             "last_24_hours": dict(sorted((state, number) for state, number in self.session.execute(ended))),
             "quarantined_last_24_hours": self.session.scalar(
                 select(func.count()).select_from(QuarantinedItem).where(QuarantinedItem.at > self.now - RECENT)
             ),
-            "failures": [run_summary(record) for record in self.session.scalars(failures.limit(FAILURES_SHOWN))],
+            "failures": [
+                run_summary(record, brief=True) for record in self.session.scalars(failures.limit(FAILURES_SHOWN))
+            ],
         }
 
     def runs(self, *, job: Any = None, limit: Any = 20) -> Answer:
         """The latest runs by creation time, of one job or of all."""
         of_job = true() if job is None else RunRecord.job.in_(self._asked_for(job))
         newest = select(RunRecord).where(of_job).order_by(RunRecord.created_at.desc(), RunRecord.id)
-        return {
-            "runs": [run_summary(record) for record in self.session.scalars(newest.limit(read_number("limit", limit)))]
-        }
+        found = self.session.scalars(newest.limit(read_number("limit", limit)))
+        return {"runs": [run_summary(record, brief=True) for record in found]}
 
     def run(self, *, run_id: Any = None) -> Answer:
         """Everything about one run. The first characters of its id are enough if no other run's id starts with them."""
@@ -129,12 +130,12 @@ class Console:
                         "started_at": iso(attempt.started_at),
                         "ended_at": iso_or_none(attempt.ended_at),
                         "ending": attempt.ending,
-                        "error": attempt.error,
+                        "error": attempt.error and printable(attempt.error),
                     }
                     for attempt in self.session.scalars(attempts)
                 ],
                 "quarantined": [
-                    {"step": item.step, "item": item.item, "error": item.error}
+                    {"step": item.step, "item": printable(item.item), "error": printable(item.error)}
                     for item in self.session.scalars(items.limit(QUARANTINED_SHOWN))
                 ],
             }

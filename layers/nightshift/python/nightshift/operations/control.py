@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from nightshift import ledger
 from nightshift.database import describe
 from nightshift.declaration import Deployment
-from nightshift.errors import EventError
+from nightshift.declaration.fields import shown
+from nightshift.errors import EventError, printable
 from nightshift.operations.answers import Answer, deployed_job, find_run, pause_of, read_request, run_summary
 
 
@@ -42,7 +43,9 @@ class Control:
     def cancel(self, *, run_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
         """End an open run for good. What it committed stays. An attempt that is working commits nothing more."""
         found = find_run(self.session, run_id)
-        record = ledger.cancel(self.session, found.id, f"cancelled by {_words('by', by)}: {_words('reason', reason)}")
+        record = ledger.cancel(
+            self.session, found.id, printable(f"cancelled by {_words('by', by)}: {_words('reason', reason)}")
+        )
         return {"run": run_summary(record)}
 
     def redrive(self, *, run_id: Any = None, by: Any = None, override_cap: Any = False, reason: Any = None) -> Answer:
@@ -52,13 +55,13 @@ class Control:
         """
         found, who = find_run(self.session, run_id), _words("by", by)
         if not isinstance(override_cap, bool):
-            raise EventError(f"override_cap must be true or false; got {override_cap!r}")
+            raise EventError(f"override_cap must be true or false; got {shown(override_cap)}")
         deployed = self.deployment.jobs().get(found.job)
         if deployed is None or not deployed.enabled:
             lack = "is not deployed" if deployed is None else "is disabled by the deployment's settings"
             raise EventError(f"job {found.job} {lack}, so nobody could go on with its run: deploy or enable it first")
         override = {"by": who, "reason": _words("reason", reason)} if override_cap else None
-        told = f"redriven by {who}; before: {found.reason}"
+        told = printable(f"redriven by {who}; before: {found.reason}")
         record = ledger.redrive(self.session, found.id, told, override=override)
         return {"run": run_summary(record)}
 
@@ -92,4 +95,4 @@ def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
 def _words(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise EventError(f"say {key}: the ledger keeps who did this, and why")
-    return value.strip()
+    return printable(value)

@@ -60,6 +60,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from nightshift.database import Leave, by_halves, describe, is_row_error
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
+from nightshift.errors import printable
 from nightshift.outbox.kinds import OPERATORS, Channel, check_kind
 from nightshift.outbox.local_time import at_zone
 from nightshift.outbox.people import People, as_recipient, everybody, everybody_at
@@ -254,6 +255,7 @@ def tell_operators(
     """Write one row for the operators' channel, in the caller's transaction. False: this notice exists already.
 
     kind: without one, the library's own: the title, the body, and the data as a list.
+    title, body, data: may hold the text of an error: its lines are kept as `nightshift.errors.printable` makes them.
 
     Raises:
         DeclarationError: no kind has this name.
@@ -261,15 +263,24 @@ def tell_operators(
     row = {
         "channel": "ops",
         "kind": check_kind(kind),
-        "title": title,
-        "body": body,
-        "data": dict(data or {}),
+        "title": printable(title),
+        "body": _kept(body),
+        "data": _kept(dict(data or {})),
         "dedupe_key": f"{key}|ops",
         "scheduled_for": run.now,
         "created_at": run.now,
     }
     added = insert(Notification).values(row).on_conflict_do_nothing(index_elements=["dedupe_key"])
     return session.execute(added.returning(Notification.id)).first() is not None
+
+
+def _kept(value: Any) -> Any:
+    """A text, or every text in an object or a list, line by line as it can be stored."""
+    if isinstance(value, str):
+        return "\n".join(map(printable, value.splitlines()))
+    if isinstance(value, Mapping):
+        return {printable(str(key)): _kept(inner) for key, inner in value.items()}
+    return [_kept(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def end_of_quiet_hours(session: Session, recipient: str, now: dt.datetime) -> dt.datetime | None:

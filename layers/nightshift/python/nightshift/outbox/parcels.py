@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import telemetry
 from nightshift.declaration import this_project
+from nightshift.errors import printable
 from nightshift.outbox.kinds import Channel, of_duty
 from nightshift.outbox.notices import end_of_quiet_hours
 from nightshift.outbox.people import person
@@ -106,6 +107,7 @@ def _mails_of_the_day(session: Session, recipient: str, parcel: Parcel) -> int:
 
 
 def settle(session: Session, parcel: Parcel, status: str, error: str | None = None) -> str:
+    error = error and printable(error)
     with session.begin():
         _set(session, parcel, status, error)
     log = telemetry.log if status == "sent" else telemetry.warn
@@ -123,6 +125,7 @@ def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> st
 
 def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -> None:
     """Make a row pending again that was certainly not sent: due at once after throttling, otherwise later each time."""
+    reason = printable(reason)
     values: dict[str, Any] = {"status": "pending", "claimed_at": None, "error": reason}
     if counted:
         values["scheduled_for"] = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)

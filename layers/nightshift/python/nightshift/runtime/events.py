@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightshift.declaration import Job
+from nightshift.declaration.fields import shown
 from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from nightshift.errors import EventError
 from nightshift.ledger import Request
@@ -31,12 +32,14 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
         return _scheduled(job, event, request_id, configured)
     if "run_id" in event:
         if not set(event) <= {"run_id", "once"}:
-            raise EventError(f"run_id must be the only key but once: the run's facts are frozen; got {sorted(event)}")
+            raise EventError(
+                f"run_id must be the only key but once: the run's facts are frozen; got {shown(sorted(event))}"
+            )
         once = _flag(event, "once")
         try:
             return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id, once=once)
         except ValueError:
-            raise EventError(f"run_id must be a UUID; got {event['run_id']!r}") from None
+            raise EventError(f"run_id must be a UUID; got {shown(event['run_id'])}") from None
     return _manual(job, event, request_id, configured)
 
 
@@ -50,14 +53,14 @@ def _scheduled(job: Job, event: Mapping[str, Any], request_id: str | None, confi
 
 def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
     if unknown := sorted(set(event) - MANUAL_KEYS):
-        raise EventError(f"unknown key {unknown[0]!r}; the payload must be {FORMS}")
+        raise EventError(f"unknown key {shown(unknown[0])}; the payload must be {FORMS}")
     plan, forced, once = (_flag(event, key) for key in ("dry_run", "force", "once"))
     given = event.get("parameters", {})
     if not isinstance(given, Mapping):
-        raise EventError(f"parameters must be an object of names and numbers; got {given!r}")
+        raise EventError(f"parameters must be an object of names and numbers; got {shown(given)}")
     trigger = event.get("trigger", "manual")
     if trigger not in ("manual", "backfill"):
-        raise EventError(f"trigger must be manual or backfill; got {trigger!r}")
+        raise EventError(f"trigger must be manual or backfill; got {shown(trigger)}")
     at = event.get("scheduled_for")
     if trigger == "backfill" and at is None:
         raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
@@ -75,7 +78,7 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
 def _flag(event: Mapping[str, Any], key: str) -> bool:
     value = event.get(key, False)
     if not isinstance(value, bool):
-        raise EventError(f"{key} must be true or false; got {value!r}")
+        raise EventError(f"{key} must be true or false; got {shown(value)}")
     return value
 
 
@@ -83,9 +86,9 @@ def _instant(key: str, value: Any) -> dt.datetime:
     try:
         instant = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {value!r}") from None
+        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {shown(value)}") from None
     if instant.tzinfo is None:
-        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {value!r}")
+        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {shown(value)}")
     if not CALENDAR_START <= instant < CALENDAR_END:
-        raise EventError(f"{key} must lie in the years {FIRST_YEAR} to {LAST_YEAR}; got {value!r}")
+        raise EventError(f"{key} must lie in the years {FIRST_YEAR} to {LAST_YEAR}; got {shown(value)}")
     return instant.astimezone(dt.UTC)

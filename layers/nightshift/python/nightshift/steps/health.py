@@ -27,6 +27,7 @@ from nightshift.declaration import (
     StepDefaults,
     StepPlan,
 )
+from nightshift.errors import printable
 from nightshift.outbox import tell_operators
 from nightshift.steps.tables import HealthRecord
 from nightshift.store import FileStore, FileStoreError
@@ -153,7 +154,7 @@ def file_store(files: FileStore) -> Component:
     try:
         same = pool.submit(put_and_get).result(timeout=SECONDS_EACH)
     except FileStoreError as error:
-        return Component("unhealthy", None, str(error))
+        return Component("unhealthy", None, printable(str(error)))
     except TimeoutError:
         return Component("unhealthy", None, f"no answer within {SECONDS_EACH} seconds")
     finally:
