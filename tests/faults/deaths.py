@@ -59,6 +59,39 @@ def listen(until: ExitStack, name: str, told: Callable[..., None]) -> None:
     until.callback(event.remove, Engine, name, told)
 
 
+class Sleep:
+    """An attempt that falls asleep as its n-th transaction begins, and wakes when `meanwhile` has been done."""
+
+    def __init__(self, before: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.before, self._meanwhile = before, meanwhile
+        self.transactions = 0
+        self.calls_afterwards: list[str] = []
+        """What it has asked AWS for after it woke."""
+        self._awake = True
+
+    @contextmanager
+    def slept(self) -> Iterator[None]:
+        call: Any = vars(BaseClient)["_make_api_call"]
+
+        def beginning(_connection: Connection) -> None:
+            self.transactions += self._awake
+            if self.transactions == self.before and self._awake:
+                self._awake = False
+                self._meanwhile()
+                self._awake = True
+                self.before = 0
+
+        def calling(client: Any, operation: str, arguments: Any) -> Any:
+            if not self.before:
+                self.calls_afterwards.append(operation)
+            return call(client, operation, arguments)
+
+        with ExitStack() as listening:
+            listen(listening, "begin", beginning)
+            listening.enter_context(patch.object(BaseClient, "_make_api_call", calling))
+            yield
+
+
 def ends_of_lives() -> Iterator[int]:
     """At which point one life after the other ends: at each of the first, and then further and further apart.
 

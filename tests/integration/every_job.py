@@ -24,7 +24,7 @@ from nightshift.environment import DATABASE_VARIABLE
 from nightshift.steps import Notify, RowStep
 from nightshift.store import files
 from tests.conftest import ON_EMPTY_TABLES, NewDatabase
-from tests.faults.deaths import Death, Kind, Life, ends_of_lives, let_the_lease_end
+from tests.faults.deaths import Death, Kind, Life, Sleep, ends_of_lives, let_the_lease_end
 from tests.integration.conftest import Invoke
 
 SECOND = dt.timedelta(seconds=1)
@@ -33,6 +33,9 @@ LEDGER = {f"nightshift.{table}" for table in ("jobs", "runs", "attempts", "quara
 
 REPORTING = {"rollup", "report", "check"}
 """Kinds of job that write down how things stand, also when nothing has happened."""
+
+READING = ("Get", "List", "Head", "Describe", "Decrypt")
+"""How operations of AWS begin that change nothing."""
 
 MOST_DEATHS = 500
 """More than a run on a test's rows has statements, commits and calls."""
@@ -252,6 +255,38 @@ class EveryJob:
 
         assert deaths > (2 if kind == "dies" else 1)
         assert result["outcome"] == "succeeded"
+        if others:
+            (first, one), (_, other) = others
+            assert alike(populated, one, other)
+            assert without_batches(result["counters"]) == without_batches(first["counters"])
+
+    def test_an_attempt_that_wakes_too_late_changes_nothing(
+        self,
+        job: Job,
+        populated: Engine,
+        invoke_job: Invoke,
+        undisturbed: Callable[[], tuple[dict[str, Any], Engine]],
+    ) -> None:
+        """It falls asleep between two of its transactions, and another attempt takes the run over and ends it."""
+        others = [] if job.needs & STORES or job.kind == "check" else [undisturbed()]
+        whole = Sleep(before=0)
+        with whole.slept():
+            others += [undisturbed()] if others else []
+        done: list[dict[str, Any]] = []
+
+        def another() -> None:
+            let_the_lease_end(populated)
+            done.append(invoke_job(job, at=self.now))
+
+        sleep = Sleep(max(3, whole.transactions // 2), another)
+        with sleep.slept():
+            result = invoke_job(job, at=self.now)
+
+        assert done == [result]
+        assert result["outcome"] == "succeeded"
+        assert [
+            call for call in sleep.calls_afterwards if not call.startswith(("Get", "List", "Head", "Describe"))
+        ] == []
         if others:
             (first, one), (_, other) = others
             assert alike(populated, one, other)
