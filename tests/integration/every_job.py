@@ -284,9 +284,7 @@ class EveryJob:
 
         assert done == [result]
         assert result["outcome"] == "succeeded"
-        assert [
-            call for call in sleep.calls_afterwards if not call.startswith(("Get", "List", "Head", "Describe"))
-        ] == []
+        assert [call for call in sleep.calls_afterwards if not call.startswith(READING)] == []
         if others:
             (first, one), (_, other) = others
             assert alike(populated, one, other)
