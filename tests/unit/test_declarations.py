@@ -295,3 +295,18 @@ def test_the_policies_follow_from_the_kind() -> None:
     assert declare(kind="notification").effective_policy == Policy("skip", "latest", dt.timedelta(hours=2))
     check = declare(kind="check", schedule="cron(0/15 * * * ? *)").effective_policy
     assert check == Policy("skip", "none", dt.timedelta(minutes=15))
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    with pytest.raises(DeclarationError, match=r"zone is no time zone: 'Europe/Nowhere'"):
+        delete(zone="Europe/Nowhere")
+
+
+def test_the_usual_zone_is_not_looked_for_among_all_zones_at_every_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_of_them() -> set[str]:
+        raise AssertionError("the list of all zones was read")
+
+    monkeypatch.setattr("nightshift.steps.rows.available_timezones", all_of_them)
+    delete()
+    with pytest.raises(AssertionError):
+        delete(zone="Europe/Berlin")
