@@ -12,14 +12,16 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from functions.platform import supervisor
-from nightshift import ledger, telemetry
+from nightshift import Function, Job, ledger, telemetry
 from nightshift.declaration import Deployment, Policy
 from nightshift.environment import DATABASE_VARIABLE
+from nightshift.errors import RunFailedError
 from nightshift.ledger import Claim, Request, occurrences
 from nightshift.operations import Round, look_over
-from tests.integration.conftest import Context
+from tests.integration.conftest import Context, Invoke, scheduled
 
 CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
+AT = "2026-03-01T02:00:00Z"
 
 
 @dataclass
@@ -227,4 +229,64 @@ def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger
     run = world.run(claim)
     assert (run.state, run.reason) == ("failed", "attempt 1 of 3 failed: no grant; nobody tried it again")
     assert world.invoked == []
+    assert len(world.reported) == 1
+
+
+def broken(*_: Any) -> None:
+    raise ValueError("broken")
+
+
+BROKEN = Job(
+    name="broken",
+    kind="retention",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Function(name="work", apply=broken, plan=lambda session, run: [], counters=("done",)),),
+    audited=False,
+)
+
+
+def failed_run(world: World) -> Any:
+    world.session.rollback()
+    return world.session.execute(text("select * from nightshift.runs where job = 'broken'")).one()
+
+
+def test_a_failure_that_lambda_reports_is_not_reported_again(world: World, invoke_job: Invoke) -> None:
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, scheduled(AT))
+    run = failed_run(world)
+    assert (run.state, run.reported_at) == ("failed", run.finished_at)
+    world.look()
+    assert world.reported == []
+
+
+def test_a_failure_that_somebody_waited_for_is_not_reported_again(world: World, invoke_job: Invoke) -> None:
+    with pytest.raises(RunFailedError):
+        invoke_job(BROKEN, {"once": True})
+    world.look()
+    assert (failed_run(world).state, world.reported) == ("failed", [])
+
+
+def test_a_failure_of_a_run_that_the_supervisor_has_started_is_reported_once(world: World, invoke_job: Invoke) -> None:
+    # GIVEN a run that was redriven, and fails in every attempt that Lambda makes
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, scheduled(AT))
+    redriven = failed_run(world).id
+    ledger.redrive(world.session, redriven, "redriven by Ada")
+    world.session.commit()
+    payload = {"run_id": str(redriven)}
+    for _ in range(2):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, payload, request_id="the supervisor's")
+    last = invoke_job(BROKEN, payload, request_id="the supervisor's")
+    assert (last["outcome"], last["reason"]) == ("failed", "ValueError: broken")
+    # WHEN the supervisor looks over the ledger
+    assert failed_run(world).reported_at is None
+    world.look()
+    # THEN it reports it, with its reason, and only once
+    (record,) = world.reported
+    assert record["requestPayload"] == payload
+    assert record["responsePayload"] == {"errorType": "RunFailed", "errorMessage": "ValueError: broken"}
+    world.look()
     assert len(world.reported) == 1

@@ -47,9 +47,11 @@ if TYPE_CHECKING:
         fail_exhausted as fail_exhausted,
         forget as forget,
         left_behind as left_behind,
+        note_reported as note_reported,
         oldest_open_seconds as oldest_open_seconds,
         settle_left_behind as settle_left_behind,
         stalled as stalled,
+        unreported as unreported,
     )
 
 __getattr__ = face(
@@ -60,5 +62,8 @@ __getattr__ = face(
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="Stalled exhausted fail_exhausted forget left_behind oldest_open_seconds settle_left_behind stalled",
+    upkeep=(
+        "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
+        "stalled unreported"
+    ),
 )

@@ -17,6 +17,7 @@ KEPT = dt.timedelta(days=400)
 """How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
 
 FORGOTTEN_AT_ONCE = 500
+REPORTED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,34 @@ def stalled(session: Session) -> list[Stalled]:
     with session.begin():
         found = session.execute(select(first.c.id, first.c.job, first.c.state).order_by(first.c.scheduled_for))
         return [Stalled(*row) for row in found]
+
+
+@dataclass(frozen=True)
+class Unreported:
+    """A run that failed for good, of which nobody has been told."""
+
+    standing: Standing
+    died: bool
+    """Its last attempt ended without a word."""
+
+
+def unreported(session: Session) -> list[Unreported]:
+    """Such runs, those that failed first before the others."""
+    ending = select(Attempt.ending).where(Attempt.run_id == RunRecord.id, Attempt.epoch == RunRecord.epoch)
+    found = select(RunRecord, ending.scalar_subquery()).where(
+        RunRecord.state == "failed", RunRecord.reported_at.is_(None)
+    )
+    with session.begin():
+        rows = session.execute(found.order_by(RunRecord.finished_at, RunRecord.id).limit(REPORTED_AT_ONCE))
+        return [Unreported(Standing.of(record), how == "lost") for record, how in rows]
+
+
+def note_reported(session: Session, run_id: uuid.UUID) -> None:
+    """Somebody has been told of the run's failure."""
+    told = update(RunRecord).where(RunRecord.id == run_id, RunRecord.state == "failed")
+    with session.begin():
+        told = told.values(reported_at=func.clock_timestamp())
+        session.execute(told.execution_options(synchronize_session=False))
 
 
 def left_behind(session: Session, working: Collection[str]) -> dict[str, int]:
@@ -111,22 +140,22 @@ def exhausted(session: Session) -> list[Stalled]:
 def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> Standing | None:
     """Settle such a run as failed. None: somebody else has settled it, or is about to.
 
-    Works in the caller's transaction, so that the caller can report the run before it commits.
+    It is not reported by that: see `unreported`.
     `critical`: the job is critical, and the project is told of the failure.
     """
     dead = select(RunRecord).where(RunRecord.id == run_id, _exhausted()).with_for_update(skip_locked=True)
-    record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
-    if record is None:
-        return None
-    clock = database_clock(session)
-    if record.state == "retrying":
-        reason = f"{record.reason}; nobody tried it again"
-    else:
-        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
-    end_attempt(session, record, clock, "lost")
-    fail(session, record, clock, reason, critical=critical)
-    session.flush()
-    return Standing.of(record)
+    with session.begin():
+        record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
+        if record is None:
+            return None
+        clock = database_clock(session)
+        if record.state == "retrying":
+            reason = f"{record.reason}; nobody tried it again"
+        else:
+            reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
+        end_attempt(session, record, clock, "lost")
+        fail(session, record, clock, reason, critical=critical)
+        return Standing.of(record)
 
 
 def _exhausted() -> ColumnElement[bool]:
