@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,18 +31,22 @@ class World:
 
     session: Session
     invoked: list[str] = field(default_factory=list)
+    begun: list[uuid.UUID] = field(default_factory=list)
     reported: list[Mapping[str, Any]] = field(default_factory=list)
     refusing: Callable[[str], Exception | None] = lambda _: None
     """What invoking a function, or reporting a run, ends with."""
 
-    def look(self, deployment: Deployment | None = None) -> Round:
+    deployment: Deployment = field(default_factory=Deployment)
+
+    def look(self, deployment: Deployment | None = None, **more: Any) -> Round:
         self.session.rollback()
-        return look_over(self.session, deployment or Deployment(), self._invoke, self._report)
+        return look_over(self.session, deployment or self.deployment, self._invoke, self._report, **more)
 
     def _invoke(self, name: str, payload: Mapping[str, Any]) -> None:
         if refusal := self.refusing(name):
             raise refusal
         self.invoked.append(name.removeprefix("nightshift-"))
+        self.begun.append(uuid.UUID(payload["run_id"]))
 
     def _report(self, record: Mapping[str, Any]) -> None:
         if refusal := self.refusing(record["requestContext"]["functionName"]):
@@ -290,3 +295,75 @@ def test_a_failure_of_a_run_that_the_supervisor_has_started_is_reported_once(wor
     assert record["responsePayload"] == {"errorType": "RunFailed", "errorMessage": "ValueError: broken"}
     world.look()
     assert len(world.reported) == 1
+
+
+def lost_takings(world: World, hours: int) -> None:
+    """Hourly occurrences that wait for each other."""
+    now = ledger.database_clock(world.session)
+    schedule = f"cron({now.minute} * * * ? *)"
+    known = text("insert into nightshift.jobs (name, schedule, accounted_until) values (:name, :schedule, :until)")
+    until = now.replace(second=0, microsecond=0) - dt.timedelta(hours=hours, minutes=30)
+    world.session.execute(known, {"name": TAKINGS, "schedule": schedule, "until": until})
+    world.session.commit()
+    world.deployment = Deployment(changes={TAKINGS: {"schedule": schedule}})
+
+
+def test_occurrences_that_wait_for_each_other_begin_as_soon_as_the_one_before_has_ended(world: World) -> None:
+    lost_takings(world, hours=5)
+    slept: list[float] = []
+    running: list[Claim] = []
+    delivered = 0
+
+    def stay(seconds: float) -> bool:
+        """Each invocation arrives in the next pause, and what it starts ends in the one after that."""
+        nonlocal delivered
+        slept.append(seconds)
+        world.session.rollback()
+        before = running.copy()
+        for run_id in world.begun[delivered:]:
+            delivered += 1
+            claim = ledger.claim(world.session, TAKINGS, Policy(), Request(run_id=run_id), seconds=60)
+            if isinstance(claim, Claim):
+                running.append(claim)
+        for claim in before:
+            running.remove(claim)
+            with world.session.begin():
+                ledger.finish(world.session, claim, counters={})
+        return len(slept) < 60
+
+    done = world.look(stay=stay)
+
+    left = world.session.scalars(text("select state from nightshift.runs where state <> 'succeeded'")).all()
+    assert left == ["running"]
+    assert done.continued == len(world.invoked) == 5, "each was begun once"
+    assert set(slept) == {2.0}
+    assert len(slept) < 60, "and nobody stays when nothing waits any more"
+
+
+def test_a_run_that_could_not_start_yet_is_not_begun(world: World) -> None:
+    at = ledger.database_clock(world.session)
+    world.session.rollback()
+    older, later = (Request("schedule", scheduled_for=at - dt.timedelta(hours=hours)) for hours in (2, 1))
+    claim = ledger.claim(world.session, CARTS, Policy(overlap="wait"), older, seconds=60)
+    waiting = ledger.claim(world.session, CARTS, Policy(overlap="wait"), later, seconds=60)
+    assert isinstance(claim, Claim)
+    assert not isinstance(waiting, Claim)
+    world.look()
+    ledger.fail_attempt(world.session, claim, "a moment ago", permanent=False, critical=False)
+    world.look()
+    assert world.invoked == []
+
+
+def test_the_supervisor_stays_no_longer_than_its_time(
+    world: World, database: Engine, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+    monkeypatch.setattr("nightshift.operations.supervisor.SECONDS_BETWEEN_LOOKS", 0.1)
+    an_hour_ago = world.claim(TAKINGS).run.now - dt.timedelta(hours=1)
+    event = Request("schedule", scheduled_for=an_hour_ago)
+    waiting = ledger.claim(world.session, TAKINGS, Policy(overlap="wait"), event, seconds=60)
+    assert not isinstance(waiting, Claim)
+    assert waiting.state == "queued"
+    context = Context(3)
+    assert supervisor.handler({}, context)["continued"] == 0, "another one is at work"
+    assert 0.3 < context.get_remaining_time_in_millis() / 1000 < 1.2

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         settle_left_behind as settle_left_behind,
         stalled as stalled,
         unreported as unreported,
+        waiting as waiting,
     )
 
 __getattr__ = face(
@@ -64,6 +65,6 @@ __getattr__ = face(
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
-        "stalled unreported"
+        "stalled unreported waiting"
     ),
 )

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
@@ -45,16 +45,29 @@ def stalled(session: Session) -> list[Stalled]:
 
     What a person has asked for and seen fail is not tried again unasked: see `exhausted`.
 
-    Of the runs of one job that wait for each other, only the first: the others could not start yet.
+    Of the runs of one job that wait for each other, only the first, and only when none is at work: the others could not
+    start yet.
     """
     needs_attempt = or_(
         RunRecord.state.in_(("interrupted", "queued")),
         and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
         and_(RunRecord.trigger.not_in(ASKED), _waits_for_a_retry(RETRY_PATIENCE)),
     )
+    other = aliased(RunRecord)
+    ahead = exists().where(
+        other.job == RunRecord.job,
+        other.mode == "apply",
+        other.state.in_(OPEN_STATES),
+        other.id != RunRecord.id,
+        or_(
+            and_(other.state == "running", other.lease_until > func.clock_timestamp()),
+            tuple_(other.scheduled_for, other.id) < tuple_(RunRecord.scheduled_for, RunRecord.id),
+        ),
+    )
+    may_start = or_(RunRecord.mode == "plan", ~ahead)
     first = (
         select(RunRecord.id, RunRecord.job, RunRecord.state, RunRecord.scheduled_for)
-        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt)
+        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt, may_start)
         .ext(distinct_on(RunRecord.job, RunRecord.mode))
         .order_by(RunRecord.job, RunRecord.mode, RunRecord.scheduled_for, RunRecord.id)
         .subquery()
@@ -119,6 +132,13 @@ def _idle() -> tuple[ColumnElement[bool], ...]:
     """Open runs that nobody works on."""
     dead = RunRecord.lease_until < func.clock_timestamp()
     return (RunRecord.state.in_(OPEN_STATES), or_(RunRecord.state != "running", dead))
+
+
+def waiting(session: Session, working: Collection[str]) -> bool:
+    """Whether an occurrence of one of these jobs waits for its turn."""
+    queued = select(RunRecord.id).where(RunRecord.state == "queued", RunRecord.job.in_(working))
+    with session.begin():
+        return session.scalar(queued.limit(1)) is not None
 
 
 def oldest_open_seconds(session: Session) -> float:

@@ -10,8 +10,9 @@
 """
 
 import datetime as dt
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,10 @@ Report = Callable[[Mapping[str, Any]], None]
 """Put a record of a final failure into the dead-letter queue."""
 
 
+SECONDS_BETWEEN_LOOKS = 2.0
+"""While an occurrence waits for the one before it to end."""
+
+
 @dataclass(frozen=True)
 class Round:
     """What one round did."""
@@ -43,8 +48,18 @@ class Round:
     oldest_open_seconds: float
 
 
-def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
+def look_over(
+    session: Session,
+    deployment: Deployment,
+    invoke_later: InvokeLater,
+    report: Report,
+    *,
+    stay: Callable[[float], bool] = lambda _: False,
+) -> Round:
     """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
+
+    stay: waits so many seconds, and says whether there is time for another look. While an occurrence waits for its
+        turn, the round goes on: those after it would otherwise begin one a minute. A run is begun once a round at most.
 
     Each run and each job is looked after apart. What fails for one of them is logged and measured, and the others'
     turn comes.
@@ -74,16 +89,13 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
-    continued = 0
-    for stalled in ledger.stalled(session):
-        if stalled.job in working:
-            with apart.of(stalled.job, run_id=stalled.run_id):
-                invoke_later(function_name(stalled.job), {"run_id": str(stalled.run_id)})
-                telemetry.log("run.continued", job=stalled.job, run_id=str(stalled.run_id), state=stalled.state)
-                continued += 1
     with session.begin():
         ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
+    begun: set[uuid.UUID] = set()
+    continued = _go_on(session, working, invoke_later, apart, begun)
+    while ledger.waiting(session, working) and stay(SECONDS_BETWEEN_LOOKS):
+        continued += _go_on(session, working, invoke_later, apart, begun)
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
@@ -110,6 +122,21 @@ class _Apart:
             self.hindered += 1
             told = {name: str(value) for name, value in about.items()}
             telemetry.error("supervisor.hindered", cause, job=job, reason=describe(cause), **told)
+
+
+def _go_on(
+    session: Session, working: Collection[str], invoke_later: InvokeLater, apart: "_Apart", begun: set[uuid.UUID]
+) -> int:
+    """Have the runs that nobody works on go on, but for those that have been begun. Returns how many."""
+    continued = 0
+    for stalled in ledger.stalled(session):
+        if stalled.job in working and stalled.run_id not in begun:
+            begun.add(stalled.run_id)
+            with apart.of(stalled.job, run_id=stalled.run_id):
+                invoke_later(function_name(stalled.job), {"run_id": str(stalled.run_id)})
+                telemetry.log("run.continued", job=stalled.job, run_id=str(stalled.run_id), state=stalled.state)
+                continued += 1
+    return continued
 
 
 def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None) -> int:
