@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +13,16 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from functions.platform import supervisor
-from nightshift import ledger, telemetry
+from nightshift import Function, Job, ledger, telemetry
 from nightshift.declaration import Deployment, Policy
 from nightshift.environment import DATABASE_VARIABLE
+from nightshift.errors import RunFailedError
 from nightshift.ledger import Claim, Request, occurrences
 from nightshift.operations import Round, look_over
-from tests.integration.conftest import Context
+from tests.integration.conftest import Context, Invoke, scheduled
 
 CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
+AT = "2026-03-01T02:00:00Z"
 
 
 @dataclass
@@ -28,18 +31,22 @@ class World:
 
     session: Session
     invoked: list[str] = field(default_factory=list)
+    begun: list[uuid.UUID] = field(default_factory=list)
     reported: list[Mapping[str, Any]] = field(default_factory=list)
     refusing: Callable[[str], Exception | None] = lambda _: None
     """What invoking a function, or reporting a run, ends with."""
 
-    def look(self, deployment: Deployment | None = None) -> Round:
+    deployment: Deployment = field(default_factory=Deployment)
+
+    def look(self, deployment: Deployment | None = None, **more: Any) -> Round:
         self.session.rollback()
-        return look_over(self.session, deployment or Deployment(), self._invoke, self._report)
+        return look_over(self.session, deployment or self.deployment, self._invoke, self._report, **more)
 
     def _invoke(self, name: str, payload: Mapping[str, Any]) -> None:
         if refusal := self.refusing(name):
             raise refusal
         self.invoked.append(name.removeprefix("nightshift-"))
+        self.begun.append(uuid.UUID(payload["run_id"]))
 
     def _report(self, record: Mapping[str, Any]) -> None:
         if refusal := self.refusing(record["requestContext"]["functionName"]):
@@ -228,3 +235,135 @@ def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger
     assert (run.state, run.reason) == ("failed", "attempt 1 of 3 failed: no grant; nobody tried it again")
     assert world.invoked == []
     assert len(world.reported) == 1
+
+
+def broken(*_: Any) -> None:
+    raise ValueError("broken")
+
+
+BROKEN = Job(
+    name="broken",
+    kind="retention",
+    schedule="cron(0 2 * * ? *)",
+    steps=(Function(name="work", apply=broken, plan=lambda session, run: [], counters=("done",)),),
+    audited=False,
+)
+
+
+def failed_run(world: World) -> Any:
+    world.session.rollback()
+    return world.session.execute(text("select * from nightshift.runs where job = 'broken'")).one()
+
+
+def test_a_failure_that_lambda_reports_is_not_reported_again(world: World, invoke_job: Invoke) -> None:
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, scheduled(AT))
+    run = failed_run(world)
+    assert (run.state, run.reported_at) == ("failed", run.finished_at)
+    world.look()
+    assert world.reported == []
+
+
+def test_a_failure_that_somebody_waited_for_is_not_reported_again(world: World, invoke_job: Invoke) -> None:
+    with pytest.raises(RunFailedError):
+        invoke_job(BROKEN, {"once": True})
+    world.look()
+    assert (failed_run(world).state, world.reported) == ("failed", [])
+
+
+def test_a_failure_of_a_run_that_the_supervisor_has_started_is_reported_once(world: World, invoke_job: Invoke) -> None:
+    # GIVEN a run that was redriven, and fails in every attempt that Lambda makes
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, scheduled(AT))
+    redriven = failed_run(world).id
+    ledger.redrive(world.session, redriven, "redriven by Ada")
+    world.session.commit()
+    payload = {"run_id": str(redriven)}
+    for _ in range(2):
+        with pytest.raises(RunFailedError):
+            invoke_job(BROKEN, payload, request_id="the supervisor's")
+    last = invoke_job(BROKEN, payload, request_id="the supervisor's")
+    assert (last["outcome"], last["reason"]) == ("failed", "ValueError: broken")
+    # WHEN the supervisor looks over the ledger
+    assert failed_run(world).reported_at is None
+    world.look()
+    # THEN it reports it, with its reason, and only once
+    (record,) = world.reported
+    assert record["requestPayload"] == payload
+    assert record["responsePayload"] == {"errorType": "RunFailed", "errorMessage": "ValueError: broken"}
+    world.look()
+    assert len(world.reported) == 1
+
+
+def lost_takings(world: World, hours: int) -> None:
+    """Hourly occurrences that wait for each other."""
+    now = ledger.database_clock(world.session)
+    schedule = f"cron({now.minute} * * * ? *)"
+    known = text("insert into nightshift.jobs (name, schedule, accounted_until) values (:name, :schedule, :until)")
+    until = now.replace(second=0, microsecond=0) - dt.timedelta(hours=hours, minutes=30)
+    world.session.execute(known, {"name": TAKINGS, "schedule": schedule, "until": until})
+    world.session.commit()
+    world.deployment = Deployment(changes={TAKINGS: {"schedule": schedule}})
+
+
+def test_occurrences_that_wait_for_each_other_begin_as_soon_as_the_one_before_has_ended(world: World) -> None:
+    lost_takings(world, hours=5)
+    slept: list[float] = []
+    running: list[Claim] = []
+    delivered = 0
+
+    def stay(seconds: float) -> bool:
+        """Each invocation arrives in the next pause, and what it starts ends in the one after that."""
+        nonlocal delivered
+        slept.append(seconds)
+        world.session.rollback()
+        before = running.copy()
+        for run_id in world.begun[delivered:]:
+            delivered += 1
+            claim = ledger.claim(world.session, TAKINGS, Policy(), Request(run_id=run_id), seconds=60)
+            if isinstance(claim, Claim):
+                running.append(claim)
+        for claim in before:
+            running.remove(claim)
+            with world.session.begin():
+                ledger.finish(world.session, claim, counters={})
+        return len(slept) < 60
+
+    done = world.look(stay=stay)
+
+    left = world.session.scalars(text("select state from nightshift.runs where state <> 'succeeded'")).all()
+    assert left == ["running"]
+    assert done.continued == len(world.invoked) == 5, "each was begun once"
+    assert set(slept) == {2.0}
+    assert len(slept) < 60, "and nobody stays when nothing waits any more"
+
+
+def test_a_run_that_could_not_start_yet_is_not_begun(world: World) -> None:
+    at = ledger.database_clock(world.session)
+    world.session.rollback()
+    older, later = (Request("schedule", scheduled_for=at - dt.timedelta(hours=hours)) for hours in (2, 1))
+    claim = ledger.claim(world.session, CARTS, Policy(overlap="wait"), older, seconds=60)
+    waiting = ledger.claim(world.session, CARTS, Policy(overlap="wait"), later, seconds=60)
+    assert isinstance(claim, Claim)
+    assert not isinstance(waiting, Claim)
+    world.look()
+    ledger.fail_attempt(world.session, claim, "a moment ago", permanent=False, critical=False)
+    world.look()
+    assert world.invoked == []
+
+
+def test_the_supervisor_stays_no_longer_than_its_time(
+    world: World, database: Engine, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+    monkeypatch.setattr("nightshift.operations.supervisor.SECONDS_BETWEEN_LOOKS", 0.1)
+    an_hour_ago = world.claim(TAKINGS).run.now - dt.timedelta(hours=1)
+    event = Request("schedule", scheduled_for=an_hour_ago)
+    waiting = ledger.claim(world.session, TAKINGS, Policy(overlap="wait"), event, seconds=60)
+    assert not isinstance(waiting, Claim)
+    assert waiting.state == "queued"
+    context = Context(3)
+    assert supervisor.handler({}, context)["continued"] == 0, "another one is at work"
+    assert 0.3 < context.get_remaining_time_in_millis() / 1000 < 1.2

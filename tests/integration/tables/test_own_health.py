@@ -70,6 +70,28 @@ def test_components_are_measured_and_operators_told_once_of_what_is_bad_twice_ru
     assert [overall for overall, _ in found] == ["healthy", *["unhealthy"] * 4, "healthy"]
 
 
+@pytest.mark.parametrize(
+    ("channel", "status"), [("email", "degraded"), ("ops", "degraded"), ("in_app", "degraded"), ("push", "healthy")]
+)
+def test_every_channel_that_is_sent_or_released_from_here_makes_the_outbox_wait(
+    made: Any, call: Call, channel: str, status: str
+) -> None:
+    engine = made("")
+    wait(engine, channel, NOW - dt.timedelta(minutes=16))
+    call(engine, offered("health_check"), scheduled_for=NOW.isoformat())
+    assert checked(engine)[0][1]["outbox"] == status
+
+
+def wait(engine: Engine, channel: str, since: dt.datetime) -> None:
+    """A notice that nobody has sent since then."""
+    notice = text(
+        "insert into nightshift.notifications (channel, kind, title, body, dedupe_key, scheduled_for, created_at)"
+        " values (:channel, 'operators', 'waiting', '', 'waiting', :since, :since)"
+    )
+    with engine.begin() as connection:
+        connection.execute(notice, {"channel": channel, "since": since})
+
+
 def test_a_measure_of_ones_own_is_told_again_when_it_becomes_worse(made: Any, call: Call) -> None:
     engine = made("create table queue (waits int); insert into queue values (9)")
     step = HealthCheck(measures={"queue": ("select max(waits) from queue", 5), "typo": ("select nothing", 1)})

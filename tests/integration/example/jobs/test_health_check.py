@@ -132,7 +132,8 @@ def test_without_requests_the_error_rate_is_unknown(invoke_job: Invoke, session:
         (15 * MINUTE, "email", "healthy"),
         (16 * MINUTE, "email", "degraded"),
         (16 * MINUTE, "ops", "degraded"),
-        (16 * MINUTE, "in_app", "healthy"),
+        (16 * MINUTE, "in_app", "degraded"),
+        (16 * MINUTE, "push", "healthy"),
         (-DAY, "email", "healthy"),
     ],
 )

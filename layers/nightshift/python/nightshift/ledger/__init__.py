@@ -48,9 +48,12 @@ if TYPE_CHECKING:
         fail_exhausted as fail_exhausted,
         forget as forget,
         left_behind as left_behind,
+        note_reported as note_reported,
         oldest_open_seconds as oldest_open_seconds,
         settle_left_behind as settle_left_behind,
         stalled as stalled,
+        unreported as unreported,
+        waiting as waiting,
     )
 
 __getattr__ = face(
@@ -61,5 +64,8 @@ __getattr__ = face(
     endings="cancel fail_attempt finish interrupt redrive",
     runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
-    upkeep="Stalled exhausted fail_exhausted forget left_behind oldest_open_seconds settle_left_behind stalled",
+    upkeep=(
+        "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
+        "stalled unreported waiting"
+    ),
 )

@@ -10,13 +10,21 @@ from nightshift.ledger.tables import Attempt, RunRecord
 
 
 def claim_again(
-    session: Session, claim: Claim, lost: str, *, progressed: bool, critical: bool, seconds: float
+    session: Session,
+    claim: Claim,
+    lost: str,
+    *,
+    progressed: bool,
+    critical: bool,
+    reported: bool = False,
+    seconds: float,
 ) -> Claim | Standing:
     """Claim the run again whose attempt lost its connection, under a new epoch: the old one is a zombie now.
 
     lost: why the connection was lost.
     progressed: the claim has committed a batch. One that has not is counted as an attempt, and after the last one the
         run is failed: it may be what brings the connection down.
+    reported: see `nightshift.ledger.endings.fail`.
 
     Returns the run's standing where there is nothing to go on with: this attempt had ended it, without an answer; it
     is failed; or another run of the job was begun meanwhile.
@@ -36,7 +44,14 @@ def claim_again(
         clock = database_clock(session)
         if not progressed and record.attempts >= record.max_attempts:
             times = f"{record.attempts} attempts in a row, without one batch that was committed"
-            fail(session, record, clock, f"the connection was lost in {times}: {lost}", critical=critical)
+            fail(
+                session,
+                record,
+                clock,
+                f"the connection was lost in {times}: {lost}",
+                critical=critical,
+                reported=reported,
+            )
             end_attempt(session, record, clock, "failed", lost)
             session.flush()
             return Standing.of(record)

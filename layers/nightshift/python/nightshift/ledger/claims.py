@@ -52,6 +52,13 @@ class Request:
     """Somebody waits for the end: an attempt that fails is not tried again."""
     parameters: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def heard(self) -> bool:
+        """Whether somebody hears of an error that the invocation raises: Lambda's dead-letter queue gets an event's or
+        an asynchronous call's, and whoever waits for the answer sees it. A run that is continued is the supervisor's.
+        """
+        return self.run_id is None or self.once
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -17,9 +17,15 @@ from nightshift.ledger.runs import ERRORS_KEPT, Standing, database_clock, end_at
 from nightshift.ledger.tables import OPEN_STATES, RunRecord
 
 
-def fail(session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool) -> None:
-    """Settle a run as failed. If the job is critical, tell the project."""
+def fail(
+    session: Session, record: RunRecord, clock: dt.datetime, reason: str, *, critical: bool, reported: bool = False
+) -> None:
+    """Settle a run as failed. If the job is critical, tell the project.
+
+    reported: the caller raises the failure to somebody who hears it. Otherwise the supervisor reports it.
+    """
     record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
+    record.reported_at = clock if reported else None
     failures = this_project().failures() if critical else None
     if failures is None:
         return
@@ -54,11 +60,12 @@ def finish(
     return Standing.of(record)
 
 
-def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: bool) -> Standing:
+def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: bool, reported: bool = False) -> Standing:
     """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
 
     progressed: the attempt has committed a batch. One that has not is counted, and after the last one the run is
         failed: it would go on without an end.
+    reported: see `fail`.
 
     Raises:
         Fenced: another attempt has taken the run over.
@@ -68,7 +75,7 @@ def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: boo
         clock = database_clock(session)
         if not progressed and record.attempts >= record.max_attempts:
             reason = f"out of time in {record.attempts} attempts in a row, without one batch that was committed"
-            fail(session, record, clock, reason, critical=critical)
+            fail(session, record, clock, reason, critical=critical, reported=reported)
             end_attempt(session, record, clock, "interrupted")
             return Standing.of(record)
         record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
@@ -78,10 +85,13 @@ def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: boo
         return Standing.of(record)
 
 
-def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool, critical: bool) -> Standing:
+def fail_attempt(
+    session: Session, claim: Claim, error: str, *, permanent: bool, critical: bool, reported: bool = False
+) -> Standing:
     """Record a failed attempt. The run stays open for a retry. If none is left, or none would help, it is failed.
 
     The project is told of the final failure of a critical job.
+    reported: see `fail`.
 
     Raises:
         Fenced: another attempt has taken the run over.
@@ -91,7 +101,7 @@ def fail_attempt(session: Session, claim: Claim, error: str, *, permanent: bool,
         clock = database_clock(session)
         record.errors = [*record.errors, error][-ERRORS_KEPT:]
         if permanent or record.attempts >= record.max_attempts:
-            fail(session, record, clock, error, critical=critical)
+            fail(session, record, clock, error, critical=critical, reported=reported)
         else:
             record.state = "retrying"
             record.reason = f"attempt {record.attempts} of {record.max_attempts} failed: {error}"
@@ -138,6 +148,7 @@ def redrive(
     elif record.step is None:
         record.candidates = None
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
+    record.reported_at = None
     return record
 
 

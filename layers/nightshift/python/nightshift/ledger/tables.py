@@ -61,6 +61,7 @@ class RunRecord(Base):
         Index("runs_open", "job", "state", postgresql_where=text(f"state in {OPEN_STATES!r}")),
         Index("runs_history", "job", text("scheduled_for desc")),
         Index("runs_finished", "finished_at"),
+        Index("runs_unreported", "finished_at", postgresql_where=text("state = 'failed' and reported_at is null")),
         IN_NIGHTSHIFT,
     )
 
@@ -91,6 +92,9 @@ class RunRecord(Base):
     created_at: Mapped[CreatedNow]
     started_at: Mapped[Timestamp | None]
     finished_at: Mapped[Timestamp | None]
+    reported_at: Mapped[Timestamp | None]
+    """When somebody was told of its final failure: Lambda's dead-letter queue, whoever waited for the answer, or the
+    queue by the supervisor, which reports what nobody else has."""
 
 
 class Attempt(Base):

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from nightshift import telemetry
 from nightshift.ledger.endings import fail
@@ -19,6 +19,7 @@ KEPT = dt.timedelta(days=400)
 
 FORGOTTEN_AT_ONCE = 500
 SHARE_APPLIES_ABOVE = 1_000
+REPORTED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,29 @@ def stalled(session: Session) -> list[Stalled]:
 
     What a person has asked for and seen fail is not tried again unasked: see `exhausted`.
 
-    Of the runs of one job that wait for each other, only the first: the others could not start yet.
+    Of the runs of one job that wait for each other, only the first, and only when none is at work: the others could not
+    start yet.
     """
     needs_attempt = or_(
         RunRecord.state.in_(("interrupted", "queued")),
         and_(RunRecord.state == "running", RunRecord.lease_until < func.clock_timestamp()),
         and_(RunRecord.trigger.not_in(ASKED), _waits_for_a_retry(RETRY_PATIENCE)),
     )
+    other = aliased(RunRecord)
+    ahead = exists().where(
+        other.job == RunRecord.job,
+        other.mode == "apply",
+        other.state.in_(OPEN_STATES),
+        other.id != RunRecord.id,
+        or_(
+            and_(other.state == "running", other.lease_until > func.clock_timestamp()),
+            tuple_(other.scheduled_for, other.id) < tuple_(RunRecord.scheduled_for, RunRecord.id),
+        ),
+    )
+    may_start = or_(RunRecord.mode == "plan", ~ahead)
     first = (
         select(RunRecord.id, RunRecord.job, RunRecord.state, RunRecord.scheduled_for)
-        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt)
+        .where(RunRecord.attempts < RunRecord.max_attempts, needs_attempt, may_start)
         .ext(distinct_on(RunRecord.job, RunRecord.mode))
         .order_by(RunRecord.job, RunRecord.mode, RunRecord.scheduled_for, RunRecord.id)
         .subquery()
@@ -63,6 +77,34 @@ def stalled(session: Session) -> list[Stalled]:
     with session.begin():
         found = session.execute(select(first.c.id, first.c.job, first.c.state).order_by(first.c.scheduled_for))
         return [Stalled(*row) for row in found]
+
+
+@dataclass(frozen=True)
+class Unreported:
+    """A run that failed for good, of which nobody has been told."""
+
+    standing: Standing
+    died: bool
+    """Its last attempt ended without a word."""
+
+
+def unreported(session: Session) -> list[Unreported]:
+    """Such runs, those that failed first before the others."""
+    ending = select(Attempt.ending).where(Attempt.run_id == RunRecord.id, Attempt.epoch == RunRecord.epoch)
+    found = select(RunRecord, ending.scalar_subquery()).where(
+        RunRecord.state == "failed", RunRecord.reported_at.is_(None)
+    )
+    with session.begin():
+        rows = session.execute(found.order_by(RunRecord.finished_at, RunRecord.id).limit(REPORTED_AT_ONCE))
+        return [Unreported(Standing.of(record), how == "lost") for record, how in rows]
+
+
+def note_reported(session: Session, run_id: uuid.UUID) -> None:
+    """Somebody has been told of the run's failure."""
+    told = update(RunRecord).where(RunRecord.id == run_id, RunRecord.state == "failed")
+    with session.begin():
+        told = told.values(reported_at=func.clock_timestamp())
+        session.execute(told.execution_options(synchronize_session=False))
 
 
 def left_behind(session: Session, working: Collection[str]) -> dict[str, int]:
@@ -94,6 +136,13 @@ def _idle() -> tuple[ColumnElement[bool], ...]:
     return (RunRecord.state.in_(OPEN_STATES), or_(RunRecord.state != "running", dead))
 
 
+def waiting(session: Session, working: Collection[str]) -> bool:
+    """Whether an occurrence of one of these jobs waits for its turn."""
+    queued = select(RunRecord.id).where(RunRecord.state == "queued", RunRecord.job.in_(working))
+    with session.begin():
+        return session.scalar(queued.limit(1)) is not None
+
+
 def oldest_open_seconds(session: Session) -> float:
     """How many seconds ago the oldest open run was due; 0 when no run is open."""
     oldest = func.min(RunRecord.scheduled_for)
@@ -113,22 +162,22 @@ def exhausted(session: Session) -> list[Stalled]:
 def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> Standing | None:
     """Settle such a run as failed. None: somebody else has settled it, or is about to.
 
-    Works in the caller's transaction, so that the caller can report the run before it commits.
+    It is not reported by that: see `unreported`.
     `critical`: the job is critical, and the project is told of the failure.
     """
     dead = select(RunRecord).where(RunRecord.id == run_id, _exhausted()).with_for_update(skip_locked=True)
-    record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
-    if record is None:
-        return None
-    clock = database_clock(session)
-    if record.state == "retrying":
-        reason = f"{record.reason}; nobody tried it again"
-    else:
-        reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
-    end_attempt(session, record, clock, "lost")
-    fail(session, record, clock, reason, critical=critical)
-    session.flush()
-    return Standing.of(record)
+    with session.begin():
+        record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
+        if record is None:
+            return None
+        clock = database_clock(session)
+        if record.state == "retrying":
+            reason = f"{record.reason}; nobody tried it again"
+        else:
+            reason = f"attempt {record.attempts} of {record.max_attempts} died without a result"
+        end_attempt(session, record, clock, "lost")
+        fail(session, record, clock, reason, critical=critical)
+        return Standing.of(record)
 
 
 def _exhausted() -> ColumnElement[bool]:

@@ -3,14 +3,16 @@
 - An occurrence whose event did not arrive is settled by its job's policy.
 - Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
-- A run that died on its last attempt is settled and reported.
+- A run that died on its last attempt is settled.
+- A final failure that nobody has been told of is reported.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
 
 import datetime as dt
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,10 @@ Report = Callable[[Mapping[str, Any]], None]
 """Put a record of a final failure into the dead-letter queue."""
 
 
+SECONDS_BETWEEN_LOOKS = 2.0
+"""While an occurrence waits for the one before it to end."""
+
+
 @dataclass(frozen=True)
 class Round:
     """What one round did."""
@@ -42,20 +48,35 @@ class Round:
     oldest_open_seconds: float
 
 
-def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLater, report: Report) -> Round:
+def look_over(
+    session: Session,
+    deployment: Deployment,
+    invoke_later: InvokeLater,
+    report: Report,
+    *,
+    stay: Callable[[float], bool] = lambda _: False,
+) -> Round:
     """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
+
+    stay: waits so many seconds, and says whether there is time for another look. While an occurrence waits for its
+        turn, the round goes on: those after it would otherwise begin one a minute. A run is begun once a round at most.
 
     Each run and each job is looked after apart. What fails for one of them is logged and measured, and the others'
     turn comes.
 
-    A failure is reported before the ledger settles it. If the supervisor dies in between, the failure is reported
-    twice, never zero times.
+    A final failure that nobody has heard of is reported, and then noted as reported. If the supervisor dies in between,
+    the failure is reported twice, never zero times.
     """
     jobs, apart = deployment.jobs(), _Apart()
     failed = 0
     for dead in ledger.exhausted(session):
         with apart.of(dead.job, run_id=dead.run_id):
-            failed += _give_up(session, dead, jobs.get(dead.job), report)
+            failed += _give_up(session, dead, jobs.get(dead.job))
+    for unheard in ledger.unreported(session):
+        run = unheard.standing.run
+        with apart.of(run.job, run_id=run.id):
+            report(failure_record(unheard.standing, died=unheard.died))
+            ledger.note_reported(session, run.id)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
     for job, open_runs in ledger.left_behind(session, working).items():
         with apart.of(job):
@@ -68,16 +89,13 @@ def look_over(session: Session, deployment: Deployment, invoke_later: InvokeLate
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
-    continued = 0
-    for run in ledger.stalled(session):
-        if run.job in working:
-            with apart.of(run.job, run_id=run.run_id):
-                invoke_later(function_name(run.job), {"run_id": str(run.run_id)})
-                telemetry.log("run.continued", job=run.job, run_id=str(run.run_id), state=run.state)
-                continued += 1
     with session.begin():
         ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
+    begun: set[uuid.UUID] = set()
+    continued = _go_on(session, working, invoke_later, apart, begun)
+    while ledger.waiting(session, working) and stay(SECONDS_BETWEEN_LOOKS):
+        continued += _go_on(session, working, invoke_later, apart, begun)
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
@@ -106,23 +124,38 @@ class _Apart:
             telemetry.error("supervisor.hindered", cause, job=job, reason=describe(cause), **told)
 
 
-def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None, report: Report) -> int:
-    """Settle and report a run whose last attempt died. Returns whether this has done it, as a number."""
-    with session.begin():
-        standing = ledger.fail_exhausted(session, dead.run_id, critical=deployed is not None and deployed.job.critical)
-        if standing is None:
-            return 0
-        telemetry.error("run.given_up", job=dead.job, run_id=str(dead.run_id), reason=standing.reason)
-        report(failure_record(standing))
+def _go_on(
+    session: Session, working: Collection[str], invoke_later: InvokeLater, apart: "_Apart", begun: set[uuid.UUID]
+) -> int:
+    """Have the runs that nobody works on go on, but for those that have been begun. Returns how many."""
+    continued = 0
+    for stalled in ledger.stalled(session):
+        if stalled.job in working and stalled.run_id not in begun:
+            begun.add(stalled.run_id)
+            with apart.of(stalled.job, run_id=stalled.run_id):
+                invoke_later(function_name(stalled.job), {"run_id": str(stalled.run_id)})
+                telemetry.log("run.continued", job=stalled.job, run_id=str(stalled.run_id), state=stalled.state)
+                continued += 1
+    return continued
+
+
+def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None) -> int:
+    """Settle a run that no attempt will work on any more. Returns whether this has done it, as a number."""
+    critical = deployed is not None and deployed.job.critical
+    standing = ledger.fail_exhausted(session, dead.run_id, critical=critical)
+    if standing is None:
+        return 0
+    telemetry.error("run.given_up", job=dead.job, run_id=str(dead.run_id), reason=standing.reason)
     return 1
 
 
-def failure_record(standing: Standing) -> dict[str, Any]:
+def failure_record(standing: Standing, *, died: bool) -> dict[str, Any]:
     """A final failure in the form of Lambda's on-failure record, so that readers of the queue see one form."""
+    why = "LeaseExpired" if died else "RunFailed"
     return {
         "version": "1.0",
         "timestamp": iso(dt.datetime.now(dt.UTC)),
-        "requestContext": {"functionName": function_name(standing.run.job), "condition": "LeaseExpired"},
+        "requestContext": {"functionName": function_name(standing.run.job), "condition": why},
         "requestPayload": {"run_id": str(standing.run.id)},
-        "responsePayload": {"errorType": "LeaseExpired", "errorMessage": standing.reason},
+        "responsePayload": {"errorType": why, "errorMessage": standing.reason},
     }

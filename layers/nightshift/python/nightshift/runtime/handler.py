@@ -68,7 +68,8 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
         RunFailedError: the attempt failed; a lost connection alone does not end it. Lambda retries an asynchronous
-            invocation, and sends the last failure to the dead-letter queue.
+            invocation, and sends the last failure to the dead-letter queue. The final failure of a run that the
+            supervisor has started is returned: the supervisor reports it.
     """
     if os.environ.get(ENABLED_VARIABLE) == "false":
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
@@ -93,10 +94,10 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         telemetry.log("run.claimed", scheduled_for=iso(granted.run.now), attempt=granted.attempt, mode=granted.run.mode)
         ended = _work(job, granted, session, deadline)
     while ended.lost and not deadline.near:
-        ended = _go_on(job, ended, database)
+        ended = _go_on(job, ended, database, heard=request.heard)
     if request.once:  # whoever waits for the answer decides whether it is tried again
         ended = replace(ended, permanent=True)
-    standing = _settled(job, ended, database)
+    standing = _settled(job, ended, database, heard=request.heard)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
 
@@ -153,13 +154,18 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ende
         return _Ended(claim, reason=reason, permanent=permanent)
 
 
-def _go_on(job: Job, lost: _Ended, database: Reach) -> _Ended:
+def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
     """Connect again as long as there is time, claim the run again, and go on with it."""
 
     def work(session: Session) -> _Ended:
-        critical, seconds = job.critical, database.deadline.remaining
         granted = ledger.claim_again(
-            session, lost.claim, str(lost.reason), progressed=lost.progressed, critical=critical, seconds=seconds
+            session,
+            lost.claim,
+            str(lost.reason),
+            progressed=lost.progressed,
+            critical=job.critical,
+            reported=heard,
+            seconds=database.deadline.remaining,
         )
         if isinstance(granted, Standing):
             return _Ended(lost.claim, granted)
@@ -178,8 +184,11 @@ def _go_on(job: Job, lost: _Ended, database: Reach) -> _Ended:
         return replace(lost, lost=False)
 
 
-def _settled(job: Job, ended: _Ended, database: Reach) -> Standing:
+def _settled(job: Job, ended: _Ended, database: Reach, *, heard: bool) -> Standing:
     """Write down how the attempt ended, as far as that is not done yet, however long the database is away.
+
+    heard: somebody hears of an error that is raised. Otherwise a final failure is returned, and the supervisor reports
+        it; Lambda would do so as well, minutes later.
 
     Raises:
         RunFailedError: the attempt failed.
@@ -187,7 +196,7 @@ def _settled(job: Job, ended: _Ended, database: Reach) -> Standing:
     standing = ended.standing
     if standing is None:
         try:
-            standing = database.again(lambda session: _settle(job, ended, session), spare=SECONDS_TO_END)
+            standing = database.again(lambda session: _settle(job, ended, session, heard), spare=SECONDS_TO_END)
         except (DBAPIError, OSError) as cause:
             told = ended.reason or "out of time"
             telemetry.error("run.unsettled", cause, reason=told, database=describe(cause))
@@ -207,18 +216,18 @@ def _settled(job: Job, ended: _Ended, database: Reach) -> Standing:
             RowsQuarantined=standing.counters.get("quarantined", 0),
             RunSeconds=(standing.duration_ms or 0) / 1000,
         )
-    if standing.state in ("failed", "retrying"):
+    if standing.state == "retrying" or (standing.state == "failed" and heard):
         raise RunFailedError(f"{job.name}, run {ended.claim.run.id}: {ended.reason or standing.reason}")
     return standing
 
 
-def _settle(job: Job, ended: _Ended, session: Session) -> Standing:
-    claim, critical = ended.claim, job.critical
+def _settle(job: Job, ended: _Ended, session: Session, heard: bool) -> Standing:
+    claim, told = ended.claim, {"critical": job.critical, "reported": heard}
     try:
         if ended.reason is not None:
-            return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, critical=critical)
+            return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, **told)
         if not ended.superseded:
-            return ledger.interrupt(session, claim, progressed=ended.progressed, critical=critical)
+            return ledger.interrupt(session, claim, progressed=ended.progressed, **told)
     except Fenced as superseded:
         # By another attempt, or by the same words of this one whose answer was lost.
         telemetry.warn("run.superseded", reason=str(superseded))

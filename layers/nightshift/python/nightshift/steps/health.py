@@ -38,7 +38,7 @@ BAD: tuple[Status, ...] = ("degraded", "unhealthy")
 SECONDS_EACH = 5
 PROBE_KEY = "health/probe"
 
-DATABASE, FILES = "database", "files"
+DATABASE, FILES, OUTBOX = "database", "files", "outbox"
 NO_REPLICA = "no replica"
 PING = text("select 1")
 SLOWEST_PING_MS = 1000
@@ -69,10 +69,11 @@ MEASURES: dict[str, Measure] = {
         "select count(*)::numeric / current_setting('max_connections')::int from pg_stat_activity",
         0.8,
     ),
-    # The minutes that the oldest notice has waited beyond its time, of the channels that are sent from here.
-    "outbox": (
+    # The minutes that the oldest notice has waited beyond its time, of the channels that are sent or released from here:
+    # all but push, which the application sends.
+    OUTBOX: (
         "select coalesce(max(extract(epoch from :now - scheduled_for) / 60), 0) from nightshift.notifications"
-        " where status = 'pending' and channel in ('email', 'ops') and scheduled_for <= :now",
+        " where status = 'pending' and channel <> 'push' and scheduled_for <= :now",
         15,
     ),
 }
