@@ -12,6 +12,7 @@ from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+    from sqlalchemy.exc import DBAPIError
 
     from nightshift.database import DatabaseSettings
 
@@ -56,8 +57,32 @@ def settings_of(text: str) -> "DatabaseSettings":
 def place_of(settings: "DatabaseSettings") -> str:
     """Where a database is, without user and password."""
     url = settings.url
-    host = f"[{url.host}]" if url.host and ":" in url.host else url.host
-    return f"{url.database} at {settings.socket or f'{host}:{url.port}'}"
+    host = f"[{url.host}]" if url.host and ":" in url.host else url.host or "localhost"
+    return f"{url.database} at {settings.socket or f'{host}:{url.port or DEFAULT_PORT}'}"
+
+
+def why(error: "DBAPIError | OSError") -> str:
+    """Why a database cannot be used, in words."""
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.database import describe
+    from nightshift.database.words import connection_in_words
+
+    if isinstance(error, DBAPIError):
+        return describe(error)
+    reason = connection_in_words(error) or "the connection failed"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason += f"; if its authority is none of Amazon RDS, name the authority's file: {AUTHORITY}"
+    return reason
+
+
+def refuse_certificates(file: str) -> None:
+    """Refuse a file of authorities that holds none."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        told = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM"
+        raise RefusedError(f"the database URL names {file} as sslrootcert: {told}") from None
 
 
 def _parsed(text: str) -> "URL":
@@ -112,9 +137,5 @@ def _ca_file(parts: dict[str, str], here: bool) -> str | None:
             "verify-full; leave sslmode out"
         )
     if file is not None:
-        try:
-            ssl.create_default_context(cafile=file)
-        except OSError as error:
-            told = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM"
-            raise RefusedError(f"the database URL names {file} as sslrootcert: {told}") from None
+        refuse_certificates(file)
     return file

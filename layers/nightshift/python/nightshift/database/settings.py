@@ -61,6 +61,8 @@ class DatabaseSettings:
             raise SettingError(f"unknown database setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
         if "url" in given:
             url, sslmode, certificates = _read_url(given["url"])
+            if not given.get("secret_arn"):
+                _refuse_incomplete(url)
             return cls(
                 url, given.get("secret_arn"), given.get("iam_region"), given.get("ca_file", certificates), sslmode
             )
@@ -137,6 +139,8 @@ def _read_url(given: str) -> tuple[URL, str | None, str | None]:
     socket = read.get("unix_sock")
     if host is not None and host.startswith("/"):
         socket = f"{host.rstrip('/')}/.s.PGSQL.{number or 5432}"
+    if number is not None and not 0 < number < 2**16:
+        raise SettingError(f"the database url has the port {number}: a port is a number from 1 to 65535")
     sslmode = read.get("sslmode")
     if sslmode is not None and sslmode not in SSL_MODES:
         raise SettingError(f"sslmode in the database url must be one of {', '.join(SSL_MODES)}; got {sslmode!r}")
@@ -155,3 +159,13 @@ def _read_url(given: str) -> tuple[URL, str | None, str | None]:
         query={"unix_sock": socket} if socket else {},
     )
     return address, sslmode, read.get("sslrootcert")
+
+
+def _refuse_incomplete(url: URL) -> None:
+    """
+    Raises:
+        SettingError: a part is missing that nothing else gives, as a secret would.
+    """
+    parts = {"user": url.username, "database": url.database}
+    if missing := [name for name, part in parts.items() if not part]:
+        raise SettingError(f"the database url must look like {FORM}: it names no {' and no '.join(missing)}")
