@@ -14,6 +14,7 @@ import typer
 from cli import aws, screen
 from cli.backup_files import newest_owed, parts_of
 from cli.command_line import DeploymentCommand, Group
+from cli.database_url import place_of, why
 from cli.refusals import EXIT_FAILED, RefusedError
 
 if TYPE_CHECKING:
@@ -90,14 +91,19 @@ def restore(
         parts = parts_of(file)
         manifest = read_manifest(parts)
         script = _script(schema)
-        owed = _owed_by(theirs) if theirs else newest_owed(file)
-        if drill:
-            with _scratch(database) as scratch:
-                done = _restore(scratch, manifest, parts, owed, accept_inconsistent, script)
-                unplanned = _plan_every_job(scratch, manifest)
-            _note_test(database, manifest)
+        if theirs:
+            with _using("--erasures-from" if erasures_from else "--into", theirs):
+                owed = _owed_by(theirs)
         else:
-            done = _restore(database, manifest, parts, owed, accept_inconsistent, script)
+            owed = newest_owed(file)
+        with _using("--into", database):
+            if drill:
+                with _scratch(database) as scratch:
+                    done = _restore(scratch, manifest, parts, owed, accept_inconsistent, script)
+                    unplanned = _plan_every_job(scratch, manifest)
+                _note_test(database, manifest)
+            else:
+                done = _restore(database, manifest, parts, owed, accept_inconsistent, script)
     typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, as in the manifest")
     typer.echo(f"erased again: {done.reapplied.again}")
     for name, remedy in manifest.get("unreadable", {}).items():
@@ -116,42 +122,45 @@ def restore(
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
-    from sqlalchemy.exc import DBAPIError
 
-    from nightshift.database import describe
+    from nightshift.errors import SettingError
     from nightshift.store import BackupError, FileStoreError
 
     try:
         yield
-    except (BackupError, FileStoreError) as error:
+    except (BackupError, FileStoreError, SettingError, ClientError) as error:
         reason = str(error)
     except BotoCoreError as error:
         reason = aws.unreachable(error)
-    except ClientError as error:
-        reason = str(error)
-    except (DBAPIError, OSError) as error:
-        cause = _unreachable(error)
-        reason = f"the database does not answer: {cause}" if cause else f"the database refused: {describe(error)}"
     else:
         return
     raise RefusedError(f"{reason}. Nothing was changed")
 
 
-def _unreachable(error: BaseException) -> str | None:
-    """The operating system's reason for a failed connection, such as `Connection refused`. None for other failures."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__
-    return None if cause is None else (cause.strerror or str(cause))
+@contextmanager
+def _using(option: str, database: "DatabaseSettings") -> Iterator[None]:
+    """Whatever is wrong with the database of an option, in one line."""
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.database import sqlstate
+
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        says = "cannot be used" if sqlstate(error) is None else "refused"
+        place = f" {place_of(database)}" if database.url.database else ""
+        raise RefusedError(f"{option}: the database{place} {says}: {why(error)}. Nothing was changed") from None
 
 
 def _settings(option: str, given: str) -> "DatabaseSettings":
     from nightshift.database import DatabaseSettings
+    from nightshift.database.address import certificates
     from nightshift.errors import SettingError
 
     text = given.strip()
     try:
-        return DatabaseSettings.from_mapping(json.loads(text) if text.startswith("{") else {"url": text})
+        settings = DatabaseSettings.from_mapping(json.loads(text) if text.startswith("{") else {"url": text})
+        return dataclasses.replace(settings, ca_file=certificates(settings.ca_file))
     except json.JSONDecodeError as error:
         raise RefusedError(f"{option} is not JSON: {error}") from None
     except SettingError as error:

@@ -1,10 +1,13 @@
 """The address of a database, as an operator types it."""
 
+import ssl
 from typing import TYPE_CHECKING
 
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+
     from nightshift.database import DatabaseSettings
 
 
@@ -22,3 +25,18 @@ def settings_of(text: str) -> "DatabaseSettings":
 def place_of(settings: "DatabaseSettings") -> str:
     """Which database, and where, without user and password."""
     return f"{settings.url.database} at {settings.place}"
+
+
+def why(error: "DBAPIError | OSError") -> str:
+    """Why a database cannot be used, in words."""
+    from sqlalchemy.exc import DBAPIError
+
+    from nightshift.database import describe
+    from nightshift.database.words import connection_in_words
+
+    if isinstance(error, DBAPIError):
+        return describe(error)
+    reason = connection_in_words(error) or "the connection failed"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason += "; if its authority is none of Amazon RDS, name the authority's file: ?sslrootcert=FILE"
+    return reason

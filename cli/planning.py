@@ -2,7 +2,6 @@
 
 import datetime as dt
 import socket
-import ssl
 import struct
 import time
 import uuid
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cli.database_url import place_of, settings_of
+from cli.database_url import place_of, settings_of, why
 from cli.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -79,9 +78,8 @@ def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
     """A transaction that sees one instant of the database and can only read, as on a replica."""
     from sqlalchemy.exc import DBAPIError
 
-    from nightshift.database import describe, session_for
+    from nightshift.database import session_for
     from nightshift.database.transaction import transaction
-    from nightshift.database.words import connection_in_words
 
     try:
         if settings.socket is None:
@@ -91,12 +89,8 @@ def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
             transaction(session, isolation="repeatable read", read_only=True),
         ):
             yield session
-    except DBAPIError as error:
-        reason = describe(error)
-    except OSError as error:
-        reason = connection_in_words(error) or "the connection failed"
-        if isinstance(error, ssl.SSLCertVerificationError):
-            reason += "; if its authority is none of Amazon RDS, name the authority's file: ?sslrootcert=FILE"
+    except (DBAPIError, OSError) as error:
+        reason = why(error)
     else:
         return
     raise RefusedError(f"the database {place_of(settings)} cannot be used: {reason}")

@@ -82,6 +82,8 @@ class OwnDatabase:
             with session_for(self.settings, seconds=SECONDS, application_name="nightshift/local") as session:
                 pending = migrations.state(session.connection(), wanted, unwanted=unwanted).pending
                 found = self._found(session, tuple(pending), tables)
+        except migrations.EncodingError as error:
+            raise OwnDatabaseError(str(error)) from None
         except (DBAPIError, OSError) as error:
             raise OwnDatabaseError(self._why(error)) from None
         if not found.schema and not found.may_create:

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, Table, inspect, text
+from sqlalchemy import Engine, Table, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
+from local.postgres import PostgresServer
 from nightshift.database import NIGHTSHIFT_SCHEMA, migrations
+from nightshift.database.migrations import EncodingError
 from tests.catalogue import catalogue
 from tests.conftest import NewDatabase
 from tests.ground.application.project import project
@@ -182,6 +185,26 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
 
     assert first == ["nightshift_0001", "nightshift_0002", "shop_0001"]
     assert second == [[]]
+
+
+@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+def elsewhere_encoded(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[Engine]:
+    """A database that is not in UTF-8."""
+    administration = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with administration.connect() as connection:
+        make = f"create database encoded encoding '{request.param}' locale 'C' template template0"
+        connection.execute(text(make))
+        yield create_engine(postgres.url("encoded"), poolclass=NullPool, connect_args={"ssl_context": False})
+        connection.execute(text("drop database encoded with (force)"))
+
+
+def test_a_database_that_is_not_in_utf8_is_refused_in_words_and_left_as_it_is(elsewhere_encoded: Engine) -> None:
+    with pytest.raises(EncodingError, match=r"^the database encoded is in (LATIN1|SQL_ASCII), and .* UTF8"):
+        migrations.upgrade(elsewhere_encoded)
+
+    with elsewhere_encoded.connect() as connection, pytest.raises(EncodingError):
+        migrations.state(connection)
+    assert inspect(elsewhere_encoded).get_schema_names() == ["information_schema", "public"]
 
 
 def test_every_schema_name_in_the_sql_of_the_branch_nightshift_is_its_own() -> None:

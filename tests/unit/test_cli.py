@@ -817,8 +817,48 @@ NOWHERE = "postgresql://ada:secret@127.0.0.1:1/shop"
 def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines(manifest: str, into: str) -> None:
     failed = restore(manifest, into)
 
-    sentence = "the database does not answer: Connection refused. Nothing was changed\n"
+    closed = "the database connection failed: nothing listens at this host and port"
+    sentence = f"--into: the database shop at 127.0.0.1:1 cannot be used: {closed}. Nothing was changed\n"
     assert (failed.exit_code, failed.stdout, failed.stderr) == (2, "", sentence)
+
+
+@pytest.mark.parametrize("drill", [(), ("--drill",)], ids=["restore", "drill"])
+@pytest.mark.parametrize(
+    ("into", "says"),
+    [
+        ("mysql://ada@127.0.0.1/shop", "mysql:// is not PostgreSQL"),
+        ("postgresql://127.0.0.1/shop", "it names no user"),
+        ("postgresql://ada@127.0.0.1", "it names no database"),
+        ("postgresql://", "it names no user and no database"),
+        ("postgresql://ada@127.0.0.1:99999/shop", "the port 99999: a port is a number from 1 to 65535"),
+        (f"{NOWHERE}?sslmode=sure", "sslmode in the database url must be one of disable"),
+        (f"{NOWHERE}?sslmode=verify-full&sslrootcert=/no/such.pem", "/no/such.pem as sslrootcert: No such file"),
+        (f"{NOWHERE}?sslmode=verify-full&sslrootcert={__file__}", "it holds no certificate in PEM"),
+        (
+            f"{NOWHERE}?sslmode=verify-full",
+            "shop at 127.0.0.1:1 cannot be used: the database connection failed: nothing",
+        ),
+        (
+            "postgresql://ada@nowhere.invalid/shop",
+            "shop at nowhere.invalid:5432 cannot be used: .* of this host is not",
+        ),
+        ("postgresql://ada@/shop?host=/nowhere", "cannot be used: .*there is no socket at this path"),
+    ],
+)
+def test_whatever_is_wrong_with_a_database_to_restore_into_is_told_in_words_of_its_own(
+    manifest: str, into: str, says: str, drill: tuple[str, ...]
+) -> None:
+    refused = restore(manifest, into, *drill)
+
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert re.search(says, refused.stderr), refused.stderr
+    assert "secret" not in refused.stderr
+
+
+def test_a_ledger_of_erasures_that_does_not_answer_is_told_from_the_database_to_restore_into(manifest: str) -> None:
+    refused = restore(manifest, "postgresql://ada@127.0.0.1:1/other", "--erasures-from", NOWHERE)
+
+    assert refused.stderr.startswith("--erasures-from: the database shop at 127.0.0.1:1 cannot be used: ")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Alerts that stand for as long as something is so: opened when it begins, kept up to date, resolved when it ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from application import alerts
 from application.alerts import Severity
 from application.models import Alert
 from nightshift import Parameter, Run, StepPlan
+from nightshift.database import by_halves
 from nightshift.declaration import SAMPLE_SIZE, Execution, StepDefaults, fingerprint_of
 from nightshift.declaration.fields import choices, must_be_one_of
 
@@ -52,20 +53,26 @@ class Watch(StepDefaults):
             return
         run = execution.run
         with execution.batch() as batch:
-            for row in self._begun(batch.session, run):
-                alerts.sight(
-                    batch.session,
-                    rule=self.rule,
-                    subject=row.subject,
-                    severity=self.severity,
-                    details=row.details,
-                    at=run.now,
-                )
-                batch.count(alerts=1)
-            for fingerprint in self._ended(batch.session, run):
-                subject = fingerprint.removeprefix(f"{self.rule}:")
-                ended = alerts.resolve(batch.session, rule=self.rule, subject=subject, quiet_since=run.now, at=run.now)
-                batch.count(alerts=ended)
+            session = batch.session
+
+            def note(rows: Sequence[Row[Any]]) -> None:
+                for row in rows:
+                    known = {"rule": self.rule, "subject": row.subject, "severity": self.severity}
+                    alerts.sight(session, **known, details=row.details, at=run.now)
+                batch.count(alerts=len(rows))
+
+            def end(fingerprints: Sequence[str]) -> None:
+                for fingerprint in fingerprints:
+                    subject = fingerprint.removeprefix(f"{self.rule}:")
+                    alerts.resolve(session, rule=self.rule, subject=subject, quiet_since=run.now, at=run.now)
+                batch.count(alerts=len(fingerprints))
+
+            def leave(item: Row[Any] | str, error: str) -> None:
+                fingerprint = item if isinstance(item, str) else f"{self.rule}:{item.subject}"
+                batch.quarantine(f"nightshift.alerts:{fingerprint}", error)
+
+            by_halves(session, self._begun(session, run), note, leave)
+            by_halves(session, self._ended(session, run), end, leave)
             batch.position = {"done": True}
 
     def _begun(self, session: Session, run: Run) -> list[Row[Any]]:

@@ -578,6 +578,23 @@ def test_a_broken_date_is_one_alert_however_far_it_is_off(invoke_job: Invoke, se
     assert sound.current_period_end > NOW
 
 
+def test_an_alert_that_is_refused_stops_no_other(invoke_job: Invoke, session: Session) -> None:
+    waiting = [subscribe(session, "active", slug=n, billing_cycle="custom", current_period_end=NOW) for n in range(5)]
+    session.execute(
+        text(
+            "create function refuse() returns trigger language plpgsql as $$ begin"
+            f" if new.fingerprint ~ '{waiting[2].id}' then raise 'not this one'; end if; return new; end $$;"
+            "create trigger refuse before insert on nightshift.alerts for each row execute function refuse()"
+        )
+    )
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert (result["outcome"], result["counters"]["alerts"], result["counters"]["quarantined"]) == ("succeeded", 4, 1)
+    assert len(open_alerts(session)) == 4
+
+
 def test_dates_that_python_cannot_hold_stop_no_other_subscription(invoke_job: Invoke, session: Session) -> None:
     sound = subscribe(session, "active", slug="sound", current_period_end=NOW)
     states = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused")

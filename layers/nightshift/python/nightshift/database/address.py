@@ -96,16 +96,24 @@ def read_whole(text: str) -> Address:
     """
     found = read(text, WITH_PASSWORD)
     url = found.url
-    for what, part in (("database", url.database), ("user", url.username)):
-        if not part:
-            raise SettingError(f"the database URL names no {what}: write it like {WITH_PASSWORD}")
+    refuse_incomplete(url, WITH_PASSWORD)
     if url.query:
-        return Address(url, found.sslmode, _certificates(found.ca_file))
+        return Address(url, found.sslmode, certificates(found.ca_file))
     if not url.host:
         raise SettingError(
             f"the database URL names no host: write it like {WITH_PASSWORD}, or add ?host=/var/run/postgresql"
         )
-    return Address(url.set(port=url.port or DEFAULT_PORT), found.sslmode, _certificates(found.ca_file))
+    return Address(url.set(port=url.port or DEFAULT_PORT), found.sslmode, certificates(found.ca_file))
+
+
+def refuse_incomplete(url: URL, form: str = FORM) -> None:
+    """
+    Raises:
+        SettingError: a part is missing that nothing else gives, as a secret would.
+    """
+    parts = {"database": url.database, "user": url.username}
+    if missing := [what for what, part in parts.items() if not part]:
+        raise SettingError(f"the database URL names no {' and no '.join(missing)}: write it like {form}")
 
 
 def _parsed(text: str, form: str) -> URL:
@@ -147,7 +155,7 @@ def _port(port: int | str | None, form: str) -> int | None:
     return number
 
 
-def _certificates(file: str | None) -> str | None:
+def certificates(file: str | None) -> str | None:
     """The whole path of the file of the authorities that sign the server's certificate. None: those of RDS."""
     if file is None:
         return None

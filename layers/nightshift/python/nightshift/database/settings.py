@@ -8,7 +8,15 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from nightshift.database.address import DEFAULT_PORT, DRIVER, WITHOUT_TLS, is_loopback, read, read_whole
+from nightshift.database.address import (
+    DEFAULT_PORT,
+    DRIVER,
+    WITHOUT_TLS,
+    is_loopback,
+    read,
+    read_whole,
+    refuse_incomplete,
+)
 from nightshift.environment import DATABASE_VARIABLE
 from nightshift.errors import SettingError
 
@@ -43,6 +51,8 @@ class DatabaseSettings:
             raise SettingError(f"unknown database setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
         if "url" in given:
             address = read(given["url"])
+            if not given.get("secret_arn"):
+                refuse_incomplete(address.url)
             ca_file = given.get("ca_file", address.ca_file)
             return cls(address.url, given.get("secret_arn"), given.get("iam_region"), ca_file, address.sslmode)
         if "secret_arn" in given or "iam_region" in given:

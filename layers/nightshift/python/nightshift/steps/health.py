@@ -69,8 +69,8 @@ MEASURES: dict[str, Measure] = {
         "select count(*)::numeric / current_setting('max_connections')::int from pg_stat_activity",
         0.8,
     ),
-    # The minutes that the oldest notice has waited beyond its time, of the channels that are sent or released from here:
-    # all but push, which the application sends.
+    # The minutes that the oldest notice has waited beyond its time, of the channels that are sent or released from
+    # here: all but push, which the application sends.
     OUTBOX: (
         "select coalesce(max(extract(epoch from :now - scheduled_for) / 60), 0) from nightshift.notifications"
         " where status = 'pending' and channel <> 'push' and scheduled_for <= :now",

@@ -14,10 +14,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.schema import CreateSchema
 
 from nightshift.database.base import NIGHTSHIFT_SCHEMA
+from nightshift.errors import SettingError
 
 VERSION_TABLE = "alembic_version"
 OWN = Path(__file__).parent / "versions"
@@ -39,6 +40,9 @@ def upgrade(
         branches: folders of the project's migrations to run, beside the library's. Without them, nothing outside the
             schema `nightshift` is made or changed.
         unwanted: folders whose migrations are not run. The database may have them from before.
+
+    Raises:
+        EncodingError: the database is not in UTF-8.
     """
     if isinstance(database, Engine):
         with database.begin() as connection:
@@ -46,6 +50,7 @@ def upgrade(
     if not database.in_transaction():
         with database.begin():
             return upgrade(database, branches, unwanted=unwanted)
+    _refuse_other_encodings(database)
     # PostgreSQL releases it at the end of the transaction, even if the migration fails.
     database.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if not database.dialect.has_schema(database, NIGHTSHIFT_SCHEMA):
@@ -63,6 +68,29 @@ def upgrade(
     return applied
 
 
+class EncodingError(SettingError):
+    """The database cannot hold every character that Nightshift writes."""
+
+
+def _refuse_other_encodings(connection: Connection) -> None:
+    """
+    Raises:
+        EncodingError: the database is not in UTF-8: a name, a notice or a report would be refused some night.
+    """
+    name, encoding = connection.execute(_ENCODING).one()
+    if encoding != "UTF8":
+        raise EncodingError(
+            f"the database {name} is in {encoding}, and has no room for every character of a notice or a report: "
+            f"Nightshift needs one in UTF8. Make one with create database … encoding 'UTF8' template template0, and "
+            f"restore a dump of {name} into it"
+        )
+
+
+_ENCODING = text(
+    "select current_database(), pg_encoding_to_char(encoding) from pg_database where datname = current_database()"
+)
+
+
 @dataclass(frozen=True)
 class State:
     """The state of a database: the revisions that it has, and those that an upgrade would apply."""
@@ -72,7 +100,12 @@ class State:
 
 
 def state(connection: Connection, branches: Sequence[Path] = (), *, unwanted: Sequence[Path] = ()) -> State:
-    """Say what `upgrade` would do, and change nothing."""
+    """Say what `upgrade` would do, and change nothing.
+
+    Raises:
+        EncodingError: the database is not in UTF-8.
+    """
+    _refuse_other_encodings(connection)
     script = ScriptDirectory.from_config(_config((*branches, *unwanted)))
     context = MigrationContext.configure(
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": NIGHTSHIFT_SCHEMA}
