@@ -826,12 +826,12 @@ def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines
 @pytest.mark.parametrize(
     ("into", "says"),
     [
-        ("mysql://ada@127.0.0.1/shop", "mysql:// is not PostgreSQL"),
-        ("postgresql://127.0.0.1/shop", "it names no user"),
-        ("postgresql://ada@127.0.0.1", "it names no database"),
-        ("postgresql://", "it names no user and no database"),
+        ("mysql://ada@127.0.0.1/shop", "begins with mysql://, which is not PostgreSQL"),
+        ("postgresql://127.0.0.1/shop", "names no user"),
+        ("postgresql://ada@127.0.0.1", "names no database"),
+        ("postgresql://", "names no database and no user"),
         ("postgresql://ada@127.0.0.1:99999/shop", "the port 99999: a port is a number from 1 to 65535"),
-        (f"{NOWHERE}?sslmode=sure", "sslmode in the database url must be one of disable"),
+        (f"{NOWHERE}?sslmode=sure", "has sslmode=sure: it is one of disable"),
         (f"{NOWHERE}?sslmode=verify-full&sslrootcert=/no/such.pem", "/no/such.pem as sslrootcert: No such file"),
         (f"{NOWHERE}?sslmode=verify-full&sslrootcert={__file__}", "it holds no certificate in PEM"),
         (

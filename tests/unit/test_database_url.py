@@ -81,7 +81,7 @@ def test_an_address_of_a_unix_socket(text: str, socket: str) -> None:
         (f"ada:{SECRET}@db://shop", f"is no URL: {FORM}"),
         (f"mysql://ada:{SECRET}@db/shop", f"begins with mysql://, which is not PostgreSQL: {FORM}"),
         ("postgresqlx://ada@db/shop", f"begins with postgresqlx://, which is not PostgreSQL: {FORM}"),
-        ("postgresql://", f"names no database: {FORM}"),
+        ("postgresql://", f"names no database and no user: {FORM}"),
         (f"postgresql://ada:{SECRET}@db", f"names no database: {FORM}"),
         (f"postgresql://ada:{SECRET}@db/", f"names no database: {FORM}"),
         ("postgresql://db/shop", f"names no user: {FORM}"),
