@@ -110,6 +110,54 @@ def test_a_walk_ends_with_the_last_row_that_was_counted(
     assert 4 * len(ways) < blocks / 2
 
 
+def test_batches_stay_small_through_young_rows_because_old_ones_may_follow(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # GIVEN rows of which one takes a millisecond, and many young ones in front of the old ones
+    monkeypatch.setattr("nightshift.engine.ways.ROW_SECONDS", 1e-3)
+    monkeypatch.setattr(HeapWalk, "first", 1)
+    carts(session, old=0, young=6_000)
+    carts(session, old=3_000, young=0)
+    # WHEN the job goes through blocks in which it finds nothing THEN it does not take the next ones all at once
+    with caplog.at_level("INFO"):
+        assert invoke_job(job, at=NOW)["counters"]["deleted"] == 3_000
+    batches = [record for record in caplog.records if record.getMessage() == "batch.committed"]
+    assert max(record.__dict__["counters"].get("deleted", 0) for record in batches) < 300
+
+
+def test_a_run_asks_the_catalogue_once_of_each_table_before_its_first_batch(
+    invoke_job: Invoke, session: Session
+) -> None:
+    carts(session, old=10, young=10)
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "pg_attribute" in statement:
+            asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert invoke_job(job, at=NOW)["counters"]["deleted"] == 10
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
+def test_the_share_is_held_against_the_rows_that_are_there_and_not_against_an_estimate(
+    invoke_job: Invoke, session: Session
+) -> None:
+    # GIVEN a table that had many more rows when it was analysed last
+    carts(session, old=11_000, young=4_000)
+    session.execute(text("update pg_class set reltuples = 1000000 where oid = cast('carts' as regclass)"))
+    session.commit()
+    with pytest.raises(RunFailedError, match=r"would delete 11000 of 15000 rows of carts; max_share is 50 %"):
+        invoke_job(job, at=NOW)
+    # WHEN so many are allowed THEN the others are not counted to the last
+    allowed = {"force": True, "parameters": {"max_share": 80}}
+    assert invoke_job(job, allowed, at=NOW)["counters"]["deleted"] == 11_000
+
+
 def test_a_batch_of_rows_does_not_wait_for_the_disk_and_the_end_of_the_run_does(
     invoke_job: Invoke, session: Session
 ) -> None:

@@ -128,6 +128,8 @@ class _Pace:
     def go_on(self, seconds: float) -> None:
         """After a batch that went through."""
         self.alone, self.limited, self.proven, self.passing = False, False, True, 0
+        # Blocks in which nothing was to be done may be followed by blocks in which all rows are meant.
+        seconds = max(seconds, self.walk.at_worst(self.size))
         self.size = paced(self.size, seconds, self.walk.smallest, self.walk.largest)
 
 

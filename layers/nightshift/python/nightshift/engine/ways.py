@@ -38,6 +38,9 @@ TIES_FACTOR = 4
 FIRST_ROWS = 20_000
 """How many rows a first batch may touch, those that go by cascade included."""
 
+ROW_SECONDS = 0.6e-6
+"""What the deletion of a row takes at least."""
+
 
 TID = SqlType("tid")
 """A row's place in its table."""
@@ -62,6 +65,9 @@ class Walk(Protocol):
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         """The next rows behind the cursor, about `size` of the walk's units; None when this way does not work."""
 
+    def at_worst(self, size: int) -> float:
+        """The seconds that a batch of this size may take although the last one found little to do."""
+
 
 class HeapWalk:
     """Consecutive heap blocks: each is read and written once, however many of its rows match."""
@@ -74,6 +80,7 @@ class HeapWalk:
         self._portion = portion
         rows_a_block = max(1.0, portion.rows / portion.blocks) if portion.blocks and portion.rows > 0 else 50.0
         self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load / rows_a_block)))
+        self._block_seconds = rows_a_block * load * ROW_SECONDS
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         # Frozen when the walk begins: rows that arrive later are younger than the cut-off, and a row that an UPDATE
@@ -84,6 +91,9 @@ class HeapWalk:
         ctid: ColumnElement[str] = literal_column("ctid", TID)
         conditions = [ctid >= literal(f"({block},0)", TID), ctid < literal(f"({upto},0)", TID)]
         return Window(conditions, {"block": upto, "end": end} if upto < end else None)
+
+    def at_worst(self, size: int) -> float:
+        return size * self._block_seconds
 
 
 class RangeWalk:
@@ -111,6 +121,9 @@ class RangeWalk:
         if session.scalar(select(func.count()).select_from(ties)) == TIES_FACTOR * size:
             return None  # one instant holds more rows than a batch may: only the heap can divide them
         return Window([*behind, self._age <= boundary], {"after": last})
+
+    def at_worst(self, size: int) -> float:
+        return 0.0
 
     def _behind(self, cursor: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         after = cursor.get("after")
@@ -147,6 +160,9 @@ class KeyWalk:
         mine = [KEYS.c.run_id == self._run_id, KEYS.c.step == self._step, KEYS.c.place > after, KEYS.c.place <= upto]
         listed = exists().select_from(KEYS).where(*mine, *self._same())
         return Window([listed], {"place": upto, "last": last} if upto < last else None)
+
+    def at_worst(self, size: int) -> float:
+        return 0.0
 
     def _same(self) -> list[ColumnElement[bool]]:
         facts = self._subject.facts
