@@ -82,6 +82,19 @@ def alarm_on_the_whole(
     )
     topics.alarm(
         scope,
+        "dispatcher-silent",
+        severity="critical",
+        metric=dispatcher.function.metric_invocations(period=minute, statistic="Sum"),
+        over=1,
+        below=True,
+        periods=5,
+        missing=BREACHING,
+        happened="The dispatcher has not run for five minutes: mails, alerts and reports wait in the outbox.",
+        first="check that the rule nightshift-dispatcher is enabled and that Lambda is not throttled.",
+        read_on="the-dispatcher-is-silent",
+    )
+    topics.alarm(
+        scope,
         "dispatcher-failing",
         severity="ordinary",
         metric=dispatcher.function.metric_errors(period=minute, statistic="Sum"),

@@ -77,7 +77,8 @@ class Settings(Group):
     rules: Literal["on", "off"] = Field(
         default="on",
         description="`off` disables every EventBridge rule, those of the supervisor and the dispatcher too: nothing "
-        "runs unasked, and everything can be run by hand. The alarm on the silent supervisor then goes off",
+        "runs unasked, and everything can be run by hand. The alarms on the silent supervisor and dispatcher then go "
+        "off",
     )
     alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
         default=Alarms(), description="who is written to when something is wrong"

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from nightshift import Delete, Function, Job, StepPlan, days, ledger
 from nightshift.deadline import Deadline
-from nightshift.declaration import Execution, Run
+from nightshift.declaration import Execution, Run, Step
+from nightshift.engine import RunExecution
 from nightshift.errors import RunFailedError
 from nightshift.ledger import RunRecord
 from nightshift.outbox import Mail, Notification, Outlets, dispatch, parcels
@@ -279,6 +280,14 @@ def unmarked(session: Session, *which: Any) -> Any:
 _claim = parcels.claim
 
 
+def forgetful(self: RunExecution, step: Step) -> None:
+    _enter(self, step)
+    self.position = None
+
+
+_enter = RunExecution.enter
+
+
 @dataclass(frozen=True)
 class Guard:
     """A guard as it is taken out, and what goes wrong without it."""
@@ -316,7 +325,7 @@ GUARDS = (
     ),
     Guard(
         "a cursor is kept",
-        {"nightshift.engine.execution.RunExecution.enter": lambda self, step: setattr(self, "_step", step)},
+        {"nightshift.engine.execution.RunExecution.enter": forgetful},
         a_run_goes_on_where_it_was,
     ),
     Guard(

@@ -49,13 +49,24 @@ def test_every_alarm_says_what_to_do_and_reaches_somebody(existing: Assembly) ->
         assert "Metrics" not in alarm  # metric math: the local AWS refuses it
 
 
-def test_silence_of_the_supervisor_is_an_alarm(existing: Assembly) -> None:
-    alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName="nightshift-supervisor-silent")
+@pytest.mark.parametrize("function", ["supervisor", "dispatcher"])
+def test_silence_of_who_watches_and_who_tells_is_an_alarm(existing: Assembly, function: str) -> None:
+    alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName=f"nightshift-{function}-silent")
 
+    (dimension,) = alarm["Dimensions"]
+    assert function.capitalize() in text(dimension["Value"])
+    assert "CriticalAlarms" in text(alarm["AlarmActions"])
     assert alarm["MetricName"] == "Invocations"
     assert alarm["TreatMissingData"] == "breaching"
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
     assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 5)
+
+
+def test_what_the_supervisor_cannot_look_after_is_an_alarm(existing: Assembly) -> None:
+    alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName="nightshift-supervisor-hindered")
+
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Nightshift", "SupervisorHindered")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
 def test_any_dead_letter_is_an_alarm(existing: Assembly) -> None:

@@ -1,14 +1,17 @@
 """The health check of a project of one's own, as docs/examples has it, on a database without the example."""
 
 import datetime as dt
+import json
 import runpy
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from sqlalchemy import Engine, text
 
 from nightshift import Job
+from nightshift.environment import TOPIC_VARIABLE
 from nightshift.steps import HealthCheck
 from nightshift.store import FileStore, FileStoreError
 from tests.integration.tables.conftest import Call
@@ -90,6 +93,44 @@ def wait(engine: Engine, channel: str, since: dt.datetime) -> None:
     )
     with engine.begin() as connection:
         connection.execute(notice, {"channel": channel, "since": since})
+
+
+def paged() -> list[dict[str, str]]:
+    sqs = boto3.client("sqs")
+    queue = sqs.get_queue_url(QueueName="pages")["QueueUrl"]
+    found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+    return [json.loads(message["Body"]) for message in found]
+
+
+def test_operators_are_paged_with_a_bad_outbox_past_it_once(made: Any, call: Call) -> None:
+    engine, job = made(""), offered("health_check")
+    wait(engine, "email", NOW - dt.timedelta(minutes=16))
+
+    def check(minutes: int) -> None:
+        call(engine, job, scheduled_for=(NOW + dt.timedelta(minutes=minutes)).isoformat())
+
+    check(0)
+    assert paged() == []
+    for minutes in (5, 10, 15):
+        check(minutes)
+
+    (page,) = paged()
+    assert page["Subject"] == "The outbox is degraded"
+    assert "has waited for 21 minutes" in page["Message"]
+    assert "First: check that the rule nightshift-dispatcher" in page["Message"]
+    assert told(engine) == ["waiting"], "nobody writes it into the outbox"
+
+
+def test_a_page_that_is_not_sent_does_not_keep_the_check_from_its_end(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(TOPIC_VARIABLE, "arn:aws:sns:us-east-1:123456789012:gone")
+    engine, job = made(""), offered("health_check")
+    wait(engine, "email", NOW - dt.timedelta(minutes=16))
+    for minutes in (0, 5):
+        call(engine, job, scheduled_for=(NOW + dt.timedelta(minutes=minutes)).isoformat())
+    assert [overall for overall, _ in checked(engine)] == ["degraded", "degraded"]
+    assert "operators.not_paged" in [record.message for record in caplog.records]
 
 
 def test_a_measure_of_ones_own_is_told_again_when_it_becomes_worse(made: Any, call: Call) -> None:

@@ -91,18 +91,18 @@ def test_a_failure_is_recorded_and_the_next_job_still_runs(invoke_job: Invoke, s
     session.execute(
         text(
             "create function panic() returns trigger language plpgsql as"
-            " $$ begin raise 'panic' using errcode = 'insufficient_privilege'; end $$;"
+            " $$ begin perform not_there(); return old; end $$;"
             "create trigger panic before delete on auth_tokens for each row when (old.kind = 'refresh')"
             " execute function panic()"
         )
     )
     session.commit()
 
-    with pytest.raises(RunFailedError, match="42501"):
+    with pytest.raises(RunFailedError, match="42883"):
         invoke_job(job, at=NOW)
 
     run = session.execute(select(RunRecord.state, RunRecord.errors).where(RunRecord.job == job.name)).one()
     assert run.state == "retrying"
-    assert "42501" in run.errors[0]
+    assert "42883" in run.errors[0]
     assert invoke_job(next_job, at=NOW)["counters"]["deleted_expired"] == 1
     assert kept(session) == {"refused"}

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Throttled as Throttled,
         Unclear as Unclear,
     )
+    from nightshift.outbox.pager import page as page
     from nightshift.outbox.people import (
         People as People,
         due_zones as due_zones,
@@ -55,6 +56,7 @@ __getattr__ = face(
     mail="Mail UnsendableError render render_sample",
     notices="Via Written message pending tell_operators write",
     outlets="Allowance NotSent Outlets Refused Throttled Unclear",
+    pager="page",
     people="People due_zones everybody part_of people_of",
     tables="Notification",
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 from nightshift import telemetry
 from nightshift.declaration import Job
-from nightshift.environment import FILES_VARIABLE, TOPIC_VARIABLE
+from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import DatabaseAwayError, UnclaimedError
-from nightshift.outbox import NotSent, Outlets, Refused, Unclear
+from nightshift.outbox import page
 from nightshift.runtime.handler import LambdaContext, lambda_handler
 from nightshift.store import FileStore, FileStoreError
 
@@ -47,12 +47,7 @@ def database_unreachable() -> None:
     files = FileStore(os.environ[FILES_VARIABLE])
     if _paged_lately(files):
         return
-    from nightshift.outbox import Mail  # brings the template engine, which a check that works does not need
-
-    try:
-        Outlets(operators_topic=os.environ[TOPIC_VARIABLE]).publish(Mail(TITLE, html="", text=BODY))
-    except (NotSent, Refused, Unclear) as error:
-        telemetry.error("health.not_paged", reason=f"{type(error).__name__}: {error}")
+    if not page(TITLE, BODY):
         return
     try:
         files.write(PAGED_KEY, b"", content_type="text/plain")

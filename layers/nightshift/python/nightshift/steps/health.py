@@ -28,12 +28,19 @@ from nightshift.declaration import (
     StepPlan,
 )
 from nightshift.errors import printable
-from nightshift.outbox import tell_operators
+from nightshift.outbox import page, tell_operators
 from nightshift.steps.tables import HealthRecord
 from nightshift.store import FileStore, FileStoreError
 
 Status = Literal["healthy", "unknown", "degraded", "unhealthy"]
 BAD: tuple[Status, ...] = ("degraded", "unhealthy")
+
+OUTBOX_TITLE = "The outbox is {status}"
+OUTBOX_TEXT = (
+    "The oldest notice of Nightshift's outbox has waited for {minutes:.0f} minutes. Mails, alerts and reports wait "
+    "with it, so this comes past it.\n\nFirst: check that the rule nightshift-dispatcher is enabled and that Lambda is not "
+    "throttled; then read the log group /aws/lambda/nightshift-dispatcher."
+)
 
 SECONDS_EACH = 5
 PROBE_KEY = "health/probe"
@@ -183,14 +190,13 @@ Judge = Callable[[Session, Run, Found], None]
 
 
 def tell_of_bad(session: Session, run: Run, found: Found) -> None:
-    """Tell the operators of what is bad in two checks running, once; again when it has become worse."""
-    earlier = select(HealthRecord.components).where(HealthRecord.checked_at < run.now)
-    latest = session.scalars(earlier.order_by(HealthRecord.checked_at.desc()).limit(2)).all()
-    before, long_before = ([*latest, {}, {}])[:2]
-    for name, one in found.items():
-        was, had_been = (_rank(check.get(name, {}).get("status")) for check in (before, long_before))
-        now = _rank(one.status)
-        if min(now, was) > min(was, had_been):
+    """Tell the operators of what is bad in two checks running, once; again when it has become worse.
+
+    They are paged with a bad outbox past it. What is written into it tells nobody.
+    """
+    for name in became_bad(session, run, found):
+        one = found[name]
+        if name != OUTBOX:
             tell_operators(
                 session,
                 run,
@@ -199,6 +205,19 @@ def tell_of_bad(session: Session, run: Run, found: Found) -> None:
                 body="Two health checks running have found it bad.",
                 data={"component": name, **{key: value for key, value in asdict(one).items() if value is not None}},
             )
+
+
+def became_bad(session: Session, run: Run, found: Found) -> list[str]:
+    """What is bad in two checks running for the first time, or worse than before."""
+    earlier = select(HealthRecord.components).where(HealthRecord.checked_at < run.now)
+    latest = session.scalars(earlier.order_by(HealthRecord.checked_at.desc()).limit(2)).all()
+    before, long_before = ([*latest, {}, {}])[:2]
+    names = []
+    for name, one in found.items():
+        was, had_been = (_rank(check.get(name, {}).get("status")) for check in (before, long_before))
+        if min(_rank(one.status), was) > min(was, had_been):
+            names.append(name)
+    return names
 
 
 def _rank(status: str | None) -> int:
@@ -218,7 +237,8 @@ class HealthCheck(StepDefaults):
 
     measures: components of one's own, by name: a SELECT of one value, in which `:now` is the check's time, and the
         limit over which it is degraded.
-    judge: who is told, and when; by default the operators, through the outbox.
+    judge: who is told, and when; by default the operators, through the outbox. With the outbox itself the operators are
+        paged past it, whatever this does, if the job needs `operators` as well.
     writes: the tables that `judge` writes.
     """
 
@@ -249,6 +269,9 @@ class HealthCheck(StepDefaults):
         stored = file_store(execution.resources.files)  # before the transaction, which need not wait for it
         with execution.batch() as batch:
             found = {**dict(in_database(batch.session, run.now, run.job, self.measures)), FILES: stored}
+            if OUTBOX in became_bad(batch.session, run, found):
+                minutes = found[OUTBOX].value or 0
+                page(OUTBOX_TITLE.format(status=found[OUTBOX].status), OUTBOX_TEXT.format(minutes=minutes))
             by_halves(
                 batch.session,
                 [found],
