@@ -601,8 +601,9 @@ def test_dates_that_python_cannot_hold_stop_no_other_subscription(invoke_job: In
     dates = ("current_period_start", "current_period_end", "trial_ends_at", "past_due_since")
     odd = ("infinity", "-infinity", "20260-02-28", "0044-03-15 BC")
     for number, (state, column, at) in enumerate(itertools.product(states, dates, odd)):
-        given = {"current_period_end": NOW - DAY, "trial_ends_at": NOW - DAY, "past_due_since": NOW - 9 * DAY}
-        subscribe(session, state, slug=number, **(given | {column: text(f"'{at}'")}))
+        given: dict[str, Any] = {"current_period_end": NOW - DAY, "trial_ends_at": NOW - DAY}
+        given |= {"past_due_since": NOW - 9 * DAY, column: text(f"'{at}'")}
+        subscribe(session, state, slug=number, **given)
     session.add(SubscriptionEvent(subscription_id=sound.id, event="payment_failed", effective_at=text("'-infinity'")))
     session.commit()
 

@@ -4,7 +4,7 @@ import datetime as dt
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -37,6 +37,7 @@ from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closu
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE
 from nightshift.catalogue.table import Column, quoted, refuse_unworkable
+from nightshift.database import by_halves
 from nightshift.declaration import (
     SAMPLE_SIZE,
     UNINDEXED_ROWS,
@@ -442,5 +443,12 @@ class Count(RowStep):
         if execution.position is not None:
             return
         with execution.batch() as batch:
-            batch.count(**{self.counter: self.subject(batch.session, execution.run).count(batch.session)})
+
+            def count(subjects: Sequence[Subject]) -> None:
+                batch.count(**{self.counter: subjects[0].count(batch.session)})
+
+            # A count cannot leave a row out. One that fails over a row is told, and costs no other step.
+            subject = self.subject(batch.session, execution.run)
+            name = f"the counter {self.counter} of {subject.facts.schema}.{subject.facts.name}"
+            by_halves(batch.session, [subject], count, lambda _, error: batch.quarantine(name, error))
             batch.position = {"done": True}
