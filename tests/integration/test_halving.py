@@ -1,6 +1,6 @@
 """What is done to many items at once, where one of them is bad."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import Engine, text
@@ -14,10 +14,10 @@ SQUARE_ROOTS = text("insert into roots select sqrt(n), n from unnest(cast(:numbe
 
 
 @pytest.fixture
-def session(empty_database: Engine) -> Session:
-    session = Session(empty_database.connect())
-    session.execute(text("create table roots (root numeric not null, n int)"))
-    return session
+def session(empty_database: Engine) -> Iterator[Session]:
+    with Session(empty_database) as session:
+        session.execute(text("create table roots (root numeric not null, n int)"))
+        yield session
 
 
 def test_all_but_the_bad_ones_are_done_once_and_in_order(session: Session) -> None:
