@@ -101,3 +101,19 @@ def test_a_count_that_a_row_makes_impossible_costs_no_other_step(made: Any, call
     assert (counters["noted"], counters["deleted"], counters["quarantined"]) == (0, 100, 1)
     words = "a text is no value of the type that is wanted (SQLSTATE 22P02)"
     assert result["errors"] == [f"the counter noted of public.things: {words}"]
+
+
+def test_a_row_that_is_refused_only_at_the_commit_is_left_alone(made: Any, call: Call) -> None:
+    database = made(
+        HUNDRED
+        + """
+        create function refuse() returns trigger language plpgsql as $$ begin
+            if old.id = 7 then raise 'not this one' using errcode = '45000'; end if; return null; end $$;
+        create constraint trigger refuse after delete on things deferrable initially deferred
+            for each row execute function refuse();
+        """
+    )
+
+    counters = call(database, deletion("things"))["counters"]
+
+    assert (counters["deleted"], counters["quarantined"]) == (99, 1)
