@@ -144,6 +144,31 @@ def aws(service_models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         yield
 
 
+@pytest.mark.parametrize(
+    ("user", "more", "error"),
+    [
+        ({"wants": []}, {}, "AttributeError: "),
+        (None, {"recipient": "nobody"}, "a text is no value of the type that is wanted (SQLSTATE 22P02)"),
+        ({"quiet_start": dt.time(1), "quiet_end": dt.time(2)}, {"created_at": text("'-infinity'")}, "TypeError: "),
+    ],
+    ids=["wants", "recipient", "created_at"],
+)
+def test_a_notice_whose_recipient_cannot_be_looked_up_fails_alone(
+    database: Engine, session: Session, user: dict[str, Any] | None, more: dict[str, Any], error: str
+) -> None:
+    odd = notice(session, "odd", user=user, scheduled_for=NOON - dt.timedelta(days=1), **more)
+    notice(session, "sound")
+    letterbox = Letterbox()
+
+    counts = send(database, letterbox)
+
+    assert (counts["sent"], counts["failed"], letterbox.subjects) == (1, 1, ["sound"])
+    session.expire_all()
+    row = session.get_one(Notification, odd)
+    assert row.status == "failed"
+    assert str(row.error).startswith(error)
+
+
 def test_what_is_due_is_sent_and_what_is_not_waits(database: Engine, session: Session) -> None:
     due = notice(session, "due")
     later = notice(session, "later", scheduled_for=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from nightshift import Job, Update, days
+from nightshift import Count, Delete, Job, Update, days
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, deletion, rows
 from tests.integration.tables.test_what_is_refused import as_role
@@ -85,3 +85,35 @@ def test_a_row_that_a_policy_does_not_let_be_written_is_left(made: Any, call: Ca
     counters = call(worker, job)["counters"]
 
     assert (counters["set"], counters["quarantined"]) == (99, 1)
+
+
+def test_a_count_that_a_row_makes_impossible_costs_no_other_step(made: Any, call: Call) -> None:
+    database = made(HUNDRED + "alter table things add note text; update things set note = 'x' where id = 5")
+    steps = (
+        Count("things", where="cast(note as int) > 1", counter="noted"),
+        Delete("things", older_than=days(30), measured_by="at"),
+    )
+    job = Job(name="both", kind="retention", schedule="cron(0 2 * * ? *)", steps=steps, audited=False)
+
+    result = call(database, job)
+
+    counters = result["counters"]
+    assert (counters["noted"], counters["deleted"], counters["quarantined"]) == (0, 100, 1)
+    words = "a text is no value of the type that is wanted (SQLSTATE 22P02)"
+    assert result["errors"] == [f"the counter noted of public.things: {words}"]
+
+
+def test_a_row_that_is_refused_only_at_the_commit_is_left_alone(made: Any, call: Call) -> None:
+    database = made(
+        HUNDRED
+        + """
+        create function refuse() returns trigger language plpgsql as $$ begin
+            if old.id = 7 then raise 'not this one' using errcode = '45000'; end if; return null; end $$;
+        create constraint trigger refuse after delete on things deferrable initially deferred
+            for each row execute function refuse();
+        """
+    )
+
+    counters = call(database, deletion("things"))["counters"]
+
+    assert (counters["deleted"], counters["quarantined"]) == (99, 1)

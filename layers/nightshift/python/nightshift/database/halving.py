@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database.failures import describe, is_row_error
+from nightshift.errors import DeclarationError, SettingError
 
 Item = TypeVar("Item")
 
@@ -16,12 +17,15 @@ Leave = Callable[[str, str], None]
 DATA_ERRORS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
 """What Python raises over a value that it cannot hold, or that code did not expect."""
 
+OF_THE_JOB = (DeclarationError, SettingError)
+"""What is wrong with the job or its settings, and with no item."""
+
 
 def by_halves(
     session: Session,
     items: Sequence[Item],
-    do: Callable[[Sequence[Item]], None],
-    leave: Callable[[Item, str], None],
+    do: Callable[[Sequence[Item]], object],
+    leave: Callable[[Item, str], object],
 ) -> None:
     """Do something to all items in the caller's transaction, under a savepoint; where it fails, to one half and then
     the other, down to the item that is the cause.
@@ -30,7 +34,7 @@ def by_halves(
     leave: told the item that was left as it was, and the error in words.
 
     Raises:
-        DBAPIError: an error that no item causes, see `is_row_error`.
+        DBAPIError, DeclarationError, SettingError: an error that no item causes, see `is_row_error`.
     """
     if not items:
         return
@@ -38,7 +42,8 @@ def by_halves(
         with session.begin_nested():
             do(items)
     except (DBAPIError, *DATA_ERRORS) as error:
-        if isinstance(error, DBAPIError) and not is_row_error(error):
+        an_items = is_row_error(error) if isinstance(error, DBAPIError) else not isinstance(error, OF_THE_JOB)
+        if not an_items:
             raise
         if len(items) == 1:
             leave(items[0], describe(error))

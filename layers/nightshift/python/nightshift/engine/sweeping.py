@@ -339,6 +339,7 @@ class _Sweeping:
         )
         found = session.execute(self.subject.rows(leaf, place, *keys).where(*conditions)).all()
         session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
+        session.execute(text("set constraints all immediate"))  # what would be refused at the commit shows its row
         locked: list[list[str]] = []
         left = self._left
         for number, (its_leaf, its_place, *key) in enumerate(found):

@@ -1,6 +1,7 @@
 """The rows of the outbox while they are sent: claimed, settled, put back or put off."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
+from nightshift.database import by_halves
 from nightshift.declaration import this_project
 from nightshift.errors import printable
 from nightshift.outbox.kinds import Channel, of_duty
@@ -82,19 +84,33 @@ def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parce
         parcel = Parcel(**facts, name=None, address=None)
         if parcel.channel == "ops":
             return parcel
-        if this_project().people() is None:
-            return _set(session, parcel, "suppressed", "the project provides no people any more (Project.people)")
-        found = person(session, recipient)
-        if found is None:
-            return _set(session, parcel, "suppressed", "the recipient is not among the project's people any more")
-        if found.wants.get("email") is False:
-            return _set(session, parcel, "suppressed", "the recipient has switched mails off")
-        if found.quiet_start is not None and at - created_at > PROMPT:
-            until = end_of_quiet_hours(session, recipient, at)
-            if until is not None:
-                return _put_off(session, parcel, until)
-        if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
-            return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
+        answers: list[Parcel | str] = []
+
+        def look_up(parcels: Sequence[Parcel]) -> None:
+            answers.append(_addressed(session, parcels[0], recipient, created_at, at, daily_cap))
+
+        # A recipient about whom nothing can be read must not be the last that the dispatcher comes to.
+        by_halves(session, [parcel], look_up, lambda one, error: answers.append(_set(session, one, "failed", error)))
+    return answers[0]
+
+
+def _addressed(
+    session: Session, parcel: Parcel, recipient: str, created_at: dt.datetime, at: dt.datetime, daily_cap: int
+) -> Parcel | str:
+    """The parcel with the recipient's name and address, or the status that it got without sending."""
+    if this_project().people() is None:
+        return _set(session, parcel, "suppressed", "the project provides no people any more (Project.people)")
+    found = person(session, recipient)
+    if found is None:
+        return _set(session, parcel, "suppressed", "the recipient is not among the project's people any more")
+    if found.wants.get("email") is False:
+        return _set(session, parcel, "suppressed", "the recipient has switched mails off")
+    if found.quiet_start is not None and at - created_at > PROMPT:
+        until = end_of_quiet_hours(session, recipient, at)
+        if until is not None:
+            return _put_off(session, parcel, until)
+    if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
+        return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
     return Parcel(**{**vars(parcel), "name": found.name, "address": found.address})
 
 

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -40,6 +40,7 @@ from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closu
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
 from nightshift.catalogue.table import Column, quoted, refuse_unworkable
+from nightshift.database import by_halves
 from nightshift.declaration import (
     MAX_SHARE,
     SAMPLE_SIZE,
@@ -476,5 +477,12 @@ class Count(RowStep):
         if execution.position is not None:
             return
         with execution.batch() as batch:
-            batch.count(**{self.counter: self.subject(batch.session, execution.run).count(batch.session)})
+
+            def count(subjects: Sequence[Subject]) -> None:
+                batch.count(**{self.counter: subjects[0].count(batch.session)})
+
+            # A count cannot leave a row out. One that fails over a row is told, and costs no other step.
+            subject = self.subject(batch.session, execution.run)
+            name = f"the counter {self.counter} of {subject.facts.schema}.{subject.facts.name}"
+            by_halves(batch.session, [subject], count, lambda _, error: batch.quarantine(name, error))
             batch.position = {"done": True}
