@@ -295,6 +295,8 @@ def test_a_failure_of_a_run_that_the_supervisor_has_started_is_reported_once(wor
     assert record["responsePayload"] == {"errorType": "RunFailed", "errorMessage": "ValueError: broken"}
     world.look()
     assert len(world.reported) == 1
+    # AND another delivery of the supervisor's call does not bring it to the queue a second time
+    assert invoke_job(BROKEN, payload, request_id="the supervisor's")["outcome"] == "failed"
 
 
 def lost_takings(world: World, hours: int) -> None:

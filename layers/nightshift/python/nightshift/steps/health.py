@@ -37,8 +37,9 @@ BAD: tuple[Status, ...] = ("degraded", "unhealthy")
 OUTBOX_TITLE = "The outbox is {status}"
 OUTBOX_TEXT = (
     "The oldest notice of Nightshift's outbox has waited for {minutes:.0f} minutes. Mails, alerts and reports wait "
-    "with it, so this comes past it.\n\nFirst: check that the rule nightshift-dispatcher is enabled and that Lambda is not "
-    "throttled; then read the log group /aws/lambda/nightshift-dispatcher."
+    "with it, so this comes past it.\n\n"
+    "First: check that the rule nightshift-dispatcher is enabled and that Lambda is not throttled; then read the log "
+    "group /aws/lambda/nightshift-dispatcher."
 )
 
 SECONDS_EACH = 5
