@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from functions.platform import supervisor
 from nightshift import Function, Job, ledger, telemetry
+from nightshift.database import DatabaseSettings, session_for
 from nightshift.declaration import Deployment, Policy
 from nightshift.environment import DATABASE_VARIABLE
 from nightshift.errors import RunFailedError
@@ -162,6 +163,27 @@ def test_a_job_whose_occurrences_cannot_be_counted_keeps_no_other_from_it(
     assert set(world.invoked[1:]) == {TAKINGS, CARTS}
 
 
+def test_a_lost_connection_is_not_the_trouble_of_one_run_and_ends_the_round(
+    database: Engine, measured: dict[str, float]
+) -> None:
+    settings = DatabaseSettings.from_mapping({"url": database.url.render_as_string(hide_password=False)})
+    with session_for(settings, seconds=20) as session:
+        world = World(session)
+        for job in (CARTS, TAKINGS):
+            world.interrupted(job)
+
+        def cut(_: str) -> Exception:
+            mine = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'nightshift'"
+            with Session(database) as other:
+                other.execute(text(mine))
+            return RuntimeError("no answer")
+
+        world.refusing = cut
+        with pytest.raises(RuntimeError, match="no answer"):
+            world.look()
+    assert measured == {}
+
+
 def test_a_function_that_was_deleted_is_told_by_the_supervisors_own_function(
     world: World, database: Engine, aws: None, monkeypatch: pytest.MonkeyPatch, measured: dict[str, float]
 ) -> None:
@@ -295,6 +317,8 @@ def test_a_failure_of_a_run_that_the_supervisor_has_started_is_reported_once(wor
     assert record["responsePayload"] == {"errorType": "RunFailed", "errorMessage": "ValueError: broken"}
     world.look()
     assert len(world.reported) == 1
+    # AND another delivery of the supervisor's call does not bring it to the queue a second time
+    assert invoke_job(BROKEN, payload, request_id="the supervisor's")["outcome"] == "failed"
 
 
 def lost_takings(world: World, hours: int) -> None:

@@ -120,19 +120,26 @@ def session_for(
 
 
 def still_answers(session: Session) -> bool:
-    """Whether the connection of a session of `session_for` is still there; whatever it was doing is rolled back."""
-    connection = session.get_bind()
-    if not isinstance(connection, Connection) or connection.closed or connection.invalidated:
-        return False
+    """Whether the session's connection is still there; whatever it was doing is rolled back.
+
+    A session that has lost it would connect again by itself, without its bounds.
+    """
     try:
+        if _is_gone(session):
+            return False
         session.rollback()
-        if connection.invalidated:
+        if _is_gone(session):
             return False
         with session.begin():
             session.execute(text("select 1"))
     except (DBAPIError, OSError):
         return False
     return True
+
+
+def _is_gone(session: Session) -> bool:
+    bind = session.get_bind()
+    return isinstance(bind, Connection) and (bind.closed or bind.invalidated)
 
 
 def _notice_death(driver_connection: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
-from nightshift.database import describe
+from nightshift.database import describe, still_answers
 from nightshift.declaration import DeployedJob, Deployment, function_name, iso
 from nightshift.ledger import Stalled, Standing, occurrences
 
@@ -67,7 +67,7 @@ def look_over(
     A final failure that nobody has heard of is reported, and then noted as reported. If the supervisor dies in between,
     the failure is reported twice, never zero times.
     """
-    jobs, apart = deployment.jobs(), _Apart()
+    jobs, apart = deployment.jobs(), _Apart(session)
     failed = 0
     for dead in ledger.exhausted(session):
         with apart.of(dead.job, run_id=dead.run_id):
@@ -111,14 +111,17 @@ def look_over(
 class _Apart:
     """Looks after one run or job after the other. What hinders it in one is told, and the next one's turn comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self.hindered = 0
 
     @contextmanager
     def of(self, job: str, **about: Any) -> Iterator[None]:
         try:
             yield
-        except Exception as cause:  # noqa: BLE001 - whatever AWS, a declaration or a lock has against one of them
+        except Exception as cause:
+            if not still_answers(self._session):
+                raise  # not the trouble of one: the next round begins anew
             self.hindered += 1
             told = {name: str(value) for name, value in about.items()}
             telemetry.error("supervisor.hindered", cause, job=job, reason=describe(cause), **told)

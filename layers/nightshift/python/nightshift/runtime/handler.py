@@ -86,7 +86,7 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
             if granted.state == "missed":
                 telemetry.measure(OccurrencesMissed=1)
-            if granted.state == "failed" and granted.last_request_id == context.aws_request_id:
+            if request.heard and granted.state == "failed" and granted.last_request_id == context.aws_request_id:
                 # This is Lambda's retry of the invocation that finally failed. It must fail too, to reach the queue.
                 raise RunFailedError(f"{job.name}, run {granted.run.id}: {granted.reason}")
             return result(job, granted)
@@ -193,29 +193,24 @@ def _settled(job: Job, ended: _Ended, database: Reach, *, heard: bool) -> Standi
     Raises:
         RunFailedError: the attempt failed.
     """
-    standing = ended.standing
-    if standing is None:
+    try:
         try:
+            standing = ended.standing or database.again(
+                lambda session: _settle(job, ended, session, heard), spare=SECONDS_TO_END
+            )
+        except Fenced as superseded:
+            # By another attempt, or by the same words of this one, whose answer was lost.
+            telemetry.warn("run.superseded", reason=str(superseded))
+            ended = replace(ended, superseded=True)
             standing = database.again(lambda session: _settle(job, ended, session, heard), spare=SECONDS_TO_END)
-        except (DBAPIError, OSError) as cause:
-            told = ended.reason or "out of time"
-            telemetry.error("run.unsettled", cause, reason=told, database=describe(cause))
-            raise DatabaseAwayError(
-                f"{job.name}, run {ended.claim.run.id}: {told}; this could not be written down: {describe(cause)}"
-            ) from None
-    if standing.state == "failed":
-        telemetry.measure(RunsFailed=1)
-    elif standing.state == "retrying":
-        telemetry.measure(AttemptsFailed=1)
-    elif standing.state == "interrupted":
-        telemetry.measure(RunsInterrupted=1)
-    elif not ended.superseded:
-        telemetry.measure(
-            RunsSucceeded=1,
-            RowsChanged=job.changed(standing.counters),
-            RowsQuarantined=standing.counters.get("quarantined", 0),
-            RunSeconds=(standing.duration_ms or 0) / 1000,
-        )
+    except (DBAPIError, OSError) as cause:
+        told = ended.reason or "out of time"
+        telemetry.error("run.unsettled", cause, reason=told, database=describe(cause))
+        raise DatabaseAwayError(
+            f"{job.name}, run {ended.claim.run.id}: {told}; this could not be written down: {describe(cause)}"
+        ) from None
+    if not ended.superseded:
+        _measure(job, standing)
     if standing.state == "retrying" or (standing.state == "failed" and heard):
         raise RunFailedError(f"{job.name}, run {ended.claim.run.id}: {ended.reason or standing.reason}")
     return standing
@@ -223,15 +218,28 @@ def _settled(job: Job, ended: _Ended, database: Reach, *, heard: bool) -> Standi
 
 def _settle(job: Job, ended: _Ended, session: Session, heard: bool) -> Standing:
     claim, told = ended.claim, {"critical": job.critical, "reported": heard}
-    try:
-        if ended.reason is not None:
-            return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, **told)
-        if not ended.superseded:
-            return ledger.interrupt(session, claim, progressed=ended.progressed, **told)
-    except Fenced as superseded:
-        # By another attempt, or by the same words of this one whose answer was lost.
-        telemetry.warn("run.superseded", reason=str(superseded))
-    return ledger.standing(session, claim.run.id)
+    if ended.superseded:
+        return ledger.standing(session, claim.run.id)
+    if ended.reason is not None:
+        return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, **told)
+    return ledger.interrupt(session, claim, progressed=ended.progressed, **told)
+
+
+def _measure(job: Job, standing: Standing) -> None:
+    match standing.state:
+        case "failed":
+            telemetry.measure(RunsFailed=1)
+        case "retrying":
+            telemetry.measure(AttemptsFailed=1)
+        case "interrupted":
+            telemetry.measure(RunsInterrupted=1)
+        case _:
+            telemetry.measure(
+                RunsSucceeded=1,
+                RowsChanged=job.changed(standing.counters),
+                RowsQuarantined=standing.counters.get("quarantined", 0),
+                RunSeconds=(standing.duration_ms or 0) / 1000,
+            )
 
 
 def result(job: Job, standing: Standing) -> dict[str, Any]:
