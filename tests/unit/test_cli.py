@@ -793,7 +793,8 @@ def manifest(tmp_path: Path) -> str:
     """The manifest of a backup without tables."""
     folder = tmp_path / "2026-03-01T020000Z"
     folder.mkdir()
-    (folder / "manifest.json").write_text('{"format": 1, "tables": []}')
+    needed = dict.fromkeys(("backup_id", "consistent", "run_id", "scheduled_for", "schema_version"), "x")
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "tables": [], **needed}))
     return str(folder / "manifest.json")
 
 
@@ -882,6 +883,14 @@ def test_a_database_that_cannot_be_meant_is_refused_in_one_line(manifest: str, i
     assert (refused.stderr.count("\n"), ledger.stderr.count("\n")) == (1, 1)
     assert refused.stderr.startswith(answer)
     assert ledger.stderr.startswith(answer.replace("--into", "--erasures-from"))
+
+
+def test_a_manifest_that_lacks_something_is_refused_in_one_line(manifest: str) -> None:
+    Path(manifest).write_text('{"format": 1, "tables": [], "run_id": "x", "backup_id": "x", "scheduled_for": "x"}')
+    refused = restore(manifest, NOWHERE)
+
+    lacks = "the manifest lacks consistent, schema_version: it is damaged, or something else. Nothing was changed\n"
+    assert (refused.exit_code, refused.stderr) == (2, lacks)
 
 
 @pytest.mark.usefixtures("clean_environment")

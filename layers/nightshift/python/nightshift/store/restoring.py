@@ -37,6 +37,9 @@ class Restored:
     reapplied: Reapplied
 
 
+_NEEDED = ("backup_id", "consistent", "run_id", "scheduled_for", "schema_version", "tables")
+
+
 def read_manifest(parts: Parts) -> dict[str, Any]:
     """A backup's manifest.
 
@@ -49,6 +52,8 @@ def read_manifest(parts: Parts) -> dict[str, Any]:
         raise BackupError("the manifest is not JSON: it is damaged, or something else") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BackupError(f"this is not the manifest of a backup in format {FORMAT}")
+    if missing := [name for name in _NEEDED if name not in manifest]:
+        raise BackupError(f"the manifest lacks {', '.join(missing)}: it is damaged, or something else")
     return manifest
 
 
