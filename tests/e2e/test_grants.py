@@ -48,10 +48,12 @@ def test_a_function_whose_grant_is_taken_away_is_refused_and_says_so(
         interrupt = text("update nightshift.runs set state = 'interrupted', finished_at = null where id = :id")
         session.execute(interrupt, {"id": run_id})
         session.commit()
-        # WHEN it looks over the ledger THEN it says what it was not allowed
-        message = functions.error("supervisor", {})
-    assert "AccessDenied" in message
-    assert "lambda:InvokeFunction" in message
+        # WHEN it looks over the ledger THEN it says what it was not allowed, and looks after all others
+        assert functions.call("supervisor", {})["hindered"] == 1
+    hindered = machine.aws.client("logs").filter_log_events(
+        logGroupName=f"/aws/lambda/{function_name('supervisor')}", filterPattern="supervisor.hindered"
+    )
+    assert any("AccessDenied" in event["message"] and run_id in event["message"] for event in hindered["events"])
     # AND with its grant back it goes on with the run
     functions.call("supervisor", {})
     states = text("select state from nightshift.runs where id = :id")
