@@ -97,7 +97,7 @@ def ends_of_lives() -> Iterator[int]:
 
     With NIGHTSHIFT_EVERY_POINT in the environment: at every one.
     """
-    end, growth = 0, 0.0 if "NIGHTSHIFT_EVERY_POINT" in os.environ else 0.1
+    end, growth = 0, 0.0 if "NIGHTSHIFT_EVERY_POINT" in os.environ else 0.2
     while True:
         end += 1 + int(end * growth)
         yield end
