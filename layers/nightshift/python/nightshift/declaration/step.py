@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -233,6 +233,10 @@ class Step(Protocol):
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """The numbers of the plan, without a sample. The caps of a destructive step are compared with them."""
 
+    def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
+        """Write down which rows the candidates are, where the step's condition would mean others once rows of these
+        tables are gone. Earlier steps of the run delete them. In the transaction that counts."""
+
     def apply(self, execution: Execution) -> None:
         """Do the work in batches, starting at the execution's position."""
 
@@ -245,6 +249,9 @@ class StepDefaults:
 
     def candidates(self: Step, session: Session, run: Run) -> list[StepPlan]:
         return self.plan(session, run)
+
+    def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
+        """Nothing: the step names its rows itself."""
 
 
 def fingerprint_of(*clauses: ClauseElement) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nightshift.engine.resources import Resources as Resources
     from nightshift.engine.subject import Subject as Subject
     from nightshift.engine.sweeping import Sweep as Sweep, paced as paced, sweep as sweep
-    from nightshift.engine.ways import choose as choose
+    from nightshift.engine.ways import choose as choose, keys_written as keys_written, write_keys as write_keys
 
 __getattr__ = face(
     __name__,
@@ -19,5 +19,5 @@ __getattr__ = face(
     resources="Resources",
     subject="Subject",
     sweeping="Sweep paced sweep",
-    ways="choose",
+    ways="choose keys_written write_keys",
 )

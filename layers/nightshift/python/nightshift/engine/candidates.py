@@ -18,7 +18,12 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
     """
     session, run = execution.session, execution.run
     with session.begin():
-        plans = [plan for step in job.steps if step.destructive for plan in asked(session, step.candidates, run)]
+        plans: list[StepPlan] = []
+        for step in job.steps:
+            if step.destructive:
+                found = asked(session, step.candidates, run)
+                step.write_down(session, run, {name for plan in plans for name in _touched(plan)})
+                plans += found
     candidates: Counter[str] = Counter()
     for plan in plans:
         candidates[plan.step] += plan.rows
@@ -34,6 +39,10 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
         )
     execution.candidates = dict(candidates)
     execution.log("run.candidates", candidates=dict(candidates))
+
+
+def _touched(plan: StepPlan) -> set[str]:
+    return {plan.table, *(each.table for each in plan.cascades)}
 
 
 def asked(session: Session, question: Callable[[Session, Run], list[StepPlan]], run: Run) -> list[StepPlan]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, text, tuple_
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import Delete, Update
 
 from nightshift.catalogue.ages import SqlType
@@ -19,7 +20,17 @@ from nightshift.database.failures import describe, is_locked, is_passing, is_row
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
 from nightshift.engine.subject import Subject
 from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
-from nightshift.engine.ways import TID, HeapWalk, KeyWalk, RangeWalk, Walk, choose, forget_keys, write_keys
+from nightshift.engine.ways import (
+    TID,
+    HeapWalk,
+    KeyWalk,
+    RangeWalk,
+    Walk,
+    choose,
+    forget_keys,
+    keys_written,
+    write_keys,
+)
 from nightshift.errors import PassedPlanError, PermanentError
 
 TARGET_SECONDS = 0.1
@@ -205,7 +216,7 @@ class _Sweeping:
             if not pace.proven:
                 self._leave_time_for_a_smaller_one(batch)
             if pace.walk.way == KeyWalk.way and "last" not in cursor:
-                last = write_keys(batch.session, self.subject, self.execution.run.id, self.task.step)
+                last = self._keys(batch.session)
                 batch.position = place | carried | {"last": last, "done": last == 0}
                 return True
             window = pace.walk.window(batch.session, cursor, pace.size)
@@ -225,6 +236,11 @@ class _Sweeping:
             whole = window.after is None or full
             batch.position = place | sums | ({"done": True} if whole else dict(window.after or {}))
         return True
+
+    def _keys(self, session: Session) -> int:
+        """How many keys there are to go through: those of the count, if they were written down with it."""
+        run, step = self.execution.run.id, self.task.step
+        return keys_written(session, run, step) or write_keys(session, self.subject, run, step)
 
     def _leave_time_for_a_smaller_one(self, batch: Batch) -> None:
         """Nobody knows yet what a batch costs here: one that takes too long must not take the whole attempt."""

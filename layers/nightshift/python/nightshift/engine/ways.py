@@ -187,6 +187,12 @@ def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> in
     return session.execute(insert(KEYS).from_select(["run_id", "step", "place", "key"], found)).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
+def keys_written(session: Session, run_id: Any, step: str) -> int:
+    """How many keys are written down for a step already."""
+    place = select(func.max(KEYS.c.place)).where(KEYS.c.run_id == run_id, KEYS.c.step == step)
+    return session.scalar(place) or 0
+
+
 def forget_keys(session: Session, run_id: Any, step: str) -> None:
     session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
 

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -55,7 +55,7 @@ from nightshift.declaration import (
     iso,
 )
 from nightshift.declaration.fields import must_be, must_be_truth
-from nightshift.engine import Subject, Sweep, choose, sweep
+from nightshift.engine import Subject, Sweep, choose, keys_written, sweep, write_keys
 from nightshift.errors import DeclarationError
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
 
@@ -245,6 +245,16 @@ class RowStep(ABC):
         session.info[run.id, self.name] = time.monotonic(), subject, self._keys_first(session, subject)
         return [plan]
 
+    def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
+        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition."""
+        at, subject, keys_first = session.info.get((run.id, self.name), (0.0, None, False))
+        if subject is None or not emptied:
+            return
+        looks_at = {facts.fullname for facts in (subject.facts, *subject.closure.reached.values())}
+        if keys_first or (subject.referenced is not None and looks_at & emptied):
+            write_keys(session, subject, run.id, self.name)
+            session.info[run.id, self.name] = at, subject, True
+
     def _counted(
         self, session: Session, run: Run, subject: Subject, age: ColumnElement[Any], share: int | None = None
     ) -> StepPlan:
@@ -307,7 +317,8 @@ class RowStep(ABC):
             return subject, keys_first
         with session.begin():
             subject = self.subject(session, run)
-            return subject, self._keys_first(session, subject)
+            written = keys_written(session, run.id, self.name) > 0
+            return subject, written or self._keys_first(session, subject)
 
     def _keys_first(self, session: Session, subject: Subject) -> bool:
         """Whether a batch may change what the condition means for the next one."""
