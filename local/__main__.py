@@ -86,8 +86,18 @@ def _up_on(database_url: str, *, yes: bool) -> None:
 def demo() -> None:
     """Start everything, run every job once through Lambda, and show what each did. Exit code 1 when one failed."""
     # Imported here: its data are the example's, which a project of one's own does not have.
+    from local.accidents import kill_in_the_middle, lose_an_event
     from local.collect import collect
-    from local.demo import dispatch, fail_on_purpose, invoke_all, load_data, mails_waiting, put_off_mails, results_table
+    from local.demo import (
+        dispatch,
+        example,
+        fail_on_purpose,
+        invoke_all,
+        load_data,
+        mails_waiting,
+        put_off_mails,
+        results_table,
+    )
 
     started = time.monotonic()
     with _running(partial(machine, "demo")) as running:
@@ -96,10 +106,13 @@ def demo() -> None:
         console.print("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
         invocations = invoke_all(running.aws, console, now=now)
         console.print(results_table(invocations))
-        with console.status("Sending the mails, and failing once on purpose"):
+        with console.status("Sending the mails, failing on purpose, killing a job, losing an event"):
             put_off_mails(running)
             unsent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
+            its = example()
+            killed = kill_in_the_middle(running, its.long_work(running)) if its else None
+            lost = lose_an_event(running)
             collected = collect(running, OUTPUT)
             waiting = sum(mails_waiting(running))
         well = sum(invocation.as_it_should for invocation in invocations)
@@ -110,6 +123,11 @@ def demo() -> None:
             )
         else:
             console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
+        if killed:
+            console.print(f"{killed}.")
+        elif its:
+            console.print("The run that was killed in its middle was not finished by the supervisor.", style="red")
+        console.print(f"{lost}." if lost else "No lost event was caught up.", style=None if lost else "red")
         if unsent:
             console.print(f"The dispatcher failed: {unsent}", style="red")
         console.print(
@@ -119,7 +137,8 @@ def demo() -> None:
         if waiting:
             console.print(f"{waiting:,} more mails wait in the outbox: only some of each kind were sent, to be read.")
         console.print(f"Took {time.monotonic() - started:.0f} s from start to end.")
-        if error is None or unsent or well < len(invocations):
+        went_wrong = error is None or lost is None or (its is not None and killed is None)
+        if went_wrong or unsent or well < len(invocations):
             raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import NullPool, create_engine, func, select, update
 
+from local.accidents import LongWork
 from local.aws import LocalAws, calls_at_once
 from local.machine import DATABASE, Machine, deployed_jobs
 from local.occasions import last_due
@@ -38,6 +39,9 @@ class Example(Protocol):
     def last_due(self, job: Job, now: dt.datetime) -> dt.datetime | None:
         """The last time, not after `now`, at which the job had something to do; None: at any time, or as its step
         says."""
+
+    def long_work(self, running: Machine) -> LongWork:
+        """Add work that takes a job seconds."""
 
 
 def example() -> Example | None:

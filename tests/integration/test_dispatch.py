@@ -248,6 +248,33 @@ def test_a_sender_that_dies_after_its_claim_leaves_unknown_and_no_second_mail(
     assert fresh.subjects == []
 
 
+def test_a_sender_that_was_believed_dead_tells_how_it_went_unless_somebody_else_has_said(
+    database: Engine, session: Session
+) -> None:
+    meanwhile: dict[str, tuple[str, Exception | None, str]] = {
+        "arrives": ("unknown", None, "sent"),
+        "is refused": ("unknown", Refused("MessageRejected"), "failed"),
+        "was given up": ("suppressed", Refused("MessageRejected"), "suppressed"),
+        "was sent by hand": ("sent", NotSent("AccessDeniedException"), "sent"),
+    }
+    keys = {title: notice(session, title) for title in meanwhile}
+
+    class Late(Letterbox):
+        def mail(self, address: str, mail: Mail, *, unsubscribe: bool) -> None:
+            status, answer, _ = meanwhile[mail.subject]
+            with database.begin() as other:
+                other.execute(update(Notification).where(Notification.title == mail.subject).values(status=status))
+            if answer is not None:
+                raise answer
+
+    send(database, Late())
+
+    assert {title: row(session, key).status for title, key in keys.items()} == {
+        title: ends for title, (_, _, ends) in meanwhile.items()
+    }
+    assert row(session, keys["arrives"]).sent_at is not None
+
+
 def test_an_unclear_answer_is_unknown_at_once(database: Engine, session: Session) -> None:
     key = notice(session)
     outlets = Letterbox(Unclear("ReadTimeoutError"))
@@ -496,6 +523,25 @@ def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engi
     session.commit()
     notice(session, "a day later", recipient=ann)
     assert send(database, outlets, cap=2)["sent"] == 1
+
+
+def test_the_daily_cap_counts_what_was_sent_or_may_have_been(database: Engine, session: Session) -> None:
+    now = dt.datetime.now(dt.UTC)
+    earlier: dict[str, dict[str, Any]] = {
+        **{status: {"status": status} for status in ("sending", "sent", "unknown", "failed", "suppressed")},
+        "yesterday": {"status": "sent", "claimed_at": now - dt.timedelta(hours=24, minutes=1)},
+        "today": {"status": "sent", "claimed_at": now - dt.timedelta(hours=23, minutes=59)},
+        "of duty": {"status": "sent", "kind": "shop_alarm"},
+        "in the application": {"status": "sent", "channel": "in_app"},
+    }
+    for title, values in earlier.items():
+        first = notice(session, f"first: {title}", **{"claimed_at": now, **values})
+        notice(session, title, recipient=row(session, first).recipient)
+    outlets = Letterbox()
+
+    assert send(database, outlets, cap=1)["suppressed"] == 4
+
+    assert set(outlets.subjects) == {"failed", "suppressed", "yesterday", "of duty", "in the application"}
 
 
 def test_two_dispatchers_at_once_send_each_notice_once(database: Engine, session: Session) -> None:

@@ -128,10 +128,13 @@ def test_quiet_hours_move_the_time_to_their_end_in_the_person_s_zone(
 def test_a_second_notice_with_the_same_key_is_no_row_and_no_error(invoke_job: Invoke, session: Session) -> None:
     customer(session, "ann")
 
+    plans = [invoke_job(AT_ONCE, {"dry_run": True}, at=NOON)["plan"]["steps"]]
     first = invoke_job(AT_ONCE, at=NOON)["counters"]
+    plans.append(invoke_job(AT_ONCE, {"dry_run": True}, at=NOON + QUARTER)["plan"]["steps"])
     second = invoke_job(AT_ONCE, at=NOON + QUARTER)["counters"]
 
     assert (first["emails"], second["emails"], second["matched"]) == (1, 0, 1)
+    assert [(step["rows"], len(step["sample"])) for (step,) in plans] == [(1, 1), (0, 0)]
     assert len(outbox(session)) == 1
 
 

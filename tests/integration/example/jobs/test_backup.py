@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import json
+import re
 import tracemalloc
 import uuid
 from collections.abc import Iterator
@@ -168,7 +169,7 @@ def test_rows_come_back_as_they_were_whatever_triggers_the_database_has(
         assert digests(copy)["public.goals"] == digests(filled)["public.goals"]
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut off", "missing", "another"])
+@pytest.mark.parametrize("damage", ["changed", "cut off", "missing", "another", "other rows"])
 def test_a_damaged_part_is_found_before_anything_is_written(
     invoke_job: Invoke, filled: Engine, files: FileStore, empty_database: Engine, damage: str
 ) -> None:
@@ -179,7 +180,12 @@ def test_a_damaged_part_is_found_before_anything_is_written(
         files.delete(key)
     else:
         content[len(content) // 2] ^= 1
-        new = {"changed": bytes(content), "cut off": files.read(key)[:-9], "another": gzip.compress(b"")}[damage]
+        new = {
+            "changed": bytes(content),
+            "cut off": files.read(key)[:-9],
+            "another": gzip.compress(b""),
+            "other rows": gzip.compress(gzip.decompress(files.read(key)).swapcase(), compresslevel=3, mtime=0),
+        }[damage]
         files.write(key, new, content_type="application/gzip")
 
     result = restore(empty_database)
@@ -189,22 +195,31 @@ def test_a_damaged_part_is_found_before_anything_is_written(
     assert _tables(empty_database) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("users.copy.gz", "users.copy.gz is damaged"), ("manifest.json", "is not the one that was written")],
+)
 def test_damage_between_writing_and_reading_back_fails_the_run(
-    invoke_job: Invoke, filled: Engine, files: FileStore, session: Session, monkeypatch: pytest.MonkeyPatch
+    invoke_job: Invoke,
+    files: FileStore,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    says: str,
 ) -> None:
     original = FileStore.chunks
 
     def damaged(self: FileStore, key: str) -> Any:
-        return iter([b"nothing"]) if key.endswith("/users.copy.gz") else original(self, key)
+        return iter([b"nothing"]) if key.endswith(f"/{name}") else original(self, key)
 
     monkeypatch.setattr(FileStore, "chunks", damaged)
 
-    with pytest.raises(RunFailedError, match=r"users\.copy\.gz is damaged"):
+    with pytest.raises(RunFailedError, match=re.escape(says)):
         invoke_job(job, at=NOW)
 
     row = backup_row(session)
     assert (row.status, row.verified_at) == ("failed", None)
-    assert "users.copy.gz is damaged" in str(row.error)
+    assert says in str(row.error)
 
 
 def test_an_export_that_fails_leaves_a_failed_row_and_the_retry_makes_it_good(
@@ -339,13 +354,17 @@ class Discarding:
         pass
 
 
-def test_memory_does_not_grow_with_the_table(database: Engine) -> None:
+def test_every_block_is_exported_and_memory_does_not_grow_with_the_table(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "BLOCKS_A_COPY", 16)
     with database.begin() as connection:
         connection.execute(text("create table large (noise text)"))
         noise = "insert into large select repeat(md5(n::text), 64) from generate_series(1, 20000) n"
         connection.execute(text(noise))
     with Session(database) as session:
         large = next(source for source in backups.sources(session) if source.name == "large")
+        assert large.blocks > 10 * backups.BLOCKS_A_COPY
         tracemalloc.start()
         try:
             contents = backups.export(session, large, Discarding(), "large", out_of_time=lambda: False)  # type: ignore[arg-type]
@@ -471,14 +490,15 @@ def test_people_erased_since_are_erased_again_after_a_restore(
     invoke_job: Invoke, files: FileStore, session: Session, database: Engine, new_database: NewDatabase
 ) -> None:
     users = [User(email=f"user{number}@example.org", name="Ann", created_at=NOW - 90 * DAY) for number in range(3)]
-    session.add_all(users)
+    gone = User(email="gone@example.org", name="[Deleted User]", created_at=NOW - 90 * DAY, anonymized_at=NOW - DAY)
+    session.add_all([*users, gone])
     session.flush()
-    for number, user in enumerate(users[:2]):
+    for subject, user in (("ref0", users[0]), ("ref1", users[1]), ("before", gone)):
+        status = "COMPLETED" if user is gone else "PENDING"
         session.add(
-            DataRequest(
-                user_id=user.id, subject_ref=f"ref{number}", request_type="DELETION", status="PENDING", requested_at=NOW
-            )
+            DataRequest(user_id=user.id, subject_ref=subject, request_type="DELETION", status=status, requested_at=NOW)
         )
+    session.add(ErasureRecord(subject_ref="before", mode="anonymized", executed_at=NOW - DAY))
     session.commit()
     invoke_job(job, at=NOW)
     session.add(ErasureRecord(subject_ref="ref0", mode="anonymized", executed_at=NOW + 5 * DAY))
@@ -493,9 +513,11 @@ def test_people_erased_since_are_erased_again_after_a_restore(
         with Session(copy) as restored:
             people = {tuple(each) for each in restored.execute(select(User.email, User.name))}
             anonymous = (f"deleted-{users[0].id}@deleted.invalid", "[Deleted User]")
-            assert people == {("user2@example.org", "Ann"), anonymous}
+            before = ("gone@example.org", "[Deleted User]")
+            assert people == {("user2@example.org", "Ann"), anonymous, before}
+            assert restored.get_one(User, gone.id).anonymized_at == NOW - DAY
             assert set(restored.scalars(select(DataRequest.status))) == {"COMPLETED"}
-            assert restored.scalar(select(func.count()).select_from(ErasureRecord)) == 2
+            assert restored.scalar(select(func.count()).select_from(ErasureRecord)) == 3
 
 
 def test_an_erasure_that_nobody_can_name_is_told(

@@ -47,6 +47,7 @@ from functions.community.finalize_deletions import job
 from nightshift.deadline import Deadline
 from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import RunFailedError
+from nightshift.ledger import RunRecord
 from nightshift.outbox import Notification
 from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
@@ -921,6 +922,41 @@ def test_a_person_whose_files_cannot_be_deleted_is_tried_again(
     assert counters(invoke_job(job, at=NOW + DAY)) == {"requests": 1, "anonymized": 1}
 
 
+def test_a_zombie_deletes_no_files(
+    invoke_job: Invoke, session: Session, files: FileStore, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither before its first request nor between two."""
+    people = [person(session), person(session, "bob@b.org")]
+    exports = [request(session, each, request_type="EXPORT") for each in people]
+    for number, each in enumerate(people):
+        request(session, each, DUE + number * SECOND)
+    session.commit()
+    for export in exports:
+        files.write(f"exports/{export.id}/1.zip", b"x", content_type="application/zip")
+
+    def run_taken_over_after(name: str, at: dt.datetime) -> int:
+        """How many files are left by a run that is taken over once the function has been called."""
+        original = getattr(finalize_deletions, name)
+
+        def then_taken_over(*given: Any) -> Any:
+            result = original(*given)
+            with database.begin() as other:
+                other.execute(update(RunRecord).values(epoch=RunRecord.epoch + 1))
+            return result
+
+        with monkeypatch.context() as zombie:
+            zombie.setattr(finalize_deletions, name, then_taken_over)
+            assert invoke_job(job, at=at)["outcome"] == "running"
+        with database.begin() as other:
+            other.execute(
+                update(RunRecord).values(state="cancelled", lease_until=None, finished_at=RunRecord.created_at)
+            )
+        return sum(len(page) for page in files.pages("exports/"))
+
+    assert run_taken_over_after("look_for_quotes", NOW) == 2
+    assert run_taken_over_after("finalize_one", NOW + DAY) == 1
+
+
 # Failures.
 
 
@@ -969,6 +1005,24 @@ def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, se
 
     again(session, ann, asked)
     assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
+
+
+def test_a_lost_connection_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:
+    ann = person(session)
+    asked = request(session, ann)
+    session.execute(text("create sequence lost"))
+    refusal = (
+        "begin if nextval('lost') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return new; end"
+    )
+    session.execute(text(f"create function refuse() returns trigger language plpgsql as $$ {refusal} $$"))
+    session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
+    session.commit()
+
+    result = invoke_job(job, at=NOW)
+
+    assert (result["outcome"], counters(result)) == ("succeeded", {"requests": 1, "anonymized": 1})
+    again(session, ann, asked)
+    assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("COMPLETED", 0, None, NOW)
 
 
 def test_a_request_of_a_time_that_python_cannot_hold_is_due_as_the_database_says(

@@ -478,7 +478,7 @@ def test_a_burst_across_two_runs_counts_each_event_once_and_tells_again_when_it_
 
     assert (known["alerts_new"], known["alerts_updated"], known["notified"]) == (0, 1, 0)
     assert found(session) == [("failed_logins_by_address", "high", 9)]
-    assert alert(session).last_seen_at == NOW + MINUTE + SECOND
+    assert (alert(session).last_seen_at, alert(session).notified_at) == (NOW + MINUTE + SECOND, NOW)
 
     by_different_people(session, burst(18, NOW + 16 * MINUTE))
     risen = invoke_job(job, at=NOW + 30 * MINUTE)["counters"]
