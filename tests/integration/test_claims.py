@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from nightshift import Policy, ledger
 from nightshift.declaration import Trigger
 from nightshift.errors import EventError, Fenced
-from nightshift.ledger import Claim, Request, Standing, endings
+from nightshift.ledger import Claim, Request, Standing
 
 JOB = "shop-check"
 AT = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
@@ -137,13 +137,13 @@ def test_who_takes_a_run_over_waits_for_the_end_that_is_being_written(
     claim = start(session)
     die(session)
     next_one = meanwhile(lambda other: ledger.claim(other, JOB, WAIT, again(claim), seconds=60))
-    clock = endings.database_clock
+    clock = ledger.database_clock
 
     def slow(session: Session) -> dt.datetime:
         next_one.arrive()
         return clock(session)
 
-    monkeypatch.setattr(endings, "database_clock", slow)
+    monkeypatch.setattr("nightshift.ledger.endings.database_clock", slow)
     end(session, claim)
     granted = next_one.granted
     found = run_of(session, claim)
