@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init install demo local test check lint types docs synth bench constraints clean
+.PHONY: help init install demo local test check lint types docs synth bench mutants constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation t
 
 bench: .venv/installed ## Measure speed and memory, as ratios in one run
 	@$(RUN) python -m bench
+
+mutants: .venv/installed ## Break the code in one place after the other, and see whether a test notices (half an hour)
+	@$(RUN) python -m tests.faults.mutants
 
 constraints: .venv/installed ## Resolve all versions anew and write them to constraints.txt
 	@rm -rf .build/constraints && mkdir -p .build/constraints/layers/dependencies

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,20 @@ def test_an_occurrence_that_was_announced_is_left_alone(supervisor: Supervisor, 
     assert run.trigger == "schedule"
 
 
+def test_a_plan_or_a_forced_repetition_does_not_hide_that_no_event_came(
+    supervisor: Supervisor, session: Session
+) -> None:
+    supervisor.watch(EVERY, missing=1)
+    for request in (Request("manual", "plan", supervisor.last_due), Request("manual", forced=True)):
+        granted = ledger.claim(
+            session, EVERY, Policy(), replace(request, scheduled_for=supervisor.last_due), seconds=60
+        )
+        assert isinstance(granted, Claim)
+        with session.begin():
+            ledger.finish(session, granted, counters={})
+    assert supervisor.look(EVERY).caught_up == 1
+
+
 def test_an_event_that_comes_after_all_finds_its_occurrence_taken(supervisor: Supervisor, session: Session) -> None:
     supervisor.watch(LATEST, missing=1)
     supervisor.look(LATEST)
@@ -173,12 +188,16 @@ def test_a_notice_in_its_time_is_caught_up(supervisor: Supervisor) -> None:
     assert supervisor.look(NOTICE).caught_up == 1
 
 
-def test_a_paused_job_is_not_caught_up(supervisor: Supervisor, session: Session) -> None:
-    supervisor.watch(EVERY, missing=2)
+@pytest.mark.parametrize("job", [EVERY, LATEST, NONE])
+def test_a_paused_job_is_not_caught_up_and_has_missed_nothing(
+    supervisor: Supervisor, session: Session, job: str
+) -> None:
+    supervisor.watch(job, missing=2)
     session.execute(text("update nightshift.jobs set paused_at = now(), paused_by = 'Eve', pause_reason = 'move'"))
     session.commit()
-    assert supervisor.look(EVERY).caught_up == 0
-    assert {(run.state, run.reason) for run in supervisor.runs(EVERY)} == {("paused", "paused by Eve: move")}
+    done = supervisor.look(job)
+    assert (done.caught_up, done.missed) == (0, 0)
+    assert [(run.state, run.reason) for run in supervisor.runs(job)] == [("paused", "paused by Eve: move")] * 2
 
 
 def test_an_occurrence_that_meets_an_open_run_is_skipped(supervisor: Supervisor, session: Session) -> None:

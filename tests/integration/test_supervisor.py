@@ -16,13 +16,14 @@ from functions.platform import supervisor
 from nightshift import Function, Job, ledger, telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.declaration import Deployment, Policy
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import Claim, Request, occurrences
 from nightshift.operations import Round, look_over
 from tests.integration.conftest import Context, Invoke, scheduled
 
 CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
+CRITICAL = "shop-check"
 AT = "2026-03-01T02:00:00Z"
 
 
@@ -54,9 +55,9 @@ class World:
             raise refusal
         self.reported.append(record)
 
-    def claim(self, job: str) -> Claim:
+    def claim(self, job: str, request: Request = Request()) -> Claim:  # noqa: B008 - frozen
         self.session.rollback()
-        claim = ledger.claim(self.session, job, Policy(), Request("manual"), seconds=60)
+        claim = ledger.claim(self.session, job, Policy(), request, seconds=60)
         assert isinstance(claim, Claim)
         return claim
 
@@ -257,6 +258,122 @@ def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger
     assert (run.state, run.reason) == ("failed", "attempt 1 of 3 failed: no grant; nobody tried it again")
     assert world.invoked == []
     assert len(world.reported) == 1
+
+
+def test_no_run_is_begun_whose_job_may_not_run_though_it_could_not_be_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job in (CARTS, TAKINGS, "forgotten"):
+        world.interrupted(job)
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("locked")
+
+    monkeypatch.setattr(ledger, "settle_left_behind", refuse, raising=False)
+    done = world.look(Deployment(changes={CARTS: {"enabled": False}}))
+    assert (world.invoked, done.continued, done.hindered) == ([TAKINGS], 1, 2)
+
+
+def test_lambdas_second_retry_is_waited_for_like_its_first(world: World) -> None:
+    event = Request("schedule", scheduled_for=dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
+    claim = world.claim(CARTS, event)
+
+    def ended(seconds_ago: int, epoch: int) -> list[str]:
+        change = "update nightshift.attempts set ended_at = now() - make_interval(secs => :ago) where epoch = :epoch"
+        world.session.execute(text(change), {"ago": seconds_ago, "epoch": epoch})
+        world.session.commit()
+        world.look()
+        return world.invoked
+
+    ledger.fail_attempt(world.session, claim, "broken", permanent=False, critical=False)
+    assert ended(50, epoch=1) == []
+    claim = world.claim(CARTS, event)
+    ledger.fail_attempt(world.session, claim, "broken", permanent=False, critical=False)
+    assert ended(300, epoch=1) == [], "the last end counts"
+    assert ended(50, epoch=2) == []
+    assert ended(70, epoch=2) == [CARTS]
+
+
+def test_a_plan_goes_on_beside_a_run_that_waits_or_works(world: World) -> None:
+    """Each is the first of its kind."""
+    plan = world.claim(CARTS, Request("manual", "plan"))
+    ledger.interrupt(world.session, plan, progressed=True, critical=False)
+    older = Request("schedule", scheduled_for=dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
+    run = world.claim(CARTS, older)
+    world.look()
+    assert world.begun == [plan.run.id], "while the run is at work"
+    ledger.interrupt(world.session, run, progressed=True, critical=False)
+    world.look()
+    assert world.begun[1:] == [run.run.id, plan.run.id], "and when both wait"
+
+
+@pytest.mark.parametrize("job", [CRITICAL, CARTS])
+def test_a_job_that_dies_on_its_last_attempt_is_told_to_the_project_when_it_is_critical(world: World, job: str) -> None:
+    dead = world.dead_on_its_last_attempt(job)
+    assert world.look().failed == 1
+    told = world.session.execute(text("select run_id, job, reason from job_failures")).all()
+    assert told == ([(dead.run.id, job, "attempt 3 of 3 died without a result")] if job == CRITICAL else [])
+    assert world.run(dead).finished_at is not None
+    assert world.reported[0]["requestContext"] == {"functionName": f"nightshift-{job}", "condition": "LeaseExpired"}
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_dead_run_with_an_attempt_left_is_continued_and_not_given_up(world: World, attempts: int) -> None:
+    dead = world.dead_on_its_last_attempt(CARTS)
+    world.session.execute(text("update nightshift.runs set attempts = :attempts"), {"attempts": attempts})
+    world.session.commit()
+    assert (world.look().failed, world.begun) == (0, [dead.run.id])
+
+
+def test_a_run_on_its_last_attempt_is_not_given_up_while_its_lease_lasts(world: World) -> None:
+    last = world.dead_on_its_last_attempt(CARTS)
+    world.session.execute(text("update nightshift.runs set lease_until = now() + interval '5 s'"))
+    world.session.commit()
+    assert (world.look().failed, world.begun, world.reported) == (0, [], [])
+    assert world.run(last).state == "running"
+
+
+def test_what_the_alarms_on_the_whole_watch_is_written_for_them(
+    world: World, database: Engine, aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # GIVEN a run of three hours ago that waits, a dead one, two missed occurrences, and functions that are gone
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": database.url.render_as_string(hide_password=False)}))
+    monkeypatch.setenv(supervisor.QUEUE_VARIABLE, "https://sqs.us-east-1.amazonaws.com/123456789012/nothing")
+    now = ledger.database_clock(world.session)
+    hours = dt.timedelta(hours=1)
+    ledger.interrupt(
+        world.session,
+        world.claim(TAKINGS, Request("schedule", scheduled_for=now - 3 * hours)),
+        progressed=True,
+        critical=False,
+    )
+    world.interrupted(ITEMS)
+    world.dead_on_its_last_attempt(CARTS)
+    known = text("insert into nightshift.jobs (name, schedule, accounted_until) values (:name, :schedule, :until)")
+    minute = (now - dt.timedelta(minutes=30)).minute
+    schedule = f"cron({minute} * * * ? *)"
+    world.session.execute(known, {"name": CRITICAL, "schedule": schedule, "until": now - 2 * hours})
+    world.session.commit()
+    deployment = Deployment(changes={CRITICAL: {"schedule": schedule}})
+    monkeypatch.setenv(DEPLOYMENT_VARIABLE, deployment.as_json())
+    telemetry.metrics().clear_metrics()
+    # WHEN the supervisor's function is called
+    done = supervisor.handler({}, Context(30))
+    # THEN the line from which CloudWatch takes its metrics has them
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (definition,) = line["_aws"]["CloudWatchMetrics"]
+    assert (definition["Namespace"], definition["Dimensions"]) == ("Nightshift", [["service"]])
+    assert {each["Name"]: each["Unit"] for each in definition["Metrics"]} == {
+        "OccurrencesCaughtUp": "Count",
+        "OccurrencesMissed": "Count",
+        "RunsContinued": "Count",
+        "RunsFailed": "Count",
+        "SupervisorHindered": "Count",
+        "OldestOpenRunSeconds": "Seconds",
+    }
+    assert (line["OccurrencesMissed"], line["RunsFailed"]) == ([2.0], [1.0])
+    assert line["SupervisorHindered"] == [float(done["hindered"])] != [0.0]
+    assert 3 * 3600 <= line["OldestOpenRunSeconds"][0] < 3 * 3600 + 60
 
 
 def broken(*_: Any) -> None:
