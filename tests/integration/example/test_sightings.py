@@ -38,7 +38,7 @@ def from_events(session: Session, severity: Severity, at: dt.datetime) -> None:
     expected = expect_events(session, **events(severity, at))
     before = known(session)
     noted = note_events(session, **events(severity, at))
-    worse = not before or SEVERITIES.index(severity) > SEVERITIES.index(before[-1].severity)  # type: ignore[arg-type]
+    worse = not before or SEVERITIES.index(severity) > SEVERITIES.index(before[-1].severity)
     assert [(each.severity, each.new, each.updated) for each in expected] == [(severity, noted.new, noted.updated)]
     assert [each.details for each in expected] == [{"subject": "it"} if worse else None]
 
