@@ -33,7 +33,7 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 	@$(RUN) $(OWN_DATABASE) python -m local up $(if $(YES),--yes)
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
-	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own)
+	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
 	@$(RUN) pytest --quiet tests/e2e
 	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
 
