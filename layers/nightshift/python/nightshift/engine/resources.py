@@ -1,12 +1,15 @@
-"""What a step can use besides the database. Each resource is made when it is first used."""
+"""What a step can use besides the database. Each is imported and made when it is first used: most jobs need none."""
 
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from nightshift.environment import CLUSTER_VARIABLE, FILES_VARIABLE, INSTANCE_VARIABLE, KMS_KEY_VARIABLE
 from nightshift.errors import SettingError
-from nightshift.store import FileStore, KeyService, Snapshots
+
+if TYPE_CHECKING:
+    from nightshift.store import FileStore, KeyService, Snapshots
 
 
 class Resources:
@@ -16,26 +19,32 @@ class Resources:
         self._environment = environment
 
     @cached_property
-    def files(self) -> FileStore:
+    def files(self) -> "FileStore":
         """The file store.
 
         Raises:
             SettingError: the function was deployed without one, because its job does not declare `needs={"files"}`.
         """
+        from nightshift.store import FileStore
+
         return FileStore(self._required(FILES_VARIABLE))
 
     @cached_property
-    def keys(self) -> KeyService:
+    def keys(self) -> "KeyService":
         """The KMS key that opens the data keys.
 
         Raises:
             SettingError: the function was deployed without one, because its job does not declare `needs={"keys"}`.
         """
+        from nightshift.store import KeyService
+
         return KeyService(self._required(KMS_KEY_VARIABLE))
 
     @cached_property
-    def snapshots(self) -> Snapshots | None:
+    def snapshots(self) -> "Snapshots | None":
         """The snapshots of the database, if it runs on RDS; otherwise None."""
+        from nightshift.store import Snapshots
+
         if cluster := self._environment.get(CLUSTER_VARIABLE):
             return Snapshots(cluster, cluster=True)
         instance = self._environment.get(INSTANCE_VARIABLE)

@@ -1,7 +1,6 @@
 """Steps that go over the rows of one table: delete them, update them, or only count them."""
 
 import datetime as dt
-import difflib
 import math
 import re
 import time
@@ -403,6 +402,8 @@ def _time(subject: Subject) -> ColumnElement[Any]:
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    import difflib  # imported only when something is refused
+
     close = difflib.get_close_matches(name, known, n=1)
     return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
 
