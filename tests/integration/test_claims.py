@@ -162,6 +162,8 @@ def test_a_run_has_three_attempts_and_no_fourth(session: Session) -> None:
     assert isinstance(granted, Standing)
     found = run_of(session, claim)
     assert (granted.state, found.attempts, found.epoch) == ("running", 3, 3)
+    attempts = session.scalars(text("select ending from nightshift.attempts order by epoch")).all()
+    assert attempts == ["lost", "lost", None]
 
 
 def test_nobody_begins_a_run_that_is_at_work_or_has_ended(session: Session) -> None:
@@ -271,6 +273,7 @@ def test_a_failure_is_final_at_the_third_attempt_or_when_no_retry_would_help(ses
         standing = fail(session, claim)
         assert (standing.state, run_of(session, claim).finished_at) == ("retrying", None)
         claim = start(session, again(claim))
+        assert run_of(session, claim).reason is None, "of the attempt before"
     assert fail(session, claim).state == "failed"
     other = start(session, Request("schedule", scheduled_for=AT + DAY))
     assert fail(session, other, permanent=True).state == "failed"
