@@ -80,7 +80,7 @@ BREAKS = (
             "tuple_(RunRecord.scheduled_for, RunRecord.id) > tuple_(record.scheduled_for, record.id)",
         ),
         (
-            "two of one time start at once",
+            "of two of one time now one and now the other is the first",
             "tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id)",
             "RunRecord.scheduled_for < record.scheduled_for",
         ),

@@ -162,6 +162,8 @@ def test_a_run_has_three_attempts_and_no_fourth(session: Session) -> None:
     assert isinstance(granted, Standing)
     found = run_of(session, claim)
     assert (granted.state, found.attempts, found.epoch) == ("running", 3, 3)
+    attempts = session.scalars(text("select ending from nightshift.attempts order by epoch")).all()
+    assert attempts == ["lost", "lost", None]
 
 
 def test_nobody_begins_a_run_that_is_at_work_or_has_ended(session: Session) -> None:
@@ -189,13 +191,14 @@ def test_runs_that_wait_for_each_other_begin_in_the_order_of_their_occurrences(s
     finish(session, start(session, again(third)))
 
 
-def test_of_two_that_wait_for_one_time_only_one_begins(session: Session) -> None:
+def test_of_two_that_wait_for_one_time_the_same_is_always_the_first(session: Session) -> None:
     forced = [Request("manual", scheduled_for=AT, forced=True, request_id=each) for each in ("a", "b")]
     begun = start(session, forced[0])
     other = refused(session, forced[1])
     interrupt(session, begun)
-    granted = [ask(session, again(each)) for each in (begun, other)]
-    assert sorted(isinstance(each, Claim) for each in granted) == [False, True]
+    first, second = sorted((begun, other), key=lambda each: each.run.id)
+    assert isinstance(ask(session, again(second)), Standing)
+    start(session, again(first))
 
 
 def test_a_dead_run_keeps_those_after_it_waiting(session: Session) -> None:
@@ -270,6 +273,7 @@ def test_a_failure_is_final_at_the_third_attempt_or_when_no_retry_would_help(ses
         standing = fail(session, claim)
         assert (standing.state, run_of(session, claim).finished_at) == ("retrying", None)
         claim = start(session, again(claim))
+        assert run_of(session, claim).reason is None, "of the attempt before"
     assert fail(session, claim).state == "failed"
     other = start(session, Request("schedule", scheduled_for=AT + DAY))
     assert fail(session, other, permanent=True).state == "failed"
@@ -307,6 +311,7 @@ def test_a_forced_repetition_or_a_plan_does_not_take_the_place_of_the_occurrence
     finish(session, plan)
     event = start(session)
     finish(session, event)
+    finish(session, start(session, Request("manual", "plan", scheduled_for=AT)))
     once_more = start(session, Request("manual", scheduled_for=AT, forced=True))
     assert len({each.run.id for each in (forced, plan, event, once_more)}) == 4
     assert refused(session, Request("schedule", scheduled_for=AT)).run.id == event.run.id

@@ -219,6 +219,13 @@ def test_a_job_that_is_not_due_by_its_schedule_has_missed_nothing(
     assert supervisor.runs(LATEST) == []
 
 
+def test_a_new_schedule_counts_from_when_it_is_first_seen(supervisor: Supervisor) -> None:
+    supervisor.watch(LATEST, missing=3, schedule="cron(0 0 1 1 ? *)")
+    for _ in range(2):
+        supervisor.look(LATEST)
+    assert supervisor.runs(LATEST) == []
+
+
 def test_a_job_just_registered_has_missed_nothing(supervisor: Supervisor, session: Session) -> None:
     session.execute(text("insert into nightshift.jobs (name) values (:name)"), {"name": LATEST})
     session.commit()

@@ -481,6 +481,13 @@ def test_occurrences_that_wait_for_each_other_begin_as_soon_as_the_one_before_ha
     assert len(slept) < 60, "and nobody stays when nothing waits any more"
 
 
+def test_a_run_whose_invocation_is_slow_to_arrive_is_begun_once_in_a_round(world: World) -> None:
+    lost_takings(world, hours=2)
+    looks = iter((True, True, False))
+    assert world.look(stay=lambda _: next(looks)).continued == 1
+    assert world.invoked == [TAKINGS]
+
+
 def test_a_run_that_could_not_start_yet_is_not_begun(world: World) -> None:
     at = ledger.database_clock(world.session)
     world.session.rollback()
