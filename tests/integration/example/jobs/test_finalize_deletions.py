@@ -1,4 +1,5 @@
 import datetime as dt
+import socket
 import uuid
 from collections import Counter
 from typing import Any
@@ -1007,13 +1008,26 @@ def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, se
     assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
 
 
-def test_a_lost_connection_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:
+@pytest.mark.parametrize("silently", [False, True], ids=["the server says so", "without a word"])
+def test_a_lost_connection_is_no_failure_of_the_request(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, silently: bool
+) -> None:
+    cuts = [silently]
+
+    def cut_once(its: Session, *given: Any) -> Any:
+        outcome = settle(its, *given)
+        if cuts and cuts.pop():
+            driver: Any = its.connection().connection.dbapi_connection
+            driver._usock.shutdown(socket.SHUT_RDWR)
+            its.execute(text("select"))
+        return outcome
+
+    monkeypatch.setattr(finalize_deletions, "settle", cut_once)
     ann = person(session)
     asked = request(session, ann)
     session.execute(text("create sequence lost"))
-    refusal = (
-        "begin if nextval('lost') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return new; end"
-    )
+    when = "false" if silently else "nextval('lost') = 1"
+    refusal = f"begin if {when} then perform pg_terminate_backend(pg_backend_pid()); end if; return new; end"
     session.execute(text(f"create function refuse() returns trigger language plpgsql as $$ {refusal} $$"))
     session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
     session.commit()
