@@ -573,6 +573,12 @@ def test_a_restore_is_refused_where_there_are_rows_or_another_schema(
     files.write(f"{FOLDER}manifest.json", json.dumps(manifest).encode(), content_type="application/json")
     result = restore(empty_database)
     assert (result.exit_code, "restore with the version of Nightshift" in result.stderr) == (2, True)
+
+    files.write(
+        f"{FOLDER}manifest.json", json.dumps(manifest | {"format": 2}).encode(), content_type="application/json"
+    )
+    result = restore(empty_database)
+    assert (result.exit_code, "not the manifest of a backup in format 1" in result.stderr) == (2, True)
     assert _tables(empty_database) == 0
 
 
