@@ -516,8 +516,15 @@ def test_people_erased_since_are_erased_again_after_a_restore(
     session.add(ErasureRecord(subject_ref="ref1", mode="deleted", executed_at=NOW + 5 * DAY))
     session.commit()
     invoke_job(job, at=NOW + 6 * DAY)  # its copy of the ledger is newer
+    ledger = f"{backups.folder_of(NOW + 6 * DAY)}nightshift.erasure_ledger.copy.gz"
+    content = files.read(ledger)
 
     with new_database() as copy:
+        files.write(ledger, gzip.compress(b""), content_type="application/gzip")
+        damaged = restore(copy)
+        assert (damaged.exit_code, "erasure_ledger.copy.gz is damaged" in damaged.stderr) == (2, True)
+        files.write(ledger, content, content_type="application/gzip")
+
         result = restore(copy)
 
         assert (result.exit_code, "erased again: 2" in result.stdout) == (0, True)
