@@ -31,6 +31,7 @@ Found = TypeVar("Found")
 class LongWork:
     """Work that can be killed in its middle: so many rows for a job to delete, slowly.
 
+    rows: at least so many; the job may find some of its own.
     hurry: lets what is left of the work go fast.
     """
 
@@ -57,34 +58,30 @@ def kill_in_the_middle(running: Machine, work: LongWork) -> str | None:
         since = connection.execute(select(func.clock_timestamp())).scalar_one()
     newest = select(RunRecord).where(RunRecord.job == work.job, RunRecord.created_at > since)
 
-    def in_its_middle() -> int | None:
+    def in_its_middle() -> RunRecord | None:
         run = _one(engine, newest)
-        deleted = run.counters.get("deleted", 0) if run is not None and run.state == "running" else 0
-        return deleted if 0 < deleted < work.rows else None
+        return run if run is not None and work.rows // 4 < run.counters.get("deleted", 0) else None
 
     with ThreadPoolExecutor(1) as threads:
         threads.submit(call)
-        caught = _eventually(in_its_middle)
+        _eventually(in_its_middle)
         for worker in _workers(name):
             worker.kill()
     work.hurry()
     run = _one(engine, newest)
-    if caught is None or run is None or run.state != "running":
+    if run is None or run.state != "running":
         return None
-    deleted = run.counters["deleted"]
+    deleted, counted = run.counters["deleted"], sum((run.candidates or {}).values())
     with engine.begin() as connection:
-        connection.execute(
-            update(RunRecord)
-            .where(RunRecord.id == run.id, RunRecord.state == "running")
-            .values(lease_until=func.clock_timestamp())
-        )
+        own = update(RunRecord).where(RunRecord.id == run.id, RunRecord.epoch == run.epoch)
+        connection.execute(own.values(lease_until=func.clock_timestamp()))
     functions.invoke(FunctionName=function_name("supervisor"), Payload=b"{}")
     ended = _eventually(lambda: _one(engine, newest.where(RunRecord.finished_at.is_not(None))))
-    if ended is None or (ended.state, ended.counters["deleted"]) != ("succeeded", work.rows):
+    if ended is None or (ended.state, ended.counters["deleted"]) != ("succeeded", counted):
         return None
     return (
-        f"{work.job} was killed in the middle, after {deleted:,} of {work.rows:,} rows. The supervisor took the run "
-        f"over: attempt {ended.attempts} deleted the other {work.rows - deleted:,}"
+        f"{work.job} was killed in the middle, after {deleted:,} of {counted:,} rows. The supervisor took the run "
+        f"over, and attempt {ended.attempts} deleted the other {counted - deleted:,}"
     )
 
 

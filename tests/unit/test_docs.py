@@ -45,13 +45,21 @@ def test_a_generated_page_is_fresh(path: Path) -> None:
 def test_every_promise_names_tests_that_exist() -> None:
     page = (ROOT / "docs/guarantees.md").read_text().partition("\n## ")[0]
     promises = page.split("\n**G")[1:]
-    assert len(promises) == 10
+    assert [promise.partition(".")[0] for promise in promises] == [str(number) for number in range(1, 13)]
     existing = {name for file in (ROOT / "tests").rglob("test_*.py") for name in _functions(file)}
     for promise in promises:
         named = re.findall(r"^- `(\w+)`$", promise, re.MULTILINE)
         assert named, f"G{promise.partition('.')[0]} names no test"
         assert len(named) == promise.count("\n- ")
         assert set(named) <= existing, f"no such test: {', '.join(set(named) - existing)}"
+
+
+def test_the_promises_name_every_guard_that_is_taken_out_with_its_scenario() -> None:
+    page = (ROOT / "docs/guarantees.md").read_text()
+    told = re.findall(r"^\| ([^|`]+) \| `(\w+)` \| G\d+ \|$", page, re.MULTILINE)
+    source = ast.walk(ast.parse((ROOT / "tests/faults/test_guards.py").read_text()))
+    guards = [node.args for node in source if isinstance(node, ast.Call) and ast.unparse(node.func) == "Guard"]
+    assert told == [(ast.literal_eval(name), ast.unparse(scenario)) for name, _, scenario in guards]
 
 
 def test_the_architecture_page_names_every_wing_and_all_that_a_project_provides() -> None:

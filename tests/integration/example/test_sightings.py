@@ -82,6 +82,11 @@ def test_what_was_resolved_and_comes_again_is_a_new_alert(session: Session, note
     (alert,) = known(session)
     assert (alert.severity, alert.occurrences, alert.notified_at) == ("low", 1, None)
 
+    note(session, "low", NOON + 2 * MINUTE)
+
+    (alert,) = known(session)
+    assert (alert.severity, alert.occurrences) == ("low", 2)
+
 
 def test_the_same_event_counts_once(session: Session) -> None:
     note_events(session, **events("high", NOON))
@@ -100,16 +105,26 @@ def test_only_what_has_been_quiet_is_resolved(session: Session) -> None:
     def left() -> list[str]:
         return [alert.fingerprint for alert in known(session)]
 
+    see("third", "quiet", NOON - MINUTE)
     for rule in ("one", "other"):
         see(rule, "quiet", NOON - MINUTE)
         see(rule, "quiet too", NOON - MINUTE)
         see(rule, "just now", NOON)
 
+        see(rule, "just now", NOON - 2 * MINUTE)  # it is told late of what was earlier
+
     assert resolve(session, rule="one", subject="quiet", quiet_since=NOON, at=NOON) == 1
-    assert left() == ["one:just now", "one:quiet too", "other:just now", "other:quiet", "other:quiet too"]
+    assert left() == [
+        "one:just now",
+        "one:quiet too",
+        "other:just now",
+        "other:quiet",
+        "other:quiet too",
+        "third:quiet",
+    ]
     assert resolve(session, rule="one", quiet_since=NOON, at=NOON + MINUTE) == 1
-    assert left() == ["one:just now", "other:just now", "other:quiet", "other:quiet too"]
+    assert left() == ["one:just now", "other:just now", "other:quiet", "other:quiet too", "third:quiet"]
     assert resolve_quiet(session, rules=["other"], quiet_since=NOON, at=NOON) == 2
-    assert left() == ["one:just now", "other:just now"]
+    assert left() == ["one:just now", "other:just now", "third:quiet"]
     ended = session.scalars(select(Alert.resolved_at).where(Alert.fingerprint == "one:quiet")).one()
     assert ended == NOON, "what is resolved is not resolved again"

@@ -8,6 +8,7 @@ import tracemalloc
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,17 +355,27 @@ class Discarding:
         pass
 
 
-def test_every_block_is_exported_and_memory_does_not_grow_with_the_table(
-    database: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backups, "BLOCKS_A_COPY", 16)
+@pytest.mark.parametrize("blocks", [1, 4, 16])
+def test_every_block_is_exported_once(session: Session, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+    session.execute(text("create table large as select n from generate_series(1, 2000) n"))
+    monkeypatch.setattr(backups, "BLOCKS_A_COPY", blocks)
+    source = next(source for source in backups.sources(session) if source.name == "large")
+    last = session.scalar(text("select cast((cast(cast(max(ctid) as text) as point))[0] as int) from large")) or 0
+    assert last % 4 == 0, "the last block of all is alone in its portion"
+    large = replace(source, blocks=last + 1)
+
+    contents = backups.export(session, large, Discarding(), "large", out_of_time=lambda: False)  # type: ignore[arg-type]
+
+    assert contents.rows == 2_000
+
+
+def test_memory_does_not_grow_with_the_table(database: Engine) -> None:
     with database.begin() as connection:
         connection.execute(text("create table large (noise text)"))
         noise = "insert into large select repeat(md5(n::text), 64) from generate_series(1, 20000) n"
         connection.execute(text(noise))
     with Session(database) as session:
         large = next(source for source in backups.sources(session) if source.name == "large")
-        assert large.blocks > 10 * backups.BLOCKS_A_COPY
         tracemalloc.start()
         try:
             contents = backups.export(session, large, Discarding(), "large", out_of_time=lambda: False)  # type: ignore[arg-type]
@@ -505,8 +516,15 @@ def test_people_erased_since_are_erased_again_after_a_restore(
     session.add(ErasureRecord(subject_ref="ref1", mode="deleted", executed_at=NOW + 5 * DAY))
     session.commit()
     invoke_job(job, at=NOW + 6 * DAY)  # its copy of the ledger is newer
+    ledger = f"{backups.folder_of(NOW + 6 * DAY)}nightshift.erasure_ledger.copy.gz"
+    content = files.read(ledger)
 
     with new_database() as copy:
+        files.write(ledger, gzip.compress(b""), content_type="application/gzip")
+        damaged = restore(copy)
+        assert (damaged.exit_code, "erasure_ledger.copy.gz is damaged" in damaged.stderr) == (2, True)
+        files.write(ledger, content, content_type="application/gzip")
+
         result = restore(copy)
 
         assert (result.exit_code, "erased again: 2" in result.stdout) == (0, True)
@@ -562,6 +580,12 @@ def test_a_restore_is_refused_where_there_are_rows_or_another_schema(
     files.write(f"{FOLDER}manifest.json", json.dumps(manifest).encode(), content_type="application/json")
     result = restore(empty_database)
     assert (result.exit_code, "restore with the version of Nightshift" in result.stderr) == (2, True)
+
+    files.write(
+        f"{FOLDER}manifest.json", json.dumps(manifest | {"format": 2}).encode(), content_type="application/json"
+    )
+    result = restore(empty_database)
+    assert (result.exit_code, "not the manifest of a backup in format 1" in result.stderr) == (2, True)
     assert _tables(empty_database) == 0
 
 

@@ -1,15 +1,17 @@
 import datetime as dt
 import uuid
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
 from application.models import User, UserActivityDay
 from functions.productivity._figures import FIGURES
 from functions.productivity.daily_analytics import job
 from nightshift.steps import MetricFinding, MetricRollup
+from tests.faults.deaths import Death, let_the_lease_end
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.activity import HOUR, completed_goal, figures, findings, goal, store, timers
 from tests.integration.example.jobs.conftest import DAY, MICROSECOND
@@ -107,6 +109,11 @@ def test_a_run_again_gives_the_same_and_overwrites_what_has_changed(
     assert invoke_job(job, at=AT + HOUR)["counters"]["written"] == 0
     assert (figures(session, "day", START), findings(session)) == first
 
+    session.execute(update(MetricRollup).where(MetricRollup.period_start == START).values(period_end=END + HOUR))
+    session.commit()
+    assert invoke_job(job, {"force": True}, at=AT)["counters"]["written"] == 1
+    assert set(session.scalars(select(MetricRollup.period_end))) == {START, END}
+
     session.execute(delete(User).where(User.id == user_id))
     session.commit()
     assert figures(session, "day", START) == first[0]
@@ -117,6 +124,21 @@ def test_a_run_again_gives_the_same_and_overwrites_what_has_changed(
         "completed_sessions": (0, 1, -100, True),
         "focus_minutes": (0, 25, -100, True),
     }
+
+
+def test_a_run_that_died_after_it_had_counted_does_not_count_again(
+    invoke_job: Invoke, session: Session, user_id: uuid.UUID, database: Engine
+) -> None:
+    timers(session, user_id, START, 2)
+    with patch("nightshift.engine.attempt.ledger.finish", side_effect=Death), pytest.raises(Death):
+        invoke_job(job, at=AT)
+    let_the_lease_end(database)
+    timers(session, user_id, START)
+
+    counters = invoke_job(job, at=AT)["counters"]
+
+    assert (counters["sessions"], counters["written"], counters["batches"]) == (2, 1, 1)
+    assert figures(session, "day", START)["completed_sessions"] == 2
 
 
 def test_a_trend_that_a_later_run_does_not_find_again_goes(

@@ -184,12 +184,12 @@ def test_the_row_names_the_object_until_the_store_has_confirmed(
 def test_an_archive_whose_row_cannot_be_deleted_stops_no_other(
     invoke_job: Invoke, session: Session, files: FileStore
 ) -> None:
-    made = [archive("2022-09"), archive("2022-10"), archive("2022-11")]
+    made = [archive("2022-08"), archive("2022-09"), archive("2022-10"), archive("2022-11")]
     session.add_all(made)
     session.execute(
         text(
             "create function refuse() returns trigger language plpgsql as $$ begin"
-            " if old.month = '2022-09-01' then"
+            " if old.month < '2022-10-01' then"
             " raise 'not this one' using errcode = '55000'; end if; return old; end $$;"
             "create trigger refuse before delete on nightshift.audit_archives for each row execute function refuse()"
         )
@@ -199,12 +199,17 @@ def test_an_archive_whose_row_cannot_be_deleted_stops_no_other(
     result = invoke_job(job, at=NOW)
 
     assert (result["outcome"], result["counters"]["archives_deleted"]) == ("succeeded", 2)
-    assert archives(session) == {"audit/2022-09/1.jsonl.gz"}
+    assert archives(session) == {"audit/2022-08/1.jsonl.gz", "audit/2022-09/1.jsonl.gz"}
+    assert len(result["errors"]) == result["counters"]["quarantined"] == 2
     assert result["errors"][0].startswith(f"nightshift.audit_archives:{made[0].id}: a trigger or function")
 
 
 def test_a_plan_names_the_archives(invoke_job: Invoke, session: Session, files: FileStore) -> None:
-    session.add_all([archive("2022-11"), archive("2024-11")])
+    """A row of the archive that is not on hold goes before the archive does, in the same run."""
+    made = [archive("2022-11"), archive("2024-11")]
+    session.add_all(made)
+    session.flush()
+    session.add(row("old", archive_id=made[0].id))
     session.commit()
     files.write("audit/2022-11/1.jsonl.gz", b"x", content_type="application/gzip")
 

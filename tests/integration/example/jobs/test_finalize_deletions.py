@@ -1,10 +1,13 @@
 import datetime as dt
+import socket
 import uuid
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Engine, Table, Text, cast, event, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from application import erasure
@@ -1007,22 +1010,48 @@ def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, se
     assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
 
 
-def test_a_lost_connection_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:
+@pytest.mark.parametrize("how", ["the server says so", "without a word"])
+def test_a_lost_connection_is_no_failure_of_the_request(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     ann = person(session)
     asked = request(session, ann)
-    session.execute(text("create sequence lost"))
-    refusal = (
-        "begin if nextval('lost') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return new; end"
-    )
-    session.execute(text(f"create function refuse() returns trigger language plpgsql as $$ {refusal} $$"))
-    session.execute(text("create trigger refuse before update on users for each row execute function refuse()"))
     session.commit()
+    lost = []
+
+    def lose_it_once(its: Session, *given: Any) -> Any:
+        outcome = settle(its, *given)
+        lost.append(how)
+        if len(lost) > 1:
+            return outcome
+        if how == "without a word":
+            driver: Any = its.connection().connection.dbapi_connection
+            driver._usock.shutdown(socket.SHUT_RDWR)
+        its.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+        return outcome
+
+    monkeypatch.setattr(finalize_deletions, "settle", lose_it_once)
 
     result = invoke_job(job, at=NOW)
 
-    assert (result["outcome"], counters(result)) == ("succeeded", {"requests": 1, "anonymized": 1})
+    assert (result["outcome"], counters(result), len(lost)) == ("succeeded", {"requests": 1, "anonymized": 1}, 2)
     again(session, ann, asked)
     assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("COMPLETED", 0, None, NOW)
+
+
+def test_an_error_that_the_database_did_not_send_is_no_failure_of_the_request(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = person(session)
+    asked = request(session, ann)
+    session.commit()
+    monkeypatch.setattr(finalize_deletions, "settle", Mock(side_effect=DBAPIError("select", {}, TimeoutError())))
+
+    with pytest.raises(RunFailedError):
+        invoke_job(job, at=NOW)
+
+    again(session, ann, asked)
+    assert (asked.status, asked.attempts, asked.last_error, ann.anonymized_at) == ("PENDING", 0, None, None)
 
 
 def test_a_request_of_a_time_that_python_cannot_hold_is_due_as_the_database_says(

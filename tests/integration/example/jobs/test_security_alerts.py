@@ -564,6 +564,16 @@ def test_super_administrators_are_told_of_what_is_critical_or_cannot_be_undone(
     assert counters["notified"] == 4
 
 
+def test_an_alert_that_nobody_could_be_told_of_waits_for_somebody(invoke_job: Invoke, session: Session) -> None:
+    by_different_people(session, burst(7))
+    assert invoke_job(job, at=NOW)["counters"]["notified"] == 0
+    root = person(session, "root", role="admin")
+
+    assert invoke_job(job, at=NOW + 15 * MINUTE)["counters"]["notified"] == 1
+
+    assert [mail.recipient for mail in outbox(session)] == [str(root)]
+
+
 def test_without_administrators_the_super_administrators_are_told_of_everything(
     invoke_job: Invoke, session: Session
 ) -> None:
@@ -684,12 +694,16 @@ def test_no_address_is_written_into_alerts_or_mails(invoke_job: Invoke, session:
 def test_alerts_of_other_jobs_are_told_as_well(invoke_job: Invoke, session: Session, admin: uuid.UUID) -> None:
     given = {"first_seen_at": NOW - HOUR, "last_seen_at": NOW - HOUR, "details": {}}
     session.add(Alert(rule="hourly_error_rate", fingerprint="hourly_error_rate:all", severity="high", **given))
+    session.add(
+        Alert(rule="over", fingerprint="over:before anybody was told", severity="high", status="resolved", **given)
+    )
     session.commit()
 
     counters = invoke_job(job, at=NOW)["counters"]
 
     assert (counters["rules_hit"], counters["notified"]) == (0, 1)
     (mail,) = outbox(session)
+    assert len(mail.data["rules"]) == 1
     assert (mail.title, mail.data["rules"][0]["alerts"][0]["subject"]) == ("High: hourly error rate", "all")
 
 
