@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
 
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,7 @@ from nightshift.declaration.discovery import Registration
 from nightshift.engine import RunExecution
 from nightshift.environment import DATABASE_VARIABLE
 from nightshift.errors import EventError, PermanentError, RunFailedError
+from nightshift.ledger import RunRecord
 from nightshift.operations import look_over
 from nightshift.operations.control import Control
 from nightshift.outbox.notices import tell_operators
@@ -98,10 +99,6 @@ PERIODS = (2, 3, 4, 5)
 
 def batches_of(run: Run) -> int:
     return 1 + run.now.minute % 3
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
 
 
 class Process(threading.Thread):
@@ -180,7 +177,7 @@ class World:
 
     def __init__(self, database: Engine, seed: int, weather: Weather = ROUGH) -> None:
         self.database, self.seed, self.weather = database, seed, weather
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - chance, and no secret
         self.now, self.end = START, START + NIGHT
         self.process: Process | None = None
         self.alive: set[Process] = set()
@@ -259,7 +256,7 @@ class World:
             connection.execute(names, {"names": list(self.jobs), "start": START})
         self._supervise()
         for job in self.jobs.values():
-            self._schedule(job, START + 2 * MINUTE)
+            self._schedule(job, START - MINUTE)
         for minute in range(int(NIGHT / MINUTE)):
             hourly = self.weather.outages, self.weather.absences, self.weather.operators
             for often, what in zip(hourly, (self._outage, self._absence, self._operate), strict=True):
@@ -412,11 +409,10 @@ class World:
         who = {"by": "an operator", "reason": "a reason"}
         with suppress(EventError, OSError), self.session() as session:
             control = Control(session, self.deployment)
-            states = "('failed', 'cancelled')" if command == "redrive" else "('queued', 'running', 'interrupted')"
+            states = ["failed", "cancelled"] if command == "redrive" else ["queued", "running", "interrupted"]
             if command in ("cancel", "redrive"):
-                found = session.scalars(
-                    text(f"select id from nightshift.runs where state in {states} order by id")
-                ).all()
+                wanted = select(RunRecord.id).where(RunRecord.state.in_(states)).order_by(RunRecord.id)
+                found = session.scalars(wanted).all()
                 session.rollback()
                 if found:
                     with session.begin():
