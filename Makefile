@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init install demo local test check lint types docs synth bench mutants constraints clean
+.PHONY: help init install demo local test torture check lint types docs synth bench mutants constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: .venv/installed node_modules/installed ## Run all tests, the ones on the l
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
 	@$(RUN) pytest --quiet tests/e2e
 	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
+
+torture: .venv/installed node_modules/installed ## Look for what breaks a promise: SECONDS=600 of faults in virtual time, deaths at every point
+	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py -k any_night
+	@$(if $(wildcard tests/integration/example),$(RUN) NIGHTSHIFT_EVERY_POINT=1 pytest --verbose -k dies_at_every tests/integration/example/test_every_job.py)
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests
 

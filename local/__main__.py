@@ -90,13 +90,13 @@ def demo() -> None:
     from local.collect import collect
     from local.demo import (
         dispatch,
-        example,
         fail_on_purpose,
         invoke_all,
         load_data,
         mails_waiting,
         put_off_mails,
         results_table,
+        what_it_gives,
     )
 
     started = time.monotonic()
@@ -110,7 +110,7 @@ def demo() -> None:
             put_off_mails(running)
             unsent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
-            its = example()
+            its = what_it_gives()
             killed = kill_in_the_middle(running, its.long_work(running)) if its else None
             lost = lose_an_event(running)
             collected = collect(running, OUTPUT)

@@ -44,7 +44,7 @@ class Example(Protocol):
         """Add work that takes a job seconds."""
 
 
-def example() -> Example | None:
+def what_it_gives() -> Example | None:
     """That of this application, if it has one."""
     return cast(Example, import_module("local.example")) if find_spec("local.example") else None
 
@@ -70,7 +70,7 @@ class Invocation:
 
 def load_data(running: Machine, console: Console, *, now: dt.datetime, users: int = 20_000) -> int | None:
     """Fill the database with the example's data as of now. Returns the number of rows; None without the example."""
-    found = example()
+    found = what_it_gives()
     return None if found is None else found.load(running, console, now=now, users=users)
 
 
@@ -98,7 +98,7 @@ def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Inv
 
 def run_for(job: Job, now: dt.datetime) -> dt.datetime | None:
     """The past time for which a job is run when its work depends on the clock; None for any other job."""
-    found = example()
+    found = what_it_gives()
     return (found.last_due(job, now) if found else None) or last_due(job, now)
 
 

@@ -1,0 +1,110 @@
+"""Nights of faults, one seed after the other: whatever happens, the promises hold once all has come to rest.
+
+NIGHTSHIFT_SIMULATION_SECONDS=600 plays fresh seeds for so long. NIGHTSHIFT_SIMULATION_SEED=7 plays that one.
+"""
+
+import itertools
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
+
+from nightshift.ledger import OPEN_STATES, Claim, RunRecord, commit_batch
+from tests.conftest import NewDatabase
+from tests.faults.rest import Rest
+from tests.faults.simulation import FAIR, ROUGH, Weather, World, prepare
+
+SECONDS, SEED = "NIGHTSHIFT_SIMULATION_SECONDS", "NIGHTSHIFT_SIMULATION_SEED"
+SECONDS_BY_DEFAULT = 20
+
+
+@pytest.fixture(scope="module")
+def nights(new_database: NewDatabase) -> Iterator[Engine]:
+    with new_database() as engine:
+        prepare(engine)
+        yield engine
+
+
+def play(database: Engine, seed: int, weather: Weather = ROUGH) -> tuple[World, Rest]:
+    world = World(database, seed, weather)
+    world.play()
+    return world, Rest(world)
+
+
+def seeds() -> Iterator[int]:
+    """One that nobody has seen, and then always the same ones; or as the environment says."""
+    fresh = random.SystemRandom()
+    if SEED in os.environ:
+        yield from map(int, os.environ[SEED].split(","))
+        return
+    yield fresh.getrandbits(32)
+    while SECONDS in os.environ:
+        yield fresh.getrandbits(32)
+    yield from itertools.count(1)
+
+
+def test_without_faults_every_occurrence_succeeds(nights: Engine) -> None:
+    _, rest = play(nights, 1, FAIR)
+    assert rest.violations() == []
+    assert {run.state for run in rest.runs} == {"succeeded"}
+
+
+def test_a_seed_says_everything_that_happens(nights: Engine) -> None:
+    told = [[tuple(run[:8]) for run in play(nights, 2, ROUGH)[1].runs if run.trigger != "catch_up"] for _ in range(2)]
+    assert told[0] == told[1]
+
+
+def unfenced(session: Session, claim: Claim, **values: Any) -> None:
+    session.execute(update(RunRecord).where(RunRecord.id == claim.run.id).values(values))
+
+
+def in_a_transaction_of_its_own(session: Session, *arguments: Any, **values: Any) -> None:
+    """The effects, but not with their cursor."""
+    session.connection().connection.commit()
+    commit_batch(session, *arguments, **values)
+
+
+@pytest.mark.parametrize(
+    ("guard", "without"),
+    [
+        ("batches.update_own", unfenced),
+        ("commit_batch", in_a_transaction_of_its_own),
+        ("claims._may_start", lambda session, record, clock: record.state in OPEN_STATES),
+        ("occurrences.account", lambda *_: Counter()),
+        ("stalled", lambda _: []),
+        ("unreported", lambda _: []),
+    ],
+)
+def test_a_guard_that_is_taken_out_is_missed_within_a_few_nights(
+    nights: Engine, guard: str, without: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"nightshift.ledger.{guard}", without)
+    assert any(play(nights, seed)[1].violations() for seed in range(1, 6))
+
+
+def test_every_promise_holds_through_any_night(nights: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    started, tried = time.monotonic(), 0
+    seconds = float(os.environ.get(SECONDS, SECONDS_BY_DEFAULT))
+    outcomes: Counter[str] = Counter()
+    happened: Counter[str] = Counter()
+    for seed in seeds():
+        world, rest = play(nights, seed)
+        violations = "\n".join(rest.violations())
+        again = f"{SEED}={seed} pytest tests/faults/test_simulation.py -k any_night"
+        assert not violations, f"seed {seed}; play it again: {again}\n{violations}"
+        tried += 1
+        outcomes.update(run.state for run in rest.runs)
+        happened += world.happened
+        if time.monotonic() - started > seconds:
+            break
+    took = time.monotonic() - started
+    pace = f"{tried} nights, {outcomes.total()} runs in {took:.0f} s, {outcomes.total() / took:.0f} a second"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{pace}\noutcomes: {dict(outcomes)}\nfaults: {dict(happened)}\n")
