@@ -196,9 +196,9 @@ def test_of_two_that_wait_for_one_time_the_same_is_always_the_first(session: Ses
     begun = start(session, forced[0])
     other = refused(session, forced[1])
     interrupt(session, begun)
-    first, second = sorted((begun, other), key=lambda each: each.run.id)
-    assert isinstance(ask(session, again(second)), Standing)
-    start(session, again(first))
+    first, second = sorted((begun.run.id, other.run.id))
+    assert isinstance(ask(session, Request(run_id=second)), Standing)
+    start(session, Request(run_id=first))
 
 
 def test_a_dead_run_keeps_those_after_it_waiting(session: Session) -> None:

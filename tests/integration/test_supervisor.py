@@ -296,7 +296,7 @@ def test_lambdas_second_retry_is_waited_for_like_its_first(world: World) -> None
 
 def test_a_plan_goes_on_beside_a_run_that_waits_or_works(world: World) -> None:
     """Each is the first of its kind."""
-    plan = world.claim(CARTS, Request("manual", "plan"))
+    plan = world.claim(CARTS, Request("manual", "plan", dt.datetime(2026, 2, 1, tzinfo=dt.UTC)))
     ledger.interrupt(world.session, plan, progressed=True, critical=False)
     older = Request("schedule", scheduled_for=dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
     run = world.claim(CARTS, older)
@@ -304,7 +304,7 @@ def test_a_plan_goes_on_beside_a_run_that_waits_or_works(world: World) -> None:
     assert world.begun == [plan.run.id], "while the run is at work"
     ledger.interrupt(world.session, run, progressed=True, critical=False)
     world.look()
-    assert world.begun[1:] == [run.run.id, plan.run.id], "and when both wait"
+    assert world.begun[1:] == [plan.run.id, run.run.id], "and when both wait"
 
 
 @pytest.mark.parametrize("job", [CRITICAL, CARTS])
