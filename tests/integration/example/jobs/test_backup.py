@@ -556,6 +556,7 @@ def test_an_erasure_that_nobody_can_name_is_told(
 def test_a_drill_restores_beside_the_database_and_notes_the_test(
     invoke_job: Invoke, filled: Engine, files: FileStore, session: Session
 ) -> None:
+    other = _known(session, NOW - DAY)
     invoke_job(job, at=NOW)
     before = digests(filled)
     databases = text("select count(*) from pg_database")
@@ -565,6 +566,8 @@ def test_a_drill_restores_beside_the_database_and_notes_the_test(
 
     assert (result.exit_code, result.stdout[:7], result.stderr) == (0, "tested:", "")
     assert backup_row(session).restore_tested_at is not None
+    session.refresh(other)
+    assert other.restore_tested_at is None
     assert session.scalar(databases) == count
     assert {table for table, digest in digests(filled).items() if before[table] != digest} == {"nightshift.backups"}
 
