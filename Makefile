@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init install demo local test torture check lint types docs synth bench mutants constraints clean
+.PHONY: help init install demo local test torture check lint types docs synth bootstrap diff deploy destroy bench mutants constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,18 @@ docs: .venv/installed ## Write the generated pages of docs/ anew
 
 synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation templates into cdk.out
 	@$(RUN) node_modules/.bin/cdk synth --quiet --no-notices
+
+bootstrap: .venv/installed node_modules/installed ## Prepare an account and region of AWS for the CDK, once
+	@$(RUN) node_modules/.bin/cdk bootstrap $(ARGS)
+
+diff: .venv/installed node_modules/installed ## Show what a deployment would change on AWS
+	@$(RUN) node_modules/.bin/cdk diff $(ARGS)
+
+deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: make deploy ARGS="--profile shop"
+	@$(RUN) node_modules/.bin/cdk deploy --all $(ARGS)
+
+destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS
+	@$(RUN) node_modules/.bin/cdk destroy --all $(ARGS)
 
 bench: .venv/installed ## Measure speed and memory, as ratios in one run
 	@$(RUN) python -m bench

@@ -132,7 +132,7 @@ def _refusal(error: Mapping[str, Any], function: str, region: str | None) -> str
     match error["Code"]:
         case "ResourceNotFoundException":
             where = f"in region {region}" if region else "in this account and region"
-            return f"{function} is not deployed {where}: run cdk deploy, or choose with --profile and --region"
+            return f"{function} is not deployed {where}: run make deploy, or choose with --profile and --region"
         case "AccessDeniedException" | "AccessDenied":
             return f"you may not invoke {function}: you need lambda:InvokeFunction on it"
         case "ExpiredTokenException" | "ExpiredToken" | "UnrecognizedClientException" | "InvalidSignatureException":

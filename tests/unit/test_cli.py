@@ -708,7 +708,7 @@ def test_a_function_that_ended_with_an_error_raises_it(stubbed: Stubbed) -> None
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("ResourceNotFoundException", "nightshift-console is not deployed in region eu-central-1: run cdk deploy"),
+        ("ResourceNotFoundException", "nightshift-console is not deployed in region eu-central-1: run make deploy"),
         ("AccessDeniedException", "you need lambda:InvokeFunction on it"),
         ("ExpiredTokenException", "sign in"),
         ("UnrecognizedClientException", "sign in"),
