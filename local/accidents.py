@@ -87,7 +87,7 @@ def kill_in_the_middle(running: Machine, work: LongWork) -> str | None:
 
 def lose_an_event(running: Machine) -> str | None:
     """Let the last occurrence of a job look as if its event had never come, and have the supervisor look. Returns what
-    happened; None when it went otherwise, or no job's last occurrence will do.
+    happened, or that no job's last occurrence would do; None when it went otherwise.
     """
     functions: LambdaClient = running.aws.client("lambda")
     engine = create_engine(running.postgres.url(DATABASE), poolclass=NullPool)
@@ -95,7 +95,7 @@ def lose_an_event(running: Machine) -> str | None:
     with Session(engine) as session, session.begin():
         found = _lost(session)
         if found is None:
-            return None
+            return "No event was lost: no job had an occurrence since yesterday that its policy would catch up"
         job, due = found
         before = due - dt.timedelta(seconds=1)
         session.execute(update(RegisteredJob).where(RegisteredJob.name == job).values(accounted_until=before))
