@@ -59,7 +59,7 @@ from nightshift.errors import DeclarationError
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
 
 Condition = ColumnElement[bool]
-FromRun = Callable[[Run], Condition]
+FromRun = Callable[[Run], Condition | TextClause]
 TableLike = str | type[DeclarativeBase] | Table
 
 PLAIN_TYPES = {
@@ -337,11 +337,12 @@ class RowStep(ABC):
             return text(f"({where})").bindparams(
                 *(bindparam(key, value, NullType()) for key, value in self.values.items())
             )
-        if callable(where):
-            where = where(run)
-            if self.table is not None:
-                check_condition(f"step {self.name}: where", where, self.table)
-        return where
+        if not callable(where):
+            return where
+        found = where(run)
+        if self.table is not None:
+            check_condition(f"step {self.name}: where", found, self.table)
+        return found
 
     def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
         measure = self.measured_by
