@@ -7,10 +7,11 @@ blocked, and somebody is alerted; an operator sets the request back to PENDING w
 
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, cast, literal, select, tuple_
+from sqlalchemy import Row, Select, Text, cast, func, literal, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,7 @@ from application.erasure.rules import TABLES
 from application.models import DataRequest, User
 from functions.community._deletion_requests import EXPORTS, delete_exports, mode_of, put_off, settle
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.catalogue import going
+from nightshift.catalogue import Cascade, going
 from nightshift.database import describe, is_passing, sqlstate
 from nightshift.database.halving import DATA_ERRORS
 from nightshift.declaration import SAMPLE_SIZE, Execution, iso
@@ -48,29 +49,30 @@ def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, dict[str, 
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
-    """What each request would do; and the rows that go, at most: some of the people may turn out to be blocked."""
+    """The people, and what goes with them. At most: some of them may turn out to be blocked."""
     requests = session.execute(due(run)).all()
     planned = []
     for mode, action in MODES:
-        ids = [str(request.id) for request in requests if mode_of(request.options) == mode]
+        chosen = [request for request in requests if mode_of(request.options) == mode]
+        sample = tuple(str(request.id) for request in chosen[:SAMPLE_SIZE])
+        along = tuple(what_goes_along(session, [request.user_id for request in chosen], mode))
         cutoff = iso(run.ago(GRACE))
-        planned.append(StepPlan("finalize", "users", action, len(ids), None, cutoff, tuple(ids[:SAMPLE_SIZE])))
-    for mode, _ in MODES:
-        theirs = [request.user_id for request in requests if mode_of(request.options) == mode]
-        planned += plan_deletions(session, theirs, mode)
+        planned.append(StepPlan("finalize", "users", action, len(chosen), None, cutoff, sample, along))
     return planned
 
 
-def plan_deletions(session: Session, users: Sequence[uuid.UUID | None], mode: Mode) -> Iterator[StepPlan]:
+def what_goes_along(session: Session, users: Sequence[uuid.UUID | None], mode: Mode) -> Iterator[Cascade]:
+    """By table. What a rule and a cascade both reach is counted by both."""
     people = [Person(*row) for row in session.execute(select(User.id, User.email).where(User.id.in_(users)))]
+    found: Counter[tuple[str, str]] = Counter()
     for table, condition in deletions(people, mode).items() if people else ():
         rows, cascades = going(session, table, condition)
-        if rows:
-            yield StepPlan("finalize", table.fullname, "delete", rows, cascades=tuple(cascades))
+        found[table.fullname, "delete"] += rows
+        found.update({(each.table, each.action): each.rows for each in cascades})
     exports = (DataRequest.request_type == "EXPORT") & DataRequest.user_id.in_(users)
-    folders = session.scalars(select(DataRequest.id).where(exports)).all()
-    if folders:
-        yield StepPlan("finalize", EXPORTS, "delete folders of", len(folders))
+    found[EXPORTS, "delete"] = session.scalar(select(func.count(DataRequest.id)).where(exports)) or 0
+    for (name, action), rows in (+found).items():
+        yield Cascade(name, action, rows, through="users")
 
 
 def next_requests(execution: Execution) -> Sequence[Row[Any]]:

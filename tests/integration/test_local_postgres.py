@@ -16,8 +16,9 @@ from sqlalchemy.pool import NullPool
 from local.postgres import PostgresError, PostgresServer
 
 NEVER_ENDING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests in the background ignores it
 from local.postgres import PostgresServer
 with PostgresServer(Path(sys.argv[1])) as server:
     print(server.port, server.socket.parent, flush=True)
