@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.types import UserDefinedType
 
-from nightshift.catalogue.table import Reference, TableFacts, find, quoted, read
+from nightshift.catalogue.table import Reference, TableFacts, find, name_of, quoted, read
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
@@ -147,7 +147,7 @@ def going(session: Session, target: Table, condition: ColumnElement[bool]) -> tu
     rows = session.scalar(select(func.count()).select_from(target).where(condition)) or 0
     if not rows:
         return 0, []
-    facts = read(session, find(session, f"{quoted(target.schema or 'public')}.{quoted(target.name)}"))
+    facts = read(session, find(session, name_of(target)))
     return rows, count(session, closure(session, facts), target, condition, None)
 
 

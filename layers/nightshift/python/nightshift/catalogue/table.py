@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Table, TextClause, text
 from sqlalchemy.orm import Session
 
 from nightshift.errors import PermanentError
@@ -185,6 +185,11 @@ class TableFacts:
 def quoted(name: str) -> str:
     """A name as SQL takes it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def name_of(model: Table) -> str:
+    """The name of a model's table, as `find` and SQL take it."""
+    return f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
 
 
 def find(session: Session, name: str) -> int:

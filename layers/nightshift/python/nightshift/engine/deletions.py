@@ -25,7 +25,8 @@ class Deletions:
     def __init__(self, step: Step, planned: int, so_far: int) -> None:
         """so_far: how many rows earlier attempts have deleted."""
         self._step, self._planned = step, planned
-        self.rows = self._with_this_batch = so_far
+        self._rows = self.with_this_batch = so_far
+        """How many rows the step has deleted; and how many it will have, once the batch is committed."""
         self._at_zero = False
 
     @contextmanager
@@ -43,23 +44,18 @@ class Deletions:
         begin_anew(batch.session)
         if rolled_back:
             # The server counts what a savepoint has taken back as well, so only the tables can be compared.
-            self._with_this_batch = self.rows
+            self.with_this_batch = self._rows
             return
         batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
-        self._with_this_batch = self.rows + gone.total()
-        if gone and self._with_this_batch > self._planned:
+        self.with_this_batch = self._rows + gone.total()
+        if gone and self.with_this_batch > self._planned:
             raise PassedPlanError(
-                f"step {self._step.name} would delete {self._with_this_batch} rows, and has planned {self._planned}: "
+                f"step {self._step.name} would delete {self.with_this_batch} rows, and has planned {self._planned}: "
                 "more have come, or its plan does not count them all. Nothing of the batch was kept; run it again"
             )
 
-    @property
-    def after_this_batch(self) -> int:
-        """How many rows the step will have deleted once the batch is committed."""
-        return self._with_this_batch
-
     def committed(self) -> None:
-        self.rows, self._at_zero = self._with_this_batch, True
+        self._rows, self._at_zero = self.with_this_batch, True
 
     def _allowed(self, gone: Counter[str]) -> Counter[str]:
         """Those of the application."""

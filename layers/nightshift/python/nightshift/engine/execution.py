@@ -133,8 +133,8 @@ class RunExecution:
             with nullcontext() if watched else deletions.held(batch):
                 yield batch
             position = None if batch.position is None else dict(batch.position)
-            if position is not None and not watched and deletions.after_this_batch:
-                position[DELETED] = deletions.after_this_batch
+            if position is not None and not watched and deletions.with_this_batch:
+                position[DELETED] = deletions.with_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
             ledger.commit_batch(

@@ -38,7 +38,7 @@ from sqlalchemy.types import NullType
 from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
-from nightshift.catalogue.table import Column, quoted, refuse_unworkable
+from nightshift.catalogue.table import Column, name_of, quoted, refuse_unworkable
 from nightshift.database import by_halves
 from nightshift.declaration import (
     MAX_SHARE,
@@ -198,7 +198,7 @@ class RowStep(ABC):
         if self.visible_rows:
             session.execute(text("set local row_security to on"))
         model = self.table
-        name = self.table_name if model is None else f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
+        name = self.table_name if model is None else name_of(model)
         facts = read(session, find(session, name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
         # Nothing is looked up in the referring tables for an update or a count.
@@ -292,11 +292,7 @@ class RowStep(ABC):
         Raises:
             TableError: it has none of this name.
         """
-        facts = subject.facts
-        known = next((each for each in subject.table.c if each.name == name), None)
-        if known is None or name not in facts.columns:
-            raise TableError(f"{facts.fullname} has no column {name}{_nearest(name, facts.columns)}")
-        return known
+        return _column(subject.facts, subject.table, name)
 
     @abstractmethod
     def apply(self, execution: Execution) -> None:
@@ -350,9 +346,7 @@ class RowStep(ABC):
             return measure.expression
         if not isinstance(measure, str):
             return measure
-        if measure not in facts.columns:
-            raise TableError(f"{facts.fullname} has no column {measure}{_nearest(measure, facts.columns)}")
-        return next(each for each in source.c if each.name == measure)
+        return _column(facts, source, measure)
 
     def _age_column(self, session: Session, facts: TableFacts, source: FromClause, age: ColumnElement[Any]) -> Column:
         """The type of the age, as the database has it, also where it is an expression."""
@@ -400,6 +394,13 @@ def _time(subject: Subject) -> ColumnElement[Any]:
     """The age of a row where it is a column of times, which have a latest; otherwise null."""
     known = subject.facts.columns.get(getattr(subject.age, "name", ""))
     return NO_AGE if subject.age is None or known is None or known.base not in TIMES else subject.age
+
+
+def _column(facts: TableFacts, source: FromClause, name: str) -> ColumnElement[Any]:
+    known = next((each for each in source.c if each.name == name), None)
+    if known is None or name not in facts.columns:
+        raise TableError(f"{facts.fullname} has no column {name}{_nearest(name, facts.columns)}")
+    return known
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
