@@ -1,21 +1,22 @@
 """The whole app: settings in, stacks out."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import App, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, StackSynthesizer, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from infra.apis import calls, endpoints
 from infra.pack_stack import PackStack
 from infra.packages import BuildError, Packages
 from infra.platform_stack import PlatformStack
-from infra.settings import CONTEXT_KEY, Settings, read_settings
+from infra.settings import CONTEXT_KEY, ExistingDatabase, Settings, read_settings
 from nightshift.declaration import Registration, registry
 from nightshift.errors import DeclarationError, SettingError
 
 FLAGS = {
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
     "@aws-cdk/core:validateAgainstDefaultRules": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
@@ -52,11 +53,35 @@ def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> Non
     """The stacks: the platform, and one for each pack."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     deployed = settings.deployed(jobs)
-    packages = Packages(settings.python, settings.architecture)
+    settings.check_files(deployed)
+    given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
+    packages = Packages(settings.python, settings.architecture, certificate_file=given)
+    packages.say_what_is_missing()
+    _name_endpoints(settings, deployed)
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
         PackStack(app, pack, members, platform, _synthesizer(settings))
+
+
+def _name_endpoints(settings: Settings, jobs: Sequence[Registration]) -> None:
+    """Say what a VPC without a NAT gateway needs, and refuse what its endpoints lack."""
+    network = settings.network
+    if network is None:
+        return
+    found = calls(settings, jobs)
+    needed = endpoints(found)
+    if not network.endpoints:
+        sys.stderr.write(
+            f"nightshift: functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for "
+            f"{', '.join(needed)}: {CONTEXT_KEY}.network.endpoints makes them\n"
+        )
+    elif "s3" in needed and not network.route_table_ids:
+        names = sorted({call.function for call in found if call.api == "s3"})
+        raise SettingError(
+            f"{CONTEXT_KEY}.network.route_table_ids is missing: the endpoint of S3 stands in the route tables of the "
+            f"subnets, and these jobs need files: {', '.join(names)}"
+        )
 
 
 def _synthesizer(settings: Settings) -> StackSynthesizer:
