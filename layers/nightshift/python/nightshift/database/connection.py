@@ -87,8 +87,8 @@ class SilentServerError(TimeoutError):
 
     def __init__(self, settings: DatabaseSettings, seconds: float) -> None:
         super().__init__(
-            f"the database at {settings.place} gave no answer within {seconds:.0f} s: a security group, a route, a proxy "
-            "or the server itself keeps silent"
+            f"the database at {settings.place} gave no answer within {seconds:.0f} s: a security group, a route, a "
+            "proxy or the server itself keeps silent"
         )
 
 
