@@ -14,7 +14,8 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from bench.paired import ROOT, python, seconds
-from nightshift import Job, telemetry
+from nightshift import Job
+from nightshift.environment import deployment_name
 
 _OWN_PROCESS = """
 import json, os, resource
@@ -59,11 +60,11 @@ class _Batches(logging.Handler):
             self.milliseconds.append(record.__dict__["milliseconds"])
 
     def __enter__(self) -> Self:
-        logging.getLogger(telemetry.SERVICE).addHandler(self)
+        logging.getLogger(deployment_name()).addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger(telemetry.SERVICE).removeHandler(self)
+        logging.getLogger(deployment_name()).removeHandler(self)
 
 
 def as_setting(engine: Engine) -> str:

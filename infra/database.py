@@ -12,7 +12,7 @@ from infra.retention import keep_all, where_data_is
 from infra.settings import ExistingDatabase, Network, NewDatabase, Settings
 from infra.shared import CLUSTER, share, shared
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
-from nightshift.store.snapshots import PREFIX
+from nightshift.store.snapshots import prefix
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class RdsDatabase:
 
     identifier: str
     cluster: bool
+    deployment: str
+    """Whose snapshots they are, by name."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,7 +52,7 @@ class RdsDatabase:
     @property
     def snapshots(self) -> str:
         """The end of the snapshots' ARNs."""
-        return f"{'cluster-snapshot' if self.cluster else 'snapshot'}:{PREFIX}*"
+        return f"{'cluster-snapshot' if self.cluster else 'snapshot'}:{prefix(self.deployment)}*"
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,17 @@ class DatabaseAccess:
 
 
 def existing_database(
-    scope: Construct, database: ExistingDatabase, network: Network | None, apis: Sequence[str], ca_file: str | None
+    scope: Construct, settings: Settings, database: ExistingDatabase, apis: Sequence[str], ca_file: str | None
 ) -> DatabaseAccess:
     """Access to a database that is there already.
 
     apis: the endpoints that its network gets, if it gets any. ca_file: where functions find the settings' one.
     """
     connection = {**database.connection, **({"ca_file": ca_file} if ca_file else {})}
+    network, deployment = settings.network, settings.name
     placement = _existing_network(scope, network, apis) if network is not None else None
     known = database.rds_cluster or database.rds_instance
-    rds_database = RdsDatabase(known, cluster=database.rds_cluster is not None) if known else None
+    rds_database = RdsDatabase(known, database.rds_cluster is not None, deployment) if known else None
     if "secret_arn" in connection:
         grants = [_read_secret(connection["secret_arn"])]
         if database.secret_kms_key_arn is not None:
@@ -160,7 +163,7 @@ class NewCluster(Construct):
             {"host": host, "name": name, "user": database.user, "iam_region": Aws.REGION},
             [_connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.user)],
             placement,
-            RdsDatabase(shared(scope, CLUSTER), cluster=True),
+            RdsDatabase(shared(scope, CLUSTER), cluster=True, deployment=settings.name),
         )
 
     def _cluster(

@@ -21,7 +21,7 @@ from infra.database import DatabaseAccess
 from infra.nag import acknowledge
 from infra.settings import CONTEXT_KEY, LOG_RETENTION
 from nightshift.declaration import function_name
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, DEFAULT_NAME, NAME_VARIABLE
 from nightshift.errors import SettingError
 
 LAMBDA_RETRIES = 2
@@ -40,13 +40,14 @@ OF_A_REFERENCE = 128
 
 
 class Function(Construct):
-    """A function named `nightshift-<name>`. It may write its own logs and connect to the database, and nothing else."""
+    """A function named `<deployment>-<name>`. It may write its own logs and connect to the database, and nothing else."""
 
     def __init__(
         self,
         scope: Construct,
         identity: str,
         *,
+        deployment: str,
         name: str,
         handler: str,
         about: str,
@@ -60,7 +61,7 @@ class Function(Construct):
     ) -> None:
         """`dead_letters` gets what failed for good; without it a failed event is tried once and dropped."""
         super().__init__(scope, identity)
-        self.name = function_name(name)
+        self.name = function_name(name, deployment)
         stack = Stack.of(self)
         log_group = logs.LogGroup(
             self,
@@ -77,6 +78,8 @@ class Function(Construct):
         if placement is not None:
             self._allow_network_interfaces()
         variables = {DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **environment}
+        if deployment != DEFAULT_NAME:
+            variables[NAME_VARIABLE] = deployment
         _refuse_too_large(self.name, stack, variables)
         self.function = lambda_.Function(
             self,

@@ -22,11 +22,11 @@ from infra.platform.migration import migration
 from infra.platform.supervisor import supervisor
 from infra.platform.topics import alarm_topics
 from infra.settings import NewDatabase, Settings
-from nightshift.declaration import Registration
+from nightshift.declaration import PLATFORM, Registration, stack_name
 
 
 class PlatformStack(Stack):
-    """`Nightshift-Platform`. Its parts are made with the stack as their scope: each in a file of infra/platform/."""
+    """`Nightshift-Platform`, or with the deployment's name before it. Its parts are made with the stack as their scope: each in a file of infra/platform/."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class PlatformStack(Stack):
     ) -> None:
         super().__init__(
             scope,
-            "Nightshift-Platform",
+            stack_name(PLATFORM, settings.name),
             synthesizer=synthesizer,
             description="Nightshift: what the packs of jobs share",
         )
@@ -46,8 +46,8 @@ class PlatformStack(Stack):
         needs = frozenset().union(*(registration.job.needs for registration in jobs))
         self.settings = settings
         self.packages = packages
-        code = Code(self, "Code", packages)
-        self.dead_letters = dead_letter_queue(self)
+        code = Code(self, "Code", packages, settings.name)
+        self.dead_letters = dead_letter_queue(self, settings.name)
         self.alarms = alarm_topics(self, settings)
         file_store(self, settings)
         self.keys = keys_of_data_keys(self, settings)
@@ -63,7 +63,7 @@ class PlatformStack(Stack):
             )
             self.database = new.access
         else:
-            self.database = existing_database(self, settings.database, settings.network, apis, packages.ca_file)
+            self.database = existing_database(self, settings, settings.database, apis, packages.ca_file)
         first = PlatformFunctions(self, settings, code, self.database)
         migrated = migration(first, new, self.keys if "keys" in needs else ())
         functions = replace(first, migration=migrated)
@@ -71,5 +71,5 @@ class PlatformStack(Stack):
         sending = dispatcher(functions, self.alarms.topics["ordinary"])
         desk(functions)
         alarm_on_the_whole(self, self.alarms, dead_letters=self.dead_letters, supervisor=watching, dispatcher=sending)
-        dashboard(self, jobs, self.dead_letters, watching[0].function)
+        dashboard(self, settings.name, jobs, self.dead_letters, watching[0].function)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)

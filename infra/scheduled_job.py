@@ -54,7 +54,7 @@ class Surroundings:
 
 
 class ScheduledJob(Construct):
-    """Everything that a declaration asks for. Function and rule are both named `nightshift-<job>`."""
+    """Everything that a declaration asks for. Function and rule are both named `<deployment>-<job>`."""
 
     def __init__(self, scope: Construct, identity: str, registration: Registration, around: Surroundings) -> None:
         super().__init__(scope, identity)
@@ -82,6 +82,7 @@ class ScheduledJob(Construct):
         self.function = Function(
             self,
             "Job",
+            deployment=around.settings.name,
             name=job.name,
             handler=registration.handler,
             about=registration.rule.splitlines()[0][:256],
@@ -106,7 +107,7 @@ class ScheduledJob(Construct):
         self.rule = events.Rule(
             self,
             "Rule",
-            rule_name=function_name(job.name),
+            rule_name=function_name(job.name, around.settings.name),
             description=f"Starts the job {job.name}",
             schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
             enabled=settings.enabled and around.settings.rules == "on",

@@ -14,8 +14,8 @@ from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.database.migrations import state, upgrade
 from nightshift.declaration import Deployment, this_project
-from nightshift.environment import KMS_KEY_VARIABLE
-from nightshift.ledger import RegisteredJob
+from nightshift.environment import KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE, deployment_name
+from nightshift.ledger import RegisteredJob, own
 from nightshift.runtime import LambdaContext
 from nightshift.store import KeyService, keep_data_keys
 
@@ -38,6 +38,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         unwanted = [each for each in possible if each not in wanted]
         applied = upgrade(session.connection(), wanted, unwanted=unwanted)
+        own(session, _identity(context), take_over_from=os.environ.get(TAKE_OVER_VARIABLE))
         ahead = state(session.connection(), wanted, unwanted=unwanted).ahead
         if jobs:
             names = [{"name": name} for name in jobs]
@@ -63,6 +64,12 @@ def _make_user(owner: DatabaseSettings, settings: DatabaseSettings, seconds: flo
         session.execute(text(f"grant rds_iam to {user}"))
         session.execute(text(f"grant create on database {database} to {user}"))
         session.execute(text(f"grant usage, create on schema public to {user}"))
+
+
+def _identity(context: LambdaContext) -> str:
+    """`account/region/name` of this deployment, from the function's ARN."""
+    region, account = context.invoked_function_arn.split(":")[3:5]
+    return f"{account}/{region}/{deployment_name()}"
 
 
 def _remaining(context: LambdaContext) -> float:

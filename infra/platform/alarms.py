@@ -18,6 +18,7 @@ def alarm_on_the_whole(
     dispatcher: tuple[Function, events.Rule],
 ) -> None:
     """What goes wrong apart from a single job, and what no job would tell of itself."""
+    name = topics.deployment
     minute, minutes = Duration.minutes(1), Duration.minutes(5)
     (watching, its_rule), (sending, rule_of_sending) = supervisor, dispatcher
     topics.alarm(
@@ -54,7 +55,7 @@ def alarm_on_the_whole(
         periods=5,
         missing=BREACHING,
         happened="The supervisor has not run for five minutes: lost and interrupted runs are not noticed.",
-        first="check that the rule nightshift-supervisor is enabled and that Lambda is not throttled.",
+        first=f"check that the rule {watching.name} is enabled and that Lambda is not throttled.",
         read_on="the-supervisor-is-silent",
     )
     silent.node.add_dependency(its_rule)  # before that it would page somebody in the first deployment
@@ -66,25 +67,25 @@ def alarm_on_the_whole(
         over=0,
         periods=3,
         happened="The supervisor has failed three minutes in a row: lost and interrupted runs are not settled.",
-        first="read the log group /aws/lambda/nightshift-supervisor; most often the database cannot be reached.",
+        first=f"read the log group /aws/lambda/{watching.name}; most often the database cannot be reached.",
         read_on="the-supervisor-fails",
     )
     topics.alarm(
         scope,
         "supervisor-hindered",
         severity="critical",
-        metric=own_metric("SupervisorHindered", "Sum", minute),
+        metric=own_metric(name, "SupervisorHindered", "Sum", minute),
         over=0,
         periods=3,
         happened="The supervisor could not look after a job or a run three minutes in a row; the others go on.",
-        first="search its log group /aws/lambda/nightshift-supervisor for supervisor.hindered: job and reason.",
+        first=f"search its log group /aws/lambda/{watching.name} for supervisor.hindered: job and reason.",
         read_on="the-supervisor-fails",
     )
     topics.alarm(
         scope,
         "backlog",
         severity="ordinary",
-        metric=own_metric("OldestOpenRunSeconds", "Maximum", minutes),
+        metric=own_metric(name, "OldestOpenRunSeconds", "Maximum", minutes),
         over=BACKLOG_SECONDS,
         periods=3,
         happened="A run has been open for more than two hours.",
@@ -95,7 +96,7 @@ def alarm_on_the_whole(
         scope,
         "missed-occurrences",
         severity="ordinary",
-        metric=own_metric("OccurrencesMissed", "Sum", minutes),
+        metric=own_metric(name, "OccurrencesMissed", "Sum", minutes),
         over=0,
         happened="An occurrence was given up, as its job's policy has it: it came too late, or not at all.",
         first="run `nightshift runs` to see which, and run it by hand if it still matters.",
@@ -111,7 +112,7 @@ def alarm_on_the_whole(
         periods=5,
         missing=BREACHING,
         happened="The dispatcher has not run for five minutes: mails, alerts and reports wait in the outbox.",
-        first="check that the rule nightshift-dispatcher is enabled and that Lambda is not throttled.",
+        first=f"check that the rule {sending.name} is enabled and that Lambda is not throttled.",
         read_on="the-dispatcher-is-silent",
     )
     mute.node.add_dependency(rule_of_sending)
@@ -123,14 +124,14 @@ def alarm_on_the_whole(
         over=0,
         periods=5,
         happened="The dispatcher has failed five minutes in a row: notices wait in the outbox.",
-        first="read the log group /aws/lambda/nightshift-dispatcher.",
+        first=f"read the log group /aws/lambda/{sending.name}.",
         read_on="the-dispatcher-fails",
     )
     topics.alarm(
         scope,
         "mails-failed",
         severity="ordinary",
-        metric=own_metric("MailsFailed", "Sum", minutes),
+        metric=own_metric(name, "MailsFailed", "Sum", minutes),
         over=0,
         happened="A mail or notice could not be sent for good: SES refused it, or no try got through.",
         first="look at the rows of nightshift.notifications whose status is failed: each has its reason.",
@@ -140,7 +141,7 @@ def alarm_on_the_whole(
         scope,
         "mails-unclear",
         severity="ordinary",
-        metric=own_metric("MailsUnknown", "Sum", minutes),
+        metric=own_metric(name, "MailsUnknown", "Sum", minutes),
         over=0,
         happened="A mail may have been sent or not: its sender ended without a word. It is not sent again.",
         first="look at the rows of nightshift.notifications whose status is unknown.",
@@ -150,7 +151,7 @@ def alarm_on_the_whole(
         scope,
         "rows-quarantined",
         severity="ordinary",
-        metric=own_metric("RowsQuarantined", "Sum", minutes),
+        metric=own_metric(name, "RowsQuarantined", "Sum", minutes),
         over=0,
         happened="A run put rows aside that it could not process, and went on without them.",
         first="run `nightshift show` on that run: it names the rows and their errors.",

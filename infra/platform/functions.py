@@ -30,10 +30,11 @@ class PlatformFunctions:
         return {DEPLOYMENT_VARIABLE: self.settings.deployment().as_json()}
 
     def function(self, name: str, *, about: str, timeout: Duration, environment: Mapping[str, str]) -> Function:
-        """The function `nightshift-<name>`, which runs functions/platform/<name>.py."""
+        """The function `<deployment>-<name>`, which runs functions/platform/<name>.py."""
         made = Function(
             self.stack,
             name.capitalize(),
+            deployment=self.settings.name,
             name=name,
             handler=f"functions.platform.{name}.handler",
             about=about,
@@ -53,7 +54,7 @@ class PlatformFunctions:
         rule = events.Rule(
             self.stack,
             f"{name.capitalize()}Rule",
-            rule_name=function_name(name),
+            rule_name=function_name(name, self.settings.name),
             description=f"Starts the {name}",
             schedule=events.Schedule.expression("cron(* * * * ? *)"),
             enabled=self.settings.rules == "on",

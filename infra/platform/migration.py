@@ -6,7 +6,7 @@ from aws_cdk import Duration, triggers
 
 from infra.database import NewCluster
 from infra.platform.functions import PlatformFunctions
-from nightshift.environment import KMS_KEY_VARIABLE
+from nightshift.environment import KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE
 
 TIMEOUT = Duration.minutes(14)
 
@@ -20,6 +20,8 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequen
         "NIGHTSHIFT_APPLICATION_TABLES": functions.settings.application_tables,
         **functions.deployment,
     }
+    if functions.settings.take_over_from:
+        environment[TAKE_OVER_VARIABLE] = functions.settings.take_over_from
     if keys:
         environment[KMS_KEY_VARIABLE] = " ".join(keys)
     if new is not None:

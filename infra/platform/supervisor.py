@@ -15,7 +15,7 @@ def supervisor(functions: PlatformFunctions, dead_letters: sqs.Queue) -> tuple[F
         timeout=Duration.seconds(50),
         environment={"NIGHTSHIFT_DLQ_URL": dead_letters.queue_url, **functions.deployment},
     )
-    jobs = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:nightshift-*"
+    jobs = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:{functions.settings.name}-*"
     made.allow(["lambda:InvokeFunction"], [jobs])
     made.allow(["sqs:SendMessage"], [dead_letters.queue_arn])
     acknowledge(

@@ -20,6 +20,8 @@ from infra.settings.network import Network
 from infra.settings.refusals import CONTEXT_KEY, nearest, refused
 from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
 from nightshift.declaration import Deployment, Registration, packs
+from nightshift.declaration.names import DEPLOYMENT_NAME, LONGEST_DEPLOYMENT
+from nightshift.environment import DEFAULT_NAME
 from nightshift.errors import SettingError
 from nightshift.outbox import MAILS_A_DAY
 
@@ -83,6 +85,29 @@ class Settings(Group):
     # Left out it is an empty one, and the refusal shows what belongs there.
     model_config = ConfigDict(json_schema_extra={"required": ["database"]})
 
+    name: Annotated[
+        Text,
+        Form(
+            DEPLOYMENT_NAME,
+            f"must be 1 to {LONGEST_DEPLOYMENT} small letters and digits, the first a letter, without a hyphen; "
+            "got {got}",
+        ),
+    ] = Field(
+        default=DEFAULT_NAME,
+        description="with which every name on AWS begins, that of a stack with a capital. Another name is another "
+        "deployment: staging beside production in one account, each with a database of its own",
+    )
+    take_over_from: Annotated[
+        Text | None,
+        Form(
+            r"[^/\s]+/[^/\s]+/[^/\s]+",
+            "must be account, region and name of that deployment, as its refusal writes them; got {got}",
+        ),
+    ] = Field(
+        default=None,
+        description="the deployment whose database this one takes over, like `123456789012/eu-central-1/nightshift`. "
+        "Without it the migration refuses a database that another deployment works on",
+    )
     database: Database = Field(
         default=cast(Any, {}), validate_default=True, description="where the application's PostgreSQL is"
     )

@@ -15,8 +15,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.formatter import RESERVED_LOG_ATTRS
 from aws_lambda_powertools.metrics import MetricUnit
 
+from nightshift.environment import deployment_name
+
 NAMESPACE = "Nightshift"
-SERVICE = "nightshift"
 
 OF_THE_LINE = frozenset(
     {
@@ -31,13 +32,13 @@ OF_THE_LINE = frozenset(
 @cache
 def logger() -> Logger:
     """The one logger, made when it is first used."""
-    return Logger(service=SERVICE, use_rfc3339=True, utc=True)
+    return Logger(service=deployment_name(), use_rfc3339=True, utc=True)
 
 
 @cache
 def metrics() -> Metrics:
-    """The one set of metrics, with the service as its only dimension."""
-    return Metrics(namespace=NAMESPACE, service=SERVICE)
+    """The one set of metrics, with the deployment's name as its only dimension."""
+    return Metrics(namespace=NAMESPACE, service=deployment_name())
 
 
 def log(event: str, /, **fields: Any) -> None:

@@ -13,15 +13,16 @@ from typing import Any
 from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
+from nightshift.environment import deployment_name
 from nightshift.errors import SettingError
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
 """Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
 
 
-def function_name(job: str) -> str:
-    """The name of a job's Lambda function, and of its rule."""
-    return f"nightshift-{job}"
+def function_name(job: str, deployment: str | None = None) -> str:
+    """The name of a job's Lambda function, and of its rule, in a deployment: without one, in this function's own."""
+    return f"{deployment or deployment_name()}-{job}"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ LONGEST_ON_AWS = 64
 LONGEST_DEPLOYMENT = 20
 """The most characters in the name of a deployment, which goes before the job's name with a hyphen."""
 
+DEPLOYMENT_NAME = f"[a-z][a-z0-9]{{0,{LONGEST_DEPLOYMENT - 1}}}"
+"""Without a hyphen: no grant by prefix reaches another deployment's functions."""
+
 LONGEST_JOB_NAME = LONGEST_ON_AWS - LONGEST_DEPLOYMENT - 1
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         interrupt as interrupt,
         redrive as redrive,
     )
+    from nightshift.ledger.ownership import ForeignDatabaseError as ForeignDatabaseError, own as own
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
         Standing as Standing,
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
         OPEN_STATES as OPEN_STATES,
         OUTCOMES as OUTCOMES,
         Attempt as Attempt,
+        CommandRecord as CommandRecord,
         QuarantinedItem as QuarantinedItem,
         RegisteredJob as RegisteredJob,
         RunRecord as RunRecord,
+        ServedDeployment as ServedDeployment,
+        SignOfLife as SignOfLife,
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
@@ -62,8 +66,12 @@ __getattr__ = face(
     batches="commit_batch renew state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
+    ownership="ForeignDatabaseError own",
     runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
-    tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
+    tables=(
+        "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment SignOfLife "
+        "job_runs"
+    ),
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
         "stalled unreported waiting"
