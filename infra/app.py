@@ -32,7 +32,7 @@ BROKEN = 1
 def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) -> int:
     """Synthesize, and return the exit code. The CDK CLI hands over context and folder by the environment.
 
-    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and nothing is written.
+    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and no template is written.
     """
     app = App(context={**FLAGS, **(context or {})}, outdir=outdir)
     try:
@@ -78,8 +78,8 @@ def _endpoints(settings: Settings, jobs: Sequence[Registration]) -> list[str]:
     needed = endpoints(found)
     if not network.endpoints:
         return [
-            f"functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for {', '.join(needed)}: "
-            f"{CONTEXT_KEY}.network.endpoints makes them"
+            f"functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for "
+            f"{', '.join(needed)}: {CONTEXT_KEY}.network.endpoints makes them"
         ]
     if "s3" in needed and not network.route_table_ids:
         names = sorted({call.function for call in found if call.api == "s3"})

@@ -2,14 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from infra.apis import ENDPOINTS, NEEDS, Call, calls, endpoints, table
 from infra.docs import SETTINGS
 from infra.settings import read_settings
-from nightshift.declaration.job import Need, choices
+from nightshift.declaration.job import Need
 from tests.infra.conftest import EXISTING, JOBS, NEW, PROJECT, SECURITY_GROUP, Assembly, actions, synthesize, text
 
 ROUTES = ["rtb-0123456789abcdef0"]
@@ -63,7 +63,7 @@ def test_every_client_in_the_code_has_an_endpoint() -> None:
     asked = {api for file in code for api in re.findall(r'boto3\.client\(\s*"([a-z0-9]+)"', file.read_text())}
 
     assert asked == set(ENDPOINTS)
-    assert set(NEEDS) | {"deployment"} == set(choices(Need))
+    assert set(NEEDS) | {"deployment"} == set(get_args(Need))
 
 
 def test_a_new_network_has_the_endpoints_that_are_called(new: Assembly) -> None:

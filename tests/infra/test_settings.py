@@ -92,10 +92,6 @@ BAD = {
         {**EXISTING, "network": {**NETWORK, "endpoints": True}},
         "network.route_table_ids is missing: the endpoint of S3",
     ),
-    "environment": (
-        job(parameters={"retention_days": 40}) | {"jobs": dict.fromkeys(JOBS, MANY), "packs": None},
-        "Lambda takes 4,096: NIGHTSHIFT_DEPLOYMENT alone has",
-    ),
     "secret's name": ({"database": {"secret_arn": "application"}}, "whole ARN"),
     "no engine": ('{"database": {"create": null}}', "database.create is missing: `aurora-serverless-v2` makes"),
     "unknown engine": ({"database": {"create": "mysql"}}, "must be aurora-serverless-v2"),
@@ -379,6 +375,16 @@ def in_editor(settings: dict[str, Any], jobs: Mapping[str, Registration] = JOBS)
     except fastjsonschema.JsonSchemaValueException as error:
         return ".".join(error.path).removeprefix("data.context.")
     return None
+
+
+def test_an_environment_that_lambda_does_not_take_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(context({**NEW, "jobs": dict.fromkeys(JOBS, MANY)}), str(tmp_path)) == 2
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert re.search(
+        r"environment of nightshift-migrate has [45],\d{3} bytes, and Lambda takes 4,096: NIGHTSHIFT_DEPL", line
+    )
+    assert not list(tmp_path.glob("*.template.json"))
 
 
 def _deleting(name: str) -> Registration:
