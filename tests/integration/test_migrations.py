@@ -196,7 +196,7 @@ def _contracted(before: dict[tuple[str, str], str], after: dict[tuple[str, str],
         old = before.get((kind, name))
         if kind == "column":
             now = _COLUMN.match(definition)
-            was = old and _COLUMN.match(old)
+            was = _COLUMN.match(old) if old is not None else None
             assert now is not None, definition
             table = name.rpartition(".")[0]
             if was is None:

@@ -59,10 +59,11 @@ def due(hours: float = 0) -> dt.datetime:
 def pass_time(session: Session, minutes: int) -> None:
     """As if everything had happened so much earlier."""
     earlier = text(
-        "update nightshift.notifications set scheduled_for = scheduled_for - :by, claimed_at = claimed_at - :by"
+        "update nightshift.notifications set scheduled_for = scheduled_for - make_interval(mins => :by), "
+        "claimed_at = claimed_at - make_interval(mins => :by)"
     )
     session.rollback()
-    session.execute(earlier, {"by": dt.timedelta(minutes=minutes)})
+    session.execute(earlier, {"by": minutes})
     session.commit()
 
 
