@@ -83,5 +83,9 @@ def table(found: Iterable[Call]) -> str:
     lines: dict[tuple[str, str], list[str]] = {}
     for call in found:
         lines.setdefault((call.api, call.when), []).append(f"`{call.function}`")
-    rows = [f"| `{ENDPOINTS[api]}` | {', '.join(functions)} | {when} |" for (api, when), functions in lines.items()]
+    everything = {f"`{name}`" for name in PLATFORM}
+    rows = [
+        f"| `{ENDPOINTS[api]}` | {'every function' if everything <= {*functions} else ', '.join(functions)} | {when} |"
+        for (api, when), functions in lines.items()
+    ]
     return "\n".join(["| endpoint | functions | when |", "|---|---|---|", *rows])

@@ -32,13 +32,13 @@ BROKEN = 1
 def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) -> int:
     """Synthesize, and return the exit code. The CDK CLI hands over context and folder by the environment.
 
-    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and nothing is written.
+    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and no template is written.
     """
     app = App(context={**FLAGS, **(context or {})}, outdir=outdir)
     try:
         jobs = registry()
         settings = read_settings(app.node.try_get_context(CONTEXT_KEY), jobs)
-        build(app, settings, jobs)
+        notes = build(app, settings, jobs)
     except (SettingError, DeclarationError) as error:
         sys.stderr.writelines(f"nightshift: {line}\n" for line in str(error).splitlines())
         return REFUSED
@@ -46,42 +46,48 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
         sys.stderr.write(f"nightshift: {error}\n")
         return BROKEN
     app.synth()
+    sys.stderr.writelines(f"nightshift: {note}\n" for note in notes)
     return 0
 
 
-def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
-    """The stacks: the platform, and one for each pack."""
+def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> list[str]:
+    """The stacks: the platform, and one for each pack. Returns what an operator should know, one line each."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     deployed = settings.deployed(jobs)
     settings.check_files(deployed)
     given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
     packages = Packages(settings.python, settings.architecture, certificate_file=given)
-    packages.say_what_is_missing()
-    _name_endpoints(settings, deployed)
+    needed = _endpoints(settings, deployed)
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
         PackStack(app, pack, members, platform, _synthesizer(settings))
+    return [*packages.notes, *needed]
 
 
-def _name_endpoints(settings: Settings, jobs: Sequence[Registration]) -> None:
-    """Say what a VPC without a NAT gateway needs, and refuse what its endpoints lack."""
+def _endpoints(settings: Settings, jobs: Sequence[Registration]) -> list[str]:
+    """What a VPC without a NAT gateway needs, in words, where it gets no endpoints.
+
+    Raises:
+        SettingError: it gets endpoints, and that of S3 has no place.
+    """
     network = settings.network
     if network is None:
-        return
+        return []
     found = calls(settings, jobs)
     needed = endpoints(found)
     if not network.endpoints:
-        sys.stderr.write(
-            f"nightshift: functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for "
-            f"{', '.join(needed)}: {CONTEXT_KEY}.network.endpoints makes them\n"
-        )
-    elif "s3" in needed and not network.route_table_ids:
+        return [
+            f"functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for "
+            f"{', '.join(needed)}: {CONTEXT_KEY}.network.endpoints makes them"
+        ]
+    if "s3" in needed and not network.route_table_ids:
         names = sorted({call.function for call in found if call.api == "s3"})
         raise SettingError(
             f"{CONTEXT_KEY}.network.route_table_ids is missing: the endpoint of S3 stands in the route tables of the "
             f"subnets, and these jobs need files: {', '.join(names)}"
         )
+    return []
 
 
 def _synthesizer(settings: Settings) -> StackSynthesizer:

@@ -52,7 +52,9 @@ def main(action: Action, arguments: Sequence[str], connect: Connect | None = Non
 def unwanted(found: Iterable[str], wanted: Iterable[str], platform: str) -> list[str]:
     """Of the stacks that are there, those of this deployment that its settings do not ask for, the platform last."""
     mine = platform.removesuffix(PLATFORM) + "-"
-    return sorted((name for name in {*found} - {*wanted} if name.startswith(mine)), key=lambda name: name == platform)
+    return sorted(
+        (name for name in {*found} - {*wanted} if name.startswith(mine)), key=lambda name: (name == platform, name)
+    )
 
 
 def _clear(

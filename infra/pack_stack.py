@@ -8,7 +8,7 @@ from constructs import Construct
 from infra.code import Code
 from infra.platform_stack import PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
-from infra.shared import FILES, KEYS, shared
+from infra.shared import FILES, FILES_NAME, KEYS, shared
 from nightshift.declaration import Registration, stack_name
 
 
@@ -37,7 +37,9 @@ class PackStack(Stack):
             database=platform.database,
             # Through its ARN: the CDK would add a statement to the queue's policy for every rule, and SQS takes 20.
             dead_letters=sqs.Queue.from_queue_arn(self, "DeadLetters", platform.dead_letters.queue_arn),
-            files=s3.Bucket.from_bucket_arn(self, "Files", shared(platform, FILES)),
+            files=s3.Bucket.from_bucket_attributes(
+                self, "Files", bucket_arn=shared(platform, FILES), bucket_name=shared(platform, FILES_NAME)
+            ),
             keys=[*([given] if (given := platform.settings.kms_key_arn) else []), shared(platform, KEYS)],
             alarms=platform.alarms,
         )

@@ -133,13 +133,15 @@ class Packages:
         folder = self.project / "functions"
         return self._build("functions", _sources(folder), _copier(folder, "functions"), seen_as="/var/task")
 
-    def say_what_is_missing(self) -> None:
-        """On stderr, once: functions without byte-code start slower."""
-        if self.compiler is None:
-            sys.stderr.write(
-                f"nightshift: no python{self.python} here, so functions go without byte-code and start slower; "
-                f"put one on the PATH, or choose another with {CONTEXT_KEY}.python\n"
-            )
+    @property
+    def notes(self) -> list[str]:
+        """What an operator should know: functions without byte-code start slower."""
+        if self.compiler is not None:
+            return []
+        return [
+            f"no python{self.python} here, so functions go without byte-code and start slower; put one on the PATH, or "
+            f"choose another with {CONTEXT_KEY}.python"
+        ]
 
     @cached_property
     def compiler(self) -> str | None:

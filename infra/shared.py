@@ -8,6 +8,7 @@ the output is there all the same.
 from aws_cdk import CfnOutput, Fn, Stack
 
 FILES = "FilesBucketArn"
+FILES_NAME = "FilesBucketName"
 KEYS = "KmsKeyArn"
 CLUSTER = "ClusterIdentifier"
 

@@ -5,7 +5,7 @@ from aws_cdk import Duration, Stack, aws_s3 as s3
 from infra.nag import acknowledge
 from infra.retention import where_data_is
 from infra.settings import Settings
-from infra.shared import FILES, share
+from infra.shared import FILES, FILES_NAME, share
 
 
 def file_store(scope: Stack, settings: Settings) -> s3.Bucket:
@@ -28,4 +28,5 @@ def file_store(scope: Stack, settings: Settings) -> s3.Bucket:
     )
     acknowledge(bucket, "S1", "private to the functions; who wrote and deleted what stands in the ledger")
     share(scope, FILES, bucket.bucket_arn)
+    share(scope, FILES_NAME, bucket.bucket_name)
     return bucket

@@ -70,8 +70,10 @@ class KeyService:
             SettingError: that KMS key is none of this deployment's.
         """
         self.refuse_unknown(key_id, sealed_by)
-        by = {"KeyId": sealed_by} if sealed_by is not None else {}
-        answer = self._client.decrypt(CiphertextBlob=encrypted, EncryptionContext=_context(key_id), **by)
+        context = _context(key_id)
+        if sealed_by is None:
+            return self._client.decrypt(CiphertextBlob=encrypted, EncryptionContext=context)["Plaintext"]
+        answer = self._client.decrypt(KeyId=sealed_by, CiphertextBlob=encrypted, EncryptionContext=context)
         return answer["Plaintext"]
 
 
