@@ -1,6 +1,9 @@
 """How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
 
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -8,6 +11,8 @@ import typer
 from cli import screen
 from cli.aws import FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
+
+CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 
 NOT_REACHED = {
     *("InterfaceError", "OperationalError", "DatabaseError"),
@@ -41,9 +46,43 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     """
     from nightshift.declaration import function_name
 
-    root = ctx.find_root()
-    functions: Functions = root.obj or LambdaFunctions(**root.params)
-    return functions.invoke(function_name(name), payload)
+    return _functions(ctx).invoke(function_name(name, deployment_name(ctx)), payload)
+
+
+def deployment_name(ctx: typer.Context) -> str:
+    """The name of the deployment: of the option or its variable, or of the project's cdk.json.
+
+    Raises:
+        RefusedError: no deployment can have this name.
+    """
+    from nightshift.declaration.names import DEPLOYMENT_NAME
+    from nightshift.environment import DEFAULT_NAME
+
+    name = ctx.find_root().params.get("name") or _name_in(CDK_JSON) or DEFAULT_NAME
+    if not isinstance(name, str) or not re.fullmatch(DEPLOYMENT_NAME, name):
+        raise RefusedError(f"no deployment is named {name!r}: a name has small letters and digits, and no hyphen")
+    return name
+
+
+def where(ctx: typer.Context) -> dict[str, Any]:
+    """Profile, region and endpoint: which AWS the command talks to."""
+    return {key: value for key, value in ctx.find_root().params.items() if key != "name"}
+
+
+def _functions(ctx: typer.Context) -> Functions:
+    functions: Functions = ctx.find_root().obj or LambdaFunctions(**where(ctx))
+    return functions
+
+
+def _name_in(file: Path) -> Any:
+    """What the settings call the deployment; None where they do not say, or are not there."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    for key in ("context", "nightshift", "name"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:

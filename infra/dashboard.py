@@ -20,7 +20,10 @@ def dashboard(
     dead_letters: sqs.Queue,
     supervisor: lambda_.Function,
 ) -> cloudwatch.Dashboard:
-    """The dashboard `Nightshift`, or as the deployment is named: how the runs go, then errors and durations pack by pack, then what is what."""
+    """The dashboard `Nightshift`, or as the deployment is named.
+
+    How the runs go, then errors and durations pack by pack, then what is what.
+    """
     hour = Duration.hours(1)
     own = partial(own_metric, deployment)
     board = cloudwatch.Dashboard(

@@ -40,7 +40,7 @@ OF_A_REFERENCE = 128
 
 
 class Function(Construct):
-    """A function named `<deployment>-<name>`. It may write its own logs and connect to the database, and nothing else."""
+    """A function named `<deployment>-<name>`. It may write its own logs, connect to the database, and no more."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from nightshift.declaration import Registration, stack_name
 
 
 class PackStack(Stack):
-    """`Nightshift-<Pack>`, or with the deployment's name before it. Deployed after the platform, so that no rule fires before the database is migrated."""
+    """`<Deployment>-<Pack>`. Deployed after the platform, so that no rule fires before the database is migrated."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from nightshift.declaration import PLATFORM, Registration, stack_name
 
 
 class PlatformStack(Stack):
-    """`Nightshift-Platform`, or with the deployment's name before it. Its parts are made with the stack as their scope: each in a file of infra/platform/."""
+    """`<Deployment>-Platform`. Its parts are made with the stack as their scope: each in a file of infra/platform/."""
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ EXISTING: dict[str, Any] = {
         }
     },
 }
+STAGING: dict[str, Any] = {**EXISTING, "jobs": {}, "rules": "off", "name": "staging"}
 NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 
@@ -121,6 +122,12 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
 def new(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """A new Aurora cluster and everything else by default."""
     return synthesize(NEW, tmp_path_factory.mktemp("new"))
+
+
+@pytest.fixture(scope="session")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """A second deployment beside `existing` in the same account, under a name of its own, with every rule off."""
+    return synthesize(STAGING, tmp_path_factory.mktemp("staging"))
 
 
 def synthesize(settings: Mapping[str, Any], folder: Path) -> Assembly:

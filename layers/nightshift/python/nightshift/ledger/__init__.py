@@ -69,8 +69,8 @@ __getattr__ = face(
     ownership="ForeignDatabaseError own",
     runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
     tables=(
-        "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment SignOfLife "
-        "job_runs"
+        "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment "
+        "SignOfLife job_runs"
     ),
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
