@@ -58,6 +58,7 @@ def _entry(registration: Registration) -> str:
             for parameter in job.all_parameters
         ),
         "Needs": _listed(sorted(job.needs)),
+        "Folders": _listed(job.own_folders),
         "When missed": _policy(registration),
         "If it fails": "pages" if job.critical else "",
     }

@@ -36,12 +36,15 @@ class AlarmTopics:
         missing: cloudwatch.TreatMissingData = NOT_BREACHING,
         below: bool = False,
         periods: int = 1,
+        lasts: bool = False,
         happened: str,
         first: str,
         read_on: str,
     ) -> cloudwatch.Alarm:
         """An alarm named `<deployment>-<name>` that fires when the metric is over a number, or with `below` under it.
 
+        lasts: it tells of a state, whose end is told as well. Of a single event, like a failed attempt, a quiet minute
+            says nothing; and with a first deployment every alarm begins by being well.
         `read_on` is the anchor of a section of the operations guide.
         """
         comparison = cloudwatch.ComparisonOperator
@@ -57,6 +60,8 @@ class AlarmTopics:
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topics[severity]))
+        if lasts:
+            alarm.add_ok_action(actions.SnsAction(self.topics[severity]))
         return alarm
 
 

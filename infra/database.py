@@ -92,6 +92,23 @@ def existing_database(
     return DatabaseAccess(connection, (), placement, rds_database)
 
 
+def reading_access(access: DatabaseAccess, database: ExistingDatabase) -> DatabaseAccess | None:
+    """How the console gets to the same database as a user of its own; None where the settings name none."""
+    connection = database.console_connection
+    if connection is None or database.console_user is None:
+        return None
+    connection = {**access.connection, **connection, "ca_file": access.connection.get("ca_file")}
+    grants: list[iam.PolicyStatement] = []
+    if database.console_secret_arn is not None:
+        grants.append(_read_secret(database.console_secret_arn))
+        if database.secret_kms_key_arn is not None:
+            grants.append(_open_secret(database.secret_kms_key_arn))
+    elif database.resource_id is not None:
+        grants.append(_connect_as(connection["iam_region"], database.resource_id, database.console_user))
+    known = {key: value for key, value in connection.items() if value is not None}
+    return DatabaseAccess(known, grants, access.placement)
+
+
 def _existing_network(scope: Construct, network: Network, apis: Sequence[str]) -> Placement:
     subnets = [
         ec2.Subnet.from_subnet_id(scope, f"Subnet{number}", subnet_id)
@@ -165,6 +182,12 @@ class NewCluster(Construct):
             placement,
             RdsDatabase(shared(scope, CLUSTER), cluster=True, deployment=settings.name),
         )
+        self.reading = DatabaseAccess(
+            {**self.access.connection, "user": database.console_user},
+            [_connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.console_user)],
+            placement,
+        )
+        """For the console alone: a user who reads the ledger."""
 
     def _cluster(
         self, database: NewDatabase, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, removal: RemovalPolicy

@@ -35,6 +35,18 @@ INSTANCE_VARIABLE = "NIGHTSHIFT_RDS_INSTANCE"
 CLUSTER_VARIABLE = "NIGHTSHIFT_RDS_CLUSTER"
 """Environment variables with the identifier of the database's instance, or of its Aurora cluster. Neither: no RDS."""
 
+CONSOLE_USER_VARIABLE = "NIGHTSHIFT_CONSOLE_USER"
+"""Environment variable, optional: the user of the database as whom the console reads the ledger."""
+
+CONSOLE_VARIABLE = "NIGHTSHIFT_CONSOLE"
+"""Environment variable: the name of the console's function, for whoever asks it."""
+
+PING_VARIABLE = "NIGHTSHIFT_PING_URL"
+"""Environment variable, optional: the monitor outside the account that hears of every look."""
+
+OPERATIONS_VARIABLE = "NIGHTSHIFT_OPERATIONS_URL"
+"""Environment variable: where the operations guide stands."""
+
 TAKE_OVER_VARIABLE = "NIGHTSHIFT_TAKE_OVER_FROM"
 """Environment variable, optional: the deployment whose database the migration may take over."""
 

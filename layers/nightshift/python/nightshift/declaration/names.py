@@ -5,7 +5,7 @@ from typing import Any
 from nightshift.declaration.fields import KEBAB
 from nightshift.errors import DeclarationError
 
-PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor")
+PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor", "watch")
 """The files of functions/platform. Their functions are named in the same way as those of jobs."""
 
 STACK_PARTS = ("bootstrap-version", "check-bootstrap-version", "code", "dead-letters", "files")

@@ -47,16 +47,22 @@ if TYPE_CHECKING:
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
+        SUPERVISOR as SUPERVISOR,
         Stalled as Stalled,
         exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
         left_behind as left_behind,
+        note_alive as note_alive,
+        note_recovered as note_recovered,
         note_reported as note_reported,
+        note_told as note_told,
         oldest_open_seconds as oldest_open_seconds,
+        recovered as recovered,
         settle_left_behind as settle_left_behind,
         stalled as stalled,
         unreported as unreported,
+        untold as untold,
         waiting as waiting,
     )
 
@@ -73,7 +79,7 @@ __getattr__ = face(
         "SignOfLife job_runs"
     ),
     upkeep=(
-        "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
-        "stalled unreported waiting"
+        "SUPERVISOR Stalled exhausted fail_exhausted forget left_behind note_alive note_recovered note_reported "
+        "note_told oldest_open_seconds recovered settle_left_behind stalled unreported untold waiting"
     ),
 )

@@ -15,6 +15,7 @@ from nightshift.database import describe
 from nightshift.declaration import Deployment
 from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
+from nightshift.ledger import CommandRecord
 from nightshift.operations.answers import Answer, deployed_job, find_run, pause_of, read_request, run_summary
 
 
@@ -33,9 +34,9 @@ class Control:
         registered.paused_by, registered.pause_reason = who, why
         return {"job": name, "paused": pause_of(registered)}
 
-    def resume(self, *, job: Any = None) -> Answer:
+    def resume(self, *, job: Any = None, by: Any = None, reason: Any = None) -> Answer:
         """Resume the job: its occurrences run again, from the next one on."""
-        name = self._job(job)
+        name, _, _ = self._job(job), _words("by", by), _words("reason", reason)
         registered = ledger.lock_job(self.session, name)
         registered.paused_at = registered.paused_by = registered.pause_reason = None
         return {"job": name, "paused": None}
@@ -73,23 +74,63 @@ Command = Callable[..., Answer]
 
 COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "pause": (Control.pause, frozenset({"job", "by", "reason"})),
-    "resume": (Control.resume, frozenset({"job"})),
+    "resume": (Control.resume, frozenset({"job", "by", "reason"})),
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
     "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
 }
 """Every command by its name, with the keys that it may have."""
 
 
-def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
-    """Do `{"command": name, …}`. A wrong command changes nothing, and the answer is `{"error": …}`."""
+def carry_out(session: Session, deployment: Deployment, request: Any, *, request_id: str | None = None) -> Answer:
+    """Do `{"command": name, …}`. A wrong command changes nothing, and the answer is `{"error": …}`.
+
+    The ledger keeps every command, in the transaction that changes something: with who did it and why, as they say,
+    the ARN of `"caller"`, and the invocation's request id. Of one that is refused it keeps the refusal.
+    """
+    caller = None
+    if isinstance(request, Mapping) and "caller" in request:
+        request, caller = {key: value for key, value in request.items() if key != "caller"}, request["caller"]
     try:
         command, keys = read_request(request, "command", COMMANDS)
-        with session.begin():
-            return command(Control(session, deployment), **keys)
     except EventError as refusal:
+        return {"error": str(refusal)}
+    asked = {"command": request["command"], "caller": _text(caller), "request_id": request_id, **_told(keys)}
+    try:
+        with session.begin():
+            answer = command(Control(session, deployment), **keys)
+            session.add(CommandRecord(**asked, **_of(answer), result="done"))
+        return answer
+    except EventError as refusal:
+        with session.begin():
+            named = {"job": deployed_name(deployment, keys.get("job"))}
+            session.add(CommandRecord(**asked, **named, result=printable(f"refused: {refusal}")))
         return {"error": str(refusal)}
     except (DBAPIError, OSError) as cause:
         return {"error": f"the database does not answer: {describe(cause)}"}
+
+
+def _told(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command says of itself, for the trail."""
+    others = {key: _text(value) for key, value in keys.items() if key not in ("by", "reason")}
+    return {"by": _text(keys.get("by")), "reason": _text(keys.get("reason")), "arguments": others}
+
+
+def _of(answer: Answer) -> dict[str, Any]:
+    """The job, and the run, that a command has changed."""
+    run = answer.get("run")
+    return {"job": answer["job"], "run_id": None} if run is None else {"job": run["job"], "run_id": run["run_id"]}
+
+
+def _text(value: Any) -> Any:
+    """A value as the trail keeps it: of a text, no more than can be read."""
+    if value is None or isinstance(value, bool):
+        return value
+    return printable(value) if isinstance(value, str) else printable(repr(value))
+
+
+def deployed_name(deployment: Deployment, job: Any) -> str | None:
+    """The name, if a deployed job has it."""
+    return job if isinstance(job, str) and job in deployment.jobs() else None
 
 
 def _words(key: str, value: Any) -> str:

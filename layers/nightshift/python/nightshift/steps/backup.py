@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sqlalchemy.orm import Session
 
@@ -52,6 +52,8 @@ class Backup(StepDefaults):
 
     part: Part
     problems: Problems = tell_of_snapshots
+
+    folders: ClassVar[tuple[str, ...]] = ("backups/",)
 
     @classmethod
     def parts(cls, *, problems: Problems = tell_of_snapshots) -> "tuple[Backup, ...]":

@@ -252,6 +252,7 @@ class HealthCheck(StepDefaults):
     changes: ClassVar[tuple[str, ...]] = ("written",)
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     destructive: ClassVar[bool] = False
+    folders: ClassVar[tuple[str, ...]] = ("health/",)
 
     @property
     def tables(self) -> tuple[str, ...]:
