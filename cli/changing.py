@@ -24,16 +24,16 @@ def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Jso
     Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job.
     """
     answer = change(ctx, "pause", **known_jobs.key(job), by=by, reason=reason)
-    screen.show(answer, as_json, [f"{job} is paused. To resume it: nightshift resume {job}"])
+    screen.show(answer, as_json, [f"{job} is paused. To resume it: nightshift resume {job} --by NAME --reason TEXT"])
 
 
 @command()
-def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
+def resume(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Json = False) -> None:
     """Resume a paused job.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
     """
-    answer = change(ctx, "resume", **known_jobs.key(job))
+    answer = change(ctx, "resume", **known_jobs.key(job), by=by, reason=reason)
     screen.show(
         answer, as_json, [f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"]
     )

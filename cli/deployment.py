@@ -34,8 +34,12 @@ def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
 
 
 def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
-    """Send a command to control. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "control", {"command": command, **keys})
+    """Send a command to control, with the ARN of whoever gives it, as far as AWS tells.
+
+    Returns its answer, or raises a refusal with the reason.
+    """
+    caller = _functions(ctx).caller()
+    return _answer(ctx, "control", {"command": command, **keys, **({"caller": caller} if caller else {})})
 
 
 def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:

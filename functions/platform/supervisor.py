@@ -28,7 +28,7 @@ LONGEST_SUBJECT = 99
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     # Without a route to the API a call from a VPC would hang until the function's own timeout.
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
-    functions, queue, topics = (boto3.client(name, config=config) for name in ("lambda", "sqs", "sns"))
+    functions, queue = boto3.client("lambda", config=config), boto3.client("sqs", config=config)
 
     def invoke_later(name: str, payload: Mapping[str, Any]) -> None:
         functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(payload))
@@ -39,7 +39,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     topic = os.environ.get(TOPIC_VARIABLE)
 
     def tell(notice: Notice) -> None:
-        topics.publish(
+        boto3.client("sns", config=config).publish(  # made when there is something to tell
             TopicArn=str(topic), Subject=subject(notice), Message=json.dumps(message(notice)), MessageStructure="json"
         )
 

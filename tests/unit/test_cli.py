@@ -160,6 +160,9 @@ class Deployed:
     answer: Mapping[str, Any] | Exception
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
+    def caller(self) -> str | None:
+        return None
+
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append((function, dict(payload)))
         if isinstance(self.answer, Exception):
@@ -173,6 +176,9 @@ class Script:
 
     answers: list[Mapping[str, Any] | Exception]
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def caller(self) -> str | None:
+        return None
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append((function, dict(payload)))

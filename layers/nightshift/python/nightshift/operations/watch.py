@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-SECONDS_A_PING = 5.0
+SECONDS_A_PING = 3.0
 TRIES = 2
 LONGEST_BODY = 10_000
 """Bytes of a ping. healthchecks.io keeps as many."""
@@ -48,10 +48,12 @@ def ping(url: str, signal: Signal, body: str = "") -> None:
     target = f"{path or '/'}?{parts.query}" if parts.query else path or "/"
     for left in reversed(range(TRIES)):
         try:
-            return _post(parts.scheme, parts.netloc, target, body)
+            _post(parts.scheme, parts.netloc, target, body)
         except (OSError, http.client.HTTPException) as error:
             if not left:
                 raise OSError(f"the monitor at {parts.netloc} does not take a ping: {error!r}") from error
+        else:
+            return
 
 
 def _post(scheme: str, place: str, target: str, body: str) -> None:
