@@ -62,7 +62,12 @@ class Account:
             "rules": "off",
             **more,
         }
-        written = {"app": "python3 app.py", "context": {"nightshift": settings}}
+        written = {
+            "app": "python3 app.py",
+            "notices": False,
+            "versionReporting": False,
+            "context": {"nightshift": settings},
+        }
         (self.project / "cdk.json").write_text(json.dumps(written))
 
     def stacks(self) -> set[str]:
@@ -142,6 +147,8 @@ def test_the_life_of_a_deployment(account: Account) -> None:
     assert account.rows("select count(*) from nightshift.runs where job = 'abandoned-carts'") == [(2,)]
     # AND a rollback finds the schema of newer code, and succeeds
     with create_engine(account.postgres.url("postgres"), poolclass=NullPool).begin() as connection:
-        newer = "update nightshift.alembic_version set version_num = 'nightshift_9999' where version_num ~ '^nightshift'"
+        newer = (
+            "update nightshift.alembic_version set version_num = 'nightshift_9999' where version_num ~ '^nightshift'"
+        )
         connection.execute(text(newer))
     assert account.call("migrate")["ahead"] == ["nightshift_9999"]

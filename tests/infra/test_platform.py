@@ -71,7 +71,7 @@ def test_what_the_supervisor_cannot_look_after_is_an_alarm(existing: Assembly) -
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
-def test_any_dead_letter_is_an_alarm_the_second_one_too(existing: Assembly) -> None:
+def test_any_dead_letter_is_an_alarm(existing: Assembly) -> None:
     """What lies in the queue would keep the alarm going off after the first; what arrives lets it go off again."""
     alarm = existing.one("AWS::CloudWatch::Alarm", AlarmName="nightshift-dead-letters")
 
