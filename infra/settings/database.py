@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
-from sqlalchemy import make_url
 
 from infra.settings.values import LIST, ByDefault, Form, Group, Text
 from nightshift.database import DatabaseSettings
@@ -190,8 +190,9 @@ class ExistingDatabase(Group):
         if self.secret_arn is not None:
             own = {"secret_arn": self.console_secret_arn}
         elif self.url is not None:
-            url = make_url(self.url).set(username=self.console_user)
-            own = {"url": url.render_as_string(hide_password=False)}
+            parts = urlsplit(self.url)
+            place = parts.netloc.rpartition("@")[2]
+            own = {"url": parts._replace(netloc=f"{self.console_user}@{place}").geturl()}
         return {**self.connection, **own}
 
     @model_validator(mode="after")

@@ -23,7 +23,8 @@ def identity(kind: str) -> list[str]:
     made_by_aws = set(schema.get("readOnlyProperties", []))
     paths = [path for path in schema["primaryIdentifier"] if path not in made_by_aws]
     # Names that are no identifier, because an ARN is, are unique in an account all the same.
-    names = [f"/properties/{name}" for name in schema["properties"] if name == f"{kind.rpartition('::')[2]}Name"]
+    like = ("Name", f"{kind.rpartition('::')[2]}Name")
+    names = [f"/properties/{name}" for name in schema["properties"] if name in like]
     return sorted({path.removeprefix("/properties/") for path in (*paths, *names) if path not in made_by_aws})
 
 

@@ -27,12 +27,13 @@ def wanted(settings: dict[str, Any]) -> list[Call]:
 def granted(assembly: Assembly) -> set[tuple[str, str]]:
     """API and function of every grant in the templates, but of what Lambda does in a function's name."""
     found = set()
+    policies = assembly.resources("AWS::IAM::Policy")
     for where, function in assembly.resources("AWS::Lambda::Function").items():
         name = function.get("FunctionName", "")
         if not name:
             continue  # the CDK's own, outside the network
         role = function["Role"]["Fn::GetAtt"][0]
-        for place, policy in assembly.resources("AWS::IAM::Policy").items():
+        for place, policy in policies.items():
             if place.split("/")[0] != where.split("/")[0] or {"Ref": role} not in policy["Roles"]:
                 continue
             for statement in policy["PolicyDocument"]["Statement"]:

@@ -45,7 +45,7 @@ def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
     assert (paused["by"], paused["reason"]) == ("Ada", "a move")
     held_back = invoke_job(job, scheduled(AT))
     assert (held_back["outcome"], held_back["reason"]) == ("paused", "paused by Ada: a move")
-    assert do(session, command="resume", job=job.name) == {"job": job.name, "paused": None}
+    assert do(session, command="resume", job=job.name, by="Ben", reason="moved") == {"job": job.name, "paused": None}
     assert invoke_job(job, scheduled("2026-03-02T02:00:00Z"))["counters"]["deleted"] == 3
 
 

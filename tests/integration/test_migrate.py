@@ -19,6 +19,7 @@ class Context:
     """Lambda's context with all the time in the world."""
 
     aws_request_id = "request"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:nightshift-migrate"
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
