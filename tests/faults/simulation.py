@@ -193,7 +193,7 @@ class World:
         self._numbers = itertools.count()
         self._free: list[Connection] = []
         self.jobs = self._declared()
-        self.deployment = Deployed((), {}, {name: _deployed(job) for name, job in self.jobs.items()})
+        self.deployment = Deployed((), {}, {name: deployed(job) for name, job in self.jobs.items()})
 
     def _declared(self) -> dict[str, Job]:
         jobs = [self._job(f"{name}-{n}", policy) for name, policy in POLICIES.items() for n in (1, 2)]
@@ -524,7 +524,7 @@ class Deployed(Deployment):
         return dict(self.found)
 
 
-def _deployed(job: Job) -> DeployedJob:
+def deployed(job: Job) -> DeployedJob:
     registration = Registration(job, "simulated", "simulated", "A rule.")
     return DeployedJob(registration, job.timetable, job.resolve({}))
 
