@@ -29,6 +29,7 @@ from nightshift import Delete, Function, Job, Policy, hours
 from nightshift.database import migrations
 from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
+from nightshift.declaration.deployment import Misunderstood
 from nightshift.declaration.discovery import Registration
 from nightshift.engine import RunExecution
 from nightshift.environment import DATABASE_VARIABLE
@@ -522,6 +523,9 @@ class Deployed(Deployment):
 
     def jobs(self) -> dict[str, DeployedJob]:
         return dict(self.found)
+
+    def understood(self) -> tuple[dict[str, DeployedJob], dict[str, Misunderstood]]:
+        return dict(self.found), {}
 
 
 def deployed(job: Job) -> DeployedJob:
