@@ -87,4 +87,4 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
         trail = this_project().trail() if job.audited and job.changed(counters) else None
         if trail is not None:
             trail.line(execution.session, execution.run, job.name, counters)
-        return ledger.finish(execution.session, execution.claim, counters=counters, errors=execution.errors)
+        return ledger.finish(execution.session, execution.claim, counters=counters, errors=execution.errors, notes=execution.notes)
