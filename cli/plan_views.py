@@ -103,7 +103,9 @@ def _going(partitions: Sequence[Answer]) -> str:
     rows = sum(each["rows"] for each in partitions)
     at_most = "at most " if any(each.get("at_most") for each in partitions) else ""
     names = [each["name"] for each in partitions]
-    told = ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
+    told = ", ".join(names[:NAMES_SHOWN]) + (
+        f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    )
     size = decimal(sum(each["bytes"] for each in partitions))
     return f"{len(names)} as a whole, {at_most}{_rows(rows)}, {size}: {told}"
 

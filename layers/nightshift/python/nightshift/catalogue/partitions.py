@@ -21,7 +21,7 @@ LEAST_ROW_BYTES = 28
 
 @dataclass(frozen=True)
 class Partition:
-    """A table below the named one: a partition that holds rows, or one that is itself partitioned, with all below it."""
+    """A table below the named one: a partition that holds rows, or one that is partitioned, with all below it."""
 
     oid: int
     schema: str
@@ -180,7 +180,9 @@ def _against(row: Any) -> str | None:
     if row.kind not in ("r", "p"):
         return "it is a foreign table"
     if not row.owned:
-        return f"this role does not own it: alter table {quoted(row.schema)}.{quoted(row.relname)} owner to the same role"
+        return (
+            f"this role does not own it: alter table {quoted(row.schema)}.{quoted(row.relname)} owner to the same role"
+        )
     if row.triggers:
         return f"its trigger {row.triggers[0]} would not fire"
     if row.keys:
@@ -215,7 +217,8 @@ _AROUND = text(
     """
     select array(select distinct cast(pubname as text) from pg_publication_tables
                   where to_regclass(format('%I.%I', schemaname, tablename)) in (
-                            select relid from pg_partition_tree(cast(cast(:oid as oid) as regclass))) order by 1) as published,
+                            select relid from pg_partition_tree(cast(cast(:oid as oid) as regclass)))
+                  order by 1) as published,
            exists (select from pg_event_trigger where evtenabled in ('O', 'A')) as watched
     """
 )
@@ -228,14 +231,15 @@ _TREE = text(
         union all
         select inhrelid, inhparent from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
     )
-    select cast(tree.oid as bigint) as oid, cast(tree.parent as bigint) as parent, n.nspname as schema, c.relname, cast(c.relkind as text) as kind,
+    select cast(tree.oid as bigint) as oid, cast(tree.parent as bigint) as parent,
+           n.nspname as schema, c.relname, cast(c.relkind as text) as kind,
            format('%I.%I', pn.nspname, p.relname) as parent_name,
            pg_get_partition_constraintdef(c.oid) as bound,
            pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' as is_default,
            pg_has_role(c.relowner, 'usage') as owned,
            cast(current_setting('block_size') as int) as block_bytes,
-           case when c.relkind = 'r' then pg_relation_size(c.oid) / cast(current_setting('block_size') as int) else 0 end
-               as blocks,
+           case when c.relkind = 'r' then pg_relation_size(c.oid) / cast(current_setting('block_size') as int)
+                else 0 end as blocks,
            case when c.relkind = 'r' then pg_total_relation_size(c.oid) else 0 end as bytes,
            c.reltuples as rows,
            array(select cast(tgname as text) from pg_trigger

@@ -328,7 +328,7 @@ def _contradicted(
         session.execute(text("set local constraint_exclusion to on"))
         for first in range(0, len(names), PROVED_AT_ONCE):
             some = names[first : first + PROVED_AT_ONCE]
-            arms = [
+            arms: list[Any] = [
                 select(literal_column("1"))
                 .select_from(text(_escaped(f"json_to_record('{{}}') as bound_{first + place} ({columns})")))
                 .where(literal_column(f"({bounds[name]})"), condition)
@@ -355,7 +355,7 @@ def _referred(session: Session, subject: Subject, partition: Partition) -> str |
         ours = from_clause(replace(facts, schema=partition.schema, name=partition.relname), "referred")
         names = zip(reference.columns, reference.parent_columns, strict=True)
         joined = and_(*(theirs.c[one] == ours.c[other] for one, other in names))
-        found = select(literal_column("1")).select_from(theirs.join(ours, joined)).limit(1)
+        found: Any = select(literal_column("1")).select_from(theirs.join(ours, joined)).limit(1)
         if session.scalar(found) is not None:
             return f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
     return None
@@ -380,7 +380,7 @@ def _rows(session: Session, some: Sequence[Partition]) -> dict[int, int]:
             for each in some[first : first + PROVED_AT_ONCE]
         ]
         counted = session.connection().exec_driver_sql(" union all ".join(arms))
-        found |= {oid: rows for oid, rows in counted}
+        found |= {row[0]: row[1] for row in counted}
     return found
 
 
