@@ -264,22 +264,22 @@ BOUNDS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("shape", BOUNDS)
-def test_only_a_bound_that_leaves_no_room_for_younger_rows_lets_a_partition_go(
-    made: Any, call: Call, shape: str
-) -> None:
-    script, measured, expected = BOUNDS[shape]
-    engine = made(script)
-    job = dropping("t", **measured)
+def test_only_a_bound_that_leaves_no_room_for_younger_rows_lets_a_partition_go(made: Any, call: Call) -> None:
+    for shape, (script, measured, expected) in BOUNDS.items():
+        engine = made(script)
+        job = dropping("t", **measured)
 
-    assert going(engine, call, job) == expected
-    result = call(engine, job, parameters=EVERYTHING)
+        assert going(engine, call, job) == expected, shape
+        result = call(engine, job, parameters=EVERYTHING)
 
-    assert result["counters"]["partitions_dropped"] == len(expected)
-    with engine.connect() as connection:
-        left = set(connection.scalars(text("select relname from pg_class where relkind in ('r', 'p')")))
-    assert not {name.rpartition(".")[2] for name in expected} & left
-    assert {"young", "today", "none", "odd", "t_1", "t_rest"} & left or "young" not in script
+        assert result["counters"]["partitions_dropped"] == len(expected), shape
+        with engine.begin() as connection:
+            left = set(connection.scalars(text("select relname from pg_class where relkind in ('r', 'p')")))
+            connection.exec_driver_sql("drop table t cascade")
+        gone = {name.rpartition(".")[2] for name in expected}
+        assert {
+            name for name in ("old", "young", "today", "none", "odd", "t_1", "t_rest") if name in script
+        } - left == (gone & {"old"}), shape
 
 
 CHILDREN = """

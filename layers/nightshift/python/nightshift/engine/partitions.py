@@ -39,6 +39,8 @@ PAUSES = (0.5, 1.0, 2.0)
 COUNT_SECONDS = 10.0
 """How long a partition is counted under its lock. Meanwhile others read it, and wait if they write to it."""
 _MOMENT = int(LOCK_SECONDS * 1000)
+_EXCLUDE = "set local constraint_exclusion to on"
+"""What lets the planner compare a bound with a condition."""
 _GONE = "somebody else has detached or dropped it since it was counted"
 
 PROVED_AT_ONCE = 200
@@ -49,6 +51,8 @@ WHOLE = "whole"
 
 _REFUSALS = {
     "23503": "rows of another table refer to its rows",
+    "42P01": "somebody else has detached or dropped it since it was counted",
+    "3F000": "its schema is gone",
     "2BP01": "another object depends on it",
     "42501": "this role may not take it away",
     "42P07": "the schema in which it would be kept has a table of its name",
@@ -192,17 +196,14 @@ class _Taking:
             self._place(batch, name, locked, new=new)
             session = batch.session
             limit = session.scalar(text("select current_setting('statement_timeout')"))
-            _run(session, f"set local statement_timeout to {_MOMENT}")
-            if _oid_of(session, name) is None:
-                return self._kept(batch, name, _GONE)
-            with _briefly(above=False):
-                _run(session, f"lock table {_quoted(name)} in share mode; {_limited(COUNT_SECONDS)}")
+            with _briefly(above=False):  # the batch's own lock_timeout bounds this one
+                lock = f"lock table {_quoted(name)} in share mode"
+                _run(session, f"{lock}; {_limited(COUNT_SECONDS)}; {_EXCLUDE}")
             found = self._now(session, name)
             reason, rows = self._checked(session, name, found)
             if reason is not None or found is None:
                 return self._kept(batch, name, reason or _GONE)
-            self._take(session, found)
-            _run(session, f"set local statement_timeout to '{limit}'")
+            self._take(session, found, limit)
             batch.count(**{self.task.counter: rows, self.task.setting.counter: 1, PARTITION_BYTES: found.bytes})
         self.execution.log("partition.gone", partition=name, rows=rows, bytes=found.bytes)
         return None
@@ -214,7 +215,7 @@ class _Taking:
             return _GONE, 0
         if found.against:
             return found.against, 0
-        if not _contradicted(session, task.facts, {name: found.bound}, task.age.younger):
+        if not _proved(session, task.facts, {name: found.bound}, task.age.younger):
             return "somebody else has attached it with other bounds: it may hold rows that are not old enough", 0
         if odd := _odd(session, task.age, found):
             return odd, 0
@@ -224,7 +225,7 @@ class _Taking:
             return f"at most {self.stated[name]} rows were counted in it, and it {now}: the next run counts again", 0
         return None, rows
 
-    def _take(self, session: Session, found: Partition) -> None:
+    def _take(self, session: Session, found: Partition, limit: str) -> None:
         """Behind the locks, in the order in which readers take theirs: first the table above it."""
         started = time.monotonic()
         _run(session, f"set local statement_timeout to {_MOMENT}")
@@ -235,11 +236,12 @@ class _Taking:
         with _briefly(above=False):
             _run(session, f"lock table {found.quoted} in access exclusive mode; {_limited(LOCK_SECONDS)}")
         schema = self.task.setting.schema
+        after = f"set local statement_timeout to '{limit}'"
         goes = f"drop table {found.quoted}"
         if schema is not None:
             goes = f"alter table {found.quoted} set schema {quoted(schema)}"
         with _briefly(above=True):
-            _run(session, f"alter table {found.parent} detach partition {found.quoted}; {goes}")
+            _run(session, f"alter table {found.parent} detach partition {found.quoted}; {goes}; {after}")
 
     def _now(self, session: Session, name: str) -> Partition | None:
         tree = tree_of(session, self.task.facts, to_schema=self.task.setting.schema, only=_quoted(name))
@@ -288,11 +290,6 @@ def _limited(seconds: float) -> str:
     return f"set local statement_timeout to {int(seconds * 1000)}"
 
 
-def _oid_of(session: Session, name: str) -> int | None:
-    oid: int | None = session.scalar(text("select cast(to_regclass(:name) as oid)"), {"name": _quoted(name)})
-    return oid
-
-
 def _quoted(name: str) -> str:
     """The name of a partition as SQL takes it. A schema's name with a dot in it is not told from the table's."""
     schema, _, relname = name.partition(".")
@@ -322,23 +319,29 @@ def _contradicted(
 
     It is asked about an invented relation with the table's columns: what rows there are does not matter.
     """
+    with session.begin_nested() as own:
+        _run(session, _EXCLUDE)
+        found = _proved(session, facts, bounds, condition)
+        own.rollback()
+    return found
+
+
+def _proved(session: Session, facts: TableFacts, bounds: Mapping[str, str], condition: ColumnElement[bool]) -> set[str]:
+    """The same, in a transaction in which the planner may compare them."""
     columns = ", ".join(f"{quoted(each.name)} {each.type}" for each in facts.columns.values())
     names, found = list(bounds), set(bounds)
-    with session.begin_nested() as own:
-        session.execute(text("set local constraint_exclusion to on"))
-        for first in range(0, len(names), PROVED_AT_ONCE):
-            some = names[first : first + PROVED_AT_ONCE]
-            arms: list[Any] = [
-                select(literal_column("1"))
-                .select_from(text(_escaped(f"json_to_record('{{}}') as bound_{first + place} ({columns})")))
-                .where(literal_column(f"({bounds[name]})"), condition)
-                for place, name in enumerate(some)
-            ]
-            explained = session.scalar(Explain(union_all(*arms) if len(arms) > 1 else arms[0]))
-            for node in _nodes(explained[0]["Plan"]):
-                if "Alias" in node:
-                    found.discard(names[int(node["Alias"].removeprefix("bound_"))])
-        own.rollback()
+    for first in range(0, len(names), PROVED_AT_ONCE):
+        some = names[first : first + PROVED_AT_ONCE]
+        arms: list[Any] = [
+            select(literal_column("1"))
+            .select_from(text(_escaped(f"json_to_record('{{}}') as bound_{first + place} ({columns})")))
+            .where(literal_column(f"({bounds[name]})"), condition)
+            for place, name in enumerate(some)
+        ]
+        explained = session.scalar(Explain(union_all(*arms) if len(arms) > 1 else arms[0]))
+        for node in _nodes(explained[0]["Plan"]):
+            if "Alias" in node:
+                found.discard(names[int(node["Alias"].removeprefix("bound_"))])
     return found
 
 
