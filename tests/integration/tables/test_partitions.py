@@ -277,9 +277,9 @@ def test_only_a_bound_that_leaves_no_room_for_younger_rows_lets_a_partition_go(m
             left = set(connection.scalars(text("select relname from pg_class where relkind in ('r', 'p')")))
             connection.exec_driver_sql("drop table t cascade")
         gone = {name.rpartition(".")[2] for name in expected}
-        assert {
-            name for name in ("old", "young", "today", "none", "odd", "t_1", "t_rest") if name in script
-        } - left == (gone & {"old"}), shape
+        stays = {"young", "today", "none", "odd", "t_1", "t_rest"}
+        assert not gone & left, shape
+        assert {name for name in stays if f"table {name} " in script} <= left, shape
 
 
 CHILDREN = """
@@ -567,7 +567,7 @@ def test_dying_at_any_statement_leaves_the_data_of_an_undisturbed_run(made: Any,
     last = max(number for number, point in enumerate(whole.points, 1) if "detach partition" in point)
     engine.dispose()
 
-    for ends_at in range(first, last + 5, 4):
+    for ends_at in range(first, last + 5, 5):
         with new_database(template=copy) as database:
             with suppress(Death), Life(ends_at=ends_at, kind="dies").lived():
                 call(database, dropping(), parameters=EVERYTHING)
@@ -585,8 +585,8 @@ def test_a_zombie_drops_nothing(made: Any, call: Call) -> None:
     job = dropping(partitions=Drop(rest="keep"))
     take = engine_partitions._Taking._take
 
-    def taken_over(taking: Any, session: Any, found: Any) -> None:
-        take(taking, session, found)
+    def taken_over(taking: Any, session: Any, found: Any, limit: str) -> None:
+        take(taking, session, found, limit)
         do(engine, "update nightshift.runs set epoch = epoch + 1")
 
     with pytest.MonkeyPatch.context() as patch:
