@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from nightshift.ledger.ownership import ForeignDatabaseError as ForeignDatabaseError, own as own
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
+        NOTES_KEPT as NOTES_KEPT,
         Standing as Standing,
         database_clock as database_clock,
         durations as durations,
         lock_job as lock_job,
+        quarantined as quarantined,
         standing as standing,
     )
     from nightshift.ledger.tables import (
@@ -73,7 +75,7 @@ __getattr__ = face(
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
     ownership="ForeignDatabaseError own",
-    runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
+    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock durations lock_job quarantined standing",
     tables=(
         "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment "
         "SignOfLife job_runs"

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "nightshift_0007"
-down_revision = "nightshift_0002"
+down_revision = "nightshift_0004"
 branch_labels = None
 depends_on = None
 
