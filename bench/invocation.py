@@ -14,8 +14,7 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from bench.paired import ROOT, python, seconds
-from nightshift import Job
-from nightshift.environment import deployment_name
+from nightshift import Job, telemetry
 
 _OWN_PROCESS = """
 import json, os, resource
@@ -60,11 +59,11 @@ class _Batches(logging.Handler):
             self.milliseconds.append(record.__dict__["milliseconds"])
 
     def __enter__(self) -> Self:
-        logging.getLogger(deployment_name()).addHandler(self)
+        logging.getLogger(telemetry.SERVICE).addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger(deployment_name()).removeHandler(self)
+        logging.getLogger(telemetry.SERVICE).removeHandler(self)
 
 
 def as_setting(engine: Engine) -> str:

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, Table, create_engine, inspect, text
+from sqlalchemy import Engine, Table, column, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -356,7 +356,10 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         connection.execute(
             text(
                 """
-                alter table nightshift.runs drop column reported_at;
+                alter table nightshift.runs drop column reported_at, drop column notes, drop column told_at,
+                                            drop column recovered_at;
+                alter table nightshift.data_keys drop column kms_key;
+                drop table nightshift.commands, nightshift.deployments, nightshift.signs_of_life;
                 update nightshift.alembic_version set version_num = 'nightshift_0001';
                 insert into nightshift.jobs (name) values ('old');
                 insert into nightshift.runs (job, scheduled_for, trigger, state, max_attempts, finished_at)
@@ -367,5 +370,6 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         )
     assert migrations.upgrade(bare) == ["nightshift_0002", "nightshift_0004", "nightshift_0007", "nightshift_0008"]
     with bare.connect() as connection:
-        reported = "select state, reported_at = finished_at from nightshift.runs order by state"
-        assert connection.execute(text(reported)).all() == [("failed", True), ("succeeded", None)]
+        for noted in ("reported_at", "told_at", "recovered_at"):
+            told = select(column("state"), column(noted) == column("finished_at")).order_by(column("state"))
+            assert connection.execute(told.select_from(text("nightshift.runs"))).all() == [("failed", True), ("succeeded", None)], noted

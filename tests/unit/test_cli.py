@@ -614,7 +614,14 @@ DRIVER_TEXT = (
 
 @pytest.mark.parametrize("kind", ["InterfaceError", "OperationalError", "DatabaseError", "ConnectionResetError"])
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["jobs", "--json"], ["show", "0123abcd"], ["resume", JOB], ["backfill", JOB, *MARCH]]
+    "arguments",
+    [
+        ["status"],
+        ["jobs", "--json"],
+        ["show", "0123abcd"],
+        ["resume", JOB, "--by", "Ada", "--reason", "moved"],
+        ["backfill", JOB, *MARCH],
+    ],
 )
 def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
     failed = nightshift(*arguments, on=Deployed(FunctionError(kind, DRIVER_TEXT)))

@@ -6,6 +6,7 @@ There is no personal data in logs. Run ids are never metric dimensions: each id 
 """
 
 import logging
+import os
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -15,9 +16,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.formatter import RESERVED_LOG_ATTRS
 from aws_lambda_powertools.metrics import MetricUnit
 
-from nightshift.environment import deployment_name
-
 NAMESPACE = "Nightshift"
+SERVICE = os.environ.get("NIGHTSHIFT_NAME") or "nightshift"
+"""The deployment's name, see `nightshift.environment`: metrics of two in one account stay apart."""
 
 OF_THE_LINE = frozenset(
     {
@@ -32,13 +33,13 @@ OF_THE_LINE = frozenset(
 @cache
 def logger() -> Logger:
     """The one logger, made when it is first used."""
-    return Logger(service=deployment_name(), use_rfc3339=True, utc=True)
+    return Logger(service=SERVICE, use_rfc3339=True, utc=True)
 
 
 @cache
 def metrics() -> Metrics:
     """The one set of metrics, with the deployment's name as its only dimension."""
-    return Metrics(namespace=NAMESPACE, service=deployment_name())
+    return Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 def log(event: str, /, **fields: Any) -> None:
