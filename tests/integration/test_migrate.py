@@ -16,7 +16,6 @@ from nightshift.declaration import Deployment, registry
 from nightshift.errors import SettingError
 from nightshift.ledger import ForeignDatabaseError, own
 from nightshift.operations import QUERIES, READS, answer
-from nightshift.errors import SettingError
 from nightshift.store import DataKey, DataKeys, KeyService
 
 

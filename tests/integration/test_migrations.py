@@ -371,5 +371,6 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
     assert migrations.upgrade(bare) == ["nightshift_0002", "nightshift_0004", "nightshift_0007", "nightshift_0008"]
     with bare.connect() as connection:
         for noted in ("reported_at", "told_at", "recovered_at"):
-            told = select(column("state"), column(noted) == column("finished_at")).order_by(column("state"))
-            assert connection.execute(told.select_from(text("nightshift.runs"))).all() == [("failed", True), ("succeeded", None)], noted
+            its = select(column("state"), column(noted) == column("finished_at")).select_from(text("nightshift.runs"))
+            found = connection.execute(its.order_by(column("state"))).all()
+            assert found == [("failed", True), ("succeeded", None)], noted

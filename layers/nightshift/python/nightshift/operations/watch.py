@@ -29,9 +29,8 @@ def look(answer: Mapping[str, Any]) -> str:
         raise WatchError(str(answer.get("reason") or answer.get("error") or "the console gave no answer"))
     supervisor = answer.get("supervisor", {})
     if supervisor.get("silent", True):
-        raise WatchError(
-            f"the supervisor has not looked over the ledger since {supervisor.get('last_round') or 'ever'}"
-        )
+        last = supervisor.get("last_round")
+        raise WatchError(f"the supervisor has not looked over the ledger {f'since {last}' if last else 'yet'}")
     degraded = [job["job"] for job in answer.get("jobs", ()) if job["status"] == "degraded"]
     return f"no success lately: {', '.join(degraded)}" if degraded else "all jobs have succeeded lately"
 
