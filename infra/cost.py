@@ -1,4 +1,4 @@
-"""What a deployment costs in a month, counted in its synthesized templates. `python -m infra.docs` writes docs/cost.md."""
+"""What a deployment costs in a month, counted in its templates. `python -m infra.docs` writes docs/cost.md."""
 
 import datetime as dt
 import json
@@ -18,6 +18,7 @@ FILE = Path(__file__).with_name("prices.json")
 TABLE = json.loads(FILE.read_text())
 PRICES: Mapping[str, float] = TABLE["prices"]
 ASSUMED: Mapping[str, float] = TABLE["assumed"]
+SOURCE = TABLE["source"].partition(",")[0]
 HOURS: float = TABLE["hours_a_month"]
 MONTH = (dt.datetime(2026, 6, 1, tzinfo=dt.UTC), dt.datetime(2026, 7, 1, tzinfo=dt.UTC))
 
@@ -109,11 +110,11 @@ def page() -> str:
     parts = [
         "<!-- Made by `make docs` from infra/cost.py, infra/prices.json and the synthesized templates. -->",
         "# Cost",
-        f"All packs in {TABLE['region']}, in dollars a month, at {TABLE['source'].partition(',')[0]} of {TABLE['as_of']},\n"
+        f"All packs in {TABLE['region']}, in dollars a month, at {SOURCE} of {TABLE['as_of']},\n"
         "before any free tier. Counted in the templates of three deployments, endpoints included. A database that is\n"
         "there already, its proxy and its storage are not counted; a NAT gateway makes the endpoints needless.",
         "\n".join(["| deployment | a month |", "|---|---|", *totals]),
-        "What costs is a network without NAT, with an endpoint for each API in each zone, and a database of one's own:\n"
+        "What costs is a network without NAT, with an endpoint for each API in each zone, and a new database:\n"
         "a serverless one never pauses, because the supervisor connects every minute.",
     ]
     for name, told in counted.items():

@@ -1,4 +1,6 @@
-"""`python -m infra.docs` writes docs/cost.md, docs/settings.schema.json, the policies of docs/security.md and the tables of docs/settings.md."""
+"""`python -m infra.docs` writes docs/cost.md, docs/settings.schema.json, the policies of docs/security.md and the
+tables of docs/settings.md.
+"""
 
 import json
 import re

@@ -62,10 +62,10 @@ def policies() -> dict[str, dict[str, Any]]:
 
 def shown() -> str:
     """All of them, as the page has them."""
-    parts = [
-        f"### {name.capitalize()}\n\n```json\n{json.dumps(policy, indent=2)}\n```"
-        for name, policy in policies().items()
-    ]
+    parts = []
+    for name, policy in policies().items():
+        text = "\n".join(f"    {line}" for line in json.dumps(policy, indent=2).splitlines())
+        parts.append(f"### {name.capitalize()}\n\n{text}")
     return "\n\n".join(parts)
 
 

@@ -17,9 +17,10 @@ from infra.policies import ACCOUNT, NAME, REGION, policies
 from nightshift.declaration import registry
 from tests.infra.conftest import Assembly
 
-SHOWN = dict(
-    zip(policies(), map(json.loads, re.findall(r"```json\n(.*?)```", SECURITY.read_text(), re.DOTALL)), strict=True)
-)
+SHOWN = {
+    name.lower(): json.loads(text)
+    for name, text in re.findall(r"^### (\w+)\n\n((?:    .*\n)+)", SECURITY.read_text(), re.MULTILINE)
+}
 WHY = ("--by", "Ada", "--reason", "a test")
 SPAN = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 LOOK = {"jobs", "next", "runs", "show", "log", "status", "health"}
