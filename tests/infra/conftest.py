@@ -52,7 +52,18 @@ EXISTING: dict[str, Any] = {
         }
     },
 }
-STAGING: dict[str, Any] = {**EXISTING, "jobs": {}, "rules": "off", "name": "staging"}
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:pages"
+STAGING: dict[str, Any] = {
+    **EXISTING,
+    "jobs": {},
+    "rules": "off",
+    "name": "staging",
+    "alarms": {
+        "critical": [TOPIC],
+        "ordinary": ["team@example.com", "https://events.example.com/integration/1/enqueue"],
+    },
+    "ping_url": "https://hc.example.com/11111111",
+}
 NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 

@@ -13,8 +13,8 @@ from nightshift.errors import SettingError
 from tests.infra.conftest import EXISTING, JOBS, Assembly, text
 
 REGION = "us-east-1"
-GIVEN_TO_BOTH = {"AWS::CDK::Metadata", "Custom::Trigger", "AWS::CloudFormation::CustomResource"}
-"""What has no name, and is known by its stack."""
+GIVEN_TO_BOTH = {"AWS::CDK::Metadata", "AWS::CloudFormation::CustomResource", "AWS::IAM::Policy"}
+"""What has no name in the account: it is known by its stack, or stands in a role."""
 
 
 def identity(kind: str) -> list[str]:
