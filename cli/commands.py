@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import backup, changing, looking, mail, running
+from cli import backup, changing, checking, looking, mail, running
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
@@ -34,6 +34,7 @@ application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
+application.add_typer(checking.application)
 application.add_typer(running.application)
 application.add_typer(changing.application)
 application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")

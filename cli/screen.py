@@ -40,6 +40,9 @@ STYLES = {
     "queued": "yellow",
     "missed": "yellow",
     "paused": "yellow",
+    "error": "bold red",
+    "warning": "yellow",
+    "note": "dim",
 }
 
 

@@ -1,7 +1,7 @@
 """The Lambda side of a job: event → claim → run → settle → result. Every job uses the same wrapper."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -65,15 +65,21 @@ def lambda_handler(job: Job) -> Handler:
 def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
     """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
 
+    `{"check": true}` asks for no run: it returns what the job would meet in its database.
+
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
         RunFailedError: the attempt failed; a lost connection alone does not end it. Lambda retries an asynchronous
             invocation, and sends the last failure to the dead-letter queue. The final failure of a run that the
             supervisor has started is returned: the supervisor reports it.
     """
+    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+    if isinstance(event, Mapping) and "check" in event:
+        from nightshift.runtime.checking import check  # no run needs what finds it
+
+        return check(job, event, deadline)
     if os.environ.get(ENABLED_VARIABLE) == "false":
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
-    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
         settings = DatabaseSettings.from_environment()

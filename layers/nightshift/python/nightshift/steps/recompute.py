@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -41,6 +41,9 @@ from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
 from nightshift.steps.conditions import check_column
 from nightshift.steps.rows import Count, FromRun, TableLike
 from nightshift.steps.tables import Difference
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 
@@ -138,6 +141,20 @@ class Recompute(StepDefaults):
             found = session.scalars(select(differing.c.key).order_by(differing.c.position).limit(SAMPLE_SIZE))
             sample = tuple(",".join(key) for key in found)
         return [StepPlan(self.name, figures.subject.facts.fullname, "update", rows, sample=sample)]
+
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database. Only a check imports what does it."""
+        from nightshift.steps.checking import check_figures
+
+        return list(check_figures(self._rows, session, run, self.explained))
+
+    def explained(self, session: Session, run: Run) -> Any:
+        """The statement that finds what differs, for the planner to look at.
+
+        Raises:
+            TableError: the table, the column or the query is not what the step needs.
+        """
+        return self._figures(session, run).differing()
 
     def apply(self, execution: Execution) -> None:
         with execution.session.begin():

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from zoneinfo import available_timezones
 
 from sqlalchemy import (
@@ -38,7 +38,7 @@ from sqlalchemy.types import NullType
 from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
-from nightshift.catalogue.table import Column, name_of, quoted, refuse_unworkable
+from nightshift.catalogue.table import Column, create_index, name_of, refuse_unworkable
 from nightshift.database import by_halves
 from nightshift.declaration import (
     MAX_SHARE,
@@ -57,6 +57,9 @@ from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.engine import Subject, Sweep, choose, keys_written, sweep, write_keys
 from nightshift.errors import DeclarationError
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -160,6 +163,11 @@ class RowStep(ABC):
         return self.target if isinstance(self.target, str) else cast(Table, self.table).fullname
 
     @property
+    def sql_name(self) -> str:
+        """The table's name as the catalogue is asked for it."""
+        return self.table_name if self.table is None else name_of(self.table)
+
+    @property
     def tables(self) -> tuple[str, ...]:
         return (self.table_name.replace('"', ""),)
 
@@ -197,16 +205,25 @@ class RowStep(ABC):
         """
         if self.visible_rows:
             session.execute(text("set local row_security to on"))
-        model = self.table
-        name = self.table_name if model is None else name_of(model)
-        facts = read(session, find(session, name))
+        facts = read(session, find(session, self.sql_name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
-        # Nothing is looked up in the referring tables for an update or a count.
-        alone = Closure(replace(facts, references=()), {}, ())
-        reached = closure(session, facts) if self.action == "delete" else alone
+        reached = self.reach(session, facts)
         for child in reached.reached.values():
-            refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
-        source = _source(facts) if model is None else model
+            refuse_unworkable(replace(child, rules=()), "count", visible=False)
+        return self.subject_in(session, run, reached)
+
+    def reach(self, session: Session, facts: TableFacts) -> Closure:
+        """What a deletion can reach. Nothing is looked up in the referring tables for an update or a count."""
+        return closure(session, facts) if self.action == "delete" else Closure(replace(facts, references=()), {}, ())
+
+    def subject_in(self, session: Session, run: Run, reached: Closure) -> Subject:
+        """The rows of a table that can be worked on.
+
+        Raises:
+            TableError: a column is not there, or tells no age.
+        """
+        facts = reached.root
+        source = _source(facts) if self.table is None else self.table
         conditions = []
         if (where := self.condition(run)) is not None:
             conditions.append(_typed(where, facts, source))
@@ -234,6 +251,17 @@ class RowStep(ABC):
                 told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
             )
         ]
+
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database, told from its catalogue. Only a check imports what does it."""
+        from nightshift.steps.checking import check_rows
+
+        return list(check_rows(self, session, run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        """The statement that the batches are made of, for the planner to look at. It is never executed."""
+        counted = [func.count().filter(_typed(each, subject.facts, subject.table)) for each in self.counting.values()]
+        return subject.rows(func.count(), *counted).where(subject.workable)
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
@@ -384,10 +412,7 @@ def _missing(subject: Subject) -> tuple[str, ...]:
     """What would make the step fast, as SQL that makes it."""
     if subject.action != "delete":
         return ()
-    return tuple(
-        f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
-        for reference, child in subject.closure.unindexed
-    )
+    return tuple(create_index(child, reference.columns) for reference, child in subject.closure.unindexed)
 
 
 def _time(subject: Subject) -> ColumnElement[Any]:
@@ -425,6 +450,9 @@ class Delete(RowStep):
     def apply(self, execution: Execution) -> None:
         self._sweep(execution, lambda subject: delete(cast(Table, subject.table)))
 
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return delete(cast(Table, subject.table)).where(subject.workable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Update(RowStep):
@@ -455,6 +483,9 @@ class Update(RowStep):
 
     def apply(self, execution: Execution) -> None:
         self._sweep(execution, partial(self._statement, execution.run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return self._statement(run, subject).where(subject.workable)
 
     def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
         values = {}
