@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MAX_SHARE as MAX_SHARE,
         UNINDEXED_ROWS as UNINDEXED_ROWS,
         Job as Job,
+        cleaned as cleaned,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
     from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
@@ -62,7 +63,7 @@ __getattr__ = face(
     ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
     discovery="Registration packs registry stack_name",
-    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
+    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS cleaned",
     parameters="Parameter",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",

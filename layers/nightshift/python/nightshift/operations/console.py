@@ -17,7 +17,13 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import describe
 from nightshift.database.transaction import transaction
-from nightshift.declaration import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, DeployedJob, Deployment, iso
+from nightshift.declaration import (
+    PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
+    DeployedJob,
+    Deployment,
+    cleaned,
+    iso,
+)
 from nightshift.errors import EventError, printable
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.operations.answers import (
@@ -168,6 +174,17 @@ class Console:
         degraded = any(job["status"] == "degraded" for job in jobs)
         return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
 
+    def suggest(self) -> Answer:
+        """Jobs that could be written: tables that grow and age, from the catalogue and the planner's statistics alone.
+
+        Nothing is proposed for tables that a job deletes from.
+        """
+        from nightshift.catalogue.proposals import suggest  # no other question needs it
+
+        return suggest(
+            self.session, cleaned(each.job for each in self.deployment.jobs().values()), now=self.now
+        ).as_json()
+
     def _health_of(
         self, name: str, deployed: DeployedJob, registered: RegisteredJob | None, success: dt.datetime | None
     ) -> Answer:
@@ -216,6 +233,7 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
+    "suggest": (Console.suggest, frozenset()),
 }
 """Every question by its name, with the keys that it may have."""
 
