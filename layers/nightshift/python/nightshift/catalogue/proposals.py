@@ -181,7 +181,7 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
     tables = list(_surveyed(session))
     known = {each.replace('"', "").removeprefix("public.").lower() for each in covered}
     clean = [each for each in tables if _plain(each).lower() in known]
-    goes_along = {oid for each in clean for oid in closure(session, read(session, each["oid"])).gone}
+    goes_along = {oid for each in clean for oid in _whole(closure(session, read(session, each["oid"])))}
     proposals, aside = [], []
     for each in tables:
         if each in clean or each["oid"] in goes_along:
@@ -191,11 +191,21 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
             proposals.append(found)
         elif found is not None:
             aside.append(found)
-    reached = {oid for each in proposals for oid in closure(session, each.facts).gone if oid != each.facts.oid}
+    reached = {oid for each in proposals for oid in _whole(closure(session, each.facts))}
     proposals = [each for each in proposals if each.facts.oid not in reached]
     proposals.sort(key=lambda each: (each.rows is None, -(each.bytes or 0), each.facts.fullname))
     aside.sort(key=lambda each: each.table)
     return Suggested(tuple(proposals), tuple(aside), len(tables), tuple(sorted(map(_plain, clean))))
+
+
+def _whole(reach: Closure) -> set[int]:
+    """Tables of which every row belongs to a row of this one, and goes with it: they need no job of their own."""
+    whole = {reach.root.oid}
+    for parent, edge in reach.edges:
+        columns = reach.facts(edge.child).columns
+        if parent in whole and edge.on_delete == "cascade" and not any(columns[name].nullable for name in edge.columns):
+            whole.add(edge.child)
+    return whole - {reach.root.oid}
 
 
 def _plain(row: Mapping[str, Any]) -> str:

@@ -67,7 +67,8 @@ def check_job(session: Session, job: Job, run: Run) -> list[Finding]:
 
 
 def _check_step(session: Session, job: Job, step: Step, run: Run, own: Ledger) -> list[Finding]:
-    if not own.there and step.tables and all(_of_the_ledger(name) for name in _names(step)):
+    names = _names(step)
+    if not own.there and names and all(map(_of_the_ledger, names)):
         return []  # its tables are made with the ledger
     try:
         with session.begin_nested() as nested:
