@@ -87,6 +87,8 @@ def _check_deployed(ctx: typer.Context, job: str | None) -> dict[str, Any]:
     """What each job's own function finds. A job whose function does not say it is a finding itself."""
     deployed = {each["job"]: each for each in ask(ctx, "jobs", **known_jobs.key(job))["jobs"]}
 
+    unasked: list[AwsError] = []
+
     def asked(name: str) -> list[Finding]:
         if not deployed[name]["enabled"]:
             return [_of_job(name, "note", "it is disabled by the deployment's settings, and was not checked")]
@@ -97,11 +99,15 @@ def _check_deployed(ctx: typer.Context, job: str | None) -> dict[str, Any]:
                 raise DatabaseDownError from None
             return [_of_job(name, "error", f"its function could not check it: {error}")]
         except AwsError as error:
+            unasked.append(error)
             return [_of_job(name, "error", f"its function could not be asked: {error}")]
         return findings
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return _answer(dict(zip(deployed, pool.map(asked, deployed), strict=True)))
+        found = dict(zip(deployed, pool.map(asked, deployed), strict=True))
+    if unasked and len(unasked) == sum(each["enabled"] for each in deployed.values()):
+        raise unasked[0]
+    return _answer(found)
 
 
 def _of_job(name: str, severity: str, what: str) -> Finding:
