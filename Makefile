@@ -64,8 +64,13 @@ bootstrap: .venv/installed node_modules/installed ## Prepare an account and regi
 diff: .venv/installed node_modules/installed ## Show what a deployment would change on AWS
 	@$(RUN) node_modules/.bin/cdk diff $(ARGS)
 
+# Of what is said to the CDK, the command that checks the jobs afterwards takes the profile.
+PROFILE = $(filter --profile=%,$(subst --profile ,--profile=,$(ARGS)))
+
+# What the check finds is shown, and make calls it an error that it ignores: the deployment stands.
 deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: make deploy ARGS="--profile shop"
 	@$(RUN) node_modules/.bin/cdk deploy --all $(ARGS)
+	-@$(RUN) NIGHTSHIFT_DATABASE_URL= $(BIN)/nightshift check $(PROFILE)
 
 destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS
 	@$(RUN) node_modules/.bin/cdk destroy --all $(ARGS)

@@ -26,8 +26,8 @@ from nightshift.engine.subject import Explain, Subject, nodes
 if TYPE_CHECKING:
     from nightshift.steps.rows import RowStep
 
-LARGE_ROWS = 100_000
-"""From this many rows on it matters that a table is read whole to find the few that are old enough."""
+LARGE_ROWS = 1_000_000
+"""Less is read within a second. From this many rows on it matters that a table is read whole to find the few that are old enough."""
 
 
 def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]:
