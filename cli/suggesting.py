@@ -98,7 +98,7 @@ def parts(answer: Answer) -> Iterator[Table | Text]:
             lines.add_row(each["table"], each["why"])
         yield lines
     told = f"{answer['looked_at']} tables looked at, {len(proposals)} jobs proposed"
-    covered = f"; {len(answer['covered'])} tables have a job that deletes from them" if answer["covered"] else ""
+    covered = f"; a job deletes from {len(answer['covered'])} of them already" if answer["covered"] else ""
     yield Text(f"{told}{covered}. Rows and bytes are the planner's estimates.")
 
 

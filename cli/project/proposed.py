@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from cli.project.job_files import NewJob
 from cli.refusals import RefusedError
 
 SCHEMA, INDEXES = "tests/own/schema.sql", "tests/own/indexes.sql"
+
+ENDING = "-cleanup"
 
 FIRST_HOUR, MINUTES_APART = 2, 10
 """Of UTC: the first job of a night, and how long after it the next one begins."""
@@ -36,8 +39,12 @@ def write(pack: str, proposals: Iterable[Mapping[str, Any]], project: Path = ROO
     """Write a job for each proposal. Returns the files, and why some proposals have none."""
     written, left, needed = [], [], []
     minutes = _free_minutes()
+    names: set[str] = set()
     for each in proposals:
         job = job_of(each, pack, f"cron({_clock(next(minutes))} * * ? *)")
+        if job.name in names:  # names that are alike as far as they fit
+            job = replace(job, name=_named(job.name.removesuffix(ENDING), f"-{len(names)}{ENDING}"))
+        names.add(job.name)
         try:
             job_files.check(job, project)
         except RefusedError as refusal:
@@ -71,12 +78,16 @@ def job_of(proposal: Mapping[str, Any], pack: str, schedule: str) -> NewJob:
 
 def name_of(proposal: Mapping[str, Any]) -> str:
     """`shop.WebhookDeliveries` becomes shop-webhook-deliveries-cleanup, as far as it fits."""
-    from nightshift.declaration.names import LONGEST_JOB_NAME
-
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", proposal["table"]).lower()
     words = re.sub(r"[^a-z0-9]+", "-", spaced).strip("-") or "table"
     words = words if words[0].isalpha() else f"table-{words}"
-    ending = "-cleanup"
+    return _named(words, ENDING)
+
+
+def _named(words: str, ending: str) -> str:
+    """As much of the words as fits before the ending."""
+    from nightshift.declaration.names import LONGEST_JOB_NAME
+
     return words[: LONGEST_JOB_NAME - len(ending)].strip("-") + ending
 
 

@@ -176,7 +176,7 @@ def test_proposals_are_shown_with_what_they_lack() -> None:
         "no index begins with expires, so the whole table is read (about 400.0 kB, 1 s): create index concurrently",
         "logs: nobody knows: analyze logs",
         "audit_logs ask your lawyer",
-        "9 tables looked at, 2 jobs proposed; 1 tables have a job",
+        "9 tables looked at, 2 jobs proposed; a job deletes from 1 of them already",
     ):
         assert words in text
     assert json.loads(nightshift("suggest", "--json", on=Deployed()).stdout) == SUGGESTED

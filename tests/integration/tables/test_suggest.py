@@ -2,6 +2,8 @@
 
 import datetime as dt
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from cli.checking import check_in
 from cli.planning import plan_in
 from cli.project import proposed
+from cli.project.files import ROOT
 from cli.refusals import RefusedError
 from nightshift import Job
 from nightshift.catalogue.proposals import Proposal, Suggested, suggest
@@ -257,6 +260,11 @@ def test_written_jobs_do_what_was_proposed_and_overwrite_nothing(others: Engine,
     told = check_in(url, jobs.values())
     assert [each for each in told["findings"] if each["object"] != "nightshift"] == []
 
+    for arguments in (["check", "--quiet"], ["format", "--check", "--quiet"]):
+        ruff = Path(sys.executable).with_name("ruff")
+        done = subprocess.run([ruff, *arguments, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
     before = {file: file.read_bytes() for file in written}
     again, left = proposed.write("chores", proposals, tmp_path)
     assert len(left) == len(FOUND)
@@ -274,6 +282,21 @@ def test_a_job_of_a_partitioned_table_says_when_its_first_run_would_stop(empty_d
     assert (logs.rows, logs.share, logs.over_cap) == (20_000, 1.0, True)
     assert logs.missing is not None
     assert logs.missing.bytes == pytest.approx(20_000 * 24)
+
+
+def test_names_that_are_alike_as_far_as_they_fit_are_told_apart(empty_database: Engine, tmp_path: Path) -> None:
+    names = [f"{'very_' * 9}long_{number}_request_logs" for number in "ab"] + ["größe_日_logs", "2fa_logs"]
+    with empty_database.begin() as connection:
+        for name in names:
+            connection.exec_driver_sql(
+                f'create table "{name}" (at timestamptz); insert into "{name}" values (now()); analyze "{name}"'
+            )
+    (tmp_path / "tests/own").mkdir(parents=True)
+
+    written, left = proposed.write("chores", [each.as_json() for each in look(empty_database).proposals], tmp_path)
+
+    assert left == []
+    assert len({loaded(file).name for file in written[:-1]}) == 4
 
 
 def test_only_a_pack_can_be_written_into(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nightshift.steps.rows import RowStep
 
 LARGE_ROWS = 1_000_000
-"""Less is read within a second. From this many rows on it matters that a table is read whole to find the few that are old enough."""
+"""Less is read within a second. From this many rows on it matters that a table is read whole to find the old ones."""
 
 
 def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]:
