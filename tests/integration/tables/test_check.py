@@ -15,7 +15,7 @@ from nightshift.declaration import StepPlan
 from nightshift.environment import DATABASE_VARIABLE, ENABLED_VARIABLE
 from nightshift.errors import EventError
 from nightshift.runtime import invoke
-from nightshift.steps import Recompute
+from nightshift.steps import Backup, Recompute
 from tests.integration.conftest import Context
 from tests.integration.tables.conftest import Filled, deletion, digest
 
@@ -261,6 +261,36 @@ CASES: dict[str, tuple[str, Job, str, tuple[str, str, str], bool]] = {
         deletion(),
         RIGHTS + "revoke delete on nightshift.runs from $role",
         ("error", "nightshift", "may not read and write all of the ledger: it lacks rights on runs"),
+        True,
+    ),
+    "a table that a backup lacks": (
+        PARENTS,
+        Job(
+            name="save",
+            kind="retention",
+            schedule="cron(0 2 * * ? *)",
+            needs=frozenset({"files", "snapshots"}),
+            steps=Backup.parts(),
+        ),
+        "",
+        ("warning", "parents", "it is not in the backup"),
+        True,
+    ),
+    "an owner who may not delete by cascade": (
+        PARENTS + CHILDREN + "create index on children (parent_id); create role keeper;"
+        "grant all on children to keeper; alter table children owner to keeper; revoke delete on children from keeper",
+        deletion(),
+        RIGHTS,
+        ("error", "children", "its rows go by cascade, which PostgreSQL does as the owner keeper"),
+        True,
+    ),
+    "a trigger on what goes along": (
+        PARENTS + CHILDREN + "create index on children (parent_id);"
+        "create function keep() returns trigger language plpgsql as $$ begin return null; end $$;"
+        "create trigger keep before delete on children for each row execute function keep()",
+        deletion(),
+        RIGHTS,
+        ("error", "children", "the trigger keep keeps every row"),
         True,
     ),
     "a figure that is no number": (

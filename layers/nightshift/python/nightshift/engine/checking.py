@@ -162,13 +162,11 @@ def check_reach(found: Closure, more: Mapping[int, Access], most: int | None) ->
         for obstacle in obstacles(replace(facts, rules=()), "count", visible=False):
             told = of_obstacle(facts, obstacle)
             yield replace(told, what=f"{told.what}; it refers to {root.fullname}, and a run counts what goes with it")
-        if oid in found.gone and (access := more.get(oid)) and access.owner_lacks:
-            yield Finding(
-                "error",
-                facts.fullname,
-                f"its rows go by cascade, which PostgreSQL does as the owner {access.owner}, who lacks a right",
-                access.owner_lacks,
-            )
+        if oid in found.gone and (access := more.get(oid)):
+            if access.owner_lacks:
+                said = f"its rows go by cascade, which PostgreSQL does as the owner {access.owner}, who lacks a right"
+                yield Finding("error", facts.fullname, said, access.owner_lacks)
+            yield from (each for each in check_triggers(facts, access, "delete") if each.severity != "note")
     for reference, child in found.unindexed:
         columns = ", ".join(reference.columns)
         parent = next(facts for oid in (root.oid, *found.gone) if reference in (facts := found.facts(oid)).references)

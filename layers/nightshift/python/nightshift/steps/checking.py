@@ -22,6 +22,7 @@ from nightshift.engine.checking import (
     of_obstacle,
 )
 from nightshift.engine.subject import Explain, Subject, nodes
+from nightshift.store.backups import unreadable
 
 if TYPE_CHECKING:
     from nightshift.steps.rows import RowStep
@@ -150,3 +151,11 @@ def check_figures(
         yield of_error(error, facts.fullname, facts.role)
     else:
         yield from explain(session, facts, asked)
+
+
+def check_export(session: Session) -> Iterator[Finding]:
+    """Tables that would not be in a backup, or not with all their rows."""
+    role = quoted(str(session.scalar(text("select current_user"))))
+    for name, remedy in unreadable(session).items():
+        sql = f"{remedy} to {role}" if remedy.startswith("grant ") else f"alter role {role} bypassrls"
+        yield Finding("warning", name, "this role may not read all of it, so it is not in the backup", sql)
