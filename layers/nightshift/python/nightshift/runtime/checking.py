@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,6 +24,9 @@ from nightshift.environment import ENABLED_VARIABLE
 from nightshift.errors import EventError
 from nightshift.runtime.reach import Reach
 
+PATIENCE = 5.0
+"""Seconds for which a database that is away is tried again: somebody waits for the answer."""
+
 
 def check(job: Job, event: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
     """The findings, as JSON: `{"job": …, "enabled": …, "findings": [{"severity": …, …}]}`.
@@ -35,8 +39,9 @@ def check(job: Job, event: Mapping[str, Any], deadline: Deadline) -> dict[str, A
         raise EventError(f'a check has no other key: the payload must be {{"check": true}}; got {shown(sorted(event))}')
     reach = Reach(DatabaseSettings.from_environment(), deadline, f"nightshift/check/{job.name}")
     now = dt.datetime.now(dt.UTC)  # no run has begun whose time could be asked
-    with reach.session() as session:
-        findings = findings_of(session, job, now, from_environment())
+    look = partial(findings_of, job=job, now=now, given=from_environment())
+    with reach.begun(look, patience=PATIENCE) as (_, findings):
+        pass
     telemetry.log("job.checked", findings=len(findings))
     return {"job": job.name, "enabled": os.environ.get(ENABLED_VARIABLE) != "false", "findings": findings}
 
