@@ -193,9 +193,9 @@ class Console:
         """
         from nightshift.catalogue.proposals import suggest  # no other question needs it
 
-        return suggest(
-            self.session, cleaned(each.job for each in self.deployment.jobs().values()), now=self.now
-        ).as_json()
+        understood, others = self.deployment.understood()
+        jobs = [each.job for each in (*understood.values(), *others.values())]
+        return suggest(self.session, cleaned(jobs), now=self.now).as_json()
 
     def _health_of(
         self, name: str, deployed: DeployedJob, registered: RegisteredJob | None, success: dt.datetime | None
