@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from cli.checking import check_in
-from nightshift import Count, Function, Job, Update
+from nightshift import Count, Detach, Drop, Function, Job, Update
 from nightshift.declaration import StepPlan
 from nightshift.environment import DATABASE_VARIABLE, ENABLED_VARIABLE
 from nightshift.errors import EventError
@@ -18,6 +18,7 @@ from nightshift.runtime import invoke
 from nightshift.steps import Backup, Recompute
 from tests.integration.conftest import Context
 from tests.integration.tables.conftest import Filled, deletion, digest
+from tests.integration.tables.test_partitions import BY_MONTH
 
 PARENTS = """
     create table parents (id int primary key, at timestamptz not null, state text, made text, n int);
@@ -291,6 +292,27 @@ CASES: dict[str, tuple[str, Job, str, tuple[str, str, str], bool]] = {
         deletion(),
         RIGHTS,
         ("error", "children", "the trigger keep keeps every row"),
+        True,
+    ),
+    "a partition that goes as a whole, of another owner": (
+        BY_MONTH,
+        deletion("events", partitions=Drop()),
+        RIGHTS,
+        ("error", "events", "only its owner may take a partition of events away"),
+        True,
+    ),
+    "a schema that detached partitions are kept in": (
+        BY_MONTH,
+        deletion("events", partitions=Detach(to_schema="kept")),
+        RIGHTS + "do $do$ begin execute format('grant %I to $role', current_user); end $do$;",
+        ("error", "events", "there is no schema kept to keep detached partitions in"),
+        True,
+    ),
+    "a partition of another owner": (
+        BY_MONTH,
+        deletion("events", partitions=Drop()),
+        RIGHTS + "alter table events owner to $role",
+        ("warning", "events", "the partition public.events_2025_11 and 4 more would not go as a whole: this role does"),
         True,
     ),
     "a figure that is no number": (

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         cleaned as cleaned,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
+    from nightshift.declaration.partitions import Detach as Detach, Drop as Drop
     from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
@@ -65,6 +66,7 @@ __getattr__ = face(
     discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS cleaned",
     parameters="Parameter",
+    partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",

@@ -184,7 +184,8 @@ class _Sweeping:
             self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
-                if self.execution.position is None or self.execution.position["portion"] <= portion.name:
+                # Partitions that went as a whole before leave a position that is in no portion.
+                if self.position.get("portion", "") <= portion.name:
                     self._walk(portion)
         self._try_the_locked_again()
 

@@ -98,6 +98,7 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
         "errors": [printable(error, most=most) for error in standing.errors],
+        "notes": [] if brief else [printable(note) for note in standing.notes],
     }
 
 

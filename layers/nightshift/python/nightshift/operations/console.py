@@ -194,7 +194,7 @@ class Console:
         from nightshift.catalogue.proposals import suggest  # no other question needs it
 
         understood, others = self.deployment.understood()
-        jobs = [each.job for each in (*understood.values(), *others.values())]
+        jobs = [*(each.job for each in understood.values()), *(each.job for each in others.values())]
         return suggest(self.session, cleaned(jobs), now=self.now).as_json()
 
     def _health_of(

@@ -275,6 +275,8 @@ def result(job: Job, standing: Standing) -> dict[str, Any]:
         counters[CUTOFF] = cutoff
     if standing.reason is not None:
         answer["reason"] = standing.reason
+    if standing.notes:
+        answer["notes"] = list(standing.notes)
     if standing.plan is not None:
         answer["plan"] = standing.plan
     return answer

@@ -1,5 +1,6 @@
 """What a step over rows will meet in the live database; see `nightshift.engine.checking`."""
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
+from nightshift.catalogue.partitions import Partition, against_whole, tree_of
 from nightshift.catalogue.table import TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
+from nightshift.declaration.partitions import Whole
 from nightshift.engine.checking import (
     Finding,
+    Severity,
     check_reach,
     check_statistics,
     check_triggers,
@@ -26,6 +30,9 @@ from nightshift.store.backups import unreadable
 
 if TYPE_CHECKING:
     from nightshift.steps.rows import RowStep
+
+_MENDING = re.compile(r": ((?:grant|create schema) [^;]+)")
+"""The SQL at the end of what stands against whole partitions."""
 
 LARGE_ROWS = 1_000_000
 """Less is read within a second. From this many rows on it matters that a table is read whole to find the old ones."""
@@ -47,6 +54,7 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
         found += check_triggers(facts, more.get(facts.oid), step.action) if step.action != "count" else ()
         found += check_reach(reach, more, most)
         found += check_statistics(facts)
+        found += _check_partitions(session, facts, getattr(step, "partitions", None))
         if step.visible_rows and facts.filtered:
             said = "row security hides rows from this role, and they stay: the step says visible_rows=True"
             found.append(Finding("note", facts.fullname, said))
@@ -81,6 +89,30 @@ def explain(session: Session, facts: TableFacts, statement: Any) -> Generator[Fi
         yield of_error(error, facts.fullname, facts.role)
         return False
     return True
+
+
+def _check_partitions(session: Session, facts: TableFacts, setting: Whole | None) -> Iterator[Finding]:
+    """What stands against partitions going as a whole: only the owner may take one away."""
+    if setting is None:
+        return
+    against = against_whole(session, facts, to_schema=setting.schema)
+    for each in against:
+        sql = _MENDING.search(each)
+        yield Finding("error", facts.fullname, each if sql is None else each[: sql.start()], sql and sql[1])
+    if against:
+        return
+    staying: dict[str, list[Partition]] = {}
+    for partition in tree_of(session, facts, to_schema=setting.schema).every:
+        if partition.against is not None:
+            staying.setdefault(partition.against.partition(": alter table")[0], []).append(partition)
+    for reason, some in staying.items():
+        names = [each.name for each in some]
+        told = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        foreign = [each for each in some if each.against and ": alter table" in each.against]
+        owner = [f"alter table {each.quoted} owner to {quoted(facts.role)}" for each in foreign]
+        severity: Severity = "warning" if foreign else "note"
+        said = f"the partition {told} would not go as a whole: {reason}"
+        yield Finding(severity, facts.fullname, said, "; ".join(owner) or None)
 
 
 def _kept(subject: Subject) -> Iterator[Finding]:
