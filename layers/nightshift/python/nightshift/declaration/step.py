@@ -95,6 +95,14 @@ class Execution(Protocol):
         """What a destructive step has stated that it will touch: its own rows under its name, and under `name > table`
         the rows that go with them there. Empty where nothing was stated."""
 
+    @property
+    def batch_seconds(self) -> float:
+        """What the next batch should take: less while others are at work."""
+
+    def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
+        """Ask this in a batch that does as much as one wants: how large it may be, at most `size`, as an operator has
+        it now. rows_each: how many rows a unit of that size is about."""
+
     def stop_if_late(self) -> None:
         """Call this before a step does something outside the database, which no rollback can undo.
 

@@ -7,6 +7,7 @@ from nightshift.faces import face
 if TYPE_CHECKING:
     from nightshift.engine.attempt import carry_out as carry_out
     from nightshift.engine.execution import RunExecution as RunExecution
+    from nightshift.engine.pacing import HELD as HELD, SLOWED as SLOWED, whole as whole
     from nightshift.engine.resources import Resources as Resources
     from nightshift.engine.subject import Subject as Subject
     from nightshift.engine.sweeping import Sweep as Sweep, paced as paced, sweep as sweep
@@ -16,6 +17,7 @@ __getattr__ = face(
     __name__,
     attempt="carry_out",
     execution="RunExecution",
+    pacing="HELD SLOWED whole",
     resources="Resources",
     subject="Subject",
     sweeping="Sweep paced sweep",
