@@ -239,7 +239,7 @@ def test_dead_rows_slow_the_run(
     limits(work_percent=50, dead_rows=1000)
 
     def die() -> None:
-        visits.execute(text("begin; update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
+        visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
         visits.commit()
         until_true(visits.connection(), "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
         visits.rollback()
@@ -300,7 +300,9 @@ def test_what_this_role_may_not_see_is_unknown_and_holds_nobody_up(
     limits(transaction_seconds=1000)
     url = database.url.set(username="low").render_as_string(hide_password=False)
     monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": url}))
-    result = invoke_job(job, at=NOW, seconds=30)
+    with connected(database) as another:
+        another.execute(text("select 1"))
+        result = invoke_job(job, at=NOW, seconds=30)
     assert result["outcome"] == "succeeded"
     unknown = last_run(visits).strain["unknown"]
     assert "pg_monitor" in unknown["transaction_age"]
@@ -324,8 +326,8 @@ def test_auroras_own_function_tells_the_lag_of_its_readers(
 ) -> None:
     visits.execute(
         text(
-            "create function aurora_replica_status() returns table (session_id text, replica_lag_in_msec double precision)"
-            " language sql as $$values ('MASTER_SESSION_ID', null), ('reader', 9000.0)$$"
+            "create function aurora_replica_status() returns table"
+            " (session_id text, replica_lag_in_msec double precision) language sql as $$values ('MASTER_SESSION_ID', null), ('reader', 9000.0)$$"
         )
     )
     visits.commit()
@@ -407,7 +409,7 @@ def standby(primary: PostgresServer, folder: Path) -> Iterator[Engine]:
     """A streaming replica of a server."""
     primary_user = primary._owner()
     data = folder / "standby"
-    data.mkdir()
+    data.mkdir(mode=0o700)
     shutil.chown(data, primary_user, -1)
     source = f"host={primary.socket.parent} port={primary.port} user=postgres"
     copy = ["-D", str(data), "-d", source, "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]
@@ -415,6 +417,7 @@ def standby(primary: PostgresServer, folder: Path) -> Iterator[Engine]:
     with Standby(data, settings={"hot_standby": "on"}) as replica:
         engine = create_engine(replica.url(), poolclass=NullPool, connect_args={"ssl_context": False})
         yield engine
+    shutil.rmtree(data)
 
 
 class Standby(PostgresServer):
