@@ -63,7 +63,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr("nightshift.engine.pacing.LOOKS_SHARE", 1e9)
 
     def set_(**limits: Any) -> None:
-        monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({"work_percent": 100, "hold_seconds": 1, **limits}))
+        monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({"work_percent": 100, "hold_seconds": 0.3, **limits}))
 
     set_()
     return set_
@@ -121,7 +121,7 @@ def held_after_two(run: Run, signal: str, session: Session) -> None:
     record = last_run(session)
     assert record.attempts == 0
     assert record.strain["state"] == "held"
-    assert record.counters[f"seconds held by {signal}"] >= 1
+    assert record.strain["why"].startswith(signal)
     assert left(session) == 4000 - record.counters["deleted"] > 0
 
 
@@ -234,15 +234,15 @@ def test_vacuum_at_work_on_the_table_slows_the_run(
 
 
 def test_dead_rows_slow_the_run(
-    visits: Session, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    visits: Session, database: Engine, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits(work_percent=50, dead_rows=1000)
 
     def die() -> None:
         visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
         visits.commit()
-        until_true(visits.connection(), "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
-        visits.rollback()
+        with connected(database) as looking:
+            until_true(looking, "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
 
     run = Run(monkeypatch, invoke_job, 2, die)
     assert run.batches_before == 2
@@ -326,8 +326,11 @@ def test_auroras_own_function_tells_the_lag_of_its_readers(
 ) -> None:
     visits.execute(
         text(
-            "create function aurora_replica_status() returns table"
-            " (session_id text, replica_lag_in_msec double precision) language sql as $$values ('MASTER_SESSION_ID', null), ('reader', 9000.0)$$"
+            """
+            create function aurora_replica_status()
+            returns table (session_id text, replica_lag_in_msec double precision)
+            language sql as $$values ('MASTER_SESSION_ID', null), ('reader', 9000.0)$$
+            """
         )
     )
     visits.commit()

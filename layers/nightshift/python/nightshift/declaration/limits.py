@@ -53,8 +53,8 @@ class Limits:
                 raise SettingError(f"strain: {name} must be at most 100; got {shown(given[name])}")
         if given.get("work_percent", 1) < 1:
             raise SettingError("strain: work_percent must be at least 1: a run has to come to its end")
-        if given.get("hold_seconds", 1) < 1:
-            raise SettingError("strain: hold_seconds must be at least 1")
+        if not given.get("hold_seconds", 1):
+            raise SettingError("strain: hold_seconds must be more than 0: a strain that passes is waited for")
         return cls(**given)
 
     @property
