@@ -220,10 +220,11 @@ def read(session: Session, oid: int) -> TableFacts:
     Raises:
         TableError: it is gone.
     """
-    known = _known(session, oid)
-    if not known["head"]:
+    heads = _answers(session, oid, {"head": _HEAD})["head"]
+    if not heads:
         raise TableError("the table has been dropped in the meantime")
-    (head,) = known["head"]
+    (head,) = heads
+    known = _answers(session, oid, _questions_about(head))
     columns = {
         row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
     }
@@ -285,15 +286,28 @@ def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "co
         )
 
 
-def _known(session: Session, oid: int) -> dict[str, list[Any]]:
-    """All answers about a table, in one turn: each costs more than what it asks."""
-    questions = ", ".join(
+def _questions_about(head: Any) -> dict[str, str]:
+    """What is still to be asked of a table. To plan a question costs more than to answer it, and PostgreSQL marks every
+    table that has triggers, rules or children. A foreign key is a trigger on both of its sides.
+    """
+    whole = head.kind != "r" or head.has_children
+    asked = {"columns": _COLUMNS, "indexes": _INDEXES, "tree": _TREE if whole else _ALONE}
+    if whole or head.has_triggers:
+        asked |= {"references": _REFERENCES, "triggers": _TRIGGERS}
+    return asked | ({"rules": _RULES} if whole or head.has_rules else {})
+
+
+def _answers(session: Session, oid: int, questions: Mapping[str, str]) -> dict[str, list[Any]]:
+    """All answers about a table, in one turn: each turn costs more than what it asks. What is not asked has none."""
+    asked = ", ".join(
         f"'{what}', (select json_agg(found) from ({question}) found)"  # noqa: S608 - constants of this module
-        for what, question in _QUESTIONS.items()
+        for what, question in questions.items()
     )
-    asked = f"select json_build_object({questions})".replace(":oid", str(int(oid)))
-    answers = session.connection().exec_driver_sql(asked).scalar_one()
-    return {what: [SimpleNamespace(**row) for row in rows or ()] for what, rows in answers.items()}
+    statement = f"select json_build_object({asked})".replace(":oid", str(int(oid)))
+    answers = session.connection().exec_driver_sql(statement).scalar_one()
+    found = {what: [SimpleNamespace(**row) for row in rows or ()] for what, rows in answers.items()}
+    nothing: dict[str, list[Any]] = {"references": [], "triggers": [], "rules": []}
+    return nothing | found
 
 
 def _reference(row: Any) -> Reference:
@@ -352,9 +366,12 @@ _HEAD = """
            has_table_privilege(c.oid, 'delete') as may_delete,
            has_table_privilege(c.oid, 'update') as may_update,
            row_security_active(c.oid) as filtered,
-           (select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from (
-                select relid from pg_partition_tree(c.oid) where isleaf union select c.oid::regclass) tree) as bytes,
-           exists (select from pg_inherits where inhparent = c.oid) and c.relkind = 'r' as inherited
+           c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
+           case when c.relkind <> 'p' then pg_total_relation_size(c.oid) else (
+                select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint
+                  from pg_partition_tree(c.oid) where isleaf) end as bytes,
+           c.relkind = 'r' and c.relhassubclass and exists (
+                select from pg_inherits where inhparent = c.oid) as inherited
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.oid = :oid
 """
@@ -450,12 +467,12 @@ _TREE = """
      order by tree.oid <> :oid, n.nspname, c.relname
 """
 
-_QUESTIONS = {
-    "head": _HEAD,
-    "columns": _COLUMNS,
-    "indexes": _INDEXES,
-    "references": _REFERENCES,
-    "triggers": _TRIGGERS,
-    "rules": _RULES,
-    "tree": _TREE,
-}
+# The same of an ordinary table without children.
+_ALONE = """
+    select c.oid::bigint, null as parent, format('%s.%s', n.nspname, c.relname) as name,
+           cast(c.relkind as text) as kind, null as strategy,
+           pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid)::bigint as filenode,
+           pg_relation_size(c.oid) / current_setting('block_size')::int as blocks, c.reltuples as rows
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = :oid
+"""

@@ -24,13 +24,13 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
                 found = asked(session, step.candidates, run)
                 step.write_down(session, run, {name for plan in plans for name in _touched(plan)})
                 plans += found
-    candidates: Counter[str] = Counter()
-    for plan in plans:
-        candidates[plan.step] += plan.rows
-        for cascade in plan.cascades:
-            if cascade.action == "delete":
-                candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
-    ledger.state_candidates(execution.session, execution.claim, candidates)
+        candidates: Counter[str] = Counter()
+        for plan in plans:
+            candidates[plan.step] += plan.rows
+            for cascade in plan.cascades:
+                if cascade.action == "delete":
+                    candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
+        ledger.state_candidates(session, execution.claim, candidates)
     if over := over_cap(execution.run, plans):
         raise CapExceededError(
             f"{'; '.join(over)}. Nothing was changed. Look at a plan of the job; then raise the cap, or let this run "

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
@@ -53,12 +54,13 @@ def commit_batch(
 
 
 def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any]) -> None:
-    """Write down how many rows a destructive run will touch, before it touches any.
+    """Write down how many rows a destructive run will touch, before it touches any. In the caller's transaction, or
+    else in one of its own.
 
     Raises:
-        Fenced: another attempt has taken the run over.
+        Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
-    with session.begin():
+    with nullcontext() if session.in_transaction() else session.begin():
         update_own(session, claim, candidates=dict(candidates))
 
 

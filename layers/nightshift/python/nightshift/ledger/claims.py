@@ -93,16 +93,17 @@ def claim(
     with session.begin():
         registered = lock_job(session, job)
         clock = database_clock(session)
-        record = _find(session, job, request)
+        record, alone = _find(session, job, request), False
         if record is None and frozen is not None and request.mode == "apply":
             _give_up_those_before(session, registered, policy, clock, frozen)
         if record is None:
             record = open_run(session, registered, policy, request, clock)
+            alone = record.state == "queued" and _is_skipped_beside_others(record, policy)  # so there are none
         elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
             _reopen(record, request)
         if frozen is not None and record.mode == "apply":
             _wait_for_the_end(record, policy, clock, frozen)
-        elif _may_start(session, record, clock):
+        elif alone or _may_start(session, record, clock):
             return grant(session, record, request, clock, seconds)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
@@ -207,11 +208,15 @@ def _settled_at_once(
     late = clock - record.scheduled_for
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
         return "missed", f"started {late} after its time; the limit is {policy.late_limit}"
-    if record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill":
+    if _is_skipped_beside_others(record, policy):
         other = session.scalars(select(RunRecord).where(*others_open(record)).limit(1)).first()
         if other is not None:
             return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
     return None
+
+
+def _is_skipped_beside_others(record: RunRecord, policy: Policy) -> bool:
+    return record.mode == "apply" and policy.overlap == "skip" and record.trigger != "backfill"
 
 
 def others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
@@ -245,13 +250,13 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
     """Begin an attempt at a locked run, under a new epoch."""
     if record.epoch:
         end_attempt(session, record, clock, "lost")
-    session.flush()  # a new run's row goes in before that of its attempt, which refers to it
     record.epoch += 1
     record.attempts += 1
     record.state = "running"
     record.reason = record.strain = None
     record.started_at = record.started_at or clock
     record.lease_until = clock + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
+    session.flush()  # a new run's row goes in before that of its attempt, which refers to it
     session.add(Attempt(run_id=record.id, epoch=record.epoch, request_id=request.request_id, started_at=clock))
     return Claim(
         frozen(record),
