@@ -28,7 +28,7 @@ from nightshift import Job, telemetry
 ROWS = int(os.environ.get("NIGHTSHIFT_BENCH_ROWS", 8_000_000))
 SECONDS = 4
 """How long a turn is, and the idle time before it."""
-ROUNDS, NAIVE_ROUNDS = 6, 3
+ROUNDS, NAIVE_ROUNDS = 8, 3
 RATE, CLIENTS = 200, 4
 NAIVE_ROWS = 10_000
 

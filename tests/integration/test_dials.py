@@ -283,8 +283,8 @@ def test_a_freeze_stops_a_run_at_its_next_batch(
 
     class Later(dt.datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> dt.datetime:
-            return begins + dt.timedelta(minutes=1)
+        def now(cls, tz: Any = None) -> "Later":
+            return cls.fromtimestamp((begins + dt.timedelta(minutes=1)).timestamp(), tz)
 
     def begin() -> None:
         monkeypatch.setattr("nightshift.engine.pacing.dt.datetime", Later)

@@ -30,7 +30,7 @@ class Limits:
     dead_rows: int = 20_000_000
     gate: str = ""
     hold_seconds: float = 300.0
-    work_percent: float = 10.0
+    work_percent: float = 5.0
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Limits":
@@ -60,11 +60,15 @@ class Limits:
     @property
     def looks(self) -> bool:
         """Whether anything at all is looked at."""
-        signals = (
-            *(self.replica_lag_seconds, self.replica_lag_megabytes, self.lock_waits, self.transaction_seconds),
-            *(self.horizon_transactions, self.vacuums, self.connections_percent, self.dead_rows),
-        )
-        return any(signals) or bool(self.gate) or self.work_percent < 100
+        return any(getattr(self, name) != value for name, value in NO_LOOKS.items()) or bool(self.gate)
+
+
+NO_LOOKS: Mapping[str, float] = {
+    each.name: 100 if each.name == "work_percent" else OFF
+    for each in fields(Limits)
+    if each.name not in ("gate", "hold_seconds")
+}
+"""The limits with which nothing is looked at."""
 
 
 def limits_from(environment: Mapping[str, str]) -> Limits:

@@ -33,7 +33,7 @@ GIVES_WAY = ("retention", "recalculation", "rollup", "lifecycle")
 
 TARGET_SECONDS = 0.1
 """What one transaction should take while nobody else is at work."""
-POLITE_SECONDS = 0.02
+POLITE_SECONDS = 0.005
 """What it should take while others are: so long at most does what it does to memory, disk and log last."""
 
 LOOKS_SHARE = 0.02
@@ -230,6 +230,8 @@ class Pacing:
             if self._is_long(still, since):
                 self._note("held", still, begun)
                 raise Held(still.words)
+            if pause == FIRST_WAIT_SECONDS:
+                self._note("held", still, begun)
             noted, before = time.monotonic(), still
             time.sleep(pause)
             pause = min(LONGEST_WAIT_SECONDS, pause * 2)

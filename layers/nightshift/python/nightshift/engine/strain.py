@@ -146,7 +146,7 @@ locks as materialized (
 _READS = {
     "lock_waits": f"""
         (select count(distinct w.pid) from locks w
-          where not w.granted and w.waitstart < clock_timestamp() - interval '{WAITED_MILLISECONDS} ms'
+          where not w.granted and w.waitstart < pg_catalog.clock_timestamp() - interval '{WAITED_MILLISECONDS} ms'
             and (w.relation in (select oid from mine)
                  or exists (select from locks h where h.pid = w.pid and h.locktype = 'tuple'
                                                   and h.relation in (select oid from mine))))
@@ -162,7 +162,7 @@ _READS = {
         / greatest(1, current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         )""",
     "transaction_age": """
-        extract(epoch from clock_timestamp() - least(
+        extract(epoch from pg_catalog.clock_timestamp() - least(
             (select min(o.xact_start) from others o, here
               where o.datid = here.oid and o.backend_type = 'client backend'),
             (select min(p.prepared) from pg_prepared_xact() p, here where p.dbid = here.oid)))""",
@@ -187,7 +187,7 @@ _READS = {
         (select count(*) from others o, here
           where o.datid = here.oid and o.backend_type = 'client backend'
             and coalesce(o.application_name, '') not like 'nightshift/%'
-            and (o.state <> 'idle' or o.state_change > clock_timestamp() - interval '2 s'))
+            and (o.state <> 'idle' or o.state_change > pg_catalog.clock_timestamp() - interval '2 s'))
         + (select count(*) from locks l join others o on o.pid = l.pid
             where l.locktype = 'virtualxid' and l.granted and o.backend_type is null and o.usesysid is not null)""",
 }
