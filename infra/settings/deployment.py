@@ -146,7 +146,7 @@ class Settings(Group):
                 change["parameters"] = dict(settings.parameters)
             if change:
                 changes[name] = change
-        return Deployment(self.packs, changes, tuple(each.freeze for each in self.freezes))
+        return Deployment(self.packs, changes, freezes=tuple(each.freeze for each in self.freezes))
 
     def deployed(self, registry: Mapping[str, Registration]) -> list[Registration]:
         """The jobs of the packs that this deployment has."""

@@ -16,13 +16,13 @@ from infra.settings.values import ByDefault, Group
 
 TABLES: dict[str, type[Group]] = {
     "the deployment": Settings,
+    "the strain": Strain,
+    "a freeze": FreezeSettings,
     "a new database": NewDatabase,
     "an existing database": ExistingDatabase,
     "the network": Network,
     "the alarms": Alarms,
     "a job": JobSettings,
-    "the strain": Strain,
-    "a freeze": FreezeSettings,
 }
 """What the page says between `<!-- settings of …: made by `make docs` -->` and `<!-- end of settings -->`."""
 

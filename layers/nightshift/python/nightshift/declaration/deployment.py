@@ -47,7 +47,7 @@ class Deployment:
 
     packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    freezes: tuple[Freeze, ...] = ()
+    freezes: tuple[Freeze, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
@@ -62,7 +62,7 @@ class Deployment:
         try:
             given = json.loads(text)
             freezes = tuple(Freeze.read(each) for each in given.get("freezes", ()))
-            return cls(tuple(given["packs"]), given.get("jobs", {}), freezes)
+            return cls(tuple(given["packs"]), given.get("jobs", {}), freezes=freezes)
         except (ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{DEPLOYMENT_VARIABLE} is not a deployment: {error!r}") from None
 

@@ -39,7 +39,9 @@ POLITE_SECONDS = 0.005
 LOOKS_SHARE = 0.02
 """What looks may take of a run's time."""
 LEAST_SECONDS_BETWEEN_LOOKS = 0.1
-OTHERS_STAY_SECONDS = 10.0
+SECONDS_TO_THE_SECOND_LOOK = 0.02
+"""Only the second look tells whether somebody is at work who happened to rest at the first one."""
+OTHERS_STAY_SECONDS = 3.0
 """So long after other sessions were last seen at work a run gives way to them: they come and go."""
 SLOWED_TIMES = 4
 """How much longer a slowed run rests than one that only gives way to others."""
@@ -208,7 +210,8 @@ class Pacing:
         ended = time.monotonic()
         self._looks += 1
         self._look_seconds += ended - started
-        self._look_after = ended + max(LEAST_SECONDS_BETWEEN_LOOKS, (ended - started) / LOOKS_SHARE)
+        between = max(LEAST_SECONDS_BETWEEN_LOOKS, (ended - started) / LOOKS_SHARE)
+        self._look_after = ended + (SECONDS_TO_THE_SECOND_LOOK if self._looks == 1 else between)
         if self._looked.others:
             self._others_until = ended + OTHERS_STAY_SECONDS
         if new := {name: why for name, why in self._looked.unknown.items() if name not in self._unknown}:

@@ -172,6 +172,7 @@ _READS = {
               where o.datid = here.oid and o.backend_type = 'client backend'),
             (select max(age(s.xmin)) from pg_get_replication_slots() s),
             (select max(age(p.transaction)) from pg_prepared_xact() p, here where p.dbid = here.oid))""",
+    "clock": "extract(epoch from pg_catalog.clock_timestamp())",
     "hidden": """
         (select count(*) from others o, here
           where o.datid = here.oid and o.usesysid is not null and o.backend_type is null)""",
@@ -187,7 +188,7 @@ _READS = {
         (select count(*) from others o, here
           where o.datid = here.oid and o.backend_type = 'client backend'
             and coalesce(o.application_name, '') not like 'nightshift/%'
-            and (o.state <> 'idle' or o.state_change > pg_catalog.clock_timestamp() - interval '2 s'))
+            and (o.state = 'active' or o.state_change > to_timestamp(cast(:since as double precision))))
         + (select count(*) from locks l join others o on o.pid = l.pid
             where l.locktype = 'virtualxid' and l.granted and o.backend_type is null and o.usesysid is not null)""",
 }
@@ -222,6 +223,8 @@ class Watch:
         """also: a SELECT of one value that comes along with every look."""
         self._session, self._limits, self._also = session, limits, also
         self._answer: str | None = None
+        self._since: float | None = None
+        """The server's time at the last look: who has done something since then is at work."""
         self._names: tuple[str, ...] = ()
         self._oids: list[int] | None = None
         self._reads = dict(_READS)
@@ -247,6 +250,7 @@ class Watch:
             unknown = dict.fromkeys((signal.name for signal in SIGNALS if signal.limit(self._limits)), describe(error))
             values = {}
         strains = self._strains(values, unknown) if values else ()
+        self._since = float(values["clock"]) if "clock" in values else None
         gate = self._gate(unknown) if self._limits.gate else ()
         return Looked((*strains, *gate), bool(values.get("others")), unknown, self._answer)
 
@@ -280,7 +284,9 @@ class Watch:
         parts += [f"{_TABLES} as tables", f"{_AURORA} as aurora"] if first else []
         names, oids = (list(self._names), []) if first else ([], self._oids or [])
         asked = text(f"with {_SHARED} select {', '.join(parts)}")
-        found = dict(self._session.execute(asked, {"names": names, "oids": oids}).mappings().one())
+        values = {"names": names, "oids": oids, "since": self._since}
+        used = {name: values[name] for name in asked.compile().params}
+        found = dict(self._session.execute(asked, used).mappings().one())
         if first:
             self._oids = found.pop("tables")
             if (schema := found.pop("aurora")) is not None and "aurora_lag" not in self._failed:
