@@ -43,6 +43,9 @@ STYLES = {
     "error": "bold red",
     "warning": "yellow",
     "note": "dim",
+    "frozen": "yellow",
+    "held": "yellow",
+    "slowed": "yellow",
 }
 
 
