@@ -52,7 +52,7 @@ def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
 
     with empty_database.connect() as connection:
         state = migrations.state(connection, EVERYTHING)
-    assert applied == ["nightshift_0001", "nightshift_0002", "shop_0001"]
+    assert applied == ["nightshift_0001", "nightshift_0002", "nightshift_0004", "shop_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
@@ -65,7 +65,7 @@ def test_a_second_upgrade_applies_nothing(database: Engine) -> None:
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database) == ["nightshift_0001", "nightshift_0002"]
+    assert migrations.upgrade(empty_database) == ["nightshift_0001", "nightshift_0002", "nightshift_0004"]
     assert migrations.upgrade(empty_database, EVERYTHING) == ["shop_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
@@ -139,7 +139,7 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         references = connection.scalars(
             text("select conname from pg_constraint where confrelid = 'users'::regclass")
         ).all()
-    assert applied == ["nightshift_0001", "nightshift_0002"]
+    assert applied == ["nightshift_0001", "nightshift_0002", "nightshift_0004"]
     assert catalogue(empty_database, "public") == before
     assert sorted(schemas) == ["information_schema", "nightshift", "public"]
     assert row == (1, "ann@example.org")
@@ -183,7 +183,7 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
                 assert time.monotonic() < deadline, "the second upgrade did not wait for the first"
     thread.join(30)
 
-    assert first == ["nightshift_0001", "nightshift_0002", "shop_0001"]
+    assert first == ["nightshift_0001", "nightshift_0002", "nightshift_0004", "shop_0001"]
     assert second == [[]]
 
 
@@ -224,7 +224,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         connection.execute(
             text(
                 """
-                alter table nightshift.runs drop column reported_at;
+                alter table nightshift.runs drop column reported_at, drop column notes;
                 update nightshift.alembic_version set version_num = 'nightshift_0001';
                 insert into nightshift.jobs (name) values ('old');
                 insert into nightshift.runs (job, scheduled_for, trigger, state, max_attempts, finished_at)
@@ -233,7 +233,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
                 """
             )
         )
-    assert migrations.upgrade(bare) == ["nightshift_0002"]
+    assert migrations.upgrade(bare) == ["nightshift_0002", "nightshift_0004"]
     with bare.connect() as connection:
         reported = "select state, reported_at = finished_at from nightshift.runs order by state"
         assert connection.execute(text(reported)).all() == [("failed", True), ("succeeded", None)]

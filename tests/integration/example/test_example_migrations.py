@@ -47,12 +47,12 @@ def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
 
     with empty_database.connect() as connection:
         state = migrations.state(connection, EVERYTHING)
-    assert applied == ["nightshift_0001", "nightshift_0002", "records_0001", "tables_0001"]
+    assert applied == ["nightshift_0001", "nightshift_0002", "nightshift_0004", "records_0001", "tables_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database) == ["nightshift_0001", "nightshift_0002"]
+    assert migrations.upgrade(empty_database) == ["nightshift_0001", "nightshift_0002", "nightshift_0004"]
     assert migrations.upgrade(empty_database, EVERYTHING) == ["records_0001", "tables_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
