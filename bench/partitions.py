@@ -26,7 +26,7 @@ def job(partitions: Drop | None) -> Job:
 
 
 def tree(rows: int = ROWS) -> Shape:
-    """Events of 100 days that have expired, each in a partition, and of one more day. Another table may refer to them."""
+    """Events of 100 days that have expired, each in a partition, and of one more day. A table may refer to them."""
     first = f"cast('{CUTOFF.isoformat()}' as timestamptz) - interval '{LEAVES} days'"
     bounds = [
         f"({first} + interval '{day} days') to ({first} + interval '{day + 1} days')" for day in range(LEAVES + 1)

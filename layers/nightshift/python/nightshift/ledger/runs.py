@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Run
-from nightshift.ledger.tables import Attempt, RegisteredJob, RunRecord
+from nightshift.ledger.tables import Attempt, QuarantinedItem, RegisteredJob, RunRecord
 
 ERRORS_KEPT = 10
 NOTES_KEPT = 50
@@ -102,6 +102,12 @@ def durations(session: Session, job: str) -> list[tuple[float, dict[str, int]]]:
         .limit(RUNS_COMPARED)
     )
     return [(float(seconds), counters) for seconds, counters in session.execute(last) if seconds is not None]
+
+
+def quarantined(session: Session, run_id: uuid.UUID, step: str) -> set[str]:
+    """The items that a step of a run has left as they were. In the caller's transaction."""
+    mine = (QuarantinedItem.run_id == run_id, QuarantinedItem.step == step)
+    return set(session.scalars(select(QuarantinedItem.item).where(*mine)))
 
 
 def standing(session: Session, run_id: uuid.UUID) -> Standing:

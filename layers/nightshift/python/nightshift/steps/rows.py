@@ -6,6 +6,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -56,9 +57,20 @@ from nightshift.declaration import (
 )
 from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.declaration.partitions import PARTITION_BYTES, Detach, Drop, Whole
-from nightshift.engine import Subject, Sweep, choose, keys_written, sweep, write_keys
+from nightshift.engine import (
+    CAREFUL,
+    Subject,
+    Sweep,
+    carefully,
+    choose,
+    keys_written,
+    sweep,
+    without_odd_rows,
+    write_keys,
+)
 from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
 from nightshift.errors import DeclarationError
+from nightshift.ledger import quarantined
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
 
 Condition = ColumnElement[bool]
@@ -216,10 +228,12 @@ class RowStep(ABC):
         age = self._age(facts, source)
         if (cutoff := self.cutoff(run)) is not None and age is not None:
             known = self._age_column(session, facts, source, age)
-            conditions.append(older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
+            # First, so that the condition is not even looked at for rows that are too young.
+            conditions.insert(0, older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
         elif age is not None and getattr(age, "name", "") in facts.columns and facts.columns[age.name].nullable:
             age = None  # rows without an age are meant as well: they are in no range
-        return Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
+        subject = Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
+        return without_odd_rows(session, subject) if session.info.get(CAREFUL) else subject
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
         return [self._plan_of(session, run, self.subject(session, run))]
@@ -324,7 +338,10 @@ class RowStep(ABC):
         if subject is not None and time.monotonic() - at < KNOWN_FOR_SECONDS:
             return subject, keys_first
         with session.begin():
-            subject = self.subject(session, run)
+            # Where an attempt before has left rows out, this one need not find out by failing.
+            left_some = execution.position is not None and quarantined(session, run.id, self.name)
+            with carefully(session) if left_some else nullcontext():
+                subject = self.subject(session, run)
             written = keys_written(session, run.id, self.name) > 0
             return subject, written or self._keys_first(session, subject)
 
@@ -611,8 +628,12 @@ class Count(RowStep):
             def count(subjects: Sequence[Subject]) -> None:
                 batch.count(**{self.counter: subjects[0].count(batch.session)})
 
-            # A count cannot leave a row out. One that fails over a row is told, and costs no other step.
-            subject = self.subject(batch.session, execution.run)
-            name = f"the counter {self.counter} of {subject.facts.schema}.{subject.facts.name}"
-            by_halves(batch.session, [subject], count, lambda _, error: batch.quarantine(name, error))
+            def count_the_others(subject: Subject, error: str) -> None:
+                sound = without_odd_rows(batch.session, subject)
+                for name, its_error in sound.odd or ((f"the counter {self.counter}", error),):
+                    batch.quarantine(name, its_error)
+                if sound.odd:
+                    count([sound])
+
+            by_halves(batch.session, [self.subject(batch.session, execution.run)], count, count_the_others)
             batch.position = {"done": True}
