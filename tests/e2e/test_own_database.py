@@ -173,7 +173,8 @@ def test_what_it_prints_can_be_pasted(local: Local) -> None:
     assert local.shell(f"PGPASSWORD={local.password} {psql} -Atc 'select current_user'").strip() == "shop"
     assert Path(local.shell("command -v python").strip()).parent == Path(sys.executable).parent
     assert "nightshift plan purge-finished" in said
-    assert "the schema nightshift (nightshift_0001, nightshift_0002, nightshift_0004), and nothing outside of it" in said
+    made = "nightshift_0001, nightshift_0002, nightshift_0004"
+    assert f"the schema nightshift ({made}), and nothing outside of it" in said
 
 
 def test_the_password_is_in_no_file_and_in_no_functions_environment(local: Local) -> None:

@@ -379,6 +379,14 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
     assert {"events_2025_11", "events_2025_12"} <= tables(engine)
 
 
+def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
+    engine = made(BY_MONTH + "create publication followers for table events;")
+
+    notes = call(engine, dropping(), dry_run=True)["plan"]["steps"][0]["notes"]
+
+    assert notes == ["followers of the publication followers are not told of a partition that goes: they keep its rows"]
+
+
 def test_a_role_that_owns_nothing_is_told_what_to_grant(made: Any, call: Call) -> None:
     engine = made(BY_MONTH)
     worker = as_role(engine, "grant select, delete on events to $role; grant usage on schema public to $role")
