@@ -553,6 +553,18 @@ def test_what_somebody_changes_between_count_and_drop_keeps_the_partition_and_is
         assert rows(engine, "events_2025_11") == kept
 
 
+def test_a_limit_of_rows_per_second_does_not_hold_for_rows_that_nobody_touches(made: Any, call: Call) -> None:
+    engine = made(BY_MONTH + "delete from events_2026_01;")
+    do(engine, "insert into nightshift.jobs (name) values ('forget') on conflict do nothing")
+    do(engine, DIAL)
+    started = time.monotonic()
+
+    result = call(engine, dropping(), parameters=EVERYTHING)
+
+    assert result["counters"]["partitions_dropped"] == 2
+    assert time.monotonic() - started < 20
+
+
 def test_by_size_a_partition_that_has_grown_stays(made: Any, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = made(BY_MONTH)
     many = "insert into events select i, '', timestamptz '2025-11-02Z' from generate_series(1, 2000) i"
