@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from application.models.base import Base, Country, IpAddress
-from application.models.identity import FormerUserId
+from application.models.people import FormerUserId
 from nightshift.database import IN_NIGHTSHIFT, NIGHTSHIFT_SCHEMA, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from application.models.base import Base
-from application.models.identity import FormerUserId, OwnerId
+from application.models.people import FormerUserId, OwnerId
 from nightshift.database import CreatedNow, Off, Timestamp, UuidKey, one_of
 
 
