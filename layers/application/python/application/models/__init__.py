@@ -67,7 +67,8 @@ __getattr__ = face(
     audit="AuditArchive AuditLog",
     base="Base",
     community="Collaborator Idea Invitation Project Upload Upvote file_references",
-    identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt PushToken UserPreferences UserSession",
+    identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt PushToken UserPreferences "
+    "UserSession",
     operations="Alert ErasureRecord Report TrustedNetwork UnclaimedObject",
     people="Organization User",
     productivity="FeatureEvent Goal RequestStats TimerSession UserActivityDay",
