@@ -337,7 +337,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         connection.execute(
             text(
                 """
-                alter table nightshift.runs drop column reported_at;
+                alter table nightshift.runs drop column reported_at, drop column notes;
                 update nightshift.alembic_version set version_num = 'nightshift_0001';
                 insert into nightshift.jobs (name) values ('old');
                 insert into nightshift.runs (job, scheduled_for, trigger, state, max_attempts, finished_at)

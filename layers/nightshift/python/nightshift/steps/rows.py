@@ -37,7 +37,18 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClaus
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.types import NullType
 
-from nightshift.catalogue import Closure, Measure, TableError, TableFacts, before, closure, find, older_than, read
+from nightshift.catalogue import (
+    Closure,
+    Measure,
+    TableError,
+    TableFacts,
+    around,
+    before,
+    closure,
+    find,
+    older_than,
+    read,
+)
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
 from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
@@ -417,6 +428,15 @@ class RowStep(ABC):
         return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
 
 
+def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
+    """Who is not told that a partition goes."""
+    published = around(session, facts).published
+    if not published:
+        return ()
+    names = ", ".join(published)
+    return (f"followers of the publication {names} are not told of a partition that goes: they keep its rows",)
+
+
 def _share(run: Run) -> int:
     """The cap on the share, in percent."""
     return (run.parameters or {}).get(MAX_SHARE.name, ALL)
@@ -552,6 +572,7 @@ class Delete(RowStep):
             bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
             partitions=going,
             staying=divided.staying,
+            notes=_unheard(session, facts) if going else (),
         )
 
     def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
