@@ -24,19 +24,23 @@ def commit_batch(
     counters: Mapping[str, int],
     errors: Sequence[str],
     quarantined: Iterable[tuple[str, str]] = (),
+    notes: Sequence[str] | None = None,
     lease_seconds: float | None = None,
     strain: Mapping[str, Any] | None = None,
 ) -> None:
     """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
 
+    notes: all that is to be read beside the counters, where that has changed.
     lease_seconds: how long the run stays this attempt's from now on; without it, as long as before.
     strain: what the run gives way to; without it nothing is changed of what it says.
 
     Raises:
         Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
+    told: dict[str, Any] = {} if notes is None else {"notes": list(notes)}
+    if strain is not None:
+        told["strain"] = dict(strain)
     lease = {} if lease_seconds is None else {"lease_until": _in(lease_seconds)}
-    told = {} if strain is None else {"strain": dict(strain)}
     update_own(
         session,
         claim,

@@ -75,6 +75,7 @@ class Claim:
     candidates: dict[str, Any] | None
     counters: dict[str, int]
     errors: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def claim(
@@ -269,6 +270,7 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
         record.candidates,
         dict(record.counters),
         list(record.errors),
+        list(record.notes),
     )
 
 

@@ -99,6 +99,8 @@ class RunRecord(Base):
     queue by the supervisor, which reports what nobody else has."""
     strain: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """What the run waits for or gives way to, and which signals it could not read: see `nightshift.engine.pacing`."""
+    notes: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    """What whoever looks at the run should read beside the counters: what was kept and why, and advice."""
 
 
 class Attempt(Base):

@@ -86,7 +86,7 @@ class Console:
 
     def status(self) -> Answer:
         """An overview: how many jobs there are, which runs are open, and how the runs of the last 24 hours ended."""
-        jobs, registered = self.deployment.jobs(), self._registered()
+        jobs, registered = self.deployment.understood()[0], self._registered()
         of_all = pause_of_all(self.session, self.now)
         open_runs = self._open_runs()
         recent = RunRecord.finished_at > self.now - RECENT
@@ -151,9 +151,7 @@ class Console:
 
     def dials(self, *, job: Any = None) -> Answer:
         """How the dials of a job stand, or those of all jobs (without a name), and who turned them last, and why."""
-        return dials_answer(
-            EVERY_JOB if job is None else deployed_job(self.deployment.jobs(), job).job.name, self.session
-        )
+        return dials_answer(EVERY_JOB if job is None else deployed_job(self.deployment, job).job.name, self.session)
 
     def next(self, *, job: Any = None, count: Any = 10) -> Answer:
         """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
@@ -175,9 +173,21 @@ class Console:
         registered, of_all = self._registered(), pause_of_all(self.session, self.now)
         succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
         successes = dict(self.session.execute(succeeded.group_by(RunRecord.job)).all())
+        understood, others = self.deployment.understood()
         jobs = [
             self._health_of(name, deployed, registered.get(name), successes.get(name), of_all)
-            for name, deployed in self.deployment.jobs().items()
+            for name, deployed in understood.items()
+        ]
+        jobs += [
+            {
+                "job": name,
+                "status": "degraded",
+                "reason": f"its settings make no sense: {one.reason}",
+                "last_success": iso_or_none(successes.get(name)),
+                "hours_since_success": _hours(self.now - success) if (success := successes.get(name)) else None,
+                "limit_hours": None,
+            }
+            for name, one in others.items()
         ]
         degraded = any(job["status"] == "degraded" for job in jobs)
         return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
@@ -220,10 +230,9 @@ class Console:
         return list(self.session.scalars(found.order_by(RunRecord.scheduled_for, RunRecord.id)))
 
     def _asked_for(self, name: Any) -> dict[str, DeployedJob]:
-        jobs = self.deployment.jobs()
         if name is None:
-            return jobs
-        return {name: deployed_job(jobs, name)}
+            return self.deployment.understood()[0]
+        return {name: deployed_job(self.deployment, name)}
 
 
 Query = Callable[..., Answer]
