@@ -26,9 +26,9 @@ from local.postgres import binaries
 from nightshift import Job, telemetry
 
 ROWS = int(os.environ.get("NIGHTSHIFT_BENCH_ROWS", 8_000_000))
-SECONDS = 4
+SECONDS = 8
 """How long a turn is, and the idle time before it."""
-ROUNDS, NAIVE_ROUNDS = 8, 3
+ROUNDS, NAIVE_ROUNDS = 4, 2
 RATE, CLIENTS = 200, 4
 NAIVE_ROWS = 10_000
 

@@ -103,7 +103,7 @@ class Strain(Group):
         Field(
             default=_DEFAULT.work_percent,
             description="percent of the time that batches take while other sessions are at work; the rest they have "
-            "to themselves. 100: never rest",
+            "to themselves. So few transactions meet a batch that their p99 stays what it is. 100: never rest",
         )
     )
 

@@ -30,7 +30,7 @@ class Limits:
     dead_rows: int = 20_000_000
     gate: str = ""
     hold_seconds: float = 300.0
-    work_percent: float = 5.0
+    work_percent: float = 2.0
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Limits":

@@ -36,7 +36,7 @@ TARGET_SECONDS = 0.1
 POLITE_SECONDS = 0.005
 """What it should take while others are: so long at most does what it does to memory, disk and log last."""
 
-LOOKS_SHARE = 0.02
+LOOKS_SHARE = 0.015
 """What looks may take of a run's time."""
 LEAST_SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_THE_SECOND_LOOK = 0.02

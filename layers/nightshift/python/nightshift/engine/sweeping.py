@@ -4,6 +4,7 @@ The size of a batch follows time and all the rows that it touches, cascades incl
 read from the transaction's own counters: a batch that passes what was planned is rolled back.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ ROW_LOCK_MILLISECONDS = 50
 """How long a single row is waited for; then it is left for the end."""
 MOST_LOCKED = 1_000
 """So many rows that are locked are tried again at the end; a table with more is in use, and the next run comes."""
+
+FEWEST_ROWS = 2_000
+"""With fewer rows a batch is not shorter: what it takes then is its commit. Rows that take long are another matter."""
 
 UNBOUNDED = 2**62
 """More rows than any batch has."""
@@ -151,7 +155,10 @@ class _Pace:
         self.few = False
         # Blocks in which nothing was to be done may be followed by blocks in which all rows are meant.
         seconds = max(seconds, self.walk.at_worst(self.size))
-        self.size = paced(self.size, seconds, self.walk.smallest, self.walk.largest, target)
+        smallest = self.walk.smallest
+        if seconds <= TARGET_SECONDS:
+            smallest = max(smallest, min(self.size, math.ceil(FEWEST_ROWS / self.walk.rows_each)))
+        self.size = paced(self.size, seconds, smallest, self.walk.largest, target)
 
 
 class _Sweeping:
