@@ -137,6 +137,8 @@ def _claims(address: str, job: str, barrier: Barrier, answers: Any, day: int) ->
             assert isinstance(granted[-1], Claim)
             inserts.append(seconds(insert))
             time.sleep(0.01)
+        with session.begin():
+            ledger.finish(session, granted[-1], counters={})
         answers.put((claims, inserts))
 
 
