@@ -25,8 +25,10 @@ from nightshift.environment import (
     DEPLOYMENT_VARIABLE,
     ENABLED_VARIABLE,
     FILES_VARIABLE,
+    FREEZES_VARIABLE,
     KMS_KEY_VARIABLE,
     PARAMETERS_VARIABLE,
+    STRAIN_VARIABLE,
     TOPIC_VARIABLE,
 )
 
@@ -60,6 +62,10 @@ class ScheduledJob(Construct):
         environment = {PARAMETERS_VARIABLE: json.dumps(dict(settings.parameters))}
         if not settings.enabled:
             environment[ENABLED_VARIABLE] = "false"
+        if strain := around.settings.strain.changes | settings.strain.changes:
+            environment[STRAIN_VARIABLE] = json.dumps(strain)
+        if freezes := around.settings.deployment().freezes:
+            environment[FREEZES_VARIABLE] = json.dumps([freeze.as_json() for freeze in freezes])
         if "files" in job.needs:
             environment[FILES_VARIABLE] = around.files.bucket_name
         if "keys" in job.needs:

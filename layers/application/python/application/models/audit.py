@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, Country, FormerUserId, IpAddress
+from application.models.base import Base, Country, IpAddress
+from application.models.identity import FormerUserId
 from nightshift.database import IN_NIGHTSHIFT, NIGHTSHIFT_SCHEMA, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
 
 

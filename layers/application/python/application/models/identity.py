@@ -2,12 +2,21 @@
 
 import datetime as dt
 import uuid
+from typing import Annotated
 
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, Country, FormerUserId, IpAddress, OrganizationId, OwnerId
+from application.models.base import Base, Country, IpAddress
 from nightshift.database import CreatedNow, Json, Off, On, Timestamp, UuidKey, one_of
+
+OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
+"""The user to whom the row belongs. It is deleted with the user."""
+
+FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
+"""A user without whom the row can stay. The column becomes null when the user is deleted."""
+
+OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
 
 
 class Organization(Base):

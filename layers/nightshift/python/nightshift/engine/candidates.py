@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from nightshift import ledger
 from nightshift.database import is_row_error
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
-from nightshift.engine.execution import RunExecution
+from nightshift.engine.execution import RunExecution, of_partition
 from nightshift.engine.odd_rows import carefully
 from nightshift.errors import CapExceededError
 
@@ -29,7 +29,9 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
                 plans += found
         candidates: Counter[str] = Counter()
         for plan in plans:
-            candidates[plan.step] += plan.rows
+            candidates[plan.step] += plan.row_by_row
+            for partition in plan.partitions:
+                candidates[of_partition(plan.step, partition.name)] += partition.rows
             for cascade in plan.cascades:
                 if cascade.action == "delete":
                     candidates[f"{plan.step} > {cascade.table}"] += cascade.rows

@@ -13,6 +13,7 @@ from nightshift.declaration import Run
 from nightshift.ledger.tables import Attempt, QuarantinedItem, RegisteredJob, RunRecord
 
 ERRORS_KEPT = 10
+NOTES_KEPT = 50
 
 RUNS_COMPARED = 20
 """From so many of a job's last runs it is told how long the next one will take."""
@@ -33,6 +34,8 @@ class Standing:
     plan: dict[str, Any] | None
     last_request_id: str | None = None
     """Lambda's request id of the last attempt. Lambda's retries of an invocation have the same id."""
+    notes: tuple[str, ...] = ()
+    """What whoever looks at the run should read: what was kept and why, and advice."""
 
     @classmethod
     def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
@@ -46,6 +49,7 @@ class Standing:
             record.errors,
             record.plan,
             last_request_id,
+            tuple(record.notes),
         )
 
 
