@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import known_jobs, run_tables, screen
+from cli import job_words, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import change
 from cli.options import By, JobName, Json, Reason, RunId
@@ -24,7 +24,7 @@ def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Jso
     Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job.
     """
     answer = change(ctx, "pause", **known_jobs.key(job), by=by, reason=reason)
-    screen.show(answer, as_json, [f"{job} is paused. To resume it: nightshift resume {job}"])
+    screen.show(answer, as_json, [f"{job_words.paused(job)} To resume it: nightshift resume {job}"])
 
 
 @command()
@@ -34,9 +34,8 @@ def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
     """
     answer = change(ctx, "resume", **known_jobs.key(job))
-    screen.show(
-        answer, as_json, [f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"]
-    )
+    told = f"{job_words.resumed(job)} To run the occurrences it left out: nightshift backfill {job}"
+    screen.show(answer, as_json, [told])
 
 
 @command()

@@ -12,6 +12,7 @@ from cli import backup, changing, looking, mail, running
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
+from cli.web import command as web
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
@@ -34,6 +35,7 @@ application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
+application.add_typer(web.application)
 application.add_typer(running.application)
 application.add_typer(changing.application)
 application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")

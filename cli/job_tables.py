@@ -8,6 +8,7 @@ from operator import itemgetter
 from rich.table import Table
 from rich.text import Text
 
+from cli.job_words import state
 from cli.run_tables import runs
 from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown
@@ -28,7 +29,7 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
     for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
         rows.add_row(Text(pack, "bold"))
         for job in members:
-            runs = (styled(_state(job)), _last(job["last_run"], now)) if live else ()
+            runs = (styled(state(job)), _last(job["last_run"], now)) if live else ()
             rows.add_row(job["job"], words(job["schedule"]), *runs, shown(job["next_run"], now) or "disabled")
         rows.add_section()
     return rows
@@ -72,14 +73,6 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
             job["reason"] or "",
         )
     yield rows
-
-
-def _state(job: Answer) -> str:
-    if not job["enabled"]:
-        return "disabled"
-    if job["running"]:
-        return "running"
-    return "paused" if job["paused"] else "enabled"
 
 
 def _last(last: Answer | None, now: dt.datetime) -> Text | str:

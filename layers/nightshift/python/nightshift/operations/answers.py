@@ -101,6 +101,18 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
     }
 
 
+def run_in_history(record: RunRecord, changed: int) -> Answer:
+    """A settled run among others, as a drawing over time needs it."""
+    return {
+        "run_id": str(record.id),
+        "scheduled_for": iso(record.scheduled_for.astimezone(dt.UTC)),
+        "started_at": iso_or_none(record.started_at),
+        "outcome": record.state,
+        "duration_ms": Standing.of(record).duration_ms,
+        "changed": changed,
+    }
+
+
 def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
     """The deployed job of that name.
 
