@@ -19,6 +19,11 @@ KEPT = {
 }
 
 
+def kept_rows(counters: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """The rows that a run has left as they were: the kind, how many, and why they stay."""
+    return [(name, counters[name], why) for name, why in KEPT.items() if counters.get(name)]
+
+
 @dataclass(frozen=True)
 class RunProgress:
     """Rows of candidates, and the pace."""

@@ -70,7 +70,13 @@ class Clock:
         shown = Markup('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>').format(
             text, instant, self.day_and_time(instant)
         )
-        return shown + (Markup(' <span class="dim">{}</span>').format(relative(instant, self.now)) if ago else "")
+        return shown + (Markup('<span class="dim">, {}</span>').format(relative(instant, self.now)) if ago else "")
+
+    def distance(self, text: str) -> Markup:
+        """How far an instant is from now, as an element that shows the viewer's time where the mouse rests."""
+        instant = parse(text)
+        shape = Markup('<time datetime="{}" title="{}, {:%Y-%m-%d %H:%M:%S} UTC">{}</time>')
+        return shape.format(text, self.day_and_time(instant), instant, relative(instant, self.now))
 
     def times_of_day(self, occurrences: Iterator[dt.datetime]) -> str | None:
         """The times of day, in the viewer's zone, of a schedule that has few: `03:00 and 15:00`."""

@@ -52,6 +52,10 @@ class Lane:
     """How many occurrences a day, where they are too many to tell apart."""
 
 
+RARELY = 8
+"""Where two jobs with no more occurrences a day than this meet, those that run each hour are not told as well."""
+
+
 @dataclass(frozen=True)
 class Meeting:
     """A time at which several jobs work at once."""
@@ -78,6 +82,15 @@ class Day:
     def long(self, mark: Mark | Meeting) -> str:
         """How wide something is drawn; a short one is still seen."""
         return f"{max(0.35, (mark.end - mark.start) / (self.end - self.start) * 100):.3f}%"
+
+    def together(self) -> list[tuple[list[str], list[Meeting]]]:
+        """The same jobs once, with all times at which they meet; the largest company first."""
+        rare = {lane.job["job"] for lane in self.lanes if len(lane.marks) <= 2 * RARELY}
+        found: dict[tuple[str, ...], list[Meeting]] = defaultdict(list)
+        for meeting in self.meetings:
+            among = [job for job in meeting.jobs if job in rare]
+            found[tuple(among if len(among) > 1 else meeting.jobs)].append(meeting)
+        return sorted(((list(jobs), met) for jobs, met in found.items()), key=lambda each: -len(each[0]))
 
     def hours(self) -> Iterator[dt.datetime]:
         hour = self.start + HOUR

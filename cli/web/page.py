@@ -15,7 +15,7 @@ from cli.aws import AwsError, FunctionError
 from cli.deployment import DatabaseDownError, Operator
 from cli.job_tables import words
 from cli.refusals import RefusedError
-from cli.run_progress import KEPT, run_progress
+from cli.run_progress import kept_rows, run_progress
 from cli.running import past
 from cli.web import drawings
 from cli.web.clock import COOKIE, Clock
@@ -55,7 +55,6 @@ def make_page(operator: Operator, *, port: int, token: str, now: Callable[[], dt
         "badge": badge,
         "concerns": job_words.concerns,
         "durations": drawings.durations,
-        "kept_because": KEPT,
         "limits": job_words.limits,
         "policy": job_words.policy,
         "rows": drawings.rows,
@@ -169,6 +168,7 @@ def _show(app: Flask, desk: _Desk) -> None:
             progress=run_progress(found, declared.changed if declared else None, desk.now()),
             plan=_plan(found),
             at_work=at_work,
+            kept=kept_rows(found["counters"]),
             trouble=work.trouble if work else None,
             seconds=SECONDS_BETWEEN_LOOKS,
         )
