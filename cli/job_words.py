@@ -65,6 +65,8 @@ def policy(effective: "Policy") -> str:
 
 def limits(minimum: int, maximum: int | None, unit: str) -> str:
     """`at least 7 days`, `1 to 100 percent`."""
+    if minimum == 1 and maximum is None:
+        return f"at least 1 {unit.removesuffix('s')}"
     return f"at least {minimum:,} {unit}" if maximum is None else f"{minimum:,} to {maximum:,} {unit}"
 
 

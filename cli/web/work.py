@@ -60,8 +60,8 @@ class Works:
         return self._works[id]
 
     def of_run(self, run_id: str) -> Work | None:
-        """What has set a run in motion, where that was the page."""
-        return next((work for work in self._works.values() if work.run_id == run_id), None)
+        """What has set a run in motion, and the last time it did, where that was the page."""
+        return next((work for work in reversed(self._works.values()) if work.run_id == run_id), None)
 
     @property
     def open(self) -> list[Work]:

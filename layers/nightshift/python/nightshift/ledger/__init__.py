@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ERRORS_KEPT as ERRORS_KEPT,
         Standing as Standing,
         database_clock as database_clock,
+        duration_ms as duration_ms,
         durations as durations,
         lock_job as lock_job,
         standing as standing,
@@ -62,7 +63,7 @@ __getattr__ = face(
     batches="commit_batch renew state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
-    runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
+    runs="ERRORS_KEPT Standing database_clock duration_ms durations lock_job standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "

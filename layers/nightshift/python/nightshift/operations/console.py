@@ -22,6 +22,7 @@ from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.operations.answers import (
+    HISTORY,
     Answer,
     declared,
     deployed_job,
@@ -88,9 +89,8 @@ class Console:
         asked_for, health = self._asked_for(job), {each["job"]: each for each in self.health()["jobs"]}
         history: dict[str, list[Answer]] = defaultdict(list)
         latest = _latest_runs(list(asked_for), read_number("runs", runs), _read_since(since))
-        for record in self.session.scalars(latest):
-            changed = asked_for[record.job].job.changed(record.counters)
-            history[record.job].insert(0, run_in_history(record, changed))
+        for run in self.session.execute(latest):
+            history[run.job].insert(0, run_in_history(run, asked_for[run.job].job.changed(run.counters)))
         return {
             "jobs": [
                 {
@@ -269,18 +269,19 @@ def _last_runs() -> Select[RunRecord]:
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
 
 
-def _latest_runs(jobs: Sequence[str], count: int, since: dt.datetime | None) -> Select[RunRecord]:
+def _latest_runs(jobs: Sequence[str], count: int, since: dt.datetime | None) -> Select[*tuple[Any, ...]]:
     """So many of the latest settled runs of each job, without plans: the newest occurrence first, job by job."""
     asked_for = select(RegisteredJob.name).where(RegisteredJob.name.in_(jobs)).subquery()
-    settled = select(RunRecord.id).where(
+    settled = select(*HISTORY).where(
         RunRecord.job == asked_for.c.name,
         RunRecord.mode == "apply",
         RunRecord.finished_at.is_not(None),
         true() if since is None else RunRecord.scheduled_for >= since,
     )
     latest = settled.order_by(RunRecord.scheduled_for.desc()).limit(count).correlate(asked_for).lateral()
-    found = select(RunRecord).select_from(asked_for).join(latest, true()).join(RunRecord, RunRecord.id == latest.c.id)
-    return found.order_by(RunRecord.job, RunRecord.scheduled_for.desc())
+    return (
+        select(latest).select_from(asked_for).join(latest, true()).order_by(latest.c.job, latest.c.scheduled_for.desc())
+    )
 
 
 def _read_since(value: Any) -> dt.datetime | None:
