@@ -1,5 +1,6 @@
 """What is to be said of a job in words: what needs attention first, and its policy."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +54,13 @@ def state(job: Mapping[str, Any]) -> str:
     if job["running"]:
         return "running"
     return "paused" if job["paused"] else "enabled"
+
+
+def occurrences(job: Mapping[str, Any], start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
+    """Every time from start (included) to end (excluded) at which a deployed job is due."""
+    from nightshift.declaration import Schedule
+
+    return list(Schedule.parse(job["schedule"]).between(start, end))
 
 
 def policy(effective: "Policy") -> str:

@@ -1,7 +1,7 @@
 """Instants as the viewer reads them: in the zone of their browser, with the distance from now."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -78,7 +78,7 @@ class Clock:
         shape = Markup('<time datetime="{}" title="{}, {:%Y-%m-%d %H:%M:%S} UTC">{}</time>')
         return shape.format(text, self.day_and_time(instant), instant, relative(instant, self.now))
 
-    def times_of_day(self, occurrences: Iterator[dt.datetime]) -> str | None:
+    def times_of_day(self, occurrences: Iterable[dt.datetime]) -> str | None:
         """The times of day, in the viewer's zone, of a schedule that has few: `03:00 and 15:00`."""
         times = {self.clock_time(each) for each in occurrences}
         return " and ".join(sorted(times)) if 0 < len(times) <= MOST_TIMES else None

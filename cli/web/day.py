@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from cli.job_words import occurrences
 from cli.times import parse, took
 from cli.web.tones import tone
 
@@ -117,11 +118,8 @@ def day(jobs: Sequence[Mapping[str, Any]], now: dt.datetime) -> Day:
 
 
 def _lane(job: Mapping[str, Any], start: dt.datetime, now: dt.datetime, end: dt.datetime) -> Lane:
-    from nightshift.declaration import Schedule
-
-    schedule = Schedule.parse(job["schedule"])
     runs = {parse(run["scheduled_for"]): run for run in [*job["history"], *map(_open, job["open_runs"])]}
-    times = set(schedule.between(start, end)) if job["enabled"] else set()
+    times = set(occurrences(job, start, end)) if job["enabled"] else set()
     times |= {time for time in runs if start <= time < end}
     usual = _usual(job["history"])
     marks = [_mark(job, time, runs.get(time), now, usual) for time in sorted(times)]

@@ -341,13 +341,13 @@ def _instant(text: str, clock: Clock) -> dt.datetime:
 
 
 def _between(job: Mapping[str, Any], since: dt.datetime, until: dt.datetime) -> list[str]:
-    from nightshift.declaration import Schedule, iso
+    from nightshift.declaration import iso
 
     if since >= until:
         raise RefusedError("the end comes after the start: turn the two times round")
     if until > times.now():
         raise RefusedError("the end is in the future: a backfill is for past occurrences")
-    found = [iso(time) for time in Schedule.parse(job["schedule"]).between(since, until)]
+    found = [iso(time) for time in job_words.occurrences(job, since, until)]
     if not found:
         raise RefusedError(f"{job['job']} has no occurrence between these times: it runs {words(job['schedule'])}")
     return found
@@ -355,13 +355,12 @@ def _between(job: Mapping[str, Any], since: dt.datetime, until: dt.datetime) -> 
 
 def _times_of_day(clock: Clock) -> Callable[[Mapping[str, Any]], str | None]:
     """Says of a job at which times of the viewer's day it runs, where they are few."""
-    from nightshift.declaration import Schedule
 
     def here(job: Mapping[str, Any]) -> str | None:
         if clock.offset == "UTC" or not job["enabled"]:
             return None
         start = clock.now
-        return clock.times_of_day(Schedule.parse(job["schedule"]).between(start, start + dt.timedelta(hours=24)))
+        return clock.times_of_day(job_words.occurrences(job, start, start + dt.timedelta(hours=24)))
 
     return here
 
