@@ -26,6 +26,16 @@ def concerns(job: Mapping[str, Any]) -> list[Concern]:
     return sorted(_concerns(job), key=lambda each: each.weight)
 
 
+def of_other(health: Mapping[str, Any]) -> Concern:
+    """The concern of a job whose settings make no sense, from the overview's `others`."""
+    return Concern("bad", "It cannot run", health["reason"])
+
+
+def may_lift(run: Mapping[str, Any]) -> bool:
+    """Whether a run has stopped at its cap: the reason then names the command that lifts it."""
+    return run["outcome"] == "failed" and "--override-cap" in (run["reason"] or "")
+
+
 def _concerns(job: Mapping[str, Any]) -> Iterator[Concern]:
     last = job["last_run"]
     if last and last["outcome"] == "failed":

@@ -39,6 +39,8 @@ def result(answer: Answer) -> Iterator[Part]:
         lines.add_row("counters", counted)
     for error in answer["errors"]:
         lines.add_row("error", Text(error, "red"))
+    for note in answer.get("notes", ()):
+        lines.add_row("note", Text(note, "yellow"))
     yield lines
     if answer.get("plan"):
         yield from plan(answer["plan"], answer["scheduled_for"], as_tree=watched())
@@ -71,6 +73,8 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
             lines.add_row(name, value)
     for error in found["errors"]:
         lines.add_row("error", Text(error, "red"))
+    for note in found.get("notes", ()):
+        lines.add_row("note", Text(note, "yellow"))
     yield lines
     if found["plan"]:
         yield from plan(found["plan"], found["scheduled_for"], as_tree=watched())

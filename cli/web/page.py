@@ -56,6 +56,7 @@ def make_page(operator: Operator, *, port: int, token: str, now: Callable[[], dt
         "concerns": job_words.concerns,
         "durations": drawings.durations,
         "limits": job_words.limits,
+        "may_lift": job_words.may_lift,
         "policy": job_words.policy,
         "rows": drawings.rows,
         "state": job_words.state,
@@ -115,8 +116,10 @@ def _show(app: Flask, desk: _Desk) -> None:
 
     @app.get("/")
     def jobs() -> str:
-        found = desk.operator.ask("overview", runs=drawings.BARS)["jobs"]
-        worst = sorted(
+        overview = desk.operator.ask("overview", runs=drawings.BARS)
+        found = overview["jobs"]
+        others = [(each, [job_words.of_other(each)]) for each in overview["others"]]
+        worst = others + sorted(
             ((job, job_words.concerns(job)) for job in found), key=lambda each: [one.weight for one in each[1]] or ["z"]
         )
         return render_template(

@@ -40,6 +40,8 @@ NOW = dt.datetime.now(dt.UTC)
 
 Visit = Callable[..., Page]
 
+expect.set_options(timeout=15_000)
+
 
 @pytest.fixture(scope="module")
 def page_address(machine: Machine) -> Iterator[str]:
@@ -131,7 +133,10 @@ def picture(page: Page, name: str) -> None:
     """Take a picture of what is seen. It is kept for the tour only."""
     folder = os.environ.get("NIGHTSHIFT_TOUR")
     if name in TOUR:
-        page.screenshot(path=Path(folder, f"{name}.png") if folder else None, animations="disabled")
+        size = page.viewport_size or {"width": 0, "height": 0}
+        high = min(size["height"], page.evaluate("document.body.scrollHeight"))
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": high}
+        page.screenshot(path=Path(folder, f"{name}.png") if folder else None, clip=clip, animations="disabled")  # type: ignore[arg-type]
 
 
 def obstacles(page: Page) -> list[str]:
@@ -169,11 +174,11 @@ def test_from_a_failing_job_to_its_reason_and_a_redrive_within_a_minute(
     attention.get_by_role("link", name=re.compile("Why, and what to do")).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"Run of {ITEMS} failed")
     expect(page.get_by_text("SQLSTATE 42883").first).to_be_visible()
+    page.get_by_label("Your name").first.fill("Ada")
     picture(page, "failed")
     # They mend the cause, and redrive
     session.execute(text("drop function broken cascade"))
     session.commit()
-    page.get_by_label("Your name").first.fill("Ada")
     page.get_by_role("button", name="Redrive", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text(f"The run of {ITEMS} goes on where it stopped.")
     # THEN the page tells by itself that it has succeeded

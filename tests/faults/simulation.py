@@ -29,6 +29,7 @@ from nightshift import Delete, Function, Job, Policy, hours
 from nightshift.database import migrations
 from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
+from nightshift.declaration.deployment import Misunderstood
 from nightshift.declaration.discovery import Registration
 from nightshift.engine import RunExecution
 from nightshift.environment import DATABASE_VARIABLE
@@ -193,7 +194,7 @@ class World:
         self._numbers = itertools.count()
         self._free: list[Connection] = []
         self.jobs = self._declared()
-        self.deployment = Deployed((), {}, {name: _deployed(job) for name, job in self.jobs.items()})
+        self.deployment = Deployed((), {}, {name: deployed(job) for name, job in self.jobs.items()})
 
     def _declared(self) -> dict[str, Job]:
         jobs = [self._job(f"{name}-{n}", policy) for name, policy in POLICIES.items() for n in (1, 2)]
@@ -523,8 +524,11 @@ class Deployed(Deployment):
     def jobs(self) -> dict[str, DeployedJob]:
         return dict(self.found)
 
+    def understood(self) -> tuple[dict[str, DeployedJob], dict[str, Misunderstood]]:
+        return dict(self.found), {}
 
-def _deployed(job: Job) -> DeployedJob:
+
+def deployed(job: Job) -> DeployedJob:
     registration = Registration(job, "simulated", "simulated", "A rule.")
     return DeployedJob(registration, job.timetable, job.resolve({}))
 

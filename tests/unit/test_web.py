@@ -63,6 +63,7 @@ def run(**facts: Any) -> dict[str, Any]:
         "step": "delete-carts",
         "candidates": {"delete-carts": 4000},
         "plan": None,
+        "notes": ["the index carts_old is not used"],
         "attempts": [ATTEMPT],
         "quarantined": [{"step": "delete-carts", "item": "public.carts/7", "error": "held by an order"}],
     }
@@ -170,7 +171,7 @@ class Visitor:
 
 @pytest.fixture
 def deployed() -> Deployed:
-    return Deployed({"overview": {"jobs": [job()]}, "runs": {"runs": [run()]}, "run": {"run": run()}})
+    return Deployed({"overview": {"jobs": [job()], "others": []}, "runs": {"runs": [run()]}, "run": {"run": run()}})
 
 
 @pytest.fixture
@@ -334,7 +335,11 @@ def test_what_strangers_write_is_text(path: str) -> None:
     hostile = job(
         VILLAIN, rule=VILLAIN, pack=VILLAIN, paused=paused, last_run=told, open_runs=[{**told, "outcome": "retrying"}]
     )
-    answers = {"overview": {"jobs": [hostile]}, "runs": {"runs": [told]}, "run": {"run": told}}
+    answers = {
+        "overview": {"jobs": [hostile], "others": [{"job": VILLAIN, "reason": VILLAIN}]},
+        "runs": {"runs": [told]},
+        "run": {"run": told},
+    }
     page = Visitor(Deployed(answers)).come_in().get(path).text
     assert "&lt;script&gt;" in page
     assert "<script>alert" not in page
@@ -355,14 +360,21 @@ def test_a_hostile_answer_to_a_form_is_text(visitor: Visitor, deployed: Deployed
 
 def test_what_needs_attention_comes_first(deployed: Deployed) -> None:
     well, ill = job("a-well-one"), job("z-ill-one", last_run=run(job="z-ill-one"))
+    wrong = {"job": "wrong-one", "reason": "its settings make no sense: retention_days must be a whole number"}
     late = job("late-one", health={"job": "late-one", "status": "degraded", "reason": "no success within 48 h"})
     paused = job("b-paused-one", paused={"at": TIMES["started_at"], "by": "Ada", "reason": "a move"})
-    deployed.answers["overview"] = {"jobs": [well, paused, late, ill]}
+    deployed.answers["overview"] = {"jobs": [well, paused, late, ill], "others": [wrong]}
     page = Visitor(deployed).come_in().get("/").text
-    order = [page.index(f">{name}</a>") for name in ("late-one", "z-ill-one", "b-paused-one", "a-well-one")]
+    order = [page.index(f">{name}</") for name in ("wrong-one", "late-one", "z-ill-one", "b-paused-one", "a-well-one")]
     assert order == sorted(order)
-    assert "3 jobs need attention" in page
-    for words in ("The last run failed", "ValueError: out of luck", "no success within 48 h", "by Ada: a move"):
+    assert "4 jobs need attention" in page
+    for words in (
+        "The last run failed",
+        "ValueError: out of luck",
+        "no success within 48 h",
+        "by Ada: a move",
+        "retention_days must be",
+    ):
         assert words in page
 
 
@@ -404,10 +416,25 @@ def test_a_job_tells_policy_and_parameters_with_their_limits(visitor: Visitor) -
 def test_a_run_tells_why_it_failed_and_what_it_left(visitor: Visitor) -> None:
     page = visitor.get(f"/runs/{RUN}").text
     for words in (
-        *("Why it failed", "ValueError: out of luck", "public.carts/7", "held by an order", "other rows refer to them"),
+        *(
+            "Why it failed",
+            "ValueError: out of luck",
+            "public.carts/7",
+            "held by an order",
+            "other rows refer to them",
+            "carts_old",
+        ),
         *("1,216 of 4,000 rows", "3 of 3", "retention_days 30"),
     ):
         assert words in page
+
+
+def test_a_cap_is_lifted_only_where_a_run_has_stopped_at_one(deployed: Deployed) -> None:
+    guest = Visitor(deployed).come_in()
+    assert "Lift the cap" not in guest.get(f"/runs/{RUN}").text
+    told = f"max_rows is 100; nightshift redrive {RUN} --override-cap --by … --reason …"
+    deployed.answers["run"] = {"run": run(reason=told)}
+    assert "Lift the cap and redrive" in guest.get(f"/runs/{RUN}").text
 
 
 def test_progress_tells_rate_and_time_left(deployed: Deployed) -> None:

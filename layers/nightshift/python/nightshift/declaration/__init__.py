@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Job as Job,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
+    from nightshift.declaration.partitions import Detach as Detach, Drop as Drop
     from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
@@ -64,6 +65,7 @@ __getattr__ = face(
     discovery="Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
     parameters="Parameter",
+    partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     run="Mode Run Trigger",

@@ -13,7 +13,7 @@ from typing import Any
 from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
-from nightshift.errors import SettingError
+from nightshift.errors import SettingError, printable
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
 """Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
@@ -37,6 +37,14 @@ class DeployedJob:
     @property
     def job(self) -> Job:
         return self.registration.job
+
+
+@dataclass(frozen=True)
+class Misunderstood:
+    """A job whose settings make no sense, and why. Nobody knows when it is due; its runs wait for better settings."""
+
+    job: Job
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,29 @@ class Deployment:
         return json.dumps({"packs": self.packs, "jobs": self.changes}, separators=(",", ":"))
 
     def jobs(self) -> dict[str, DeployedJob]:
-        """Every deployed job by name."""
-        found = {}
-        for name, registration in registry().items():
-            if registration.pack in self.packs:
-                change = self.changes.get(name, {})
-                given = change.get("schedule")
-                schedule = Schedule.parse(given) if given else registration.job.timetable
-                parameters = registration.job.resolve(change.get("parameters", {}))
-                found[name] = DeployedJob(registration, schedule, parameters, change.get("enabled", True))
-        return found
+        """Every deployed job by name.
+
+        Raises:
+            DeclarationError, SettingError, ScheduleError: what the settings say of one of them makes no sense.
+        """
+        return {name: self._job(registration) for name, registration in self._deployed().items()}
+
+    def understood(self) -> tuple[dict[str, DeployedJob], dict[str, Misunderstood]]:
+        """The deployed jobs by name: those whose settings make sense, and the others."""
+        found, others = {}, {}
+        for name, registration in self._deployed().items():
+            try:
+                found[name] = self._job(registration)
+            except Exception as cause:  # noqa: BLE001 - whatever is wrong with one job's settings, the others work
+                others[name] = Misunderstood(registration.job, printable(f"{type(cause).__name__}: {cause}"))
+        return found, others
+
+    def _deployed(self) -> dict[str, Registration]:
+        return {name: registration for name, registration in registry().items() if registration.pack in self.packs}
+
+    def _job(self, registration: Registration) -> DeployedJob:
+        change = self.changes.get(registration.job.name, {})
+        given = change.get("schedule")
+        schedule = Schedule.parse(given) if given else registration.job.timetable
+        parameters = registration.job.resolve(change.get("parameters", {}))
+        return DeployedJob(registration, schedule, parameters, change.get("enabled", True))

@@ -13,6 +13,7 @@ from nightshift import ledger
 from nightshift.database.transaction import Isolation, bound, transaction
 from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run, Step
+from nightshift.declaration.partitions import PARTITION_BYTES
 from nightshift.engine.deletions import Deletions
 from nightshift.engine.resources import Resources
 from nightshift.errors import ErrorBudgetExceededError, Interrupted
@@ -24,10 +25,18 @@ MINIMUM_STATEMENT_SECONDS = 1.0
 DELETED = "rows deleted"
 """In a saved position: how many rows the step has deleted so far."""
 
+NO_ITEMS = (BATCHES, PARTITION_BYTES)
+"""Counters that count no rows and no other items."""
+
 BRISK_SECONDS = 10.0
 """After a batch of many that took less than this, the next one is expected to end within its lease."""
 LONGEST_BRISK_SECONDS = 60.0
 """If it does not, its statement ends, and it is tried again with a lease to the deadline."""
+
+
+def of_partition(step: str, name: str) -> str:
+    """Under which name a step states the rows of a partition that goes as a whole."""
+    return f"{step} / {name}"
 
 
 class RunExecution:
@@ -41,6 +50,7 @@ class RunExecution:
         self.resources = resources
         self.counters: Counter[str] = Counter(claim.counters)
         self.errors = list(claim.errors)
+        self.notes = list(claim.notes)
         self.candidates = claim.candidates
         self.position: Mapping[str, Any] | None = None
         self.last_batch_seconds = 0.0
@@ -61,6 +71,12 @@ class RunExecution:
         """What a destructive step has stated that it will touch; see `nightshift.declaration.Execution`."""
         stated = self.candidates or {}
         return {name: rows for name, rows in stated.items() if name == step or name.startswith(f"{step} > ")}
+
+    def stated_partitions(self, step: str) -> dict[str, int]:
+        """See `nightshift.declaration.Execution`."""
+        prefix = of_partition(step, "")
+        every = (self.candidates or {}).items()
+        return {name.removeprefix(prefix): rows for name, rows in every if name.startswith(prefix)}
 
     def enter(self, step: Step) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
@@ -137,6 +153,7 @@ class RunExecution:
                 position[DELETED] = deletions.with_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
+            notes = list(dict.fromkeys([*self.notes, *batch.notes]))[: ledger.NOTES_KEPT]
             ledger.commit_batch(
                 self.session,
                 self.claim,
@@ -146,6 +163,7 @@ class RunExecution:
                 counters=counters,
                 errors=errors,
                 quarantined=batch.quarantined,
+                notes=notes if batch.notes else None,
                 lease_seconds=lease if may_be_lost else None,
             )
         seconds = time.perf_counter() - started
@@ -155,6 +173,7 @@ class RunExecution:
         self._lease_is_short = may_be_lost
         self._brisk = may_be_lost and seconds < BRISK_SECONDS
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
+        self.notes = notes
         self.last_batch_seconds = seconds
         self.log("batch.committed", step=step.name, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
@@ -178,7 +197,7 @@ class RunExecution:
 
     def _check_error_budget(self) -> None:
         quarantined = self.counters[QUARANTINED]
-        seen = sum(count for name, count in self.counters.items() if name != BATCHES)
+        seen = sum(count for name, count in self.counters.items() if name not in NO_ITEMS)
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "

@@ -51,6 +51,8 @@ class Subject:
     action: Action
     visible_only: bool = False
     """Rows that row security hides from this role are not meant."""
+    odd: tuple[tuple[str, str], ...] = ()
+    """Rows that are left out because the condition fails over them, by table and key, each with its error."""
 
     @property
     def facts(self) -> TableFacts:

@@ -18,6 +18,7 @@ from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Portion, TableError, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
+from nightshift.engine.odd_rows import without_odd_rows
 from nightshift.engine.subject import Subject
 from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
 from nightshift.engine.ways import (
@@ -32,6 +33,7 @@ from nightshift.engine.ways import (
     write_keys,
 )
 from nightshift.errors import PassedPlanError, PermanentError
+from nightshift.ledger import quarantined
 
 TARGET_SECONDS = 0.1
 """What one transaction should take."""
@@ -99,6 +101,7 @@ def sweep(execution: Execution, task: Sweep) -> None:
     planned = _Planned.of(execution, task)
     load = 1 + sum(planned.others.values()) / max(1, planned.rows or 1)
     run = _Sweeping(execution, task, planned, load)
+    run.tell_odd()
     run.go_through()
     while not run.account():
         run.go_through()
@@ -181,7 +184,8 @@ class _Sweeping:
             self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
-                if self.execution.position is None or self.execution.position["portion"] <= portion.name:
+                # Partitions that went as a whole before leave a position that is in no portion.
+                if self.position.get("portion", "") <= portion.name:
                     self._walk(portion)
         self._try_the_locked_again()
 
@@ -197,9 +201,12 @@ class _Sweeping:
             except _MoreThanCounted:
                 pace.limited = True
             except DBAPIError as error:
-                if not pace.take_to_heart(error):
+                if pace.take_to_heart(error):
+                    self.execution.log("batch.retried", error=describe(error), size=pace.size)
+                elif self._leave_odd_out(error):
+                    pace = _Pace(self._walk_of(portion, cursor))
+                else:
                     raise
-                self.execution.log("batch.retried", error=describe(error), size=pace.size)
             else:
                 cursor = self.position
                 if fits:
@@ -401,7 +408,43 @@ class _Sweeping:
             done = batch.counts[self.task.counter] + len(batch.quarantined)
             batch.position = {**self.position, "rows": self.position.get("rows", 0) + done, "locked": [], "done": True}
 
+    def tell_odd(self) -> None:
+        """Write down the rows that are left out, those that are not written down yet."""
+        if not self.subject.odd:
+            return
+        with self.execution.session.begin():
+            known = quarantined(self.execution.session, self.execution.run.id, self.task.step)
+        new = [(name, error) for name, error in self.subject.odd if name not in known]
+        if not new:
+            return  # a batch that tells nothing would be all that an attempt near its end does
+        with self.execution.batch(watched=self._watches) as batch:
+            for name, error in new:
+                batch.quarantine(name, error)
+            batch.position = self.position or {"portion": "", "filenodes": {}}
+
+    def _leave_odd_out(self, error: DBAPIError) -> bool:
+        """Where the condition itself fails over rows, go on without them. False: it does not."""
+        if not is_row_error(error):
+            return False
+        with self.execution.session.begin():
+            self.subject.prepare(self.execution.session)
+            sound = without_odd_rows(self.execution.session, self.subject)
+        if sound is self.subject:
+            return False
+        self.subject = sound
+        self.tell_odd()
+        return True
+
     def account(self) -> bool:
+        """See `_account`; a condition that fails over rows is asked of the others."""
+        try:
+            return self._account()
+        except DBAPIError as error:
+            if not self._leave_odd_out(error):
+                raise
+            return self._account()
+
+    def _account(self) -> bool:
         """Nothing is left without a reason: else it is counted once more, and what is still there is told.
 
         False: rows have moved behind the walk, by an update of somebody else or by the deletion itself, which writes a

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     )
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
+        NOTES_KEPT as NOTES_KEPT,
         Standing as Standing,
         database_clock as database_clock,
         duration_ms as duration_ms,
         durations as durations,
         lock_job as lock_job,
+        quarantined as quarantined,
         standing as standing,
     )
     from nightshift.ledger.tables import (
@@ -63,7 +65,7 @@ __getattr__ = face(
     batches="commit_batch renew state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     endings="cancel fail_attempt finish interrupt redrive",
-    runs="ERRORS_KEPT Standing database_clock duration_ms durations lock_job standing",
+    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock duration_ms durations lock_job quarantined standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "

@@ -24,20 +24,24 @@ def commit_batch(
     counters: Mapping[str, int],
     errors: Sequence[str],
     quarantined: Iterable[tuple[str, str]] = (),
+    notes: Sequence[str] | None = None,
     lease_seconds: float | None = None,
 ) -> None:
     """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
 
+    notes: all that is to be read beside the counters, where that has changed.
     lease_seconds: how long the run stays this attempt's from now on; without it, as long as before.
 
     Raises:
         Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
+    told = {} if notes is None else {"notes": list(notes)}
     lease = {} if lease_seconds is None else {"lease_until": _in(lease_seconds)}
     update_own(
         session,
         claim,
         **lease,
+        **told,
         step=step,
         fingerprint=fingerprint,
         position=dict(position) if position is not None else None,

@@ -74,6 +74,7 @@ class Claim:
     candidates: dict[str, Any] | None
     counters: dict[str, int]
     errors: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def claim(session: Session, job: str, policy: Policy, request: Request, *, seconds: float) -> Claim | Standing:
@@ -231,6 +232,7 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
         record.candidates,
         dict(record.counters),
         list(record.errors),
+        list(record.notes),
     )
 
 

@@ -13,7 +13,7 @@ from nightshift.database import describe
 from nightshift.declaration import this_project
 from nightshift.errors import EventError
 from nightshift.ledger.claims import Claim, own
-from nightshift.ledger.runs import ERRORS_KEPT, Standing, database_clock, end_attempt
+from nightshift.ledger.runs import ERRORS_KEPT, NOTES_KEPT, Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, RunRecord
 
 
@@ -43,6 +43,7 @@ def finish(
     counters: Mapping[str, int],
     errors: Sequence[str] = (),
     plan: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Standing:
     """Settle the run as succeeded (or planned), inside the caller's transaction.
 
@@ -53,6 +54,7 @@ def finish(
     clock = database_clock(session)
     record.state = "planned" if claim.run.mode == "plan" else "succeeded"
     record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
+    record.notes = list(notes)[:NOTES_KEPT]
     record.plan = dict(plan) if plan is not None else None
     record.finished_at, record.lease_until, record.position = clock, None, None
     end_attempt(session, record, clock, "finished")

@@ -88,6 +88,8 @@ class RunRecord(Base):
     """The rows that the run counted before it destroyed any: `{step: rows}`."""
     counters: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     errors: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    notes: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    """What whoever looks at the run should read beside the counters: what was kept and why, and advice."""
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[CreatedNow]
     started_at: Mapped[Timestamp | None]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
-from nightshift.declaration import DeployedJob, iso
+from nightshift.declaration import DeployedJob, Deployment, iso
 from nightshift.declaration.fields import shown
 from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing, duration_ms
@@ -98,6 +98,7 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
         "errors": [printable(error, most=most) for error in standing.errors],
+        "notes": [] if brief else [printable(note) for note in standing.notes],
     }
 
 
@@ -120,12 +121,15 @@ def run_in_history(run: Row[Any], changed: int) -> Answer:
     }
 
 
-def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
+def deployed_job(deployment: Deployment, name: Any) -> DeployedJob:
     """The deployed job of that name.
 
     Raises:
-        EventError: no deployed job has this name.
+        EventError: no deployed job has this name, or its settings make no sense.
     """
+    jobs, others = deployment.understood()
+    if isinstance(name, str) and name in others:
+        raise EventError(f"the settings of job {name} make no sense: {others[name].reason}")
     if not isinstance(name, str) or name not in jobs:
         raise EventError(f"no deployed job is named {shown(name)}")
     return jobs[name]

@@ -83,6 +83,8 @@ class Console:
     def overview(self, *, job: Any = None, runs: Any = 20, since: Any = None) -> Answer:
         """Every deployed job, or one, as `jobs` and `health` tell of it, with its parameters and its latest runs.
 
+        Beside them, under `others`: the health of those whose settings make no sense, of which nothing else is known.
+
         runs: how many of each job's settled runs, without plans; the oldest comes first.
         since: only runs of occurrences from this time on.
         """
@@ -100,12 +102,13 @@ class Console:
                     "history": history[each["job"]],
                 }
                 for each in self.jobs(job=job)["jobs"]
-            ]
+            ],
+            "others": [each for name, each in health.items() if job is None and name not in asked_for],
         }
 
     def status(self) -> Answer:
         """An overview: how many jobs there are, which runs are open, and how the runs of the last 24 hours ended."""
-        jobs, registered = self.deployment.jobs(), self._registered()
+        jobs, registered = self.deployment.understood()[0], self._registered()
         open_runs = self._open_runs()
         recent = RunRecord.finished_at > self.now - RECENT
         ended = select(RunRecord.state, func.count()).where(recent).group_by(RunRecord.state)
@@ -187,9 +190,21 @@ class Console:
         registered = self._registered()
         succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
         successes = dict(self.session.execute(succeeded.group_by(RunRecord.job)).all())
+        understood, others = self.deployment.understood()
         jobs = [
             self._health_of(name, deployed, registered.get(name), successes.get(name))
-            for name, deployed in self.deployment.jobs().items()
+            for name, deployed in understood.items()
+        ]
+        jobs += [
+            {
+                "job": name,
+                "status": "degraded",
+                "reason": f"its settings make no sense: {one.reason}",
+                "last_success": iso_or_none(successes.get(name)),
+                "hours_since_success": _hours(self.now - success) if (success := successes.get(name)) else None,
+                "limit_hours": None,
+            }
+            for name, one in others.items()
         ]
         degraded = any(job["status"] == "degraded" for job in jobs)
         return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
@@ -227,10 +242,9 @@ class Console:
         return list(self.session.scalars(found.order_by(RunRecord.scheduled_for, RunRecord.id)))
 
     def _asked_for(self, name: Any) -> dict[str, DeployedJob]:
-        jobs = self.deployment.jobs()
         if name is None:
-            return jobs
-        return {name: deployed_job(jobs, name)}
+            return self.deployment.understood()[0]
+        return {name: deployed_job(self.deployment, name)}
 
 
 Query = Callable[..., Answer]

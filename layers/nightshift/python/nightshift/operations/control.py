@@ -56,7 +56,7 @@ class Control:
         found, who = find_run(self.session, run_id), _words("by", by)
         if not isinstance(override_cap, bool):
             raise EventError(f"override_cap must be true or false; got {shown(override_cap)}")
-        deployed = self.deployment.jobs().get(found.job)
+        deployed = self.deployment.understood()[0].get(found.job)
         if deployed is None or not deployed.enabled:
             lack = "is not deployed" if deployed is None else "is disabled by the deployment's settings"
             raise EventError(f"job {found.job} {lack}, so nobody could go on with its run: deploy or enable it first")
@@ -66,7 +66,9 @@ class Control:
         return {"run": run_summary(record)}
 
     def _job(self, name: Any) -> str:
-        return deployed_job(self.deployment.jobs(), name).job.name
+        if isinstance(name, str) and name in self.deployment.understood()[1]:
+            return name  # pausing it is what one may want just then
+        return deployed_job(self.deployment, name).job.name
 
 
 Command = Callable[..., Answer]

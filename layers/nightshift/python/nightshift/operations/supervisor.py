@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
-from nightshift.declaration import DeployedJob, Deployment, function_name, iso
+from nightshift.declaration import Deployment, function_name, iso
 from nightshift.ledger import Stalled, Standing, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
@@ -67,18 +67,23 @@ def look_over(
     A final failure that nobody has heard of is reported, and then noted as reported. If the supervisor dies in between,
     the failure is reported twice, never zero times.
     """
-    jobs, apart = deployment.jobs(), _Apart(session)
+    (jobs, misunderstood), apart = deployment.understood(), _Apart(session)
+    for name, one in misunderstood.items():
+        apart.hindered += 1
+        telemetry.error("supervisor.hindered", job=name, reason=one.reason)
+    declared = [one.job for one in jobs.values()] + [one.job for one in misunderstood.values()]
+    critical = {job.name for job in declared if job.critical}
     failed = 0
     for dead in ledger.exhausted(session):
         with apart.of(dead.job, run_id=dead.run_id):
-            failed += _give_up(session, dead, jobs.get(dead.job))
+            failed += _give_up(session, dead, critical=dead.job in critical)
     for unheard in ledger.unreported(session):
         run = unheard.standing.run
         with apart.of(run.job, run_id=run.id):
             report(failure_record(unheard.standing, died=unheard.died))
             ledger.note_reported(session, run.id)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
-    for job, open_runs in ledger.left_behind(session, working).items():
+    for job, open_runs in ledger.left_behind(session, [*working, *misunderstood]).items():
         with apart.of(job):
             why = "the deployment's settings disable its job" if job in jobs else "its job is not deployed any more"
             telemetry.warn("runs.left_behind", job=job, runs=open_runs, reason=why)
@@ -142,9 +147,8 @@ def _go_on(
     return continued
 
 
-def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None) -> int:
+def _give_up(session: Session, dead: Stalled, *, critical: bool) -> int:
     """Settle a run that no attempt will work on any more. Returns whether this has done it, as a number."""
-    critical = deployed is not None and deployed.job.critical
     standing = ledger.fail_exhausted(session, dead.run_id, critical=critical)
     if standing is None:
         return 0

@@ -24,6 +24,7 @@ from sqlalchemy import ColumnElement, and_
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
+from nightshift.database import describe
 from nightshift.deadline import Deadline
 from nightshift.declaration import Parameter
 from nightshift.errors import DeclarationError
@@ -32,6 +33,7 @@ from nightshift.outbox.mail import UnsendableError, check_address, render
 from nightshift.outbox.outlets import CALLS_AT_ONCE, NotSent, Outlets, Refused, Throttled, Unclear
 from nightshift.outbox.pace import Pace
 from nightshift.outbox.parcels import (
+    MOST_TRIES,
     Parcel,
     anything_due,
     claim,
@@ -43,9 +45,6 @@ from nightshift.outbox.parcels import (
 from nightshift.outbox.tables import Notification
 
 MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that one user may get within 24 hours")
-
-MOST_TRIES = 8
-"""Tries within about two hours, because each pause is twice the last. A later notice is not worth sending."""
 
 Wait = Callable[[float], None]
 
@@ -126,7 +125,7 @@ def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str
     """Gives a function that marks the rows whose answers have arrived. It returns whether there were any.
 
     If there are none, the function waits the given number of seconds for the first. At the end of the block all
-    outstanding answers are marked. An unexpected error is raised: its row stays `sending`, the others are still marked.
+    outstanding answers are marked. If the process ends here, that row stays `sending`, and the others are still marked.
     """
 
     def land(seconds: float) -> bool:
@@ -161,6 +160,9 @@ def _note(session: Session, flight: Future[None], parcel: Parcel, pace: Pace, th
         return settle(session, parcel, "failed", str(cause))
     except Unclear as cause:
         return settle(session, parcel, "unknown", f"no clear answer: {cause}")
+    except Exception as cause:  # noqa: BLE001 - nobody foresaw it, and it must not keep the others from going out
+        telemetry.error("notification.unforeseen", cause, notification=str(parcel.id), reason=describe(cause))
+        return settle(session, parcel, "unknown", f"no clear answer: {describe(cause)}")
     pace.succeed(throttled)
     return settle(session, parcel, "sent")
 

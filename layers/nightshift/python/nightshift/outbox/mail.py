@@ -24,6 +24,7 @@ from jinja2 import (
     select_autoescape,
 )
 
+from nightshift.database.halving import DATA_ERRORS
 from nightshift.outbox.kinds import check_kind, notice_kinds, notices_folder
 
 FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
@@ -64,7 +65,7 @@ def render(
     }
     try:
         html, text = (templates().get_template(f"{kind}/mail.{form}").render(facts) for form in ("html", "txt"))
-    except (TemplateError, TypeError, ValueError) as error:
+    except (TemplateError, RecursionError, *DATA_ERRORS) as error:
         cause = type(error).__name__  # the error's text may quote what people wrote
         raise UnsendableError(
             f"the templates of {kind} failed with {cause}: a value in its data is missing or wrong"

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
-from nightshift.database import by_halves
+from nightshift.database import by_halves, describe
+from nightshift.database.failures import is_passing
+from nightshift.database.halving import OF_THE_JOB
 from nightshift.declaration import this_project
 from nightshift.errors import printable
 from nightshift.outbox.kinds import Channel, of_duty
@@ -21,6 +24,9 @@ LEASE = dt.timedelta(minutes=5)
 """How long a claimed row waits for its sender. Longer than the dispatcher's function can run, so the sender is dead."""
 
 FIRST_RETRY = dt.timedelta(minutes=1)
+
+MOST_TRIES = 8
+"""Tries within about two hours, because each pause is twice the last. A later notice is not worth sending."""
 
 DAY = dt.timedelta(days=1)
 
@@ -90,7 +96,17 @@ def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parce
             answers.append(_addressed(session, parcels[0], recipient, created_at, at, daily_cap))
 
         # A recipient about whom nothing can be read must not be the last that the dispatcher comes to.
-        by_halves(session, [parcel], look_up, lambda one, error: answers.append(_set(session, one, "failed", error)))
+        try:
+            by_halves(
+                session, [parcel], look_up, lambda one, error: answers.append(_set(session, one, "failed", error))
+            )
+        except (OSError, *OF_THE_JOB):
+            raise
+        except Exception as cause:  # the project's own code: whatever it raises, the next one's turn comes
+            if isinstance(cause, DBAPIError) and not is_passing(cause):
+                raise
+            telemetry.error("recipient.not_looked_up", cause, notification=str(parcel.id), reason=describe(cause))
+            answers.append(_try_later(session, parcel, describe(cause)))
     return answers[0]
 
 
@@ -112,6 +128,21 @@ def _addressed(
     if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
         return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
     return Parcel(**{**vars(parcel), "name": found.name, "address": found.address})
+
+
+def _try_later(session: Session, parcel: Parcel, reason: str) -> str:
+    """Make a row due later that was certainly not sent; at its last try it has failed."""
+    if parcel.attempts >= MOST_TRIES:
+        return _set(session, parcel, "failed", f"not sent in {parcel.attempts} tries: {reason}")
+    mine = update(Notification).where(Notification.id == parcel.id)
+    session.execute(mine.values(**_due_later(parcel), error=reason))
+    return "put_back"
+
+
+def _due_later(parcel: Parcel) -> dict[str, Any]:
+    """Each pause is twice the last."""
+    later = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
+    return {"status": "pending", "claimed_at": None, "scheduled_for": later}
 
 
 def _mails_of_the_day(session: Session, recipient: str, parcel: Parcel) -> int:
@@ -142,11 +173,11 @@ def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> st
 def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -> None:
     """Make a row pending again that was certainly not sent: due at once after throttling, otherwise later each time."""
     reason = printable(reason)
-    values: dict[str, Any] = {"status": "pending", "claimed_at": None, "error": reason}
+    values: dict[str, Any] = {"error": reason}
     if counted:
-        values["scheduled_for"] = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
+        values |= _due_later(parcel)
     else:
-        values["attempts"] = Notification.attempts - 1
+        values |= {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1}
     with session.begin():
         session.execute(
             update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)

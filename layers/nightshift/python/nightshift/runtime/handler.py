@@ -1,5 +1,6 @@
 """The Lambda side of a job: event → claim → run → settle → result. Every job uses the same wrapper."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,14 +48,14 @@ class LambdaContext(Protocol):
 Handler = Callable[[Any, LambdaContext], dict[str, Any]]
 
 
-def lambda_handler(job: Job) -> Handler:
-    """The function that Lambda calls for a job."""
+def lambda_handler(job: Job, *, patience: float = math.inf) -> Handler:
+    """The function that Lambda calls for a job. patience: see `invoke`."""
 
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         telemetry.logger().clear_state()
         telemetry.logger().append_keys(job=job.name, request_id=context.aws_request_id)
         try:
-            return invoke(job, event, context)
+            return invoke(job, event, context, patience=patience)
         finally:
             telemetry.flush()
 
@@ -62,8 +63,11 @@ def lambda_handler(job: Job) -> Handler:
     return handler
 
 
-def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
+def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = math.inf) -> dict[str, Any]:
     """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
+
+    patience: for how many seconds it tries to reach a database that is away, before it has begun its run. Without it,
+        until its own end is near.
 
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
@@ -81,7 +85,7 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         telemetry.error("event.refused", reason=str(refusal))
         raise
     database = Reach(settings, deadline, f"nightshift/{job.name}")
-    with _claimed(job, request, database) as (session, granted):
+    with _claimed(job, request, database, patience) as (session, granted):
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
             if granted.state == "missed":
@@ -103,22 +107,27 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(job: Job, request: Request, database: Reach) -> Iterator[tuple[Session, Claim | Standing]]:
-    """A session, and the ledger's answer to the request.
+def _claimed(
+    job: Job, request: Request, database: Reach, patience: float
+) -> Iterator[tuple[Session, Claim | Standing]]:
+    """A session, and the ledger's answer to the request, as soon as there is one.
 
     Raises:
-        UnclaimedError: the function cannot connect to the database, or the ledger is locked.
+        UnclaimedError: the function could not connect to the database, or the ledger was locked, all the time.
         EventError: the request names a run that does not exist.
     """
+
+    def claim(session: Session) -> Claim | Standing:
+        seconds = database.deadline.remaining
+        return ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds)
+
     with ExitStack() as stack:
         try:
-            session = stack.enter_context(database.session())
-            seconds = database.deadline.remaining
-            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds)
+            begun = stack.enter_context(database.begun(claim, patience=patience))
         except (DBAPIError, OSError) as cause:
             telemetry.error("run.unclaimed", cause, reason=describe(cause))
             raise UnclaimedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
-        yield session, granted
+        yield begun
 
 
 @dataclass(frozen=True)
@@ -260,6 +269,8 @@ def result(job: Job, standing: Standing) -> dict[str, Any]:
         counters[CUTOFF] = cutoff
     if standing.reason is not None:
         answer["reason"] = standing.reason
+    if standing.notes:
+        answer["notes"] = list(standing.notes)
     if standing.plan is not None:
         answer["plan"] = standing.plan
     return answer
