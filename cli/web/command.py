@@ -37,13 +37,15 @@ def web(
     from cli.web.page import make_page
 
     listening = _listen(port)
-    port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
-    address = f"http://127.0.0.1:{port}/?token={token}"
-    server = create_server(make_page(operator(ctx), port=port, token=token), sockets=[listening], threads=THREADS)
-    typer.echo(f"The page is at {address}\nOnly this machine reaches it. Ctrl-C ends it; runs go on.")
+    port = listening.getsockname()[1]
+    token, once = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    page = make_page(operator(ctx), port=port, token=token, once=None if no_open else once)
+    server = create_server(page, sockets=[listening], threads=THREADS)
+    address = f"http://127.0.0.1:{port}/?token="
+    typer.echo(f"The page is at {address}{token}\nOnly this machine reaches it. Ctrl-C ends it; runs go on.")
     sys.stdout.flush()  # whoever has started it may read the address from a pipe
     if not no_open:
-        webbrowser.open(address)
+        webbrowser.open(address + once)
     server.run()  # returns at Ctrl-C
 
 

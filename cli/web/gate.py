@@ -37,8 +37,12 @@ OUTSIDE = "Open the address that nightshift web has printed: it has a token, by 
 FOREIGN = "This was not sent from a form of the page. Nothing was done. Open the page anew and try it there."
 
 
-def guard(app: Flask, *, port: int, token: str) -> None:
-    """Let in whoever brings the token, keep them in with a cookie, and send every answer with strict headers."""
+def guard(app: Flask, *, port: int, token: str, once: str | None = None) -> None:
+    """Let in whoever brings the token, keep them in with a cookie, and send every answer with strict headers.
+
+    once: a token that lets in a single browser. Other users of the machine may read it off the list of processes.
+    """
+    unused = [once] if once else []
     app.secret_key = secrets.token_bytes(32)  # a new one each time: with the command, all that it let in ends
     app.config |= {
         "SESSION_COOKIE_NAME": f"nightshift-{port}",  # a cookie belongs to a host, and not to a port of it
@@ -55,8 +59,11 @@ def guard(app: Flask, *, port: int, token: str) -> None:
         if request.endpoint == "static":
             return None
         if request.method in READING and "token" in request.args:
-            if not compare_digest(request.args["token"].encode(), token.encode()):
+            given = request.args["token"]
+            if not any(compare_digest(given.encode(), each.encode()) for each in (token, *unused)):
                 abort(401, OUTSIDE)
+            if given in unused:
+                unused.remove(given)
             session["form"] = secrets.token_urlsafe(24)
             return redirect(request.path, 303)  # type: ignore[return-value]
         if "form" not in session:

@@ -47,8 +47,15 @@ GO = "Nightshift-Go"
 Page = "str | AnyResponse"
 
 
-def make_page(operator: Operator, *, port: int, token: str, now: Callable[[], dt.datetime] = times.now) -> Flask:
-    """The page, as an application of WSGI. It asks AWS when somebody looks, and else does nothing."""
+def make_page(
+    operator: Operator,
+    *,
+    port: int,
+    token: str,
+    once: str | None = None,
+    now: Callable[[], dt.datetime] = times.now,
+) -> Flask:
+    """The page, as an application of WSGI. It asks AWS when somebody looks, and else does nothing. See `guard`."""
     app = Flask(__name__, root_path=str(Path(__file__).parent), static_url_path="/files")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals |= {
@@ -63,7 +70,7 @@ def make_page(operator: Operator, *, port: int, token: str, now: Callable[[], dt
         "tone": tone,
     }
     app.jinja_env.filters |= {"counters": screen.counters, "took": times.took, "words": words, "told": told}
-    guard(app, port=port, token=token)
+    guard(app, port=port, token=token, once=once)
     desk = _Desk(operator, Works(operator, now), now)
 
     @app.before_request

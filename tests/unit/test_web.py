@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any, ClassVar
 
 import pytest
 from jinja2.bccache import Bucket, BytecodeCache
+from typer.testing import CliRunner
 from werkzeug.test import Client, TestResponse
 
 from cli.aws import AwsError, FunctionError
+from cli.commands import application
 from cli.deployment import Operator
 from cli.web.clock import Clock
 from cli.web.day import day
@@ -141,8 +144,8 @@ class Compiled(BytecodeCache):
 class Visitor:
     """A browser that was handed the address, and sends forms as the page gives them."""
 
-    def __init__(self, deployed: Deployed, **cookies: str) -> None:
-        self.app = make_page(Operator(deployed), port=PORT, token=TOKEN, now=lambda: NOW)
+    def __init__(self, deployed: Deployed, *, once: str | None = None, **cookies: str) -> None:
+        self.app = make_page(Operator(deployed), port=PORT, token=TOKEN, once=once, now=lambda: NOW)
         self.app.jinja_env.bytecode_cache = Compiled()
         self.client = Client(self.app, TestResponse)
         for name, value in cookies.items():
@@ -224,6 +227,15 @@ def test_the_token_leaves_the_address_and_becomes_a_cookie_for_this_page_alone(d
     assert cookie.startswith(f"nightshift-{PORT}=")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert TOKEN not in cookie
+
+
+def test_the_token_that_opens_the_browser_lets_in_one_only(deployed: Deployed) -> None:
+    guest, other = (Visitor(deployed, once="for-one") for _ in range(2))
+    other.app, other.client = guest.app, Client(guest.app, TestResponse)
+    assert guest.get("/?token=for-one").status_code == 303
+    assert guest.get("/").status_code == 200
+    assert other.get("/?token=for-one").status_code == 401
+    assert other.get(f"/?token={TOKEN}").status_code == 303
 
 
 def test_a_cookie_of_an_earlier_page_is_worth_nothing(visitor: Visitor, deployed: Deployed) -> None:
@@ -310,6 +322,53 @@ def test_a_page_needs_no_exception_from_the_policy(visitor: Visitor, path: str) 
         assert tag != "script" or attributes["src"]
         for where in ("src", "href", "action"):
             assert not str(attributes.get(where) or "/").startswith(("http", "//", "javascript"))
+
+
+# The command.
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the command has served and opened, without serving it."""
+    seen: list[Any] = []
+
+    class Server:
+        def __init__(self, page: Any, *, sockets: list[socket.socket], threads: int) -> None:
+            seen.extend(listening.getsockname() for listening in sockets)
+            for listening in sockets:
+                listening.close()
+
+        def run(self) -> None:
+            seen.append("running")
+
+    monkeypatch.setattr("waitress.server.create_server", Server)
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    return seen
+
+
+def test_the_command_listens_on_loopback_and_prints_where(served: list[Any]) -> None:
+    said = CliRunner().invoke(application, ["web", "--port", "0", "--no-open"], obj=Deployed())
+    [(host, port), running] = served
+    assert (said.exit_code, host, running) == (0, "127.0.0.1", "running")
+    assert re.search(rf"http://127\.0\.0\.1:{port}/\?token=[\w-]{{32}}$", said.stdout, re.MULTILINE)
+
+
+def test_the_address_that_it_opens_is_not_the_one_that_it_prints(served: list[Any]) -> None:
+    said = CliRunner().invoke(application, ["web", "--port", "0"], obj=Deployed())
+    [_, opened, _] = served
+    assert opened.startswith("http://127.0.0.1:")
+    assert opened not in said.stdout
+
+
+def test_a_port_that_somebody_has_is_refused_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = CliRunner().invoke(application, ["web", "--port", str(port), "--no-open"], obj=Deployed())
+    assert said.exit_code == 2
+    assert said.stderr == (
+        f"port {port} cannot be used (another program listens there): choose another one with --port, or any with "
+        "--port 0\n"
+    )
 
 
 # What strangers write.
