@@ -67,11 +67,11 @@ bootstrap: .venv/installed node_modules/installed ## Prepare an account and regi
 diff: .venv/installed node_modules/installed ## Show what a deployment would change on AWS
 	@$(RUN) node_modules/.bin/cdk diff $(ARGS)
 
-deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: make deploy ARGS="--profile shop"
-	@$(RUN) node_modules/.bin/cdk deploy --all $(ARGS)
+deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: ARGS="--profile shop"
+	@$(RUN) python -m infra.deploy deploy $(ARGS)
 
-destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS
-	@$(RUN) node_modules/.bin/cdk destroy --all $(ARGS)
+destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS: docs/undeploying.md
+	@$(RUN) python -m infra.deploy destroy $(ARGS)
 
 bench: .venv/installed ## Measure speed and memory, as ratios in one run
 	@$(RUN) python -m bench

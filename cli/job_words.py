@@ -1,9 +1,11 @@
 """What is to be said of a job in words: what needs attention first, and its policy."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from cli.screen import counters
 
 if TYPE_CHECKING:
     from nightshift.declaration import Policy
@@ -21,9 +23,12 @@ class Concern:
     run_id: str | None = None
 
 
-def concerns(job: Mapping[str, Any]) -> list[Concern]:
-    """What needs attention at a job of the console's overview, the worst first."""
-    return sorted(_concerns(job), key=lambda each: each.weight)
+def concerns(job: Mapping[str, Any], told: Callable[[str], str]) -> list[Concern]:
+    """What needs attention at a job of the console's overview, the worst first.
+
+    told: how an instant is shown.
+    """
+    return sorted(_concerns(job, told), key=lambda each: each.weight)
 
 
 def of_other(health: Mapping[str, Any]) -> Concern:
@@ -36,7 +41,7 @@ def may_lift(run: Mapping[str, Any]) -> bool:
     return run["outcome"] == "failed" and "--override-cap" in (run["reason"] or "")
 
 
-def _concerns(job: Mapping[str, Any]) -> Iterator[Concern]:
+def _concerns(job: Mapping[str, Any], told: Callable[[str], str]) -> Iterator[Concern]:
     last = job["last_run"]
     if last and last["outcome"] == "failed":
         yield Concern("bad", "The last run failed", last["reason"] or "no reason is known", last["run_id"])
@@ -50,20 +55,66 @@ def _concerns(job: Mapping[str, Any]) -> Iterator[Concern]:
         if run["outcome"] == "retrying":
             why = f"attempt {run['attempt']} of {run['max_attempts']}: {run['reason'] or ''}"
             yield Concern("warn", "A run is tried again", why, run["run_id"])
+        if word := strained(run):
+            yield Concern("warn", f"A run is {word}", run["strain"].get("why") or "", run["run_id"])
     health = job["health"]
     if health["status"] == "degraded":
         yield Concern("bad", "No success in time", health["reason"])
-    if job["paused"]:
-        yield Concern("warn", "Paused", f"by {job['paused']['by']}: {job['paused']['reason']}")
+    if state(job) in ("paused", "frozen"):
+        yield Concern("warn", state(job).capitalize(), because(job, told).strip())
 
 
 def state(job: Mapping[str, Any]) -> str:
-    """What a job does now: disabled, running, paused or enabled."""
+    """What a job does now: disabled, running, paused, frozen or enabled."""
     if not job["enabled"]:
         return "disabled"
     if job["running"]:
         return "running"
-    return "paused" if job["paused"] else "enabled"
+    if job["paused"]:
+        return "paused"
+    return "frozen" if job.get("frozen") else "enabled"
+
+
+def because(job: Mapping[str, Any], told: Callable[[str], str]) -> str:
+    """What follows the word of `state`: who keeps the job from its work, until when and why.
+
+    told: how an instant is shown.
+    """
+    match state(job):
+        case "running":
+            waits = next((each["strain"] for each in job["open_runs"] if strained(each)), None)
+            return f", {waits['state']}: {waits['why']}" if waits else ""
+        case "paused":
+            paused = job["paused"]
+            until = f" until {told(paused['until'])}" if paused.get("until") else ""
+            with_all = " with all jobs" if paused.get("all") else ""
+            return f"{with_all} by {paused['by']}{until}: {paused['reason']}"
+        case "frozen":
+            return f" until {told(job['frozen']['until'])}: {job['frozen']['reason']}"
+        case "enabled" if job.get("dials"):
+            return f"; dials: {counters(job['dials'])}"
+    return ""
+
+
+def strained(run: Mapping[str, Any]) -> str | None:
+    """Whether strain, a dial or a freeze holds a run up: the word for it."""
+    return (run.get("strain") or {}).get("state")
+
+
+DIALS = {
+    "rows_per_second": "rows per second",
+    "largest_batch": "largest batch",
+    "pause_seconds": "pause between batches",
+    "hours": "hours (UTC)",
+}
+
+
+def dialled(dials: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name and the value of every dial that is turned."""
+    for name, words in DIALS.items():
+        if (value := dials[name]) is not None:
+            unit = " rows" if name == "largest_batch" else " s" if name == "pause_seconds" else ""
+            yield words, f"{value:g}{unit}" if isinstance(value, float) else f"{value}{unit}"
 
 
 def occurrences(job: Mapping[str, Any], start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
@@ -91,12 +142,22 @@ def limits(minimum: int, maximum: int | None, unit: str) -> str:
 # What a change has done, in one sentence, for the command and the page alike.
 
 
-def paused(job: str) -> str:
-    return f"{job} is paused."
+def paused(job: str | None, until: str = "") -> str:
+    """until: with its own word before it; nothing for a pause without an end."""
+    return f"{job or 'every job'} is paused{until}."
 
 
-def resumed(job: str) -> str:
-    return f"{job} is not paused."
+def resumed(job: str | None, answer: Mapping[str, Any]) -> str:
+    if answer["paused"]:
+        return f"{job} itself is not paused, and all jobs are."
+    return "the pause of all jobs has ended." if job is None else f"{job} is not paused."
+
+
+def turned(answer: Mapping[str, Any]) -> str:
+    """How the dials stand after a change."""
+    stand = ", ".join(f"{words} {value}" for words, value in dialled(answer["dials"]))
+    held = f" It is held: {answer['held_because']}." if answer["held_because"] else ""
+    return f"The dials of {answer['job']} stand at: {stand or 'as declared'}.{held}"
 
 
 def cancelled(run: Mapping[str, Any]) -> str:

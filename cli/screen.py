@@ -40,6 +40,9 @@ STYLES = {
     "queued": "yellow",
     "missed": "yellow",
     "paused": "yellow",
+    "frozen": "yellow",
+    "held": "yellow",
+    "slowed": "yellow",
 }
 
 

@@ -62,6 +62,10 @@ class Clock:
             return f"{there:%a} {there:%H:%M}"
         return f"{there.day} {there:%b} {there:%H:%M}" if there.year == here.year else f"{there:%Y-%m-%d %H:%M}"
 
+    def words(self, text: str) -> str:
+        """An instant of an answer within a sentence."""
+        return self.day_and_time(parse(text))
+
     def time(self, text: str | None, *, ago: bool = True) -> Markup:
         """An instant of an answer as an element, which shows UTC where the mouse rests; nothing for None."""
         if text is None:

@@ -60,7 +60,10 @@ def make_page(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals |= {
         "badge": badge,
+        "because": job_words.because,
         "concerns": job_words.concerns,
+        "dialled": job_words.dialled,
+        "strained": job_words.strained,
         "durations": drawings.durations,
         "limits": job_words.limits,
         "may_lift": job_words.may_lift,
@@ -127,7 +130,8 @@ def _show(app: Flask, desk: _Desk) -> None:
         found = overview["jobs"]
         others = [(each, [job_words.of_other(each)]) for each in overview["others"]]
         worst = others + sorted(
-            ((job, job_words.concerns(job)) for job in found), key=lambda each: [one.weight for one in each[1]] or ["z"]
+            ((job, job_words.concerns(job, g.clock.words)) for job in found),
+            key=lambda each: [one.weight for one in each[1]] or ["z"],
         )
         return render_template(
             "jobs.html", jobs=found, attention=[each for each in worst if each[1]], here=_times_of_day(g.clock)
@@ -230,10 +234,15 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/resume")
     def resume(job: str) -> "AnyResponse":
-        desk.operator.change("resume", job=job)
-        flash(
-            f"{job_words.resumed(job)} It runs from its next occurrence on; a backfill runs those it left out.", "good"
-        )
+        done = desk.operator.change("resume", job=job)
+        after = "" if done["paused"] else " It runs from its next occurrence on; a backfill runs those it left out."
+        flash(job_words.resumed(job, done) + after, "good")
+        return redirect(url_for("job", job=job), 303)
+
+    @app.post("/jobs/<job>/dial")
+    def dial(job: str) -> "AnyResponse":
+        done = desk.operator.change("dial", job=job, **_turned(), by=_by(), reason=request.form.get("reason", ""))
+        flash(job_words.turned(done), "good")
         return redirect(url_for("job", job=job), 303)
 
     @app.post("/jobs/<job>/backfill")
@@ -324,6 +333,23 @@ def _given(desk: _Desk, job: str) -> dict[str, Any]:
             raise RefusedError(str(error)) from None
         payload["parameters"] = {name: resolved[name] for name in given}
     return payload
+
+
+def _turned() -> dict[str, Any]:
+    """The dials that a form turns. Empty fields stay as they are."""
+    read: dict[str, Callable[[str], Any]] = {
+        "rows_per_second": float,
+        "largest_batch": int,
+        "pause_seconds": float,
+        "hours": str,
+        "held": lambda text: text == "yes",
+    }
+    given = {name: request.form.get(name, "").strip() for name in read}
+    try:
+        turned = {name: read[name](text) for name, text in given.items() if text}
+    except ValueError:
+        raise RefusedError("rows per second, rows of a batch and seconds are numbers, like 500 or 0.2") from None
+    return turned | ({"reset": True} if request.form.get("reset") == "yes" else {})
 
 
 def _by() -> str:

@@ -138,7 +138,7 @@ job = Job(
     name="finalize-deletions",
     kind="retention",
     schedule="cron(30 4 * * ? *)",
-    needs=frozenset({"files"}),
+    needs=frozenset({"application_files"}),
     critical=True,
     steps=(
         Function(

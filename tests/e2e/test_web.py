@@ -193,8 +193,8 @@ def test_what_deletes_is_run_from_its_plan_only(new_page: Visit, carts: None, se
     page.get_by_role("button", name="See what it would do").click()
     # THEN its plan is shown, as a tree, with what goes along
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"Plan of {CARTS} planned", timeout=30_000)
-    expect(page.get_by_text(re.compile(r"^carts: delete 240 rows, youngest "))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"^cart_items: delete 480 rows\b.* by cascade"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^carts: delete 240 .*rows.*, youngest "))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^cart_items: delete 480 .*rows.* by cascade"))).to_be_visible()
     assert session.scalar(text("select count(*) from carts")) == 240
     picture(page, "plan")
     # WHEN it is confirmed THEN it is run, and nothing else is

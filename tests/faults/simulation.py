@@ -8,6 +8,7 @@ happens, and the same seed happens again.
 import datetime as dt
 import heapq
 import itertools
+import json
 import random
 import threading
 import uuid
@@ -31,8 +32,9 @@ from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
 from nightshift.declaration.deployment import Misunderstood
 from nightshift.declaration.discovery import Registration
+from nightshift.declaration.limits import NO_LOOKS
 from nightshift.engine import RunExecution
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, STRAIN_VARIABLE
 from nightshift.errors import EventError, PermanentError, RunFailedError
 from nightshift.ledger import RunRecord
 from nightshift.operations import look_over
@@ -495,7 +497,8 @@ class World:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         nothing = lambda *_, **__: None  # noqa: E731
-        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}'}
+        # No look at the server: its sessions live in true time, and all at once.
+        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}', STRAIN_VARIABLE: json.dumps(NO_LOOKS)}
         with ExitStack() as patches:
             logger = SimpleNamespace(append_keys=nothing)
             said = {"log": nothing, "warn": nothing, "measure": nothing, "error": self._hear, "logger": lambda: logger}

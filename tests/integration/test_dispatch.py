@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from moto import mock_aws
 from moto.ses.models import ses_backends
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -33,7 +33,9 @@ from nightshift.outbox import (
     dispatch,
     notice_kinds,
 )
+from nightshift.outbox.mail import UnsendableError, check_unsubscribe
 from nightshift.outbox.people import person
+from tests.ground.application.project import project as shop_project
 from tests.ground.functions.market._tables import Customer
 from tests.integration.conftest import Context
 
@@ -278,6 +280,34 @@ def test_a_notice_goes_out_through_ses_as_html_and_text(
             "Value": f"<https://app.example.com/settings>, <mailto:{SENDER}?subject=unsubscribe>",
         }
     ]
+
+
+def test_a_mail_program_can_unsubscribe_with_one_click(
+    database: Engine, session: Session, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the application has an address for that (RFC 8058); kinds of duty have none."""
+    url = "https://app.example.com/unsubscribe?token=a1b2"
+    people = shop_project.people()
+    everybody = people.everybody().add_columns(literal(url).label("unsubscribe_url"))
+    monkeypatch.setattr(type(people), "everybody", lambda self: everybody)
+    monkeypatch.setattr(Outlets, "allowance", lambda self: Allowance(1000, None))
+    notice(session, "Yours", user={"email": "ann@example.org"})
+    notice(session, "Duty", user={"email": "bob@example.org"}, kind="shop_alarm")
+    outlets, calls = Outlets(sender=SENDER, preferences_url="https://app.example.com/settings"), []
+    outlets._ses.meta.events.register(
+        "before-parameter-build.sesv2.SendEmail", lambda params, **_: calls.append(params)
+    )
+
+    assert send(database, outlets)["sent"] == 2
+
+    found = {call["Content"]["Simple"]["Subject"]["Data"]: call["Content"]["Simple"].get("Headers") for call in calls}
+    assert found == {
+        "Duty": None,
+        "Yours": [
+            {"Name": "List-Unsubscribe", "Value": f"<{url}>, <mailto:{SENDER}?subject=unsubscribe>"},
+            {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
+        ],
+    }
 
 
 def test_operators_are_told_through_their_topic(database: Engine, session: Session, aws: None) -> None:
@@ -713,6 +743,12 @@ def test_what_surely_was_not_sent_is_told_apart_from_what_may_have_been(
 
     assert type(raised.value) is meaning
     assert len(attempts) == 1, "a call whose answer was lost must not be repeated"
+
+
+@pytest.mark.parametrize("url", ["http://a.example", "https://a.example/ b", "https://a.example/>,<mailto:x@y.z", ""])
+def test_an_address_to_unsubscribe_that_no_header_can_hold_is_refused(url: str) -> None:
+    with pytest.raises(UnsendableError, match="no https:// address"):
+        check_unsubscribe(url)
 
 
 def test_the_account_s_quota_is_what_ses_says(aws: None) -> None:

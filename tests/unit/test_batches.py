@@ -13,7 +13,8 @@ from nightshift.catalogue.table import Leaf, Portion
 from nightshift.database.failures import is_locked, is_passing, is_row_error
 from nightshift.declaration import Run, StepPlan
 from nightshift.engine.candidates import over_cap
-from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW, TARGET_SECONDS, _Pace, paced
+from nightshift.engine.pacing import TARGET_SECONDS
+from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW, _Pace, paced
 from nightshift.engine.ways import HeapWalk, KeyWalk, Window
 
 

@@ -265,6 +265,7 @@ FORMS = {
     f"/jobs/{JOB}/run": {},
     f"/jobs/{JOB}/pause": {"by": "Ada", "reason": "a move"},
     f"/jobs/{JOB}/resume": {},
+    f"/jobs/{JOB}/dial": {"by": "Ada", "reason": "a busy evening", "held": "yes"},
     f"/jobs/{JOB}/backfill": {"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
     f"/runs/{RUN}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/redrive": {"by": "Ada"},
@@ -554,6 +555,53 @@ def test_pause_and_resume_say_what_came_of_it(visitor: Visitor, deployed: Deploy
     assert 'value="Ada"' in page, "the name is kept for the next form"
     assert f"{JOB} is not paused." in visitor.after(visitor.send(f"/jobs/{JOB}/resume"))
     assert deployed.told("control")[1:] == [{"command": "resume", "job": JOB}]
+
+
+def test_the_dials_are_turned_and_told(visitor: Visitor, deployed: Deployed) -> None:
+    stand = {"rows_per_second": 500.0, "largest_batch": 2000, "pause_seconds": None, "hours": None, "held": True}
+    deployed.answers["dial"] = {
+        "job": JOB,
+        "dials": stand,
+        "held_because": "held by Ada: a busy evening",
+        "changes": [],
+    }
+    fields = {"rows_per_second": "500", "largest_batch": "2000", "pause_seconds": "", "hours": "", "held": "yes"}
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/dial", by="Ada", reason="a busy evening", **fields))
+    assert f"The dials of {JOB} stand at: rows per second 500, largest batch 2000 rows." in page
+    assert "It is held: held by Ada: a busy evening." in page
+    asked = {"rows_per_second": 500.0, "largest_batch": 2000, "held": True, "by": "Ada", "reason": "a busy evening"}
+    assert deployed.told("control") == [{"command": "dial", "job": JOB, **asked}]
+
+
+def test_a_dial_that_is_no_number_is_refused(visitor: Visitor, deployed: Deployed) -> None:
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/dial", by="Ada", reason="x", rows_per_second="many"))
+    assert "Nothing was done: Rows per second, rows of a batch and seconds are numbers" in page
+    assert deployed.told("control") == []
+
+
+def test_what_keeps_a_job_or_a_run_from_its_work_is_told(deployed: Deployed) -> None:
+    strain = {"state": "throttled", "why": "replicas are 40 s behind", "since": TIMES["started_at"]}
+    slow = run(outcome="running", reason=None, finished_at=None, strain=strain)
+    frozen = job("frozen-one", frozen={"until": "2026-03-12T06:00:00Z", "reason": "the sale"})
+    paused = job("paused-one", paused={"at": TIMES["started_at"], "by": "Ada", "reason": "a move", "all": True})
+    deployed.answers |= {
+        "overview": {"jobs": [frozen, paused, job(running=True, open_runs=[slow])], "others": []},
+        "run": {"run": slow},
+    }
+    guest = Visitor(deployed, zone="Europe/Berlin").come_in()
+    page = guest.get("/").text
+    for words in (
+        *("until Thu 07:00: the sale", "with all jobs by Ada: a move"),
+        *("A run is throttled", "replicas are 40 s behind"),
+    ):
+        assert words in page
+    assert "It is throttled" in guest.get(f"/runs/{RUN}").text
+
+
+def test_the_pause_of_all_jobs_outlasts_that_of_one(visitor: Visitor, deployed: Deployed) -> None:
+    deployed.answers["resume"] = {"job": JOB, "paused": {"by": "Ada", "reason": "a move", "all": True}}
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/resume"))
+    assert f"{JOB} itself is not paused, and all jobs are." in page
 
 
 def test_a_refusal_of_control_is_told_where_the_form_is(visitor: Visitor, deployed: Deployed) -> None:

@@ -23,7 +23,7 @@ from nightshift.declaration.schedule import Schedule, ScheduleError
 from nightshift.declaration.step import UNIVERSAL_COUNTERS, Step, iso
 from nightshift.errors import DeclarationError
 
-Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
+Need = Literal["files", "application_files", "keys", "snapshots", "operators", "deployment"]
 """What a job may need besides the database. The deployment grants exactly that, and no more.
 
 files: the file store. keys: the data keys. snapshots: the database's snapshots. operators: the topic that pages people
@@ -54,7 +54,8 @@ class Job:
     schedule: in AWS's own syntax, in UTC: `cron(0 2 * * ? *)`. A deployment can replace it with a setting.
     steps: what the job does, in order.
     parameters: numbers that operators can set, in addition to those that the steps declare.
-    needs: what the job uses besides the database. The deployment grants exactly that.
+    needs: what the job uses besides the database. The deployment grants exactly that. `files` is Nightshift's own file
+        store, `application_files` the one in which the application keeps its files; a job has one of them.
     critical: a final failure pages somebody.
     audited: a run that changed rows writes one line to the project's audit trail. A project without a trail
         (`Project.trail`) has no such line; nothing else changes.
@@ -120,6 +121,11 @@ class Job:
         must_be(isinstance(self.needs, Set), f"{where} needs", "a set, like frozenset({'files'})", self.needs)
         for need in self.needs:
             must_be_one_of(f"{where} needs", need, choices(Need))
+        if {"files", "application_files"} <= self.needs:
+            raise DeclarationError(
+                f"job {self.name} needs both files and application_files, and a function has one file store: "
+                "Nightshift's own, or the application's; make two jobs of it"
+            )
 
     @cached_property
     def timetable(self) -> Schedule:

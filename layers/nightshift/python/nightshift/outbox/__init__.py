@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Refused as Refused,
         Throttled as Throttled,
         Unclear as Unclear,
+        Unverified as Unverified,
     )
     from nightshift.outbox.pager import page as page
     from nightshift.outbox.parcels import MOST_TRIES as MOST_TRIES
@@ -56,7 +57,7 @@ __getattr__ = face(
     local_time="DueZone LocalMoment TICK local_date_of midnight window_start zone_names",
     mail="Mail UnsendableError render render_sample",
     notices="Via Written message pending tell_operators write",
-    outlets="Allowance NotSent Outlets Refused Throttled Unclear",
+    outlets="Allowance NotSent Outlets Refused Throttled Unclear Unverified",
     pager="page",
     parcels="MOST_TRIES",
     people="People due_zones everybody part_of people_of",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,7 @@ from nightshift.database.failures import is_passing
 from nightshift.database.halving import OF_THE_JOB
 from nightshift.declaration import this_project
 from nightshift.errors import printable
-from nightshift.outbox.kinds import Channel, of_duty
+from nightshift.outbox.kinds import Channel, Kind, notice_kinds, of_duty
 from nightshift.outbox.notices import end_of_quiet_hours
 from nightshift.outbox.people import person
 from nightshift.outbox.tables import Notification
@@ -47,6 +47,7 @@ class Parcel:
     attempts: int
     name: str | None
     address: str | None
+    unsubscribe_url: str | None = None
 
     @property
     def duty(self) -> bool:
@@ -127,7 +128,9 @@ def _addressed(
             return _put_off(session, parcel, until)
     if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
         return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
-    return Parcel(**{**vars(parcel), "name": found.name, "address": found.address})
+    return Parcel(
+        **{**vars(parcel), "name": found.name, "address": found.address, "unsubscribe_url": found.unsubscribe_url}
+    )
 
 
 def _try_later(session: Session, parcel: Parcel, reason: str) -> str:
@@ -190,6 +193,53 @@ def _put_off(session: Session, parcel: Parcel, until: dt.datetime) -> str:
     later = {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until}
     session.execute(update(Notification).where(Notification.id == parcel.id).values(later))
     return "put_off"
+
+
+HELD = "held by the sandbox of SES"
+"""How the error of a mail begins that waits for the account to leave the sandbox."""
+
+HELD_FOR = dt.timedelta(minutes=30)
+"""How long such a mail is left alone, while the account is in the sandbox."""
+
+
+def hold(session: Session, parcel: Parcel, reason: str) -> str:
+    """Make a row pending again that the sandbox refused. It stays due, and its tries are not counted."""
+    reason = printable(f"{HELD}: {reason}")
+    values = {"status": "pending", "attempts": Notification.attempts - 1, "error": reason}  # claimed_at: the last try
+    with session.begin():
+        session.execute(
+            update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)
+        )
+    return "held"
+
+
+def not_held() -> ColumnElement[bool]:
+    """While the account is in the sandbox: what it has not refused within the last half hour."""
+    row = Notification
+    return or_(row.claimed_at.is_(None), row.claimed_at < func.clock_timestamp() - HELD_FOR)
+
+
+def suppress_late(session: Session, *, sandbox: bool) -> int:
+    """Suppress mails that the sandbox has held up past their late limit, in it and after it. Returns how many."""
+    row, limits = Notification, {kind.name: kind.late_hours for kind in notice_kinds().values()}
+    held = true() if sandbox else func.coalesce(row.error, "").startswith(HELD)
+    suppressed = 0
+    for hours in sorted({*limits.values(), Kind.late_hours}):
+        others = [name for name, its in limits.items() if its != hours]
+        late = update(row).where(
+            row.status == "pending",
+            row.channel == "email",
+            row.kind.not_in(others),
+            row.scheduled_for < func.clock_timestamp() - dt.timedelta(hours=hours),
+            held,
+        )
+        reason = f"the account was in the sandbox of SES until it was {hours} h late"
+        with session.begin():
+            done = session.execute(late.values(status="suppressed", error=reason).returning(row.id)).all()
+        suppressed += len(done)
+    if suppressed:
+        telemetry.warn("notifications.suppressed", count=suppressed, reason="too late when the sandbox of SES let go")
+    return suppressed
 
 
 def give_up_on_the_lost(session: Session) -> int:

@@ -158,7 +158,7 @@ class Recompute(StepDefaults):
         while (place := execution.position or {}) and place["after"] < place["last"]:
             try:
                 with execution.batch() as batch:
-                    self._write(batch, place, size, figures)
+                    self._write(batch, place, execution.at_most(size), figures)
             except DBAPIError as error:
                 if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
                     passing += 1
@@ -171,7 +171,7 @@ class Recompute(StepDefaults):
                     raise
             else:
                 passing = 0
-                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST)
+                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST, execution.batch_seconds)
         if execution.position != {"after": 0, "last": 0}:
             with execution.batch() as batch:
                 batch.session.execute(delete(Difference).where(Difference.step == self.name))
