@@ -228,8 +228,13 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/pause")
     def pause(job: str) -> "AnyResponse":
-        desk.operator.change("pause", job=job, by=_by(), reason=request.form.get("reason", ""))
-        flash(f"{job_words.paused(job)} Its occurrences are left out until somebody resumes it.", "good")
+        given = request.form.get("until", "").strip()
+        until = _instant(given, g.clock).isoformat() if given else None
+        end = {"until": until} if until else {}
+        desk.operator.change("pause", job=job, by=_by(), reason=request.form.get("reason", ""), **end)
+        when = f" until {g.clock.words(until)}" if until else ""
+        so_long = "until then" if until else "until somebody resumes it"
+        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.", "good")
         return redirect(url_for("job", job=job), 303)
 
     @app.post("/jobs/<job>/resume")

@@ -604,6 +604,16 @@ def test_the_pause_of_all_jobs_outlasts_that_of_one(visitor: Visitor, deployed: 
     assert f"{JOB} itself is not paused, and all jobs are." in page
 
 
+def test_a_pause_ends_by_itself_at_the_viewers_time(deployed: Deployed) -> None:
+    deployed.answers["pause"] = {"job": JOB, "paused": {}}
+    guest = Visitor(deployed, zone="Asia/Kolkata").come_in()
+    guest.get(f"/jobs/{JOB}")
+    page = guest.after(guest.send(f"/jobs/{JOB}/pause", by="Ada", reason="a move", until="2026-03-12T08:30"))
+    assert f"{JOB} is paused until Thu 08:30. Its occurrences are left out until then." in page
+    [asked] = deployed.told("control")
+    assert asked["until"] == "2026-03-12T03:00:00+00:00"
+
+
 def test_a_refusal_of_control_is_told_where_the_form_is(visitor: Visitor, deployed: Deployed) -> None:
     deployed.answers["cancel"] = {"error": "run 0123abcd has ended"}
     page = visitor.after(visitor.send(f"/runs/{RUN}/cancel", by="Ada", reason="a mistake"))
