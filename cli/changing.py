@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import job_tables, known_jobs, run_tables, screen
+from cli import job_tables, job_words, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, change
 from cli.options import All, By, For, Json, MaybeJob, Reason, RunId, Until
@@ -39,7 +39,7 @@ def pause(
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
     again = f"nightshift resume {job or '--all'}"
-    screen.show(answer, as_json, [f"{job or 'every job'} is paused{when}. To resume it: {again}"])
+    screen.show(answer, as_json, [f"{job_words.paused(job, when)} To resume it: {again}"])
 
 
 @command()
@@ -51,11 +51,12 @@ def resume(ctx: typer.Context, job: MaybeJob = None, every: All = False, as_json
     """
     answer = change(ctx, "resume", **_one_or_all(job, every))
     if answer["paused"]:
-        told = f"{job} itself is not paused, and all jobs are: nightshift resume --all"
+        remedy = "To end that: nightshift resume --all"
     elif job is None:
-        told = "the pause of all jobs has ended. To run the occurrences that one left out: nightshift backfill JOB"
+        remedy = "To run the occurrences that one left out: nightshift backfill JOB"
     else:
-        told = f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"
+        remedy = f"To run the occurrences it left out: nightshift backfill {job}"
+    told = f"{job_words.resumed(job, answer)} {remedy}"
     screen.show(answer, as_json, [told])
 
 

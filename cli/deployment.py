@@ -1,6 +1,7 @@
 """How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -23,14 +24,58 @@ class DatabaseDownError(RefusedError):
         super().__init__("the database does not answer: check that it is up and that the functions can connect to it")
 
 
+@dataclass(frozen=True)
+class Operator:
+    """Whoever asks the console, tells control and invokes jobs: a command, or the page of `nightshift web`."""
+
+    functions: Functions
+
+    def ask(self, query: str, **keys: Any) -> dict[str, Any]:
+        """Ask the console. Returns its answer, or raises a refusal with the reason."""
+        return self._answer("console", {"query": query, **keys})
+
+    def change(self, command: str, **keys: Any) -> dict[str, Any]:
+        """Send a command to control. Returns its answer, or raises a refusal with the reason."""
+        return self._answer("control", {"command": command, **keys})
+
+    def invoke(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke the function of a job or of the platform, and return its result.
+
+        Raises:
+            AwsError, FunctionError.
+        """
+        from nightshift.declaration import function_name
+
+        return self.functions.invoke(function_name(name), payload)
+
+    def _answer(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self.invoke(name, payload)
+        except FunctionError as error:
+            if error.kind in NOT_REACHED:
+                raise DatabaseDownError from None
+            raise
+        if "error" in answer:
+            raise RefusedError(answer["error"])
+        return answer
+
+
+def operator(ctx: typer.Context) -> Operator:
+    """Whoever has called the command, in the account and region that its options name."""
+    root = ctx.find_root()
+    return Operator(root.obj or LambdaFunctions(**root.params))
+
+
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
     """Ask the console. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "console", {"query": query, **keys})
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).ask(query, **keys)
 
 
 def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
     """Send a command to control. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "control", {"command": command, **keys})
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).change(command, **keys)
 
 
 def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,21 +84,4 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     Raises:
         AwsError, FunctionError.
     """
-    from nightshift.declaration import function_name
-
-    root = ctx.find_root()
-    functions: Functions = root.obj or LambdaFunctions(**root.params)
-    return functions.invoke(function_name(name), payload)
-
-
-def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    with screen.waiting("asking the deployment"):
-        try:
-            answer = invoke(ctx, name, payload)
-        except FunctionError as error:
-            if error.kind in NOT_REACHED:
-                raise DatabaseDownError from None
-            raise
-    if "error" in answer:
-        raise RefusedError(answer["error"])
-    return answer
+    return operator(ctx).invoke(name, payload)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         NOTES_KEPT as NOTES_KEPT,
         Standing as Standing,
         database_clock as database_clock,
+        duration_ms as duration_ms,
         durations as durations,
         lock_job as lock_job,
         quarantined as quarantined,
@@ -67,7 +68,7 @@ __getattr__ = face(
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
-    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock durations lock_job quarantined standing",
+    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock duration_ms durations lock_job quarantined standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "

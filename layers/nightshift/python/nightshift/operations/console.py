@@ -6,7 +6,7 @@ and the operators who paused a job or lifted a cap. They contain nothing from th
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,14 @@ from nightshift.declaration import (
     cleaned,
     iso,
 )
+from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.ledger.dials import dials, dials_of
 from nightshift.ledger.pauses import Pause, pause_of_all
 from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
+    HISTORY,
     Answer,
     declared,
     deployed_job,
@@ -40,6 +42,7 @@ from nightshift.operations.answers import (
     pause_of,
     read_number,
     read_request,
+    run_in_history,
     run_summary,
     upcoming,
 )
@@ -88,6 +91,32 @@ class Console:
                 }
                 for name, deployed in self._asked_for(job).items()
             ]
+        }
+
+    def overview(self, *, job: Any = None, runs: Any = 20, since: Any = None) -> Answer:
+        """Every deployed job, or one, as `jobs` and `health` tell of it, with its parameters and its latest runs.
+
+        Beside them, under `others`: the health of those whose settings make no sense, of which nothing else is known.
+
+        runs: how many of each job's settled runs, without plans; the oldest comes first.
+        since: only runs of occurrences from this time on.
+        """
+        asked_for, health = self._asked_for(job), {each["job"]: each for each in self.health()["jobs"]}
+        history: dict[str, list[Answer]] = defaultdict(list)
+        latest = _latest_runs(list(asked_for), read_number("runs", runs), _read_since(since))
+        for run in self.session.execute(latest):
+            history[run.job].insert(0, run_in_history(run, asked_for[run.job].job.changed(run.counters)))
+        return {
+            "jobs": [
+                {
+                    **each,
+                    "parameters": dict(asked_for[each["job"]].parameters),
+                    "health": health[each["job"]],
+                    "history": history[each["job"]],
+                }
+                for each in self.jobs(job=job)["jobs"]
+            ],
+            "others": [each for name, each in health.items() if job is None and name not in asked_for],
         }
 
     def status(self) -> Answer:
@@ -256,6 +285,7 @@ Query = Callable[..., Answer]
 
 QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "jobs": (Console.jobs, frozenset({"job"})),
+    "overview": (Console.overview, frozenset({"job", "runs", "since"})),
     "status": (Console.status, frozenset()),
     "runs": (Console.runs, frozenset({"job", "limit"})),
     "run": (Console.run, frozenset({"run_id"})),
@@ -287,6 +317,33 @@ def _last_runs() -> Select[RunRecord]:
     """The latest settled run of every job, without plans."""
     settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
+
+
+def _latest_runs(jobs: Sequence[str], count: int, since: dt.datetime | None) -> Select[*tuple[Any, ...]]:
+    """So many of the latest settled runs of each job, without plans: the newest occurrence first, job by job."""
+    asked_for = select(RegisteredJob.name).where(RegisteredJob.name.in_(jobs)).subquery()
+    settled = select(*HISTORY).where(
+        RunRecord.job == asked_for.c.name,
+        RunRecord.mode == "apply",
+        RunRecord.finished_at.is_not(None),
+        true() if since is None else RunRecord.scheduled_for >= since,
+    )
+    latest = settled.order_by(RunRecord.scheduled_for.desc()).limit(count).correlate(asked_for).lateral()
+    return (
+        select(latest).select_from(asked_for).join(latest, true()).order_by(latest.c.job, latest.c.scheduled_for.desc())
+    )
+
+
+def _read_since(value: Any) -> dt.datetime | None:
+    if value is None:
+        return None
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise EventError(f"since must be a time like 2026-03-02T09:00:00Z; got {shown(value)}")
+    return instant
 
 
 def _hours(span: dt.timedelta) -> float:
