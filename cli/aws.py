@@ -40,9 +40,6 @@ class Functions(Protocol):
             AwsError, FunctionError.
         """
 
-    def caller(self) -> str | None:
-        """The ARN of the identity whose credentials these are; None where AWS does not tell."""
-
 
 @dataclass(frozen=True)
 class LambdaFunctions:
@@ -80,6 +77,7 @@ class LambdaFunctions:
         return result
 
     def caller(self) -> str | None:
+        """The ARN of the identity whose credentials these are; None where AWS does not tell."""
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,69 @@ class DatabaseDownError(RefusedError):
         super().__init__("the database does not answer: check that it is up and that the functions can connect to it")
 
 
+@dataclass(frozen=True)
+class Operator:
+    """Whoever asks the console, tells control and invokes jobs: a command, or the page of `nightshift web`."""
+
+    functions: Functions
+    deployment: str = "nightshift"
+    """The deployment's name."""
+    caller: Callable[[], str | None] | None = None
+    """Finds the ARN of their AWS identity."""
+
+    def ask(self, query: str, **keys: Any) -> dict[str, Any]:
+        """Ask the console. Returns its answer, or raises a refusal with the reason."""
+        return self._answer("console", {"query": query, **keys})
+
+    def change(self, command: str, **keys: Any) -> dict[str, Any]:
+        """Send a command to control, with the ARN of whoever gives it, as far as AWS tells.
+
+        Returns its answer, or raises a refusal with the reason.
+        """
+        caller = self.caller() if self.caller else None
+        return self._answer("control", {"command": command, **keys, **({"caller": caller} if caller else {})})
+
+    def invoke(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke the function of a job or of the platform, and return its result.
+
+        Raises:
+            AwsError, FunctionError.
+        """
+        from nightshift.declaration import function_name
+
+        return self.functions.invoke(function_name(name, self.deployment), payload)
+
+    def _answer(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self.invoke(name, payload)
+        except FunctionError as error:
+            if error.kind in NOT_REACHED:
+                raise DatabaseDownError from None
+            raise
+        if "error" in answer:
+            raise RefusedError(answer["error"])
+        return answer
+
+
+def operator(ctx: typer.Context) -> Operator:
+    """Whoever has called the command, in the account and region that its options name."""
+    name = deployment_name(ctx)
+    if given := ctx.find_root().obj:
+        return Operator(given, name)
+    functions = LambdaFunctions(**where(ctx))
+    return Operator(functions, name, functions.caller)
+
+
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
     """Ask the console. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "console", {"query": query, **keys})
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).ask(query, **keys)
 
 
 def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
-    """Send a command to control, with the ARN of whoever gives it, as far as AWS tells.
-
-    Returns its answer, or raises a refusal with the reason.
-    """
-    caller = _functions(ctx).caller()
-    return _answer(ctx, "control", {"command": command, **keys, **({"caller": caller} if caller else {})})
+    """Send a command to control. Returns its answer, or raises a refusal with the reason."""
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).change(command, **keys)
 
 
 def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,9 +100,7 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     Raises:
         AwsError, FunctionError.
     """
-    from nightshift.declaration import function_name
-
-    return _functions(ctx).invoke(function_name(name, deployment_name(ctx)), payload)
+    return operator(ctx).invoke(name, payload)
 
 
 def deployment_name(ctx: typer.Context) -> str:
@@ -73,11 +123,6 @@ def where(ctx: typer.Context) -> dict[str, Any]:
     return {key: value for key, value in ctx.find_root().params.items() if key != "name"}
 
 
-def _functions(ctx: typer.Context) -> Functions:
-    functions: Functions = ctx.find_root().obj or LambdaFunctions(**where(ctx))
-    return functions
-
-
 def _name_in(file: Path) -> Any:
     """What the settings call the deployment; None where they do not say, or are not there."""
     try:
@@ -87,16 +132,3 @@ def _name_in(file: Path) -> Any:
     for key in ("context", "nightshift", "name"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
-
-
-def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    with screen.waiting("asking the deployment"):
-        try:
-            answer = invoke(ctx, name, payload)
-        except FunctionError as error:
-            if error.kind in NOT_REACHED:
-                raise DatabaseDownError from None
-            raise
-    if "error" in answer:
-        raise RefusedError(answer["error"])
-    return answer

@@ -8,6 +8,7 @@ from operator import itemgetter
 from rich.table import Table
 from rich.text import Text
 
+from cli.job_words import because, dialled, state
 from cli.run_tables import runs
 from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown
@@ -28,7 +29,7 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
     for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
         rows.add_row(Text(pack, "bold"))
         for job in members:
-            runs = (styled(_state(job)), _last(job["last_run"], now)) if live else ()
+            runs = (_state(job, now), _last(job["last_run"], now)) if live else ()
             rows.add_row(job["job"], words(job["schedule"]), *runs, shown(job["next_run"], now) or "disabled")
         rows.add_section()
     return rows
@@ -74,12 +75,27 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
     yield rows
 
 
-def _state(job: Answer) -> str:
-    if not job["enabled"]:
-        return "disabled"
-    if job["running"]:
-        return "running"
-    return "paused" if job["paused"] else "enabled"
+def dials(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+    """How the dials of a job, or of all, stand, and who turned them and why."""
+    whom = "all jobs" if answer["job"] == "*" else answer["job"]
+    lines = facts()
+    for words, value in dialled(answer["dials"]):
+        lines.add_row(words, value)
+    if answer["held_because"]:
+        lines.add_row("held", Text(answer["held_because"], "yellow"))
+    yield f"{whom}: as declared" if lines.row_count == 0 else f"{whom}:"
+    yield lines
+    if answer["changes"]:
+        rows = table("Changed (UTC)", "Job", "To", "By", "Reason")
+        for change in answer["changes"]:
+            to = counters(change["dials"]) or "as declared"
+            job = "all jobs" if change["job"] == "*" else change["job"]
+            rows.add_row(shown(change["at"], now), job, to, change["by"], change["reason"])
+        yield rows
+
+
+def _state(job: Answer, now: dt.datetime) -> Text:
+    return Text.assemble(styled(state(job)), because(job, lambda time: shown(time, now)))
 
 
 def _last(last: Answer | None, now: dt.datetime) -> Text | str:

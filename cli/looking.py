@@ -74,7 +74,7 @@ def runs(
 def show(ctx: typer.Context, what: RunOrJob, as_json: Json = False) -> None:
     """Show everything about one run, or about one job.
 
-    Of a run: outcome and reason, counters, errors, attempts, plan, quarantined items, and who changed it.
+    Of a run: outcome and reason, counters, errors, notes, attempts, plan, quarantined items, and who changed it.
     Of a job: what it does now, its latest runs, and who changed it.
     """
     if re.fullmatch(RUN_ID, what) and what not in known_jobs.names():

@@ -25,6 +25,15 @@ RunOrJob = Annotated[
         autocompletion=known_jobs.names,
     ),
 ]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help=f"When it ends by itself: {ISO_8601} Instead: --for.")]
+For = Annotated[
+    str | None, typer.Option("--for", metavar="DURATION", help="How long, like 90min, 8h or 3d. Instead: --until.")
+]
+MaybeJob = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", help="The job's name. Instead: --all.", autocompletion=known_jobs.names),
+]
+All = Annotated[bool, typer.Option("--all", help="All jobs, also those that are deployed later.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or at least its first 6 characters.")]
 Parameters = Annotated[
     list[str] | None,

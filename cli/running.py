@@ -12,7 +12,7 @@ import typer
 from cli import run_tables, screen
 from cli.aws import FunctionError
 from cli.command_line import DeploymentCommand
-from cli.deployment import ask, invoke
+from cli.deployment import Operator, ask, invoke, operator
 from cli.known_jobs import known
 from cli.options import ISO_8601, At, JobName, Json, Parameters
 from cli.planning import plan_in
@@ -111,7 +111,7 @@ def backfill(
     """
     from nightshift.declaration import Schedule, iso
 
-    registration, first, last = known(job), _past(since, "--from"), _past(until, "--to")
+    registration, first, last = known(job), past(since, "--from"), past(until, "--to")
     if first >= last:
         raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
     [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
@@ -141,7 +141,7 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
         with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
             answer = invoke(ctx, job, {**payload, "once": True})
     except FunctionError as error:
-        reason = _failure(job, error)
+        reason = failure(job, error)
         if as_json:
             typer.echo(json.dumps({"job": job, "error": reason}, indent=2))
         end(f"the attempt failed: {reason}. See nightshift runs {job}", EXIT_FAILED)
@@ -151,22 +151,26 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
 
 
 def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
-    """Run one occurrence and wait until it is settled, whoever works on it."""
+    with screen.waiting(f"{job} for {time} (Ctrl-C stops the waiting, not the job)"):
+        return settled(operator(ctx), job, time)
+
+
+def settled(through: Operator, job: str, time: str) -> dict[str, Any]:
+    """Run one past occurrence and wait until it is settled, whoever works on it. Returns its run."""
     from nightshift.ledger import OPEN_STATES
 
-    with screen.waiting(f"{job} for {time} (Ctrl-C stops the waiting, not the job)"):
-        try:
-            answer = invoke(ctx, job, {"trigger": "backfill", "scheduled_for": time, "once": True})
-        except FunctionError as error:
-            return {"scheduled_for": time, "outcome": "failed", "reason": _failure(job, error)}
-        while answer["outcome"] in OPEN_STATES:
-            clock.sleep(SECONDS_BETWEEN_LOOKS)
-            answer = ask(ctx, "run", run_id=answer["run_id"])["run"]
+    try:
+        answer = through.invoke(job, {"trigger": "backfill", "scheduled_for": time, "once": True})
+    except FunctionError as error:
+        return {"scheduled_for": time, "outcome": "failed", "reason": failure(job, error)}
+    while answer["outcome"] in OPEN_STATES:
+        clock.sleep(SECONDS_BETWEEN_LOOKS)
+        answer = through.ask("run", run_id=answer["run_id"])["run"]
     return answer
 
 
-def _failure(job: str, error: FunctionError) -> str:
-    """Why the attempt failed. Raises a refusal if the function refused the request and changed nothing."""
+def failure(job: str, error: FunctionError) -> str:
+    """Why the attempt failed, in words. Raises a refusal if the function refused the request and changed nothing."""
     if error.kind in REFUSING:
         raise RefusedError(f"{job} refused: {error}") from None
     if error.kind == "UnclaimedError":
@@ -183,7 +187,7 @@ def _payload(
         payload["dry_run"] = True
     try:
         if at is not None:
-            payload["scheduled_for"] = _past(at).isoformat()
+            payload["scheduled_for"] = past(at).isoformat()
         if given:
             parameters = dict(_parameter(text) for text in given)
             resolved = registration.job.resolve(parameters)
@@ -193,7 +197,7 @@ def _payload(
     return payload
 
 
-def _past(at: str, option: str = "--at") -> dt.datetime:
+def past(at: str, option: str = "--at") -> dt.datetime:
     """The occurrence's time. A run for a future time would count young rows as old, and delete them."""
     try:
         instant = parse(at)

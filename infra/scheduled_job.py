@@ -30,8 +30,10 @@ from nightshift.environment import (
     ENABLED_VARIABLE,
     FILES_PREFIX_VARIABLE,
     FILES_VARIABLE,
+    FREEZES_VARIABLE,
     KMS_KEY_VARIABLE,
     PARAMETERS_VARIABLE,
+    STRAIN_VARIABLE,
     TOPIC_VARIABLE,
 )
 
@@ -67,6 +69,10 @@ class ScheduledJob(Construct):
         environment = {PARAMETERS_VARIABLE: json.dumps(dict(settings.parameters))}
         if not settings.enabled:
             environment[ENABLED_VARIABLE] = "false"
+        if strain := around.settings.strain.changes | settings.strain.changes:
+            environment[STRAIN_VARIABLE] = json.dumps(strain)
+        if freezes := around.settings.deployment().freezes:
+            environment[FREEZES_VARIABLE] = json.dumps([freeze.as_json() for freeze in freezes])
         bucket = around.settings.files_bucket if "application_files" in job.needs else None
         prefix = around.settings.files_prefix or ""
         if job.needs & {"files", "application_files"}:

@@ -26,7 +26,9 @@ def _about(deployment: Deployment, request: Any, done: Mapping[str, Any]) -> dic
     """Command, job and run, as far as they are known ones: nobody else's words come into the log."""
     asked = request if isinstance(request, Mapping) else {}
     run = done.get("run", {})
-    job = run.get("job") or (asked.get("job") if asked.get("job") in deployment.jobs() else None)
+    named = asked.get("job")
+    is_one = isinstance(named, str) and any(named in jobs for jobs in deployment.understood())
+    job = run.get("job") or (named if is_one else None)
     found = {"command": asked.get("command"), "job": job, "run_id": run.get("run_id") or _id(asked.get("run_id"))}
     known = asked.get("command") in COMMANDS
     return {name: str(value) for name, value in found.items() if value and known}

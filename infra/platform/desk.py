@@ -13,7 +13,7 @@ def desk(functions: PlatformFunctions, reading: DatabaseAccess | None) -> None:
     """
     for name, about, access in (
         ("console", "Answers an operator's question from the ledger", reading),
-        ("control", "Changes the ledger for an operator: pauses, cancels, redrives", None),
+        ("control", "Changes the ledger for an operator: pauses, turns dials, cancels, redrives", None),
     ):
         functions.function(
             name, about=about, timeout=Duration.seconds(30), environment=functions.deployment, database=access

@@ -18,6 +18,7 @@ from infra.settings.database import Database, KmsKeyArn, NewDatabase
 from infra.settings.jobs import Jobs, JobSettings
 from infra.settings.network import Network
 from infra.settings.refusals import CONTEXT_KEY, nearest, refused
+from infra.settings.strain import FreezeSettings, Strain
 from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
 from nightshift.declaration import Deployment, Registration, packs
 from nightshift.declaration.names import DEPLOYMENT_NAME, LONGEST_DEPLOYMENT
@@ -146,6 +147,12 @@ class Settings(Group):
         "runs unasked, and everything can be run by hand. The alarms on the silent supervisor and dispatcher then go "
         "off",
     )
+    strain: Annotated[Strain, ByDefault("the defaults of each signal")] = Field(
+        default=Strain(), description="how much strain on the database a run gives way to"
+    )
+    freezes: Annotated[tuple[FreezeSettings, ...], LIST] = Field(
+        default=(), description="times in which jobs that destroy something neither begin nor go on"
+    )
     alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
         default=Alarms(), description="who is written to when something is wrong"
     )
@@ -252,11 +259,25 @@ class Settings(Group):
                 change["parameters"] = dict(settings.parameters)
             if change:
                 changes[name] = change
-        return Deployment(self.packs, changes)
+        return Deployment(self.packs, changes, freezes=tuple(each.freeze for each in self.freezes))
 
     def deployed(self, registry: Mapping[str, Registration]) -> list[Registration]:
         """The jobs of the packs that this deployment has."""
         return [registration for registration in registry.values() if registration.pack in self.packs]
+
+    @field_validator("freezes")
+    @classmethod
+    def _of_known_jobs(cls, freezes: tuple[FreezeSettings, ...], info: ValidationInfo) -> tuple[FreezeSettings, ...]:
+        known: Mapping[str, Registration] = info.context or {}
+        wrong = [
+            ((number, "jobs"), f"has no job {name!r}{nearest(name, known)}")
+            for number, freeze in enumerate(freezes)
+            for name in freeze.jobs
+            if name not in known
+        ]
+        if wrong:
+            raise refused(wrong)
+        return freezes
 
     @field_validator("network")
     @classmethod

@@ -8,6 +8,7 @@ happens, and the same seed happens again.
 import datetime as dt
 import heapq
 import itertools
+import json
 import random
 import threading
 import uuid
@@ -31,8 +32,9 @@ from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
 from nightshift.declaration.deployment import Misunderstood
 from nightshift.declaration.discovery import Registration
+from nightshift.declaration.limits import NO_LOOKS
 from nightshift.engine import RunExecution
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, STRAIN_VARIABLE
 from nightshift.errors import EventError, PermanentError, RunFailedError
 from nightshift.ledger import RunRecord
 from nightshift.operations import look_over
@@ -274,7 +276,7 @@ class World:
         with self.session() as session:
             for name in self.jobs:
                 with session.begin():
-                    Control(session, self.deployment).resume(job=name)
+                    Control(session, self.deployment).resume(job=name, by="an operator", reason="the end of the night")
 
     def _at_rest(self) -> bool:
         open_runs = text(
@@ -421,7 +423,7 @@ class World:
                         control.redrive(**which) if command == "redrive" else control.cancel(**which, reason="a reason")
             elif command in ("pause", "resume"):
                 with session.begin():
-                    control.pause(job=job, **who) if command == "pause" else control.resume(job=job)
+                    control.pause(job=job, **who) if command == "pause" else control.resume(job=job, **who)
             else:
                 self._ask(session, job, command)
 
@@ -495,7 +497,8 @@ class World:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         nothing = lambda *_, **__: None  # noqa: E731
-        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}'}
+        # No look at the server: its sessions live in true time, and all at once.
+        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}', STRAIN_VARIABLE: json.dumps(NO_LOOKS)}
         with ExitStack() as patches:
             logger = SimpleNamespace(append_keys=nothing)
             said = {"log": nothing, "warn": nothing, "measure": nothing, "error": self._hear, "logger": lambda: logger}

@@ -44,9 +44,6 @@ class Recorder:
     def __init__(self) -> None:
         self.invoked: list[str] = []
 
-    def caller(self) -> str | None:
-        return None
-
     def invoke(self, function: str, payload: Any) -> dict[str, Any]:
         self.invoked.append(function)
         if payload.get("query") == "jobs" and "job" in payload:

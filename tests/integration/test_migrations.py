@@ -22,6 +22,7 @@ from tests.catalogue import catalogue
 from tests.conftest import NewDatabase
 from tests.ground.application.project import project
 from tests.tables import library
+from tests.versions import OF_THE_LIBRARY
 
 METADATA = library()
 VIEWS = [table for table in METADATA.tables.values() if table.info.get("is_view")]
@@ -53,14 +54,7 @@ def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
 
     with empty_database.connect() as connection:
         state = migrations.state(connection, EVERYTHING)
-    assert applied == [
-        "nightshift_0001",
-        "nightshift_0002",
-        "nightshift_0004",
-        "nightshift_0007",
-        "nightshift_0008",
-        "shop_0001",
-    ]
+    assert applied == [*OF_THE_LIBRARY, "shop_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
@@ -73,13 +67,7 @@ def test_a_second_upgrade_applies_nothing(database: Engine) -> None:
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database) == [
-        "nightshift_0001",
-        "nightshift_0002",
-        "nightshift_0004",
-        "nightshift_0007",
-        "nightshift_0008",
-    ]
+    assert migrations.upgrade(empty_database) == OF_THE_LIBRARY
     assert migrations.upgrade(empty_database, EVERYTHING) == ["shop_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
@@ -153,7 +141,7 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         references = connection.scalars(
             text("select conname from pg_constraint where confrelid = 'users'::regclass")
         ).all()
-    assert applied == ["nightshift_0001", "nightshift_0002", "nightshift_0004", "nightshift_0007", "nightshift_0008"]
+    assert applied == OF_THE_LIBRARY
     assert catalogue(empty_database, "public") == before
     assert sorted(schemas) == ["information_schema", "nightshift", "public"]
     assert row == (1, "ann@example.org")
@@ -308,14 +296,7 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
                 assert time.monotonic() < deadline, "the second upgrade did not wait for the first"
     thread.join(30)
 
-    assert first == [
-        "nightshift_0001",
-        "nightshift_0002",
-        "nightshift_0004",
-        "nightshift_0007",
-        "nightshift_0008",
-        "shop_0001",
-    ]
+    assert first == [*OF_THE_LIBRARY, "shop_0001"]
     assert second == [[]]
 
 
@@ -368,7 +349,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
                 """
             )
         )
-    assert migrations.upgrade(bare) == ["nightshift_0002", "nightshift_0004", "nightshift_0007", "nightshift_0008"]
+    assert migrations.upgrade(bare) == OF_THE_LIBRARY[1:]
     with bare.connect() as connection:
         for noted in ("reported_at", "told_at", "recovered_at"):
             its = select(column("state"), column(noted) == column("finished_at")).select_from(text("nightshift.runs"))

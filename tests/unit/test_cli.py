@@ -173,9 +173,6 @@ class Deployed:
     answer: Mapping[str, Any] | Exception
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def caller(self) -> str | None:
-        return None
-
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append((function, dict(payload)))
         if isinstance(self.answer, Exception):
@@ -189,9 +186,6 @@ class Script:
 
     answers: list[Mapping[str, Any] | Exception]
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def caller(self) -> str | None:
-        return None
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append((function, dict(payload)))

@@ -1,5 +1,6 @@
 """Partitions that are entirely older than the cut-off go as a whole: which ones, how counted, and what stops one."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, text
 from nightshift import DeclarationError, Detach, Drop, Job
 from nightshift.catalogue import Snowflake
 from nightshift.engine import partitions as engine_partitions
+from nightshift.environment import STRAIN_VARIABLE
 from nightshift.errors import RunFailedError
 from tests.faults.deaths import Death, Life, let_the_lease_end
 from tests.integration.tables.conftest import Call, deletion, rows
@@ -56,7 +58,9 @@ def do(engine: Engine, script: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor any for the strain that the tests' other sessions are: it would end the run before it comes to a lock."""
     monkeypatch.setattr(engine_partitions, "PAUSES", (0.01, 0.01))
+    monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({"work_percent": 100, "lock_waits": 0}))
 
 
 def test_old_partitions_go_as_a_whole_and_the_rows_of_the_one_that_is_partly_old_go_one_by_one(
@@ -379,6 +383,14 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
     assert {"events_2025_11", "events_2025_12"} <= tables(engine)
 
 
+def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
+    engine = made(BY_MONTH + "create publication followers for table events;")
+
+    notes = call(engine, dropping(), dry_run=True)["plan"]["steps"][0]["notes"]
+
+    assert notes == ["followers of the publication followers are not told of a partition that goes: they keep its rows"]
+
+
 def test_a_role_that_owns_nothing_is_told_what_to_grant(made: Any, call: Call) -> None:
     engine = made(BY_MONTH)
     worker = as_role(engine, "grant select, delete on events to $role; grant usage on schema public to $role")
@@ -543,6 +555,18 @@ def test_what_somebody_changes_between_count_and_drop_keeps_the_partition_and_is
     assert result["counters"]["partitions_dropped"] == result["counters"]["partitions_kept"] == 1
     if kept is not None:
         assert rows(engine, "events_2025_11") == kept
+
+
+def test_a_limit_of_rows_per_second_does_not_hold_for_rows_that_nobody_touches(made: Any, call: Call) -> None:
+    engine = made(BY_MONTH + "delete from events_2026_01;")
+    slow = "insert into nightshift.dials (job, rows_per_second, changed_by, reason) values ('forget', 10, 'me', 'slow')"
+    do(engine, slow)
+    started = time.monotonic()
+
+    result = call(engine, dropping(), parameters=EVERYTHING)
+
+    assert result["counters"]["partitions_dropped"] == 2
+    assert time.monotonic() - started < 20
 
 
 def test_by_size_a_partition_that_has_grown_stays(made: Any, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,3 +67,9 @@ PREFERENCES_VARIABLE = "NIGHTSHIFT_PREFERENCES_URL"
 
 ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
 """Environment variable: `false` for a job that the settings disable. It then runs for nobody, by hand neither."""
+
+STRAIN_VARIABLE = "NIGHTSHIFT_STRAIN"
+"""Environment variable with the limits on strain that differ from the defaults: a JSON object, see `Limits`."""
+
+FREEZES_VARIABLE = "NIGHTSHIFT_FREEZES"
+"""Environment variable with the freezes of the deployment: a JSON list, see `Freeze.read`."""

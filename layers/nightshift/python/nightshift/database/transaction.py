@@ -25,8 +25,13 @@ FIXED = {
     "TimeZone": "UTC",
     "search_path": "public",
     "row_security": "off",  # a policy that filters this role is an error, not a silent part of the rows
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "xmloption": "content",
+    "xmlbinary": "base64",
 }
-"""What values look like, which tables a bare name means, and no silent filtering."""
+"""What values look like, what conditions mean, which tables a bare name means, and no silent filtering."""
 
 LOCK_TIMEOUT_SECONDS = 10
 GRACE_SECONDS = 5
@@ -41,6 +46,7 @@ LEAST_SECONDS = 1.0
 _ENDS_AT = "nightshift.ends_at"
 _GRACE = "nightshift.grace"
 _NEXT = "nightshift.next"
+_ANSWER = "nightshift.answer"
 
 
 def bound(connection: Connection, seconds: float, grace: float = GRACE_SECONDS) -> None:
@@ -59,12 +65,14 @@ def transaction(
     isolation: Isolation = "read committed",
     read_only: bool = False,
     settings: Mapping[str, str] | None = None,
+    also: str = "",
 ) -> Iterator[SessionTransaction]:
     """A transaction with more settings than every other has: `with transaction(session, read_only=True):`.
 
     The settings hold for this transaction alone.
+    also: a SELECT of one value that comes along with them, without a message of its own: see `answer_of`.
     """
-    wanted = (isolation, read_only, dict(settings or {}))
+    wanted = (isolation, read_only, dict(settings or {}), also)
     bind = session.get_bind()
     if isinstance(bind, Connection):
         bind.info[_NEXT] = wanted
@@ -72,8 +80,21 @@ def transaction(
         connection = session.connection()  # begins here, so that what comes first can count on the settings
         if not isinstance(bind, Connection):  # a session that `session_for` did not make sets nothing by itself
             connection.info[_NEXT] = wanted
-            connection.exec_driver_sql(settings_query(connection))
+            _set(connection)
         yield begun
+
+
+def answer_of(session: Session) -> str | None:
+    """What the SELECT said that came `also` with the settings of the session's transaction. It says so once."""
+    answer: str | None = session.connection().info.pop(_ANSWER, None)
+    return answer
+
+
+def _set(connection: Connection) -> None:
+    asks = bool(connection.info.get(_NEXT, (..., ..., ..., ""))[3])
+    answered = connection.exec_driver_sql(settings_query(connection))
+    if asks:
+        connection.info[_ANSWER] = answered.scalar()
 
 
 def own_every_transaction(engine: Engine) -> None:
@@ -83,7 +104,7 @@ def own_every_transaction(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         driver = connection.connection.dbapi_connection
         if not getattr(driver, "autocommit", False):
-            connection.exec_driver_sql(settings_query(connection))
+            _set(connection)
 
     @event.listens_for(engine, "before_cursor_execute")
     def wait_no_longer(connection: Connection, *_: Any) -> None:
@@ -110,19 +131,23 @@ def _left(connection: Connection) -> float:
 
 def settings_query(connection: Connection) -> str:
     """The first query of the connection's next transaction."""
-    isolation, read_only, more = connection.info.pop(_NEXT, ("read committed", False, {}))
+    isolation, read_only, more, also = connection.info.pop(_NEXT, ("read committed", False, {}, ""))
     left = int(_left(connection) * 1000)
     beyond = left + int(connection.info.get(_GRACE, GRACE_SECONDS) * 1000)
+    begun = [f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"]
     limits = {
         "statement_timeout": str(left),
         "lock_timeout": str(int(min(left, LOCK_TIMEOUT_SECONDS * 1000))),
         "idle_in_transaction_session_timeout": str(beyond),
     }
     if (connection.dialect.server_version_info or ()) >= TRANSACTION_TIMEOUT_SINCE:
+        # Another value does not begin the time anew that the transaction has by itself, but none and then one does.
+        begun.append("set local transaction_timeout to 0")
         limits["transaction_timeout"] = str(beyond)
-    mode = f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"
     every = {**FIXED, **limits, **more}
-    return "; ".join([mode, *(f"set local {name} to {_literal(value)}" for name, value in every.items())])
+    return "; ".join(
+        [*begun, *(f"set local {name} to {_literal(value)}" for name, value in every.items()), *filter(None, [also])]
+    )
 
 
 def _literal(value: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MAX_SHARE as MAX_SHARE,
         UNINDEXED_ROWS as UNINDEXED_ROWS,
         Job as Job,
+        cleaned as cleaned,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
     from nightshift.declaration.partitions import Detach as Detach, Drop as Drop
@@ -64,7 +65,7 @@ __getattr__ = face(
     ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
     discovery="PLATFORM Registration packs registry stack_name",
-    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
+    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS cleaned",
     parameters="Parameter",
     partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",

@@ -13,11 +13,13 @@ from typing import Any
 from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
+from nightshift.declaration.windows import Freeze
 from nightshift.environment import deployment_name
 from nightshift.errors import SettingError, printable
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`,
+and `freezes`, see `Freeze.read`."""
 
 
 def function_name(job: str, deployment: str | None = None) -> str:
@@ -54,6 +56,7 @@ class Deployment:
 
     packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    freezes: tuple[Freeze, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
@@ -67,12 +70,16 @@ class Deployment:
             return cls()
         try:
             given = json.loads(text)
-            return cls(tuple(given["packs"]), given.get("jobs", {}))
+            freezes = tuple(Freeze.read(each) for each in given.get("freezes", ()))
+            return cls(tuple(given["packs"]), given.get("jobs", {}), freezes=freezes)
         except (ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{DEPLOYMENT_VARIABLE} is not a deployment: {error!r}") from None
 
     def as_json(self) -> str:
-        return json.dumps({"packs": self.packs, "jobs": self.changes}, separators=(",", ":"))
+        told: dict[str, Any] = {"packs": self.packs, "jobs": self.changes}
+        if self.freezes:
+            told["freezes"] = [freeze.as_json() for freeze in self.freezes]
+        return json.dumps(told, separators=(",", ":"))
 
     def jobs(self) -> dict[str, DeployedJob]:
         """Every deployed job by name.

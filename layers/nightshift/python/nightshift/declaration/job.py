@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -202,3 +202,8 @@ class Job:
         """The cut-off that all steps share, in ISO 8601, as results show it. None if they have none, or several."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None
+
+
+def cleaned(jobs: Iterable[Job]) -> set[str]:
+    """The tables that these jobs delete from, or make anonymous, as their steps name them."""
+    return {table for job in jobs for step in job.steps if step.destructive for table in step.tables}

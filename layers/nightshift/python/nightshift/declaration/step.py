@@ -104,6 +104,14 @@ class Execution(Protocol):
     def stated_partitions(self, step: str) -> dict[str, int]:
         """The partitions that a step has stated it will take away as a whole, and the most rows each may have."""
 
+    @property
+    def batch_seconds(self) -> float:
+        """What the next batch should take: less while others are at work."""
+
+    def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
+        """Ask this in a batch that does as much as one wants: how large it may be, at most `size`, as an operator has
+        it now. rows_each: how many rows a unit of that size is about."""
+
     def stop_if_late(self) -> None:
         """Call this before a step does something outside the database, which no rollback can undo.
 

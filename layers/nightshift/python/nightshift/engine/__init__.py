@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         left_out as left_out,
         without_odd_rows as without_odd_rows,
     )
+    from nightshift.engine.pacing import HELD as HELD, SLOWED as SLOWED, whole as whole
     from nightshift.engine.resources import Resources as Resources
     from nightshift.engine.subject import Subject as Subject
     from nightshift.engine.sweeping import Sweep as Sweep, paced as paced, sweep as sweep
@@ -23,6 +24,7 @@ __getattr__ = face(
     attempt="carry_out",
     execution="RunExecution",
     odd_rows="CAREFUL carefully left_out without_odd_rows",
+    pacing="HELD SLOWED whole",
     resources="Resources",
     subject="Subject",
     sweeping="Sweep paced sweep",

@@ -74,7 +74,10 @@ def _estimate(
 
 
 def _apply(job: Job, execution: RunExecution) -> Standing:
+    execution.pacing.watch(job)
     if job.destructive and execution.candidates is None:
+        execution.pacing.at([table for step in job.steps for table in step.tables])
+        execution.pacing.wait()
         state_candidates(job, execution)
     names = [step.name for step in job.steps]
     reached = names.index(execution.claim.step) if execution.claim.step in names else 0
@@ -84,7 +87,9 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
     if job.destructive:
         look_after(job, execution)
     declared = {name: execution.counters[name] for name in job.counters}
-    counters = declared | dict(+execution.counters)  # what nobody declares is told where there is any
+    counters = (
+        declared | dict(+execution.counters) | execution.pacing.counters
+    )  # what nobody declares is told where there is any
     execution.settle()
     with execution.session.begin():
         trail = this_project().trail() if job.audited and job.changed(counters) else None

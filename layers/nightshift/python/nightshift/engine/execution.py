@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,7 +15,9 @@ from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run, Step
 from nightshift.declaration.partitions import PARTITION_BYTES
 from nightshift.engine.deletions import Deletions
+from nightshift.engine.pacing import Committed, Pacing, is_of_time
 from nightshift.engine.resources import Resources
+from nightshift.engine.tally import along
 from nightshift.errors import ErrorBudgetExceededError, Interrupted
 from nightshift.ledger import Claim
 
@@ -54,6 +56,7 @@ class RunExecution:
         self.candidates = claim.candidates
         self.position: Mapping[str, Any] | None = None
         self.last_batch_seconds = 0.0
+        self.pacing = Pacing(session, claim, deadline, log)
         self._step: Step | None = None
         self._fingerprint = ""
         self._first_batch = True
@@ -90,6 +93,17 @@ class RunExecution:
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
         self._deletions = Deletions(step, sum(self.stated(step.name).values()), deleted)
+        cascades = [name.partition(" > ")[2] for name in self.stated(step.name) if name != step.name]
+        self.pacing.at([*step.tables, *cascades])
+
+    @property
+    def batch_seconds(self) -> float:
+        """What the next batch should take; see `nightshift.declaration.Execution`."""
+        return self.pacing.batch_seconds
+
+    def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
+        """How large the batch that has begun may be; see `nightshift.declaration.Execution`."""
+        return self.pacing.at_most(size, rows_each, least=least)
 
     def stop_if_late(self) -> None:
         """For steps that change something outside the database before a batch, which no rollback can undo.
@@ -99,6 +113,7 @@ class RunExecution:
             Fenced: another attempt has taken the run over; a zombie must not change anything.
         """
         self._stop_near_the_deadline()
+        self.pacing.wait()
         ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
         self._lease_is_short = False
 
@@ -135,23 +150,26 @@ class RunExecution:
             ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
         """
         self._stop_near_the_deadline()
+        self.pacing.wait()
         self._first_batch = False
         brisk, self._brisk = may_be_lost and self._brisk, False
         if not brisk:
             self._hold_to_the_deadline()
-        lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
-        started = time.perf_counter()
         step, deletions, batch = self._step, self._deletions, Batch(self.session, self.position)
         assert step is not None, "a step is entered before its batches"
         assert deletions is not None
         isolation: Isolation = "repeatable read" if snapshot else "read committed"
-        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds, brisk)):
+        with ExitStack() as begun:
+            started = self._begin(begun, isolation, lambda: self._settings(may_be_lost, lock_seconds, brisk))
+            lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
             with nullcontext() if watched else deletions.held(batch):
                 yield batch
             position = None if batch.position is None else dict(batch.position)
             if position is not None and not watched and deletions.with_this_batch:
                 position[DELETED] = deletions.with_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
+            counters.update({name: seconds - counters[name] for name, seconds in self.pacing.counters.items()})
+            strain = self.pacing.strain
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
             notes = list(dict.fromkeys([*self.notes, *batch.notes]))[: ledger.NOTES_KEPT]
             ledger.commit_batch(
@@ -165,6 +183,7 @@ class RunExecution:
                 quarantined=batch.quarantined,
                 notes=notes if batch.notes else None,
                 lease_seconds=lease if may_be_lost else None,
+                strain=strain,
             )
         seconds = time.perf_counter() - started
         if not watched:
@@ -175,8 +194,32 @@ class RunExecution:
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
         self.notes = notes
         self.last_batch_seconds = seconds
+        self.pacing.committed(Committed(seconds, self._changed(step, batch.counts), strain, counters))
         self.log("batch.committed", step=step.name, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
+
+    def _begin(self, begun: ExitStack, isolation: Isolation, settings: Callable[[], Mapping[str, str]]) -> float:
+        """Begin the batch's transaction. What an operator has set is read with its first message: if the batch may not
+        begin any more, it ends again, and waits without a transaction. Returns when it began."""
+        while True:
+            started = time.perf_counter()
+            with ExitStack() as own:
+                own.enter_context(
+                    transaction(self.session, isolation=isolation, settings=settings(), also=self.pacing.also)
+                )
+                if self.pacing.as_dialled():
+                    begun.push(own.pop_all())
+                    return started
+            self.pacing.wait()
+
+    @staticmethod
+    def _changed(step: Step, counts: Mapping[str, int]) -> int:
+        """How many rows a batch has changed, cascades included. Those of a whole partition were not touched one by one:
+        a limit of rows per second does not hold for them."""
+        if PARTITION_BYTES in counts:
+            return 0
+        own = sum(counts.get(name, 0) for name in step.changes)
+        return own + along(counts)
 
     def _hold_to_the_deadline(self) -> None:
         """Have the run to the deadline, for work of which nobody knows how long it takes."""
@@ -197,7 +240,7 @@ class RunExecution:
 
     def _check_error_budget(self) -> None:
         quarantined = self.counters[QUARANTINED]
-        seen = sum(count for name, count in self.counters.items() if name not in NO_ITEMS)
+        seen = sum(count for name, count in self.counters.items() if name not in NO_ITEMS and not is_of_time(name))
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "

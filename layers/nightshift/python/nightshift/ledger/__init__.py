@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from nightshift.ledger.again import claim_again as claim_again
     from nightshift.ledger.batches import (
         commit_batch as commit_batch,
+        note_strain as note_strain,
         renew as renew,
         state_candidates as state_candidates,
     )
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Request as Request,
         claim as claim,
     )
+    from nightshift.ledger.dials import Dials as Dials
     from nightshift.ledger.endings import (
         cancel as cancel,
         fail_attempt as fail_attempt,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         NOTES_KEPT as NOTES_KEPT,
         Standing as Standing,
         database_clock as database_clock,
+        duration_ms as duration_ms,
         durations as durations,
         lock_job as lock_job,
         quarantined as quarantined,
@@ -71,11 +74,12 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     again="claim_again",
-    batches="commit_batch renew state_candidates",
+    batches="commit_batch note_strain renew state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
+    dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
     ownership="ForeignDatabaseError own",
-    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock durations lock_job quarantined standing",
+    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock duration_ms durations lock_job quarantined standing",
     tables=(
         "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment "
         "SignOfLife job_runs"

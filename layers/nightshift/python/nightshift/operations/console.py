@@ -8,7 +8,7 @@ and the operators who changed something. They contain nothing from the applicati
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,14 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import describe
 from nightshift.database.transaction import transaction
-from nightshift.declaration import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, DeployedJob, Deployment, iso
+from nightshift.declaration import (
+    PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
+    DeployedJob,
+    Deployment,
+    cleaned,
+    iso,
+)
+from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
 from nightshift.ledger import (
     OPEN_STATES,
@@ -31,15 +38,22 @@ from nightshift.ledger import (
     RunRecord,
     SignOfLife,
 )
+from nightshift.ledger.dials import dials, dials_of
+from nightshift.ledger.pauses import Pause, pause_of_all
+from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
+    HISTORY,
     Answer,
     declared,
     deployed_job,
+    dials_answer,
     find_run,
+    frozen_answer,
     iso_or_none,
     pause_of,
     read_number,
     read_request,
+    run_in_history,
     run_summary,
     upcoming,
 )
@@ -52,7 +66,7 @@ COMMANDS_SHOWN = 20
 SILENT_AFTER = dt.timedelta(minutes=5)
 """The supervisor looks over the ledger every minute."""
 
-READS = ("attempts", "commands", "jobs", "quarantine", "runs", "signs_of_life")
+READS = (*("attempts", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs", "signs_of_life"),)
 """The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
 
@@ -66,7 +80,7 @@ class Console:
 
     def jobs(self, *, job: Any = None) -> Answer:
         """Every deployed job, or one: its settings, what it does now, how it last ended, its totals."""
-        registered = self._registered()
+        registered, of_all, turned = self._registered(), pause_of_all(self.session, self.now), dials(self.session)
         totals: dict[str, dict[str, int]] = defaultdict(dict)
         successes: dict[str, dt.datetime | None] = {}
         settled = select(RunRecord.job, RunRecord.state, func.count(), func.max(RunRecord.finished_at))
@@ -84,7 +98,9 @@ class Console:
             "jobs": [
                 {
                     **declared(deployed, self.now),
-                    "paused": pause_of(registered.get(name)),
+                    "paused": pause_of(registered.get(name), of_all, self.now),
+                    "dials": {key: value for key, value in dials_of(turned, name).as_json().items() if value},
+                    "frozen": frozen_answer(self.deployment.freezes, deployed, self.now),
                     "running": any(record.state == "running" for record in open_runs[name]),
                     "open_runs": [run_summary(record, brief=True) for record in open_runs[name]],
                     "last_run": run_summary(last[name], brief=True) if name in last else None,
@@ -95,9 +111,36 @@ class Console:
             ]
         }
 
+    def overview(self, *, job: Any = None, runs: Any = 20, since: Any = None) -> Answer:
+        """Every deployed job, or one, as `jobs` and `health` tell of it, with its parameters and its latest runs.
+
+        Beside them, under `others`: the health of those whose settings make no sense, of which nothing else is known.
+
+        runs: how many of each job's settled runs, without plans; the oldest comes first.
+        since: only runs of occurrences from this time on.
+        """
+        asked_for, health = self._asked_for(job), {each["job"]: each for each in self.health()["jobs"]}
+        history: dict[str, list[Answer]] = defaultdict(list)
+        latest = _latest_runs(list(asked_for), read_number("runs", runs), _read_since(since))
+        for run in self.session.execute(latest):
+            history[run.job].insert(0, run_in_history(run, asked_for[run.job].job.changed(run.counters)))
+        return {
+            "jobs": [
+                {
+                    **each,
+                    "parameters": dict(asked_for[each["job"]].parameters),
+                    "health": health[each["job"]],
+                    "history": history[each["job"]],
+                }
+                for each in self.jobs(job=job)["jobs"]
+            ],
+            "others": [each for name, each in health.items() if job is None and name not in asked_for],
+        }
+
     def status(self) -> Answer:
         """An overview: how many jobs there are, which runs are open, and how the runs of the last 24 hours ended."""
         jobs, registered = self.deployment.understood()[0], self._registered()
+        of_all = pause_of_all(self.session, self.now)
         open_runs = self._open_runs()
         recent = RunRecord.finished_at > self.now - RECENT
         ended = select(RunRecord.state, func.count()).where(recent).group_by(RunRecord.state)
@@ -106,7 +149,7 @@ class Console:
             "jobs": {
                 "total": len(jobs),
                 "enabled": sum(deployed.enabled for deployed in jobs.values()),
-                "paused": sum(pause_of(registered.get(name)) is not None for name in jobs),
+                "paused": sum(pause_of(registered.get(name), of_all, self.now) is not None for name in jobs),
                 "running": len({record.job for record in open_runs if record.state == "running"}),
             },
             "open_runs": [run_summary(record, brief=True) for record in open_runs],
@@ -160,12 +203,16 @@ class Console:
             }
         }
 
+    def dials(self, *, job: Any = None) -> Answer:
+        """How the dials of a job stand, or those of all jobs (without a name), and who turned them last, and why."""
+        return dials_answer(EVERY_JOB if job is None else deployed_job(self.deployment, job).job.name, self.session)
+
     def next(self, *, job: Any = None, count: Any = 10) -> Answer:
         """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
-        registered = self._registered()
+        registered, of_all = self._registered(), pause_of_all(self.session, self.now)
         return {
             "next": [
-                {**occurrence, "paused": pause_of(registered.get(occurrence["job"])) is not None}
+                {**occurrence, "paused": pause_of(registered.get(occurrence["job"]), of_all, self.now) is not None}
                 for occurrence in upcoming(self._asked_for(job), self.now, read_number("count", count))
             ]
         }
@@ -177,12 +224,12 @@ class Console:
         others. The limit is two periods of the job's own schedule. For a job that has never succeeded, it counts from
         the job's registration. Disabled and paused jobs are shown and do not count.
         """
-        registered = self._registered()
+        registered, of_all = self._registered(), pause_of_all(self.session, self.now)
         succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
         successes = dict(self.session.execute(succeeded.group_by(RunRecord.job)).all())
         understood, others = self.deployment.understood()
         jobs = [
-            self._health_of(name, deployed, registered.get(name), successes.get(name))
+            self._health_of(name, deployed, registered.get(name), successes.get(name), of_all)
             for name, deployed in understood.items()
         ]
         jobs += [
@@ -204,14 +251,30 @@ class Console:
             "jobs": jobs,
         }
 
+    def suggest(self) -> Answer:
+        """Jobs that could be written: tables that grow and age, from the catalogue and the planner's statistics alone.
+
+        Nothing is proposed for tables that a job deletes from.
+        """
+        from nightshift.catalogue.proposals import suggest  # no other question needs it
+
+        understood, others = self.deployment.understood()
+        jobs = [*(each.job for each in understood.values()), *(each.job for each in others.values())]
+        return suggest(self.session, cleaned(jobs), now=self.now).as_json()
+
     def _health_of(
-        self, name: str, deployed: DeployedJob, registered: RegisteredJob | None, success: dt.datetime | None
+        self,
+        name: str,
+        deployed: DeployedJob,
+        registered: RegisteredJob | None,
+        success: dt.datetime | None,
+        of_all: Pause | None,
     ) -> Answer:
         limit = PERIODS_WITHOUT_SUCCESS * deployed.schedule.period(self.now)
         since = success or (registered.registered_at if registered else None)
         if not deployed.enabled:
             status, reason = "disabled", "disabled by the deployment's settings"
-        elif pause := pause_of(registered):
+        elif pause := pause_of(registered, of_all, self.now):
             status, reason = "paused", f"paused by {pause['by']}: {pause['reason']}"
         elif since is None:
             status, reason = "degraded", "not in the ledger: neither registered by a deployment nor ever run"
@@ -275,12 +338,15 @@ Query = Callable[..., Answer]
 
 QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "jobs": (Console.jobs, frozenset({"job"})),
+    "overview": (Console.overview, frozenset({"job", "runs", "since"})),
     "status": (Console.status, frozenset()),
     "runs": (Console.runs, frozenset({"job", "limit"})),
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
     "commands": (Console.commands, frozenset({"job", "limit"})),
+    "suggest": (Console.suggest, frozenset()),
+    "dials": (Console.dials, frozenset({"job"})),
 }
 """Every question by its name, with the keys that it may have."""
 
@@ -305,6 +371,33 @@ def _last_runs() -> Select[RunRecord]:
     """The latest settled run of every job, without plans."""
     settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
+
+
+def _latest_runs(jobs: Sequence[str], count: int, since: dt.datetime | None) -> Select[*tuple[Any, ...]]:
+    """So many of the latest settled runs of each job, without plans: the newest occurrence first, job by job."""
+    asked_for = select(RegisteredJob.name).where(RegisteredJob.name.in_(jobs)).subquery()
+    settled = select(*HISTORY).where(
+        RunRecord.job == asked_for.c.name,
+        RunRecord.mode == "apply",
+        RunRecord.finished_at.is_not(None),
+        true() if since is None else RunRecord.scheduled_for >= since,
+    )
+    latest = settled.order_by(RunRecord.scheduled_for.desc()).limit(count).correlate(asked_for).lateral()
+    return (
+        select(latest).select_from(asked_for).join(latest, true()).order_by(latest.c.job, latest.c.scheduled_for.desc())
+    )
+
+
+def _read_since(value: Any) -> dt.datetime | None:
+    if value is None:
+        return None
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise EventError(f"since must be a time like 2026-03-02T09:00:00Z; got {shown(value)}")
+    return instant
 
 
 def _hours(span: dt.timedelta) -> float:

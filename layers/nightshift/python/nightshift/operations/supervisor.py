@@ -12,7 +12,7 @@
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
-from nightshift.declaration import Deployment, function_name, iso
-from nightshift.ledger import Stalled, Standing, occurrences
+from nightshift.declaration import DeployedJob, Deployment, function_name, iso
+from nightshift.declaration.windows import Freeze, freeze_of
+from nightshift.ledger import Stalled, Standing, dials as ledger_dials, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -103,6 +104,7 @@ def look_over(
     if tell is not None:
         _tell(session, tell, apart)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
+    kept_back = _kept_back(session, jobs, deployment.freezes)
     for job, open_runs in ledger.left_behind(session, [*working, *misunderstood]).items():
         with apart.of(job):
             why = "the deployment's settings disable its job" if job in jobs else "its job is not deployed any more"
@@ -119,9 +121,10 @@ def look_over(
         ledger.note_alive(session, ledger.SUPERVISOR)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
-    continued = _go_on(session, working, invoke_later, apart, begun)
-    while ledger.waiting(session, working) and stay(SECONDS_BETWEEN_LOOKS):
-        continued += _go_on(session, working, invoke_later, apart, begun)
+    may_go_on = [name for name in working if name not in kept_back]
+    continued = _go_on(session, may_go_on, invoke_later, apart, begun)
+    while ledger.waiting(session, may_go_on) and stay(SECONDS_BETWEEN_LOOKS):
+        continued += _go_on(session, may_go_on, invoke_later, apart, begun)
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
@@ -132,6 +135,22 @@ def look_over(
         OldestOpenRunSeconds=oldest,
     )
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+def _kept_back(session: Session, jobs: Mapping[str, DeployedJob], freezes: Sequence[Freeze]) -> dict[str, str]:
+    """The jobs that may do nothing now, with the reason: an operator holds them, or a freeze does.
+
+    Their open runs are not invoked in vain every minute; they go on when it is over.
+    """
+    now = dt.datetime.now(dt.UTC)
+    found = ledger_dials.kept_back(session, jobs, now)
+    for name, deployed in jobs.items():
+        freeze = freeze_of(freezes, deployed.job, now)
+        if freeze is not None:
+            found[name] = str(freeze)
+    if found:
+        telemetry.log("jobs.kept_back", jobs=found)
+    return found
 
 
 class _Apart:

@@ -1,8 +1,9 @@
 """The Lambda side of a job: event → claim → run → settle → result. Every job uses the same wrapper."""
 
+import datetime as dt
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,12 +18,14 @@ from nightshift.deadline import Deadline
 from nightshift.declaration import Job, iso
 from nightshift.declaration.parameters import from_environment
 from nightshift.declaration.step import CUTOFF
-from nightshift.engine import Resources, RunExecution, carry_out
+from nightshift.declaration.windows import freeze_of, freezes_from
+from nightshift.engine import HELD, SLOWED, Resources, RunExecution, carry_out, whole
 from nightshift.environment import ENABLED_VARIABLE
 from nightshift.errors import (
     DatabaseAwayError,
     EventError,
     Fenced,
+    Held,
     Interrupted,
     PermanentError,
     RunFailedError,
@@ -30,6 +33,7 @@ from nightshift.errors import (
     UnclaimedError,
 )
 from nightshift.ledger import Claim, Request, Standing
+from nightshift.ledger.claims import UNASKED
 from nightshift.runtime.events import read_event
 from nightshift.runtime.reach import Reach
 
@@ -67,6 +71,8 @@ def lambda_handler(job: Job, *, patience: float = math.inf) -> Handler:
 def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = math.inf) -> dict[str, Any]:
     """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
 
+    `{"check": true}` asks for no run: it returns what the job would meet in its database.
+
     patience: for how many seconds it tries to reach a database that is away, before it has begun its run. Without it,
         until its own end is near.
 
@@ -76,9 +82,13 @@ def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = ma
             invocation, and sends the last failure to the dead-letter queue. The final failure of a run that the
             supervisor has started is returned: the supervisor reports it.
     """
+    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+    if isinstance(event, Mapping) and "check" in event:
+        from nightshift.runtime.checking import check  # no run needs what finds it
+
+        return check(job, event, deadline)
     if os.environ.get(ENABLED_VARIABLE) == "false":
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
-    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
         settings = DatabaseSettings.from_environment()
@@ -115,12 +125,17 @@ def _claimed(
 
     Raises:
         UnclaimedError: the function could not connect to the database, or the ledger was locked, all the time.
-        EventError: the request names a run that does not exist.
+        EventError: the request names a run that does not exist, or a person asks for a run within a freeze.
+        SettingError: the deployment's freezes cannot be meant.
     """
+    freeze = freeze_of(freezes_from(os.environ), job, dt.datetime.now(dt.UTC))
+    frozen = None if freeze is None else str(freeze)
+    if frozen is not None and request.run_id is None and request.trigger not in UNASKED and request.mode == "apply":
+        raise EventError(f"job {job.name} is {frozen}. Nothing was changed; a plan can be made at any time")
 
     def claim(session: Session) -> Claim | Standing:
         seconds = database.deadline.remaining
-        return ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds)
+        return ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds, frozen=frozen)
 
     with ExitStack() as stack:
         try:
@@ -144,14 +159,16 @@ class _Ended:
     superseded: bool = False
     lost: bool = False
     progressed: bool = False
+    held: str | None = None
+    """What it waited for when it was interrupted."""
 
 
 def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ended:
     execution = RunExecution(session, claim, deadline, telemetry.log, Resources())
     try:
         return _Ended(claim, carry_out(job, execution))
-    except Interrupted:
-        return _Ended(claim, progressed=execution.progressed)
+    except Interrupted as stop:
+        return _Ended(claim, progressed=execution.progressed, held=str(stop) if isinstance(stop, Held) else None)
     except Fenced as superseded:
         telemetry.warn("run.superseded", reason=str(superseded))
         return _Ended(claim, superseded=True)
@@ -162,6 +179,11 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ende
             return _Ended(claim, reason=reason, lost=True, progressed=execution.progressed)
         telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
         return _Ended(claim, reason=reason, permanent=permanent)
+    finally:
+        execution.pacing.tell()
+        for name, kind in (("HeldSeconds", HELD), ("SlowedSeconds", SLOWED)):
+            if seconds := whole(execution.pacing.spent, kind):
+                telemetry.measure(**{name: seconds})
 
 
 def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
@@ -232,7 +254,8 @@ def _settle(job: Job, ended: _Ended, session: Session, heard: bool) -> Standing:
         return ledger.standing(session, claim.run.id)
     if ended.reason is not None:
         return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, **told)
-    return ledger.interrupt(session, claim, progressed=ended.progressed, **told)
+    late_limit = job.effective_policy.late_limit
+    return ledger.interrupt(session, claim, progressed=ended.progressed, held=ended.held, late_limit=late_limit, **told)
 
 
 def _measure(job: Job, standing: Standing) -> None:

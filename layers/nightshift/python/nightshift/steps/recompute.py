@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -46,6 +46,9 @@ from nightshift.errors import PermanentError
 from nightshift.steps.conditions import check_column
 from nightshift.steps.rows import Count, FromRun, TableLike
 from nightshift.steps.tables import Difference
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 
@@ -144,6 +147,20 @@ class Recompute(StepDefaults):
             sample = tuple(",".join(key) for key in found)
         return [StepPlan(self.name, figures.subject.facts.fullname, "update", rows, sample=sample)]
 
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database. Only a check imports what does it."""
+        from nightshift.steps.checking import check_figures
+
+        return list(check_figures(self._rows, session, run, self.explained))
+
+    def explained(self, session: Session, run: Run) -> Any:
+        """The statement that finds what differs, for the planner to look at.
+
+        Raises:
+            TableError: the table, the column or the query is not what the step needs.
+        """
+        return self._figures(session, run).differing()
+
     def apply(self, execution: Execution) -> None:
         with execution.session.begin():
             figures = self._figures(execution.session, execution.run)
@@ -158,7 +175,7 @@ class Recompute(StepDefaults):
         while (place := execution.position or {}) and place["after"] < place["last"]:
             try:
                 with execution.batch() as batch:
-                    self._write(batch, place, size, figures)
+                    self._write(batch, place, execution.at_most(size), figures)
             except DBAPIError as error:
                 if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
                     passing += 1
@@ -171,7 +188,7 @@ class Recompute(StepDefaults):
                     raise
             else:
                 passing = 0
-                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST)
+                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST, execution.batch_seconds)
         if execution.position != {"after": 0, "last": 0}:
             with execution.batch() as batch:
                 batch.session.execute(delete(Difference).where(Difference.step == self.name))

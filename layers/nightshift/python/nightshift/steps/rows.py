@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from zoneinfo import available_timezones
 
 from sqlalchemy import (
@@ -37,10 +37,21 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClaus
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.types import NullType
 
-from nightshift.catalogue import Closure, Measure, TableError, TableFacts, before, closure, find, older_than, read
+from nightshift.catalogue import (
+    Closure,
+    Measure,
+    TableError,
+    TableFacts,
+    around,
+    before,
+    closure,
+    find,
+    older_than,
+    read,
+)
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
-from nightshift.catalogue.table import Column, name_of, quoted, refuse_unworkable
+from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
 from nightshift.database import by_halves
 from nightshift.declaration import (
     MAX_SHARE,
@@ -72,6 +83,9 @@ from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, ta
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -175,6 +189,11 @@ class RowStep(ABC):
         return self.target if isinstance(self.target, str) else cast(Table, self.table).fullname
 
     @property
+    def sql_name(self) -> str:
+        """The table's name as the catalogue is asked for it."""
+        return self.table_name if self.table is None else name_of(self.table)
+
+    @property
     def tables(self) -> tuple[str, ...]:
         return (self.table_name.replace('"', ""),)
 
@@ -212,16 +231,25 @@ class RowStep(ABC):
         """
         if self.visible_rows:
             session.execute(text("set local row_security to on"))
-        model = self.table
-        name = self.table_name if model is None else name_of(model)
-        facts = read(session, find(session, name))
+        facts = read(session, find(session, self.sql_name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
-        # Nothing is looked up in the referring tables for an update or a count.
-        alone = Closure(replace(facts, references=()), {}, ())
-        reached = closure(session, facts) if self.action == "delete" else alone
+        reached = self.reach(session, facts)
         for child in reached.reached.values():
-            refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
-        source = _source(facts) if model is None else model
+            refuse_unworkable(replace(child, rules=()), "count", visible=False)
+        return self.subject_in(session, run, reached)
+
+    def reach(self, session: Session, facts: TableFacts) -> Closure:
+        """What a deletion can reach. Nothing is looked up in the referring tables for an update or a count."""
+        return closure(session, facts) if self.action == "delete" else Closure(replace(facts, references=()), {}, ())
+
+    def subject_in(self, session: Session, run: Run, reached: Closure) -> Subject:
+        """The rows of a table that can be worked on.
+
+        Raises:
+            TableError: a column is not there, or tells no age.
+        """
+        facts = reached.root
+        source = _source(facts) if self.table is None else self.table
         conditions = []
         if (where := self.condition(run)) is not None:
             conditions.append(_typed(where, facts, source))
@@ -251,6 +279,17 @@ class RowStep(ABC):
         return replace(
             told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
         )
+
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database, told from its catalogue. Only a check imports what does it."""
+        from nightshift.steps.checking import check_rows
+
+        return list(check_rows(self, session, run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        """The statement that the batches are made of, for the planner to look at. It is never executed."""
+        counted = [func.count().filter(_typed(each, subject.facts, subject.table)) for each in self.counting.values()]
+        return subject.rows(func.count(), *counted).where(subject.workable)
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
@@ -389,6 +428,15 @@ class RowStep(ABC):
         return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
 
 
+def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
+    """Who is not told that a partition goes."""
+    published = around(session, facts).published
+    if not published:
+        return ()
+    names = ", ".join(published)
+    return (f"followers of the publication {names} are not told of a partition that goes: they keep its rows",)
+
+
 def _share(run: Run) -> int:
     """The cap on the share, in percent."""
     return (run.parameters or {}).get(MAX_SHARE.name, ALL)
@@ -419,10 +467,7 @@ def _missing(subject: Subject) -> tuple[str, ...]:
     """What would make the step fast, as SQL that makes it."""
     if subject.action != "delete":
         return ()
-    return tuple(
-        f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
-        for reference, child in subject.closure.unindexed
-    )
+    return tuple(create_index(child, reference.columns) for reference, child in subject.closure.unindexed)
 
 
 def _time(subject: Subject) -> ColumnElement[Any]:
@@ -527,6 +572,7 @@ class Delete(RowStep):
             bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
             partitions=going,
             staying=divided.staying,
+            notes=_unheard(session, facts) if going else (),
         )
 
     def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
@@ -558,6 +604,9 @@ class Delete(RowStep):
         if rest is not None:
             self._sweep_over(execution, rest, keys_first, statement)
 
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return delete(cast(Table, subject.table)).where(subject.workable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Update(RowStep):
@@ -588,6 +637,9 @@ class Update(RowStep):
 
     def apply(self, execution: Execution) -> None:
         self._sweep(execution, partial(self._statement, execution.run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return self._statement(run, subject).where(subject.workable)
 
     def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
         values = {}
