@@ -247,7 +247,8 @@ _TREE = text(
                   where tgrelid = c.oid and tgparentid = 0 and not tgisinternal and tgenabled in ('O', 'A')
                     and tgtype & 8 > 0 order by 1) as triggers,
            array(select cast(conname as text) from pg_constraint o
-                  where cast(:only as text) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0 order by 1) as keys,
+                  where cast(:only as text) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0
+                  order by 1) as keys,
            case when cast(:to_schema as text) is null and cast(:only as text) is null then
                array(select distinct 'the view ' || cast(cast(r.ev_class as regclass) as text)
                        from pg_depend d join pg_rewrite r on r.oid = d.objid
