@@ -125,6 +125,12 @@ def files(aws: None, monkeypatch: pytest.MonkeyPatch) -> FileStore:
 
 
 @pytest.fixture
+def application_files(files: FileStore) -> FileStore:
+    """The store of the application's own files: where nothing else is set, the same."""
+    return files
+
+
+@pytest.fixture
 def keys(aws: None, monkeypatch: pytest.MonkeyPatch, session: Session) -> KeyService:
     """The KMS key that a job finds in its environment, and a first data key in the database."""
     service = KeyService(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
