@@ -7,6 +7,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from sqlalchemy import Connection, Engine, event, text
 
 Kind = Literal["dies", "loses the answer"]
@@ -89,6 +90,30 @@ class Sleep:
         with ExitStack() as listening:
             listen(listening, "begin", beginning)
             listening.enter_context(patch.object(BaseClient, "_make_api_call", calling))
+            yield
+
+
+class Refusal:
+    """AWS answers with an error, from the n-th call on, whatever it is asked."""
+
+    def __init__(self, *, after: int, code: str, status: int) -> None:
+        self.after, self._code, self._status = after, code, status
+        self.refused: list[str] = []
+        self.answered: list[str] = []
+
+    @contextmanager
+    def met(self) -> Iterator[None]:
+        call: Any = vars(BaseClient)["_make_api_call"]
+
+        def calling(client: Any, operation: str, arguments: Any) -> Any:
+            if len(self.answered) < self.after:
+                self.answered.append(operation)
+                return call(client, operation, arguments)
+            self.refused.append(operation)
+            answer: Any = {"Error": {"Code": self._code}, "ResponseMetadata": {"HTTPStatusCode": self._status}}
+            raise ClientError(answer, operation)
+
+        with patch.object(BaseClient, "_make_api_call", calling):
             yield
 
 

@@ -21,10 +21,11 @@ from nightshift.engine import ways
 from nightshift.engine.subject import Explain, Subject
 from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.environment import DATABASE_VARIABLE
+from nightshift.errors import RunFailedError
 from nightshift.steps import Notify, RowStep
 from nightshift.store import files
 from tests.conftest import ON_EMPTY_TABLES, NewDatabase
-from tests.faults.deaths import Death, Kind, Life, Sleep, ends_of_lives, let_the_lease_end
+from tests.faults.deaths import Death, Kind, Life, Refusal, Sleep, ends_of_lives, let_the_lease_end
 from tests.integration.conftest import Invoke
 
 SECOND = dt.timedelta(seconds=1)
@@ -259,6 +260,34 @@ class EveryJob:
             (first, one), (_, other) = others
             assert alike(populated, one, other)
             assert without_batches(result["counters"]) == without_batches(first["counters"])
+
+    def test_an_error_of_aws_at_any_call_ends_the_attempt_at_most_and_is_told(
+        self, job: Job, populated: Engine, invoke_job: Invoke
+    ) -> None:
+        """From its first call on AWS refuses everything, then from its second on, and so on. Then all is well.
+
+        It answers with an error of its own and, in turn, that there are too many calls.
+        """
+        result: dict[str, Any] = {}
+        for after, _ in zip(ends_of_lives(), range(MOST_DEATHS), strict=False):
+            code, status = (("InternalError", 500), ("SlowDown", 503))[after % 2]
+            refusal, failed = Refusal(after=after - 1, code=code, status=status), ""
+            try:
+                with refusal.met():
+                    result = invoke_job(job, at=self.now)
+            except RunFailedError as error:
+                failed = str(error)
+            assert refusal.refused or not failed, f"it failed for another reason: {failed}"
+            assert failed.isprintable()
+            let_the_lease_end(populated)
+            with populated.begin() as connection:
+                connection.execute(text("update nightshift.runs set attempts = 0 where state = 'retrying'"))
+            if not refusal.refused:
+                break
+            if result.get("outcome") == "succeeded":  # it has told of what AWS refused, and left that for the next run
+                assert result["errors"] or result["counters"].get("unknown") or job.kind == "check"
+                break
+        assert invoke_job(job, at=self.now)["outcome"] == "succeeded"
 
     def test_an_attempt_that_wakes_too_late_changes_nothing(
         self,

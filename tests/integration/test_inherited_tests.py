@@ -184,7 +184,7 @@ def test_jobs_that_are_wrong_are_found_and_one_that_is_right_is_not(inherit: Inh
     outcome = inherit(jobs, {"tests/own/schema.sql": SCHEMA, "tests/own/rows.sql": ROWS})
 
     assert outcome.failures("right") == {}, outcome.said
-    assert len([name for name in outcome.passed if "[right" in name]) == 11
+    assert len([name for name in outcome.passed if "[right" in name]) == 12
     assert set(outcome.failures("without-index")) == {INDEX}
     assert 'create index concurrently on "shop"."visits" (created_at)' in outcome.failures("without-index")[INDEX]
     assert "it does not end when it is interrupted" in outcome.failures("without-resuming")[INTERRUPTED]
@@ -196,7 +196,7 @@ def test_jobs_that_are_wrong_are_found_and_one_that_is_right_is_not(inherit: Inh
 def test_without_rows_a_job_is_tested_on_empty_tables_and_named(inherit: Inherit) -> None:
     outcome = inherit({"right": RIGHT}, {"tests/own/schema.sql": SCHEMA})
 
-    assert (outcome.failed, len(outcome.passed)) == ({}, 11), outcome.said
+    assert (outcome.failed, len(outcome.passed)) == ({}, 12), outcome.said
     assert "tested on empty tables only: right (rows for them: tests/own/rows.sql)" in outcome.said
 
 
@@ -208,7 +208,7 @@ def test_tables_may_come_from_the_models(inherit: Inherit) -> None:
 
     outcome = inherit({"right": RIGHT.replace("shop.", "")}, files)
 
-    assert (outcome.failed, len(outcome.passed)) == ({}, 11), outcome.said
+    assert (outcome.failed, len(outcome.passed)) == ({}, 12), outcome.said
     assert "empty tables only" not in outcome.said
 
 
