@@ -130,6 +130,8 @@ def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -
     assert set(function["Environment"]["Variables"]) == {
         "NIGHTSHIFT_DATABASE",
         "NIGHTSHIFT_DLQ_URL",
+        "NIGHTSHIFT_OPS_TOPIC",
+        "NIGHTSHIFT_OPERATIONS_URL",
         "NIGHTSHIFT_DEPLOYMENT",
     }
 
