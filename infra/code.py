@@ -12,7 +12,7 @@ from nightshift.environment import DEFAULT_NAME
 class Code(Construct):
     """Layers belong to the stack that uses them: a layer shared through another stack's export could never change."""
 
-    def __init__(self, scope: Construct, identity: str, packages: Packages, deployment: str) -> None:
+    def __init__(self, scope: Construct, identity: str, packages: Packages, deployment: str = DEFAULT_NAME) -> None:
         super().__init__(scope, identity)
         machine = platform.machine() if packages.architecture == "local" else packages.architecture
         arm = machine in ("arm64", "aarch64")

@@ -41,7 +41,8 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         unwanted = [each for each in possible if each not in wanted]
         applied = upgrade(session.connection(), wanted, unwanted=unwanted)
-        own(session, _identity(context), take_over_from=os.environ.get(TAKE_OVER_VARIABLE))
+        if (arn := getattr(context, "invoked_function_arn", None)) is not None:  # not where it is called by hand
+            own(session, _identity(arn), take_over_from=os.environ.get(TAKE_OVER_VARIABLE))
         if console:
             _let_read(session, console)
         ahead = state(session.connection(), wanted, unwanted=unwanted).ahead
@@ -93,9 +94,9 @@ def _is_role(session: Session, name: str) -> bool:
     return bool(session.scalar(found, {"name": name}))
 
 
-def _identity(context: LambdaContext) -> str:
+def _identity(arn: str) -> str:
     """`account/region/name` of this deployment, from the function's ARN."""
-    region, account = context.invoked_function_arn.split(":")[3:5]
+    region, account = arn.split(":")[3:5]
     return f"{account}/{region}/{deployment_name()}"
 
 

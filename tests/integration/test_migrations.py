@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, Table, column, create_engine, inspect, select, text
+from sqlalchemy import ColumnElement, Engine, Table, column, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -352,6 +352,8 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
     assert migrations.upgrade(bare) == OF_THE_LIBRARY[1:]
     with bare.connect() as connection:
         for noted in ("reported_at", "told_at", "recovered_at"):
-            its = select(column("state"), column(noted) == column("finished_at")).select_from(text("nightshift.runs"))
-            found = connection.execute(its.order_by(column("state"))).all()
+            same = (column(noted) == column("finished_at")).label("same")
+            state: ColumnElement[str] = column("state")
+            its = select(state, same).select_from(text("nightshift.runs")).order_by(state)
+            found: object = connection.execute(its).all()
             assert found == [("failed", True), ("succeeded", None)], noted

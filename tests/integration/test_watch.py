@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import boto3
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -156,7 +155,7 @@ def test_an_answer_that_is_an_error_of_the_function_is_said(monkeypatch: pytest.
             return {"FunctionError": "Unhandled", "Payload": Payload()}
 
     monkeypatch.setenv("NIGHTSHIFT_CONSOLE", "nightshift-console")
-    monkeypatch.setattr(boto3, "client", lambda *_, **__: Functions())
+    monkeypatch.setattr("boto3.client", lambda *_, **__: Functions())
 
     with pytest.raises(WatchError, match=r"the console ended with Runtime\.ExitError"):
         watch.handler({}, Context(50))
