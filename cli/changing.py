@@ -53,7 +53,7 @@ def resume(
     """
     answer = change(ctx, "resume", **_one_or_all(job, every), by=by, reason=reason)
     if answer["paused"]:
-        remedy = "To end that: nightshift resume --all"
+        remedy = "To end that: nightshift resume --all --by NAME --reason TEXT"
     elif job is None:
         remedy = "To run the occurrences that one left out: nightshift backfill JOB"
     else:

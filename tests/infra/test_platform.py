@@ -123,13 +123,15 @@ def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -
     (invoke,) = (statement for statement in statements if statement["Action"] == "lambda:InvokeFunction")
 
     granted = [arn["Fn::Join"][1][-1].rpartition(":")[2] for arn in invoke["Resource"]]
-    assert granted == [f"nightshift-{name}" for name in JOBS]  # no wildcard, and none of the platform's
+    assert sorted(granted) == sorted(f"nightshift-{name}" for name in JOBS)  # no wildcard, and none of the platform's
     assert rule["ScheduleExpression"] == "cron(* * * * ? *)"
     assert rule["State"] == "ENABLED"
     assert function["Handler"] == "functions.platform.supervisor.handler"
     assert set(function["Environment"]["Variables"]) == {
         "NIGHTSHIFT_DATABASE",
         "NIGHTSHIFT_DLQ_URL",
+        "NIGHTSHIFT_OPS_TOPIC",
+        "NIGHTSHIFT_OPERATIONS_URL",
         "NIGHTSHIFT_DEPLOYMENT",
     }
 
@@ -151,7 +153,9 @@ def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None
     }
     assert waiting == {
         "nightshift-migrate": False,
-        **dict.fromkeys((f"nightshift-{name}" for name in ("supervisor", "dispatcher", "console", "control")), True),
+        **dict.fromkeys(
+            (f"nightshift-{name}" for name in ("supervisor", "dispatcher", "console", "control", "watch")), True
+        ),
     }
     for name in set(existing.stacks) - {"Nightshift-Platform"}:
         assert "Nightshift-Platform" in manifest[name]["dependencies"]
