@@ -31,7 +31,7 @@ def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_
     else:
         answer = ask(ctx, "jobs", **only)
     for each in answer["jobs"]:
-        each["schedule_in_words"] = job_tables.words(each["schedule"])
+        each["schedule_in_words"] = job_tables.words(each)
     screen.show(answer, as_json, [job_tables.jobs(answer, now())])
 
 

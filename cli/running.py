@@ -115,7 +115,7 @@ def backfill(
     if first >= last:
         raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
     [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
-    times = [iso(time) for time in Schedule.parse(deployed["schedule"]).between(first, last)]
+    times = [iso(time) for time in Schedule.parse(deployed["schedule"], deployed.get("timezone")).between(first, last)]
     if not times:
         raise RefusedError(f"{job} has no occurrence from {since} to {until}: its schedule is {deployed['schedule']}")
     answers = []

@@ -20,13 +20,14 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform.files import FILES_EXPORT
 from infra.settings import Settings
-from nightshift.declaration import Job, Registration, function_name
+from nightshift.declaration import Job, Registration, Schedule, function_name, rule_expression
 from nightshift.environment import (
     DEPLOYMENT_VARIABLE,
     ENABLED_VARIABLE,
     FILES_VARIABLE,
     KMS_KEY_VARIABLE,
     PARAMETERS_VARIABLE,
+    SCHEDULE_VARIABLE,
     TOPIC_VARIABLE,
 )
 
@@ -58,6 +59,10 @@ class ScheduledJob(Construct):
         job = registration.job
         settings = around.settings.job(job.name)
         environment = {PARAMETERS_VARIABLE: json.dumps(dict(settings.parameters))}
+        timetable = settings.timetable(job)
+        if job.timezone or settings.timezone:
+            given = {"schedule": timetable.expression, "timezone": timetable.timezone}
+            environment[SCHEDULE_VARIABLE] = json.dumps(given)
         if not settings.enabled:
             environment[ENABLED_VARIABLE] = "false"
         if "files" in job.needs:
@@ -98,8 +103,8 @@ class ScheduledJob(Construct):
             self,
             "Rule",
             rule_name=function_name(job.name),
-            description=f"Starts the job {job.name}",
-            schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
+            description=_about(job, timetable),
+            schedule=events.Schedule.expression(rule_expression(timetable)),
             enabled=settings.enabled and around.settings.rules == "on",
             targets=[
                 targets.LambdaFunction(
@@ -160,3 +165,11 @@ class ScheduledJob(Construct):
             f"IAM5[Resource::{FILES_EXPORT}/*]",
             "the job declares that it needs the file store: all objects of its bucket, and no other bucket",
         )
+
+
+def _about(job: Job, timetable: Schedule) -> str:
+    """What the rule says of itself."""
+    starts = f"Starts the job {job.name}"
+    if timetable.timezone is None:
+        return starts
+    return f"{starts}: {timetable}. It fires whenever that can be in UTC, and the function drops what is not due"

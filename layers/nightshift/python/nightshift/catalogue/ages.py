@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, literal
 from sqlalchemy.types import UserDefinedType
 
 from nightshift.catalogue.table import Column, TableError
+from nightshift.zones import zone as zone_named
 
 EpochUnit = Literal["seconds", "milliseconds", "microseconds"]
 PER_SECOND: dict[EpochUnit, int] = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -59,7 +60,7 @@ def older_than(
     Raises:
         TableError: there is no time in the column, or what it measures is not said.
     """
-    older = age < literal(_in_terms_of(column, cutoff, ZoneInfo(zone), measure), SqlType(column.type))
+    older = age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.type))
     if column.base == "uuid":
         return and_(older, func.substr(cast(age, Text), 15, 1) == "7")  # others have no time in them
     return older

@@ -16,7 +16,7 @@ from nightshift.declaration.schedule import Schedule
 from nightshift.errors import SettingError
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "timezone": …, …}}}`."""
 
 
 def function_name(job: str) -> str:
@@ -71,8 +71,7 @@ class Deployment:
         for name, registration in registry().items():
             if registration.pack in self.packs:
                 change = self.changes.get(name, {})
-                given = change.get("schedule")
-                schedule = Schedule.parse(given) if given else registration.job.timetable
+                schedule = registration.job.timetable_with(change)
                 parameters = registration.job.resolve(change.get("parameters", {}))
                 found[name] = DeployedJob(registration, schedule, parameters, change.get("enabled", True))
         return found

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from nightshift.declaration import DeployedJob, iso
+from nightshift.declaration import DeployedJob, Schedule, iso
 from nightshift.declaration.fields import shown
 from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing
@@ -51,10 +51,15 @@ def declared(deployed: DeployedJob, now: dt.datetime) -> Answer:
         "kind": job.kind,
         "critical": job.critical,
         "rule": deployed.registration.rule.partition("\n\n")[0].replace("\n", " "),
-        "schedule": str(schedule),
+        **_when(schedule),
         "enabled": deployed.enabled,
         "next_run": iso_or_none(schedule.next_after(now)) if deployed.enabled else None,
     }
+
+
+def _when(schedule: Schedule) -> Answer:
+    """A schedule as answers show it. `timezone` is null for one in UTC."""
+    return {"schedule": schedule.expression, "timezone": schedule.timezone}
 
 
 def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> list[Answer]:
@@ -70,7 +75,7 @@ def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> l
         fires(name, deployed) for name, deployed in jobs.items() if deployed.enabled
     )
     return [
-        {"job": name, "scheduled_for": iso(fire), "schedule": str(jobs[name].schedule)}
+        {"job": name, "scheduled_for": iso(fire), **_when(jobs[name].schedule)}
         for fire, name in islice(heapq.merge(*streams), count)
     ]
 

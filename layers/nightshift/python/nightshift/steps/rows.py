@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
-from zoneinfo import available_timezones
 
 from sqlalchemy import (
     ColumnElement,
@@ -57,6 +56,7 @@ from nightshift.declaration.fields import must_be, must_be_truth
 from nightshift.engine import Subject, Sweep, choose, keys_written, sweep, write_keys
 from nightshift.errors import DeclarationError
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
+from nightshift.zones import zone_names
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -69,7 +69,7 @@ PLAIN_TYPES = {
 """Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
 
 UTC = "UTC"
-"""The zone of most tables. The list of all zones stands in hundreds of files, which a cold start need not look for."""
+"""The zone of most tables. A cold start need not read the list of all zones for it."""
 
 NO_AGE = null().cast(Text)
 
@@ -137,7 +137,7 @@ class RowStep(ABC):
         must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
         for name in ("visible_rows", "sample_keys"):
             must_be_truth(f"{where} {name}", getattr(self, name))
-        if self.zone != UTC and self.zone not in available_timezones():
+        if self.zone != UTC and self.zone not in zone_names():
             raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
         if self.table is None:
             return
