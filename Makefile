@@ -38,7 +38,7 @@ test: .venv/installed node_modules/installed ## Run all tests, the ones on the l
 	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
 
 torture: .venv/installed node_modules/installed ## Look for what breaks a promise: SECONDS=600 of faults in virtual time, deaths at every point
-	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py -k any_night
+	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py tests/faults/test_states.py -k 'any_night or no_order'
 	@$(if $(wildcard tests/integration/example),$(RUN) NIGHTSHIFT_EVERY_POINT=1 pytest --verbose -k dies_at_every tests/integration/example/test_every_job.py)
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests
@@ -64,11 +64,16 @@ bootstrap: .venv/installed node_modules/installed ## Prepare an account and regi
 diff: .venv/installed node_modules/installed ## Show what a deployment would change on AWS
 	@$(RUN) node_modules/.bin/cdk diff $(ARGS)
 
-deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: make deploy ARGS="--profile shop"
-	@$(RUN) node_modules/.bin/cdk deploy --all $(ARGS)
+# Of what is said to the CDK, the command that checks the jobs afterwards takes the profile.
+PROFILE = $(filter --profile=%,$(subst --profile ,--profile=,$(ARGS)))
 
-destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS
-	@$(RUN) node_modules/.bin/cdk destroy --all $(ARGS)
+# What the check finds is shown, and make calls it an error that it ignores: the deployment stands.
+deploy: .venv/installed node_modules/installed ## Deploy to AWS, with the credentials of your shell: ARGS="--profile shop"
+	@$(RUN) python -m infra.deploy deploy $(ARGS)
+	-@$(RUN) NIGHTSHIFT_DATABASE_URL= $(BIN)/nightshift check $(PROFILE)
+
+destroy: .venv/installed node_modules/installed ## Take the deployment back from AWS: docs/undeploying.md
+	@$(RUN) python -m infra.deploy destroy $(ARGS)
 
 bench: .venv/installed ## Measure speed and memory, as ratios in one run
 	@$(RUN) python -m bench

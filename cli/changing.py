@@ -1,42 +1,141 @@
-"""Commands that change what runs: pause, resume, cancel, redrive. The ledger keeps who did it, and why."""
+"""Commands that change what runs: pause, resume, dial, cancel, redrive. The ledger keeps who did it, and why."""
 
+import datetime as dt
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli import known_jobs, run_tables, screen
+from cli import job_tables, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
-from cli.deployment import change
-from cli.options import By, JobName, Json, Reason, RunId
+from cli.deployment import ask, change
+from cli.options import All, By, For, Json, MaybeJob, Reason, RunId, Until
 from cli.refusals import RefusedError
 from cli.running import run_and_show
-from cli.times import now
+from cli.times import duration, now, parse, shown
 
 application = typer.Typer()
 command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Change")
 
 
 @command()
-def pause(ctx: typer.Context, job: JobName, by: By, reason: Reason, as_json: Json = False) -> None:
-    """Pause a job until it is resumed.
+def pause(
+    ctx: typer.Context,
+    by: By,
+    reason: Reason,
+    job: MaybeJob = None,
+    every: All = False,
+    until: Until = None,
+    for_: For = None,
+    as_json: Json = False,
+) -> None:
+    """Pause a job, or all of them, until a time or until it is resumed.
 
-    Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job.
+    Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job. To hold open
+    runs as well: nightshift dial --hold.
     """
-    answer = change(ctx, "pause", **known_jobs.key(job), by=by, reason=reason)
-    screen.show(answer, as_json, [f"{job} is paused. To resume it: nightshift resume {job}"])
+    end = _end(until, for_)
+    whom = _one_or_all(job, every)
+    answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
+    when = "" if end is None else f" until {shown(end, now())}"
+    again = f"nightshift resume {job or '--all'}"
+    screen.show(answer, as_json, [f"{job or 'every job'} is paused{when}. To resume it: {again}"])
 
 
 @command()
-def resume(ctx: typer.Context, job: JobName, as_json: Json = False) -> None:
-    """Resume a paused job.
+def resume(ctx: typer.Context, job: MaybeJob = None, every: All = False, as_json: Json = False) -> None:
+    """Resume a paused job, or end the pause of all.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
+    A job that was paused by itself stays so when the pause of all ends.
     """
-    answer = change(ctx, "resume", **known_jobs.key(job))
-    screen.show(
-        answer, as_json, [f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"]
-    )
+    answer = change(ctx, "resume", **_one_or_all(job, every))
+    if answer["paused"]:
+        told = f"{job} itself is not paused, and all jobs are: nightshift resume --all"
+    elif job is None:
+        told = "the pause of all jobs has ended. To run the occurrences that one left out: nightshift backfill JOB"
+    else:
+        told = f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"
+    screen.show(answer, as_json, [told])
+
+
+@command()
+def dial(
+    ctx: typer.Context,
+    job: MaybeJob = None,
+    every: All = False,
+    rows_per_second: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="How many rows it may change in a second.")
+    ] = None,
+    largest_batch: Annotated[
+        int | None, typer.Option(metavar="ROWS", help="How many rows one batch may change.")
+    ] = None,
+    pause: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it rests between two batches, like 0.2s.")
+    ] = None,
+    hours: Annotated[
+        str | None, typer.Option(metavar="HH:MM-HH:MM", help="When it may work, in UTC, like 01:00-05:00.")
+    ] = None,
+    held: Annotated[
+        bool | None, typer.Option("--hold/--release", help="Let it do no batch at all; or let it go on.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="As declared again, but for what is set with this.")] = False,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who does this. The ledger keeps it.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why. The ledger keeps it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a job's dials while it is at work, or show them.
+
+    What is set holds from the next batch on, and for later runs, until it is reset. What a job's own dials do not say,
+    those of all jobs do. Without an option: shows the dials, and who turned them last and why.
+    """
+    given = {
+        "rows_per_second": rows_per_second,
+        "largest_batch": largest_batch,
+        "pause_seconds": None if pause is None else _length("--pause", pause).total_seconds(),
+        "hours": hours,
+        "held": held,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    whom = _one_or_all(job, every)
+    if not changes and not reset:
+        if by or reason:
+            raise RefusedError("say which dial to turn: see nightshift dial --help")
+        answer = ask(ctx, "dials", **({} if every else whom))
+    else:
+        if not (by and reason):
+            raise RefusedError("say who turns the dials and why: --by NAME --reason TEXT")
+        answer = change(ctx, "dial", **whom, **changes, **({"reset": True} if reset else {}), by=by, reason=reason)
+    screen.show(answer, as_json, job_tables.dials(answer, now()))
+
+
+def _one_or_all(job: str | None, every: bool) -> dict[str, Any]:
+    """The keys of a command for one job, or for all."""
+    if every == (job is not None):
+        raise RefusedError("name one job, or --all")
+    return {"all": True} if every else known_jobs.key(job)
+
+
+def _length(option: str, text: str) -> dt.timedelta:
+    try:
+        return duration(text)
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"{option}: {error}") from None
+
+
+def _end(until: str | None, for_: str | None) -> str | None:
+    """When it ends, in ISO 8601."""
+    if until and for_:
+        raise RefusedError("--until and --for both say when it ends: give one of them")
+    try:
+        if for_ is not None:
+            return (now() + _length("--for", for_)).isoformat()
+        end = None if until is None else parse(until)
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"--until: {error}") from None
+    if end is not None and end <= now():
+        raise RefusedError(f"--until {until} is in the past: give a time that is still to come")
+    return None if end is None else end.isoformat()
 
 
 @command()

@@ -1,14 +1,15 @@
 """The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
-plans with --database-url, are the exceptions.
+what takes --database-url, are the exceptions.
 
-The commands are in modules by subject: looking, running, changing, backup, mail; and project/ for one's own project.
+The commands are in modules by subject: looking, checking, suggesting, running, changing, backup, mail; and project/
+for one's own project.
 """
 
 from typing import Annotated, Any
 
 import typer
 
-from cli import backup, changing, looking, mail, running
+from cli import backup, changing, checking, looking, mail, running, suggesting
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
@@ -34,6 +35,8 @@ application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
+application.add_typer(checking.application)
+application.add_typer(suggesting.application)
 application.add_typer(running.application)
 application.add_typer(changing.application)
 application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")

@@ -28,7 +28,7 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
     for pack, members in groupby(answer["jobs"], key=itemgetter("pack")):
         rows.add_row(Text(pack, "bold"))
         for job in members:
-            runs = (styled(_state(job)), _last(job["last_run"], now)) if live else ()
+            runs = (_state(job, now), _last(job["last_run"], now)) if live else ()
             rows.add_row(job["job"], words(job), *runs, shown(job["next_run"], now) or "disabled")
         rows.add_section()
     return rows
@@ -74,12 +74,49 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
     yield rows
 
 
-def _state(job: Answer) -> str:
+def dials(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
+    """How the dials of a job, or of all, stand, and who turned them and why."""
+    names = {
+        "rows_per_second": "rows per second",
+        "largest_batch": "largest batch",
+        "pause_seconds": "pause between batches",
+        "hours": "hours (UTC)",
+    }
+    whom = "all jobs" if answer["job"] == "*" else answer["job"]
+    lines = facts()
+    for name, words in names.items():
+        if (value := answer["dials"][name]) is not None:
+            unit = " rows" if name == "largest_batch" else " s" if name == "pause_seconds" else ""
+            lines.add_row(words, f"{value:g}{unit}" if isinstance(value, float) else f"{value}{unit}")
+    if answer["held_because"]:
+        lines.add_row("held", Text(answer["held_because"], "yellow"))
+    yield f"{whom}: as declared" if lines.row_count == 0 else f"{whom}:"
+    yield lines
+    if answer["changes"]:
+        rows = table("Changed (UTC)", "Job", "To", "By", "Reason")
+        for change in answer["changes"]:
+            to = counters(change["dials"]) or "as declared"
+            job = "all jobs" if change["job"] == "*" else change["job"]
+            rows.add_row(shown(change["at"], now), job, to, change["by"], change["reason"])
+        yield rows
+
+
+def _state(job: Answer, now: dt.datetime) -> Text:
+    """What a job does now; who keeps it from it, until when and why."""
     if not job["enabled"]:
-        return "disabled"
+        return styled("disabled")
     if job["running"]:
-        return "running"
-    return "paused" if job["paused"] else "enabled"
+        waits = next((each["strain"] for each in job["open_runs"] if (each.get("strain") or {}).get("state")), None)
+        return Text.assemble(styled("running"), f", {waits['state']}: {waits['why']}" if waits else "")
+    if paused := job["paused"]:
+        until = f" until {shown(paused['until'], now)}" if paused.get("until") else ""
+        all_of_them = " with all jobs" if paused.get("all") else ""
+        return Text.assemble(styled("paused"), f"{all_of_them} by {paused['by']}{until}: {paused['reason']}")
+    if frozen := job.get("frozen"):
+        return Text.assemble(styled("frozen"), f" until {shown(frozen['until'], now)}: {frozen['reason']}")
+    if job.get("dials"):
+        return Text(f"enabled; dials: {counters(job['dials'])}")
+    return styled("enabled")
 
 
 def _last(last: Answer | None, now: dt.datetime) -> Text | str:

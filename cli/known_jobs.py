@@ -46,6 +46,11 @@ def known(name: str) -> "Registration":
     )
 
 
+def chosen(name: str | None) -> "list[Registration]":
+    """Every job, or one."""
+    return list(declared().values()) if name is None else [known(name)]
+
+
 def key(name: str | None) -> dict[str, str]:
     """The key of a question for its job; none if it is about all jobs."""
     return {} if name is None else {"job": known(name).job.name}

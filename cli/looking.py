@@ -70,7 +70,7 @@ def runs(
 def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
     """Show everything about one run.
 
-    Outcome and reason, counters, errors, attempts, plan and quarantined items.
+    Outcome and reason, counters, errors, notes, attempts, plan and quarantined items.
     """
     answer = ask(ctx, "run", run_id=run)
     screen.show(answer, as_json, run_tables.run(answer["run"], now()))

@@ -1,7 +1,7 @@
 """How a plan is shown to a person: as a tree of tables on a terminal, and as one line for each table in a pipe."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -13,6 +13,8 @@ from rich.tree import Tree
 
 from cli.screen import Answer, table
 from cli.times import parse, relative, shown, took
+
+NAMES_SHOWN = 8
 
 OVER_CAP = "Over its cap. A run would stop before it changes anything: "
 NEXT = (
@@ -35,6 +37,10 @@ def plan(found: Answer, as_of: str, *, as_tree: bool) -> Iterator[Tree | Table |
         for step in found["steps"]:
             for statement in step.get("missing", ()):
                 yield Text(f"Missing for step {step['step']}: {statement}", "yellow")
+            for each in step.get("staying", ()):
+                yield Text(f"Not whole in step {step['step']}: {each['name']}: {each['reason']}", "yellow")
+            for note in step.get("notes", ()):
+                yield Text(f"Note on step {step['step']}: {note}", "yellow")
     if estimate := found.get("estimate"):
         pace = f"the last {estimate['runs']:,} did up to {estimate['rows_per_second']:,} rows a second"
         yield Text(f"A run would take about {took(estimate['seconds'] * 1000)}: {pace}")
@@ -80,10 +86,28 @@ def _facts(step: Answer, now: dt.datetime) -> Iterator[tuple[str, str, str]]:
         yield "kept", f"{_rows(kept)} that other rows refer to", "yellow"
     if step["sample"]:
         yield "sample", _sample(step), ""
+    if going := step.get("partitions"):
+        yield "partitions", _going(going), ""
+    for each in step.get("staying", ()):
+        yield "not whole", f"{each['name']}: {each['reason']}", "yellow"
     for statement in step.get("missing", ()):
         yield "missing", statement, "yellow"
+    for note in step.get("notes", ()):
+        yield "note", note, "yellow"
     if cascades := step.get("cascades"):
         yield "with all that goes or changes along", _rows(step["rows"] + sum(each["rows"] for each in cascades)), ""
+
+
+def _going(partitions: Sequence[Answer]) -> str:
+    """Those that go as a whole: how many, with what, and which."""
+    rows = sum(each["rows"] for each in partitions)
+    at_most = "at most " if any(each.get("at_most") for each in partitions) else ""
+    names = [each["name"] for each in partitions]
+    told = ", ".join(names[:NAMES_SHOWN]) + (
+        f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    )
+    size = decimal(sum(each["bytes"] for each in partitions))
+    return f"{len(names)} as a whole, {at_most}{_rows(rows)}, {size}: {told}"
 
 
 def _lines(steps: Iterable[Answer]) -> Table:
@@ -105,6 +129,10 @@ def _lines(steps: Iterable[Answer]) -> Table:
             f"{step['referenced']:,} referenced" if step.get("referenced") else "",
             _sample(step),
         )
+        for each in step.get("partitions", ()):
+            rows = f"{'at most ' if each.get('at_most') else ''}{each['rows']:,}"
+            facts = (step["step"], "whole", rows, "", each["name"], step["table"])
+            lines.add_row(*facts, step.get("cutoff", ""), "", _bytes(each), "partition", "", "")
         for each in step.get("cascades", ()):
             through = each.get("through", "")
             facts = (step["step"], each["action"], _number(each), _share(each), each["table"], through)

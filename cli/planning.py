@@ -76,18 +76,26 @@ def _steps(session: "Session", job: "Job", run: "Run") -> "tuple[list[StepPlan],
 @contextmanager
 def _reading(settings: "DatabaseSettings", job: "Job") -> "Iterator[Session]":
     """A transaction that sees one instant of the database and can only read, as on a replica."""
+    from nightshift.database.transaction import transaction
+
+    with (
+        connected(settings, f"plan/{job.name}") as session,
+        transaction(session, isolation="repeatable read", read_only=True),
+    ):
+        yield session
+
+
+@contextmanager
+def connected(settings: "DatabaseSettings", name: str) -> "Iterator[Session]":
+    """A session in a database that an operator has named. Refuses, in words, when it cannot be used."""
     from sqlalchemy.exc import DBAPIError
 
     from nightshift.database import session_for
-    from nightshift.database.transaction import transaction
 
     try:
         if settings.socket is None:
             _knock(settings)
-        with (
-            session_for(settings, seconds=SECONDS, application_name=f"nightshift/plan/{job.name}") as session,
-            transaction(session, isolation="repeatable read", read_only=True),
-        ):
+        with session_for(settings, seconds=SECONDS, application_name=f"nightshift/{name}") as session:
             yield session
     except (DBAPIError, OSError) as error:
         reason = why(error)

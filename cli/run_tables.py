@@ -20,7 +20,7 @@ def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
             run["job"],
             shown(run["scheduled_for"], now),
             trigger,
-            styled(run["outcome"]),
+            _outcome(run),
             took(run["duration_ms"]),
             _counted(run),
         )
@@ -39,6 +39,8 @@ def result(answer: Answer) -> Iterator[Part]:
         lines.add_row("counters", counted)
     for error in answer["errors"]:
         lines.add_row("error", Text(error, "red"))
+    for note in answer.get("notes", ()):
+        lines.add_row("note", Text(note, "yellow"))
     yield lines
     if answer.get("plan"):
         yield from plan(answer["plan"], answer["scheduled_for"], as_tree=watched())
@@ -54,6 +56,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     lines = facts()
     for name, value in (
         ("reason", found["reason"]),
+        ("strain", _strain(found)),
         ("scheduled for", shown(found["scheduled_for"], now)),
         ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
         ("started", shown(found["started_at"], now)),
@@ -71,6 +74,8 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
             lines.add_row(name, value)
     for error in found["errors"]:
         lines.add_row("error", Text(error, "red"))
+    for note in found.get("notes", ()):
+        lines.add_row("note", Text(note, "yellow"))
     yield lines
     if found["plan"]:
         yield from plan(found["plan"], found["scheduled_for"], as_tree=watched())
@@ -86,6 +91,21 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
         for item in found["quarantined"]:
             rows.add_row(item["step"], item["item"], item["error"])
         yield rows
+
+
+def _outcome(run: Answer) -> Text:
+    """The outcome of a run, and whether strain, a dial or a freeze holds it up."""
+    state = (run.get("strain") or {}).get("state")
+    return Text.assemble(styled(run["outcome"]), ", ", styled(state)) if state else styled(run["outcome"])
+
+
+def _strain(run: Answer) -> str | None:
+    """What a run waits for or gives way to, since when, and what it could not see."""
+    strain = run.get("strain") or {}
+    state = f"{strain['state']}: {strain.get('why')}" if strain.get("state") else None
+    since = f"since {strain['since']}" if state and strain.get("since") else None
+    unknown = [f"{signal} is unknown: {why}" for signal, why in strain.get("unknown", {}).items()]
+    return "; ".join(part for part in (state, since, *unknown) if part) or None
 
 
 def backfilled(answer: Answer) -> str:

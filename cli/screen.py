@@ -40,6 +40,12 @@ STYLES = {
     "queued": "yellow",
     "missed": "yellow",
     "paused": "yellow",
+    "error": "bold red",
+    "warning": "yellow",
+    "note": "dim",
+    "frozen": "yellow",
+    "held": "yellow",
+    "slowed": "yellow",
 }
 
 

@@ -1,6 +1,7 @@
 """Instants and durations for an operator: always UTC, with the distance from now."""
 
 import datetime as dt
+import re
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -25,6 +26,21 @@ def parse(text: str) -> dt.datetime:
         return instant.astimezone(dt.UTC)
     except OverflowError:
         raise ValueError(f"{text!r} lies outside the calendar: write it like 2026-03-02T09:00:00Z") from None
+
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(d|h|min|s)")
+
+
+def duration(text: str) -> dt.timedelta:
+    """A length of time from a text like `8h`, `90min`, `0.2s`.
+
+    Raises:
+        ValueError: another form; the message holds the remedy.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time: write it like 0.2s, 90min, 8h or 3d")
+    return dt.timedelta(seconds=float(found[1]) * dict(_UNITS)[found[2]])
 
 
 def shown(text: str | None, now: dt.datetime) -> str:

@@ -1,21 +1,22 @@
 """The whole app: settings in, stacks out."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import App, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, StackSynthesizer, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from infra.apis import calls, endpoints
 from infra.pack_stack import PackStack
 from infra.packages import BuildError, Packages
 from infra.platform_stack import PlatformStack
-from infra.settings import CONTEXT_KEY, Settings, read_settings
+from infra.settings import CONTEXT_KEY, ExistingDatabase, Settings, read_settings
 from nightshift.declaration import Registration, registry
 from nightshift.errors import DeclarationError, SettingError
 
 FLAGS = {
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
     "@aws-cdk/core:validateAgainstDefaultRules": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
@@ -31,13 +32,13 @@ BROKEN = 1
 def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) -> int:
     """Synthesize, and return the exit code. The CDK CLI hands over context and folder by the environment.
 
-    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and nothing is written.
+    Each bad setting and a bad declaration is one line on stderr; the exit code is 2, and no template is written.
     """
     app = App(context={**FLAGS, **(context or {})}, outdir=outdir)
     try:
         jobs = registry()
         settings = read_settings(app.node.try_get_context(CONTEXT_KEY), jobs)
-        build(app, settings, jobs)
+        notes = build(app, settings, jobs)
     except (SettingError, DeclarationError) as error:
         sys.stderr.writelines(f"nightshift: {line}\n" for line in str(error).splitlines())
         return REFUSED
@@ -45,18 +46,48 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
         sys.stderr.write(f"nightshift: {error}\n")
         return BROKEN
     app.synth()
+    sys.stderr.writelines(f"nightshift: {note}\n" for note in notes)
     return 0
 
 
-def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
-    """The stacks: the platform, and one for each pack."""
+def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> list[str]:
+    """The stacks: the platform, and one for each pack. Returns what an operator should know, one line each."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     deployed = settings.deployed(jobs)
-    packages = Packages(settings.python, settings.architecture)
+    settings.check_files(deployed)
+    given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
+    packages = Packages(settings.python, settings.architecture, certificate_file=given)
+    needed = _endpoints(settings, deployed)
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
         PackStack(app, pack, members, platform, _synthesizer(settings))
+    return [*packages.notes, *needed]
+
+
+def _endpoints(settings: Settings, jobs: Sequence[Registration]) -> list[str]:
+    """What a VPC without a NAT gateway needs, in words, where it gets no endpoints.
+
+    Raises:
+        SettingError: it gets endpoints, and that of S3 has no place.
+    """
+    network = settings.network
+    if network is None:
+        return []
+    found = calls(settings, jobs)
+    needed = endpoints(found)
+    if not network.endpoints:
+        return [
+            f"functions stand in {network.vpc_id}; without a NAT gateway it needs VPC endpoints for "
+            f"{', '.join(needed)}: {CONTEXT_KEY}.network.endpoints makes them"
+        ]
+    if "s3" in needed and not network.route_table_ids:
+        names = sorted({call.function for call in found if call.api == "s3"})
+        raise SettingError(
+            f"{CONTEXT_KEY}.network.route_table_ids is missing: the endpoint of S3 stands in the route tables of the "
+            f"subnets, and these jobs need files: {', '.join(names)}"
+        )
+    return []
 
 
 def _synthesizer(settings: Settings) -> StackSynthesizer:

@@ -31,6 +31,7 @@ class Code(Construct):
                 ("Dependencies", packages.dependencies, "Libraries of Nightshift"),
                 ("Nightshift", packages.nightshift, "The runtime library of Nightshift"),
                 ("Application", packages.application, "The application's own code"),
+                ("Certificates", packages.certificates, "The certificates by which the database is known"),
             )
             if package is not None
         ]

@@ -23,6 +23,9 @@ def dashboard(
         _graph("Rows", [own_metric(f"Rows{what}", "Sum", hour) for what in ("Changed", "Quarantined")]),
     )
     board.add_widgets(
+        _graph("Giving way", [own_metric(f"{what}Seconds", "Sum", hour) for what in ("Held", "Slowed")]),
+    )
+    board.add_widgets(
         _graph(
             "Waiting for somebody",
             [dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum")],

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Aws, Duration, RemovalPolicy, aws_ec2 as ec2, aws_iam as iam, aws_rds as rds
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack, aws_ec2 as ec2, aws_iam as iam, aws_rds as rds
 from constructs import Construct
 
 from infra.nag import acknowledge
-from infra.settings import ExistingDatabase, Network, NewDatabase
+from infra.retention import keep_all, where_data_is
+from infra.settings import ExistingDatabase, Network, NewDatabase, Settings
+from infra.shared import CLUSTER, share, shared
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
 from nightshift.store.snapshots import PREFIX
 
@@ -57,29 +59,37 @@ class DatabaseAccess:
 
     connection: Mapping[str, Any]
     """See `nightshift.database.DatabaseSettings.from_mapping`."""
-    grant: iam.PolicyStatement | None
+    grants: Sequence[iam.PolicyStatement]
     """None for a server that asks for no proof, such as the local one behind its socket."""
     placement: Placement | None
     rds: RdsDatabase | None = None
     """None where it is not known to be one of RDS: then nobody takes snapshots of it."""
 
 
-def existing_database(scope: Construct, database: ExistingDatabase, network: Network | None) -> DatabaseAccess:
-    """Access to a database that is there already."""
-    connection = database.connection
-    placement = _existing_network(scope, network) if network is not None else None
+def existing_database(
+    scope: Construct, database: ExistingDatabase, network: Network | None, apis: Sequence[str], ca_file: str | None
+) -> DatabaseAccess:
+    """Access to a database that is there already.
+
+    apis: the endpoints that its network gets, if it gets any. ca_file: where functions find the settings' one.
+    """
+    connection = {**database.connection, **({"ca_file": ca_file} if ca_file else {})}
+    placement = _existing_network(scope, network, apis) if network is not None else None
     known = database.rds_cluster or database.rds_instance
     rds_database = RdsDatabase(known, cluster=database.rds_cluster is not None) if known else None
     if "secret_arn" in connection:
-        return DatabaseAccess(connection, _read_secret(connection["secret_arn"]), placement, rds_database)
+        grants = [_read_secret(connection["secret_arn"])]
+        if database.secret_kms_key_arn is not None:
+            grants.append(_open_secret(database.secret_kms_key_arn))
+        return DatabaseAccess(connection, grants, placement, rds_database)
     user = database.connects_as
     if database.resource_id is not None and user is not None:
         grant = _connect_as(connection["iam_region"], database.resource_id, user)
-        return DatabaseAccess(connection, grant, placement, rds_database)
-    return DatabaseAccess(connection, None, placement, rds_database)
+        return DatabaseAccess(connection, [grant], placement, rds_database)
+    return DatabaseAccess(connection, (), placement, rds_database)
 
 
-def _existing_network(scope: Construct, network: Network) -> Placement:
+def _existing_network(scope: Construct, network: Network, apis: Sequence[str]) -> Placement:
     subnets = [
         ec2.Subnet.from_subnet_id(scope, f"Subnet{number}", subnet_id)
         for number, subnet_id in enumerate(network.subnet_ids, start=1)
@@ -90,97 +100,140 @@ def _existing_network(scope: Construct, network: Network) -> Placement:
     ]
     # Named by its ids, never looked up: a synth needs no account. The zone is asked for, and used for nothing.
     vpc = ec2.Vpc.from_vpc_attributes(scope, "Vpc", vpc_id=network.vpc_id, availability_zones=["unused"])
-    return Placement(vpc, ec2.SubnetSelection(subnets=subnets), groups)
+    chosen = ec2.SubnetSelection(subnets=subnets)
+    if network.endpoints:
+        make_endpoints(Construct(scope, "Network"), vpc, chosen, groups, apis, route_tables=network.route_table_ids)
+    return Placement(vpc, chosen, groups)
 
 
 class NewCluster(Construct):
-    """An Aurora PostgreSQL Serverless v2 cluster without a way in or out but the functions' own.
+    """An Aurora PostgreSQL Serverless v2 cluster without a way in or out but the functions' own and the Data API.
 
     Functions connect as one user of their own with IAM tokens. The owner's password is made and rotated by RDS; only
     the migration reads it, to make that user.
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        identity: str,
-        database: NewDatabase,
-        *,
-        keys: bool,
-        mails: bool,
-        snapshots: bool,
+        self, scope: Stack, identity: str, database: NewDatabase, *, settings: Settings, apis: Sequence[str]
     ) -> None:
-        """Whether anything in this network asks KMS (`keys`), SES (`mails`), RDS (`snapshots`)."""
+        """`apis`: the endpoints that functions need in this network, see `infra.apis.endpoints`."""
         super().__init__(scope, identity)
         isolated = ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
-        vpc = ec2.Vpc(self, "Vpc", max_azs=2, nat_gateways=0, subnet_configuration=[isolated])
+        zones = list(database.availability_zones)
+        vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            max_azs=None if zones else 2,
+            availability_zones=zones or None,
+            nat_gateways=0,
+            subnet_configuration=[isolated],
+        )
         acknowledge(vpc, "VPC7", "no route leads in or out of this network, so there is no foreign traffic to log")
         subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        # Before the endpoints: what is in the VPC by now is kept together with the database.
+        if settings.retain:
+            keep_all(vpc)
         functions = ec2.SecurityGroup(self, "Functions", vpc=vpc, description="Nightshift functions")
-        self._endpoints(vpc, subnets, functions, keys=keys, mails=mails, snapshots=snapshots)
-        self.cluster = rds.DatabaseCluster(
-            self,
-            "Cluster",
-            engine=rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_18_4),
-            writer=rds.ClusterInstance.serverless_v2("writer"),
-            serverless_v2_min_capacity=database.min_capacity,
-            serverless_v2_max_capacity=database.max_capacity,
-            default_database_name=database.name,
-            credentials=rds.Credentials.from_username("postgres"),
-            manage_master_user_password=True,
-            iam_authentication=True,
-            storage_encrypted=True,
-            backup=rds.BackupProps(retention=Duration.days(7)),
-            deletion_protection=True,
-            removal_policy=RemovalPolicy.SNAPSHOT,
-            vpc=vpc,
-            vpc_subnets=subnets,
-        )
+        make_endpoints(self, vpc, subnets, [functions], apis)
+        self.cluster = self._cluster(database, vpc, subnets, where_data_is(settings))
+        if settings.retain:
+            keep_all(self.cluster)
+        if not database.deletion_protection:
+            acknowledge(
+                self.cluster,
+                "RDS10",
+                "the cluster outlives its stack, see `retain`; protected, a failed first deployment could not be "
+                "cleared "
+                "away, so `deletion_protection` comes after it",
+            )
         self.cluster.connections.allow_default_port_from(functions, "Nightshift functions")
         host, name = self.cluster.cluster_endpoint.hostname, database.name
         placement = Placement(vpc, subnets, [functions])
         secret = self.cluster.secret
         assert secret is not None  # RDS manages it
+        share(scope, CLUSTER, self.cluster.cluster_identifier)
         self.owner = DatabaseAccess(
-            {"secret_arn": secret.secret_arn, "host": host, "name": name}, _read_secret(secret.secret_arn), placement
+            {"secret_arn": secret.secret_arn, "host": host, "name": name}, [_read_secret(secret.secret_arn)], placement
         )
         """For the migration alone: the user who may make other users."""
         self.access = DatabaseAccess(
             {"host": host, "name": name, "user": database.user, "iam_region": Aws.REGION},
-            _connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.user),
+            [_connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.user)],
             placement,
-            RdsDatabase(self.cluster.cluster_identifier, cluster=True),
+            RdsDatabase(shared(scope, CLUSTER), cluster=True),
         )
 
-    def _endpoints(
-        self,
-        vpc: ec2.Vpc,
-        subnets: ec2.SubnetSelection,
-        functions: ec2.SecurityGroup,
-        *,
-        keys: bool,
-        mails: bool,
-        snapshots: bool,
-    ) -> None:
-        """The AWS APIs that functions call from inside. Logs, metrics and destinations do not pass through the VPC."""
-        group = ec2.SecurityGroup(self, "Endpoints", vpc=vpc, allow_all_outbound=False, description="AWS APIs")
-        group.connections.allow_from(functions, ec2.Port.HTTPS, "Nightshift functions")
-        services = ec2.InterfaceVpcEndpointAwsService
-        for name, service in (
-            ("Lambda", services.LAMBDA_),  # the supervisor invokes
-            ("Sqs", services.SQS),  # the supervisor reports final failures
-            ("SecretsManager", services.SECRETS_MANAGER),  # the migration reads the owner's password
-            ("Sns", services.SNS),  # the dispatcher tells operators
-            *((("Ses", services.EMAIL),) if mails else ()),  # and sends mails
-            *((("Rds", services.RDS),) if snapshots else ()),  # a job asks for snapshots
-            *((("Kms", services.KMS),) if keys else ()),  # the migration and jobs that open sealed columns
-        ):
-            vpc.add_interface_endpoint(name, service=service, subnets=subnets, security_groups=[group], open=False)
-        vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=[subnets])
+    def _cluster(
+        self, database: NewDatabase, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, removal: RemovalPolicy
+    ) -> rds.DatabaseCluster | rds.DatabaseClusterFromSnapshot:
+        given: dict[str, Any] = {
+            "engine": rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_18_4),
+            "writer": rds.ClusterInstance.serverless_v2("writer"),
+            "serverless_v2_min_capacity": database.min_capacity,
+            "serverless_v2_max_capacity": database.max_capacity,
+            "manage_master_user_password": True,
+            "iam_authentication": True,
+            "enable_data_api": database.data_api,
+            "storage_encrypted": True,
+            "backup": rds.BackupProps(retention=Duration.days(7)),
+            "deletion_protection": database.deletion_protection,
+            "removal_policy": removal,
+            "vpc": vpc,
+            "vpc_subnets": subnets,
+        }
+        if database.restore_from is not None:
+            # The database, and the owner's name, are those of the snapshot.
+            return rds.DatabaseClusterFromSnapshot(self, "Cluster", snapshot_identifier=database.restore_from, **given)
+        owner = rds.Credentials.from_username("postgres")
+        return rds.DatabaseCluster(self, "Cluster", default_database_name=database.name, credentials=owner, **given)
+
+
+def make_endpoints(
+    scope: Construct,
+    vpc: ec2.IVpc,
+    subnets: ec2.SubnetSelection,
+    functions: Sequence[ec2.ISecurityGroup],
+    apis: Sequence[str],
+    *,
+    route_tables: Sequence[str] = (),
+) -> None:
+    """The AWS APIs that functions call from inside, see `infra.apis`.
+
+    route_tables: those of the subnets, in a network that is somebody else's; S3's endpoint stands in them.
+    """
+    group = ec2.SecurityGroup(scope, "Endpoints", vpc=vpc, allow_all_outbound=False, description="AWS APIs")
+    for each in functions:
+        group.connections.allow_from(each, ec2.Port.HTTPS, "Nightshift functions")
+    for api in apis:
+        if api == "s3":
+            continue
+        ec2.InterfaceVpcEndpoint(
+            scope,
+            api.capitalize(),
+            vpc=vpc,
+            service=ec2.InterfaceVpcEndpointAwsService(api),
+            subnets=subnets,
+            security_groups=[group],
+            open=False,
+        )
+    if "s3" in apis:
+        its_subnets = [
+            ec2.Subnet.from_subnet_attributes(scope, f"RouteTable{number}", subnet_id="unused", route_table_id=each)
+            for number, each in enumerate(route_tables, start=1)
+        ]
+        chosen = ec2.SubnetSelection(subnets=its_subnets) if its_subnets else subnets
+        service = ec2.GatewayVpcEndpointAwsService.S3
+        ec2.GatewayVpcEndpoint(scope, "S3", vpc=vpc, service=service, subnets=[chosen])
 
 
 def _read_secret(arn: str) -> iam.PolicyStatement:
     return iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn])
+
+
+def _open_secret(key: str) -> iam.PolicyStatement:
+    """Secrets Manager opens the secret in the function's name."""
+    service = {"kms:ViaService": f"secretsmanager.{Aws.REGION}.amazonaws.com"}
+    return iam.PolicyStatement(actions=["kms:Decrypt"], resources=[key], conditions={"StringEquals": service})
 
 
 def _connect_as(region: str, resource_id: str, user: str) -> iam.PolicyStatement:

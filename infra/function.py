@@ -1,6 +1,7 @@
 """One Lambda function of Nightshift: its own role, its own log group, the layers, and access to the database."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import (
     Aws,
@@ -18,9 +19,10 @@ from constructs import Construct
 from infra.code import Code
 from infra.database import DatabaseAccess
 from infra.nag import acknowledge
-from infra.settings import LOG_RETENTION
+from infra.settings import CONTEXT_KEY, LOG_RETENTION
 from nightshift.declaration import function_name
 from nightshift.environment import DATABASE_VARIABLE
+from nightshift.errors import SettingError
 
 LAMBDA_RETRIES = 2
 """After the first delivery. Lambda waits one minute before the first retry and two before the second."""
@@ -28,6 +30,13 @@ LAMBDA_RETRIES = 2
 LAMBDA_EVENT_AGE = Duration.hours(2)
 """Three attempts of up to 15 minutes, three minutes of waiting, and an hour for throttling. What is older goes to the
 dead-letter queue; the supervisor has found the occurrence long before."""
+
+
+LARGEST_ENVIRONMENT = 4096
+"""Bytes of names and values. Lambda refuses more, in the middle of a deployment."""
+
+OF_A_REFERENCE = 128
+"""Bytes that stand for a value which only the deployment knows: an ARN, or the address of a new cluster."""
 
 
 class Function(Construct):
@@ -62,11 +71,13 @@ class Function(Construct):
         )
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(self.role)
-        if database.grant is not None:
-            self.role.add_to_principal_policy(database.grant)
+        for grant in database.grants:
+            self.role.add_to_principal_policy(grant)
         placement = database.placement
         if placement is not None:
             self._allow_network_interfaces()
+        variables = {DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **environment}
+        _refuse_too_large(self.name, stack, variables)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -82,7 +93,7 @@ class Function(Construct):
             memory_size=memory_mb,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
-            environment={DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **environment},
+            environment=variables,
             vpc=placement.vpc if placement else None,
             vpc_subnets=placement.subnets if placement else None,
             security_groups=list(placement.security_groups) if placement else None,
@@ -132,3 +143,28 @@ class Function(Construct):
             "Lambda checks these actions on all resources before it places a function in a VPC; the function's own "
             "code is denied them",
         )
+
+
+def _refuse_too_large(name: str, stack: Stack, variables: Mapping[str, str]) -> None:
+    """
+    Raises:
+        SettingError: the environment is larger than Lambda takes.
+    """
+    sizes = {variable: len(variable) + _size(stack.resolve(value)) for variable, value in variables.items()}
+    if (total := sum(sizes.values())) > LARGEST_ENVIRONMENT:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise SettingError(
+            f"the environment of {name} has {total:,} bytes, and Lambda takes {LARGEST_ENVIRONMENT:,}: {largest} "
+            f"alone has "
+            f"{sizes[largest]:,}; write schedules and parameters that hold for good into the jobs' files, and keep "
+            f"fewer "
+            f"of them in {CONTEXT_KEY}.jobs"
+        )
+
+
+def _size(value: Any) -> int:
+    """The bytes of a resolved value. What CloudFormation puts in has the size of a long ARN."""
+    if isinstance(value, Mapping):
+        ((kind, of),) = value.items()
+        return sum(map(_size, of[1])) if kind == "Fn::Join" else OF_A_REFERENCE
+    return len(str(value).encode())

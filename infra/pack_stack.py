@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Fn, Stack, StackSynthesizer, Tags, aws_s3 as s3, aws_sqs as sqs
+from aws_cdk import Stack, StackSynthesizer, Tags, aws_s3 as s3, aws_sqs as sqs
 from constructs import Construct
 
 from infra.code import Code
-from infra.platform.files import FILES_EXPORT
-from infra.platform.keys import KEYS_EXPORT
 from infra.platform_stack import PlatformStack
 from infra.scheduled_job import ScheduledJob, Surroundings
+from infra.shared import FILES, FILES_NAME, KEYS, shared
 from nightshift.declaration import Registration, stack_name
 
 
@@ -38,8 +37,10 @@ class PackStack(Stack):
             database=platform.database,
             # Through its ARN: the CDK would add a statement to the queue's policy for every rule, and SQS takes 20.
             dead_letters=sqs.Queue.from_queue_arn(self, "DeadLetters", platform.dead_letters.queue_arn),
-            files=s3.Bucket.from_bucket_arn(self, "Files", Fn.import_value(FILES_EXPORT)),
-            keys=Fn.import_value(KEYS_EXPORT),
+            files=s3.Bucket.from_bucket_attributes(
+                self, "Files", bucket_arn=shared(platform, FILES), bucket_name=shared(platform, FILES_NAME)
+            ),
+            keys=[*([given] if (given := platform.settings.kms_key_arn) else []), shared(platform, KEYS)],
             alarms=platform.alarms,
         )
         for registration in jobs:

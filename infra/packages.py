@@ -8,6 +8,7 @@ import hashlib
 import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,12 +20,26 @@ from pathlib import Path
 
 from aws_cdk import AssetHashType, aws_lambda as lambda_
 
-from infra.settings import Architecture
+from infra.settings import CONTEXT_KEY, Architecture
+from nightshift.errors import SettingError
 
 PROJECT = Path(__file__).parent.parent
 BUILD = PROJECT / ".build"
 
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+GLIBC = {"3.11": 26, "3.12": 34, "3.13": 34, "3.14": 34}
+"""The glibc of Lambda's runtimes, 2.x: Amazon Linux 2 below Python 3.12, and Amazon Linux 2023 from there on."""
+
+OLDEST_GLIBC = 17
+"""Of manylinux2014. What was built for an older one runs on a newer one."""
+
+CERTIFICATES = "/opt/certificates"
+"""Where functions find the file that the setting `ca_file` names."""
+
+IN_A_FUNCTION = ("/opt/", "/var/task/")
+"""A `ca_file` there is one that the project itself puts into a layer or beside its jobs."""
+
 NOT_SOURCE = ("__pycache__", "*.pyc", ".*")
 _NOT_SOURCE = re.compile("|".join(map(translate, NOT_SOURCE)))
 NOT_NEEDED = ("__pycache__", "tests", "bin")
@@ -54,6 +69,8 @@ class Packages:
     python: str
     architecture: Architecture
     project: Path = PROJECT
+    certificate_file: str | None = None
+    """The setting `ca_file`: a path on this machine, from the project's folder on."""
 
     @cached_property
     def dependencies(self) -> Package:
@@ -73,11 +90,58 @@ class Packages:
         sources = _sources(folder)
         return self._build("application", sources, _copier(folder, "python"), seen_as="/opt") if sources else None
 
+    @property
+    def ca_file(self) -> str | None:
+        """Where functions find the certificates of the setting `ca_file`.
+
+        Raises:
+            SettingError: there is no such file on this machine, or it holds no certificates.
+        """
+        if self.certificate_file is None or self.certificate_file.startswith(IN_A_FUNCTION):
+            return self.certificate_file
+        here = self._certificate_path(self.certificate_file)
+        return str(here) if self.architecture == "local" else f"{CERTIFICATES}/{here.name}"
+
+    @cached_property
+    def certificates(self) -> Package | None:
+        """The layer with the certificates of the setting `ca_file`; None where there are none."""
+        if self.architecture == "local" or self.ca_file == self.certificate_file or self.certificate_file is None:
+            return None
+        here = self._certificate_path(self.certificate_file)
+
+        def fill(folder: Path) -> None:
+            (folder / "certificates").mkdir()
+            shutil.copy(here, folder / "certificates" / here.name)
+
+        return self._build("certificates", [here], fill, seen_as="/opt")
+
+    def _certificate_path(self, given: str) -> Path:
+        here = (self.project / given).absolute()
+        try:
+            ssl.create_default_context(cafile=here)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError(
+                f"{CONTEXT_KEY}.database.ca_file: {here} cannot be read as certificates ({error}); name a PEM file of "
+                f"this "
+                "machine"
+            ) from None
+        return here
+
     @cached_property
     def functions(self) -> Package:
         """The code of every function: the package `functions` and nothing else of the project."""
         folder = self.project / "functions"
         return self._build("functions", _sources(folder), _copier(folder, "functions"), seen_as="/var/task")
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator should know: functions without byte-code start slower."""
+        if self.compiler is not None:
+            return []
+        return [
+            f"no python{self.python} here, so functions go without byte-code and start slower; put one on the PATH, or "
+            f"choose another with {CONTEXT_KEY}.python"
+        ]
 
     @cached_property
     def compiler(self) -> str | None:
@@ -85,6 +149,13 @@ class Packages:
         if self.architecture == "local" or self.python == f"{sys.version_info.major}.{sys.version_info.minor}":
             return sys.executable
         return shutil.which(f"python{self.python}")
+
+    @property
+    def platforms(self) -> list[str]:
+        """The wheels that the runtime can load, the newest first, in pip's words."""
+        machine = MACHINES[self.architecture]
+        newest = range(GLIBC[self.python], OLDEST_GLIBC - 1, -1)
+        return [*(f"manylinux_2_{glibc}_{machine}" for glibc in newest), f"manylinux2014_{machine}"]
 
     @property
     def _requirements(self) -> list[Path]:
@@ -99,7 +170,8 @@ class Packages:
         version = platform.python_version() if self.architecture == "local" else self.python
         digest = hashlib.sha256(f"{version} {self.architecture} {self.compiler is not None}".encode())
         for source in sources:
-            digest.update(f"\0{source.relative_to(self.project)}\0".encode() + source.read_bytes())
+            named = source.relative_to(self.project) if source.is_relative_to(self.project) else source.name
+            digest.update(f"\0{named}\0".encode() + source.read_bytes())
         package = Package(BUILD / f"{name}-{digest.hexdigest()[:16]}", digest.hexdigest())
         if not package.folder.exists():
             BUILD.mkdir(exist_ok=True)
@@ -117,8 +189,8 @@ class Packages:
         target = folder / "python"
         arguments = ["--target", str(target), "--no-compile", "--quiet", "--disable-pip-version-check"]
         if self.architecture != "local":
-            machine = MACHINES[self.architecture]
-            arguments += ["--platform", f"manylinux_2_28_{machine}", "--platform", f"manylinux2014_{machine}"]
+            for platform_tag in self.platforms:
+                arguments += ["--platform", platform_tag]
             arguments += ["--python-version", self.python, "--implementation", "cp", "--only-binary=:all:"]
         for requirements in self._requirements:
             arguments += ["-r", str(requirements)]
@@ -126,6 +198,13 @@ class Packages:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            if "No matching distribution" in done.stderr:
+                raise BuildError(
+                    f"the dependencies layer could not be built: a package has no wheel for Python {self.python} and "
+                    f"glibc 2.{GLIBC[self.python]}; choose another Python with {CONTEXT_KEY}.python, or another "
+                    f"version of "
+                    f"the package. pip: {last}"
+                )
             raise BuildError(f"the dependencies layer could not be built; is the package index reachable? pip: {last}")
         for pattern in NOT_NEEDED:
             for unneeded in list(target.rglob(pattern)):
@@ -134,9 +213,6 @@ class Packages:
     def _compile(self, folder: Path, seen_as: str) -> None:
         """Byte-code beside the sources. Unchecked: the zip's time stamps are not the sources'."""
         if self.compiler is None:
-            sys.stderr.write(
-                f"nightshift: no python{self.python} here, so functions go without byte-code and start slower\n"
-            )
             return
         options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", seen_as]
         # -I: this project's own modules must not be found in place of the compiler's. A file that does not compile is

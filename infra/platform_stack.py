@@ -1,10 +1,12 @@
 """What all packs share: database access and migration, dead-letter queue, alarm topics, file store, supervisor."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aws_cdk import CfnOutput, Stack, StackSynthesizer, Tags
 from constructs import Construct
 
+from infra.apis import calls, endpoints
 from infra.code import Code
 from infra.dashboard import dashboard
 from infra.database import NewCluster, existing_database
@@ -15,7 +17,7 @@ from infra.platform.desk import desk
 from infra.platform.dispatcher import dispatcher
 from infra.platform.files import file_store
 from infra.platform.functions import PlatformFunctions
-from infra.platform.keys import key_of_data_keys
+from infra.platform.keys import keys_of_data_keys
 from infra.platform.migration import migration
 from infra.platform.supervisor import supervisor
 from infra.platform.topics import alarm_topics
@@ -47,26 +49,27 @@ class PlatformStack(Stack):
         code = Code(self, "Code", packages)
         self.dead_letters = dead_letter_queue(self)
         self.alarms = alarm_topics(self, settings)
-        file_store(self)
-        keys = key_of_data_keys(self) if "keys" in needs else None
+        file_store(self, settings)
+        self.keys = keys_of_data_keys(self, settings)
+        apis = endpoints(calls(settings, jobs))
         new = None
         if isinstance(settings.database, NewDatabase):
             new = NewCluster(
                 self,
                 "Database",
                 settings.database,
-                keys=keys is not None,
-                mails=settings.sender is not None,
-                snapshots="snapshots" in needs,
+                settings=settings,
+                apis=apis,
             )
             self.database = new.access
         else:
-            self.database = existing_database(self, settings.database, settings.network)
-        functions = PlatformFunctions(self, settings, code, self.database)
-        migrated = migration(functions, new, keys)
-        watching = supervisor(functions, self.dead_letters, migrated)
-        sending = dispatcher(functions, self.alarms.topics["ordinary"], migrated)
+            self.database = existing_database(self, settings.database, settings.network, apis, packages.ca_file)
+        first = PlatformFunctions(self, settings, code, self.database)
+        migrated = migration(first, new, self.keys if "keys" in needs else ())
+        functions = replace(first, migration=migrated)
+        watching = supervisor(functions, self.dead_letters)
+        sending = dispatcher(functions, self.alarms.topics["ordinary"])
         desk(functions)
         alarm_on_the_whole(self, self.alarms, dead_letters=self.dead_letters, supervisor=watching, dispatcher=sending)
-        dashboard(self, jobs, self.dead_letters, watching.function)
+        dashboard(self, jobs, self.dead_letters, watching[0].function)
         CfnOutput(self, "DeadLetterQueueUrl", value=self.dead_letters.queue_url)

@@ -1,10 +1,13 @@
 """One job on AWS: its function, its rule, its grants and, when it is critical, its alarm."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aws_cdk import (
+    Aws,
     Duration,
+    Stack,
     aws_cloudwatch as cloudwatch,
     aws_events as events,
     aws_events_targets as targets,
@@ -18,16 +21,18 @@ from infra.code import Code
 from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
-from infra.platform.files import FILES_EXPORT
 from infra.settings import Settings
 from nightshift.declaration import Job, Registration, Schedule, function_name, rule_expression
 from nightshift.environment import (
     DEPLOYMENT_VARIABLE,
     ENABLED_VARIABLE,
+    FILES_PREFIX_VARIABLE,
     FILES_VARIABLE,
+    FREEZES_VARIABLE,
     KMS_KEY_VARIABLE,
     PARAMETERS_VARIABLE,
     SCHEDULE_VARIABLE,
+    STRAIN_VARIABLE,
     TOPIC_VARIABLE,
 )
 
@@ -46,8 +51,8 @@ class Surroundings:
     database: DatabaseAccess
     dead_letters: sqs.IQueue
     files: s3.IBucket
-    keys: str
-    """The ARN of the KMS key that data keys are encrypted under. It exists when a job needs it."""
+    keys: Sequence[str]
+    """The ARNs of the KMS keys that data keys may be encrypted under."""
     alarms: AlarmTopics
 
 
@@ -65,10 +70,18 @@ class ScheduledJob(Construct):
             environment[SCHEDULE_VARIABLE] = json.dumps(given)
         if not settings.enabled:
             environment[ENABLED_VARIABLE] = "false"
-        if "files" in job.needs:
-            environment[FILES_VARIABLE] = around.files.bucket_name
+        if strain := around.settings.strain.changes | settings.strain.changes:
+            environment[STRAIN_VARIABLE] = json.dumps(strain)
+        if freezes := around.settings.deployment().freezes:
+            environment[FREEZES_VARIABLE] = json.dumps([freeze.as_json() for freeze in freezes])
+        bucket = around.settings.files_bucket if "application_files" in job.needs else None
+        prefix = around.settings.files_prefix or ""
+        if job.needs & {"files", "application_files"}:
+            environment[FILES_VARIABLE] = bucket or around.files.bucket_name
+        if bucket and prefix:
+            environment[FILES_PREFIX_VARIABLE] = prefix
         if "keys" in job.needs:
-            environment[KMS_KEY_VARIABLE] = around.keys
+            environment[KMS_KEY_VARIABLE] = " ".join(around.keys)
         rds = around.database.rds if "snapshots" in job.needs else None
         if rds is not None:
             environment |= rds.environment
@@ -91,10 +104,12 @@ class ScheduledJob(Construct):
             environment=environment,
             dead_letters=around.dead_letters,
         )
-        if "files" in job.needs:
+        if bucket:
+            self._allow_application_files(bucket, prefix)
+        elif job.needs & {"files", "application_files"}:
             self._allow_files(around.files)
         if "keys" in job.needs:
-            self.function.allow(["kms:Decrypt"], [around.keys])
+            self.function.allow(["kms:Decrypt"], around.keys)
         if rds is not None:
             self._allow_snapshots(rds)
         if "operators" in job.needs:
@@ -160,10 +175,21 @@ class ScheduledJob(Construct):
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"], [files.arn_for_objects("*")]
         )
         self.function.allow(["s3:ListBucket"], [files.bucket_arn])  # so that an absent object answers 404 and not 403
+        bucket = json.dumps(Stack.of(self).resolve(files.bucket_arn), separators=(",", ":"))
         acknowledge(
             self.function.role,
-            f"IAM5[Resource::{FILES_EXPORT}/*]",
+            f"IAM5[Resource::{bucket}/*]",
             "the job declares that it needs the file store: all objects of its bucket, and no other bucket",
+        )
+
+    def _allow_application_files(self, bucket: str, prefix: str) -> None:
+        arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
+        self.function.allow(["s3:GetObject", "s3:DeleteObject"], [f"{arn}/{prefix}*"])
+        self.function.allow(["s3:ListBucket"], [arn])  # so that an absent object answers 404 and not 403
+        acknowledge(
+            self.function.role,
+            f"IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{prefix}*]",
+            "the job declares that it deletes files of the application: what lies under its prefix in the one bucket",
         )
 
 

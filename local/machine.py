@@ -143,7 +143,14 @@ def machine_with(
             database = {"url": own.url}
             if own.password is not None:
                 database["secret_arn"] = _secret(aws, own.user, own.password)
-            its = {"database": database, "network": None, "python": None, "rules": "off"}
+            its = {
+                "database": database,
+                "network": None,
+                "python": None,
+                "rules": "off",
+                # Empty: the application's own one is elsewhere, and nothing here may delete from it.
+                "files_bucket": _bucket(aws, own_settings(project).get("files_bucket", "application-files")),
+            }
             deployment, outputs = _deployed(aws, directory, its, report, project)
             yield RunningApp(aws, deployment, outputs, database)
 
@@ -183,6 +190,12 @@ def _secret(aws: LocalAws, user: str, password: str) -> str:
     secrets: SecretsManagerClient = aws.client("secretsmanager")
     words = json.dumps({"username": user, "password": password})
     return secrets.create_secret(Name="database", SecretString=words)["ARN"]
+
+
+def _bucket(aws: LocalAws, name: str) -> str:
+    """Make a bucket, and return its name."""
+    aws.client("s3").create_bucket(Bucket=name)
+    return name
 
 
 def _verify_sender(aws: LocalAws, sender: str) -> None:

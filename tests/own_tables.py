@@ -28,6 +28,7 @@ from tests.integration.conftest import Context
 
 OWN = Path(__file__).parent / "own"
 SCHEMA = OWN / "schema.sql"
+INDEXES = OWN / "indexes.sql"
 ROWS = OWN / "rows.sql"
 SECONDS = 60
 
@@ -85,6 +86,9 @@ def make_tables(engine: Engine) -> None:
         import_module("application.models.base").Base.metadata.create_all(engine)  # but those of the migrations
     else:
         raise NoTablesError(WHAT_TO_WRITE)
+    if INDEXES.is_file():
+        with engine.begin() as connection:
+            connection.exec_driver_sql(INDEXES.read_text())
     engine.dispose()
 
 

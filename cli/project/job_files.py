@@ -47,6 +47,15 @@ class NewJob:
     pack: str
     table: str | None = None
     age: str | None = None
+    days: int = 90
+    least: int = 7
+    """Days: fewer are refused, whatever an operator sets."""
+    schedule: str | None = None
+    measured_in: str | None = None
+    why: tuple[str, ...] = ()
+    """Why the job is there, one sentence each: a paragraph below its rule."""
+    tested: bool = True
+    """Whether a test of its own is written with it, which needs rows of its own."""
 
     @property
     def module(self) -> str:
@@ -61,17 +70,16 @@ class NewJob:
         """The text of each file, by its path in the project."""
         template = self.kind if self.kind in OF_ROWS else "work"
         words = self._words()
-        return {
-            f"functions/{self.pack}/{self.module}.py": _rendered(f"{template}.py", words),
-            f"tests/own/test_{self.module}.py": _rendered(f"test_{template}.py", words),
-        }
+        test = {f"tests/own/test_{self.module}.py": _rendered(f"test_{template}.py", words)} if self.tested else {}
+        return {f"functions/{self.pack}/{self.module}.py": _rendered(f"{template}.py", words), **test}
 
     def _words(self) -> dict[str, str]:
         table, age = self.table or "", self.age
         about = f"of {table}" if table else f"of {MARK}"
+        by = f", by {age}" if age else ""
         rules = {
-            "retention": f"Delete the rows {about} that are older than 90 days{f', by {age}' if age else ''}.",
-            "check": f"Count the rows {about} that are older than a day{f', by {age}' if age else ''}.",
+            "retention": f"Delete the rows {about} that are older than {days_in_words(self.days)}{by}.",
+            "check": f"Count the rows {about} that are older than a day{by}.",
         }
         rule = rules.get(self.kind, f"{MARK}: the rule of {self.name} in plain words, in one sentence.")
         column = _literal(age) if age else f"None,  # {MARK}: the column that tells a row's age"
@@ -80,8 +88,11 @@ class NewJob:
             "kind": self.kind,
             "pack": self.pack,
             "module": self.module,
-            "schedule": SCHEDULES[self.kind],
-            "rule": "\n".join(textwrap.wrap(rule, LINE - 3, break_long_words=False, break_on_hyphens=False)),
+            "schedule": self.schedule or SCHEDULES[self.kind],
+            "rule": _paragraphs(rule, " ".join(self.why)),
+            "days": str(self.days),
+            "least": str(self.least),
+            "measured_in": f"\n            measured_in={_literal(self.measured_in)}," if self.measured_in else "",
             "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
             "table_in_test": _literal(table or MARK),
             "constant": f"TABLE = {_literal(table)}\n\n" if table else "",
@@ -186,6 +197,20 @@ def _rendered(name: str, words: dict[str, str]) -> str:
         f"{line}  # noqa: E501\n" if len(line) > LINE and " " in line.strip() else f"{line}\n"
         for line in text.splitlines()
     )
+
+
+def days_in_words(days: int) -> str:
+    return f"{days} day{'' if days == 1 else 's'}"
+
+
+def _paragraphs(rule: str, why: str) -> str:
+    """A docstring's text: the rule, and below it why, if that is known. Its quotes stand behind one paragraph only."""
+    first, *more = (_wrapped(each) for each in (rule, why) if each)
+    return first if not more else f"{first}\n\n{more[0]}\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    return "\n".join(textwrap.wrap(paragraph, LINE - 3, break_long_words=False, break_on_hyphens=False))
 
 
 def _literal(value: str) -> str:

@@ -5,6 +5,7 @@ counted. A component that is healthy again resolves its alert. Checks are kept f
 answer there is nowhere to write: then a metric is logged and the operators are paged at once, every five minutes.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,8 @@ from sqlalchemy.orm import Session
 from application.alerts import Severity, Wording, sight, tell
 from application.alerts.sightings import resolve
 from application.models import Alert
-from nightshift import Delete, Job, Parameter, Run, minutes
+from nightshift import Delete, Job, Parameter, Run, minutes, telemetry
+from nightshift.database import by_halves
 from nightshift.outbox import tell_operators
 from nightshift.runtime import paging_handler
 from nightshift.steps import Component, HealthCheck
@@ -60,15 +62,21 @@ def judge(session: Session, run: Run, found: Found) -> None:
         name = fingerprint.removeprefix(f"{RULE}:")
         if name not in found or found[name].status == "healthy":  # a replica that is no longer there, for example
             resolve(session, rule=RULE, subject=name, quiet_since=run.now, at=run.now)
-    for name, one in found.items():
-        if one.status not in BAD or before.get(name, {}).get("status") not in BAD or f"{RULE}:{name}" in lately:
-            continue
-        severity = SEVERITY[one.status]
-        details = {"subject": name, **asdict(one)}
-        sighting = sight(session, rule=RULE, subject=name, severity=severity, details=details, at=run.now)
-        if sighting != "known":
-            page(session, run, name, one)
-    tell(session, run, {RULE: WORDING})
+
+    def note(names: Sequence[str]) -> None:
+        for name in names:
+            one = found[name]
+            severity, details = SEVERITY[one.status], {"subject": name, **asdict(one)}
+            sighting = sight(session, rule=RULE, subject=name, severity=severity, details=details, at=run.now)
+            if sighting != "known":
+                page(session, run, name, one)
+
+    def leave(name: str, error: str) -> None:
+        telemetry.error("alert.refused", component=name, reason=error)
+
+    bad = [name for name, one in found.items() if one.status in BAD and before.get(name, {}).get("status") in BAD]
+    by_halves(session, [name for name in bad if f"{RULE}:{name}" not in lately], note, leave)
+    tell(session, run, {RULE: WORDING}, refused=leave)
 
 
 def page(session: Session, run: Run, name: str, one: Component) -> None:

@@ -6,6 +6,7 @@ a run for a time of which a later sample exists has no figures of it. Ten-minute
 ones for 90 days, daily ones for a year.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -18,6 +19,7 @@ from application.models import Alert
 from application.rounding import one_decimal
 from functions.administration.health.performance import SCOPE, WINDOW, figures
 from nightshift import Delete, Function, Job, Parameter, Run, StepPlan, lambda_handler
+from nightshift.database import by_halves
 from nightshift.declaration import Execution
 from nightshift.steps import MetricRollup, Period, RollUp
 
@@ -77,12 +79,16 @@ def alert(execution: Execution) -> None:
     run = execution.run
     with execution.batch() as batch:
         verdict, details = judge(batch.session, run) or ("", {})
-        if verdict == "slow":
-            sight(batch.session, rule=SLOW, subject="all", severity="high", details=details, at=run.now)
-            tell(batch.session, run, {SLOW: WORDING}, refused=batch.quarantine)
-            batch.count(alerts=1)
-        elif verdict == "good":
-            resolve(batch.session, rule=SLOW, quiet_since=run.now, at=run.now)
+
+        def note(_: Sequence[str]) -> None:
+            if verdict == "slow":
+                sight(batch.session, rule=SLOW, subject="all", severity="high", details=details, at=run.now)
+                tell(batch.session, run, {SLOW: WORDING}, refused=batch.quarantine)
+                batch.count(alerts=1)
+            elif verdict == "good":
+                resolve(batch.session, rule=SLOW, quiet_since=run.now, at=run.now)
+
+        by_halves(batch.session, [f"nightshift.alerts:{SLOW}"], note, batch.quarantine)
         batch.position = {"done": True}
 
 

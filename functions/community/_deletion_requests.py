@@ -1,6 +1,7 @@
 """One request for deletion: what stands in its way, what carries it out, and what is noted when that fails."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import case, select, update
@@ -11,6 +12,7 @@ from application.erasure import Mode, Person, Quotes, erase
 from application.erasure.rules import record
 from application.models import AuditLog, DataRequest, User
 from nightshift import Run
+from nightshift.database import Leave, by_halves
 from nightshift.store import FileStore
 
 MOST_ATTEMPTS = 5
@@ -47,7 +49,7 @@ def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None
                 files.delete(found.key)
 
 
-def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes) -> Outcome:
+def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes, refused: Leave) -> Outcome:
     """Carry a request out in the caller's transaction, which has locked it. `found` is where the address is quoted."""
     request = session.execute(
         select(DataRequest.user_id, DataRequest.subject_ref, DataRequest.options).where(DataRequest.id == request_id)
@@ -61,7 +63,7 @@ def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes) -> 
         outcome, mode = "already_gone", "deleted"
     elif (reason := obstacle(session, user.id, user.role)) is not None:
         _note(session, request_id, status="BLOCKED", last_error=reason)
-        _alert(session, run, request_id, "blocked", reason)
+        _alert(session, run, request_id, "blocked", reason, refused)
         return "blocked"
     else:
         outcome = mode = mode_of(request.options)
@@ -86,7 +88,7 @@ def obstacle(session: Session, user_id: uuid.UUID, role: str) -> str | None:
     return None
 
 
-def put_off(session: Session, run: Run, request_id: uuid.UUID, failure: str) -> None:
+def put_off(session: Session, run: Run, request_id: uuid.UUID, failure: str, refused: Leave) -> None:
     """Note a failure, which names nobody. The request is tried again by the next run, five times in all."""
     attempts = DataRequest.attempts + 1
     status = _note(
@@ -97,7 +99,7 @@ def put_off(session: Session, run: Run, request_id: uuid.UUID, failure: str) -> 
         status=case((attempts >= MOST_ATTEMPTS, "FAILED"), else_="PENDING"),
     )
     if status == "FAILED":
-        _alert(session, run, request_id, "failed", failure)
+        _alert(session, run, request_id, "failed", failure, refused)
 
 
 def _note(session: Session, request_id: uuid.UUID, **values: Any) -> str:
@@ -105,12 +107,19 @@ def _note(session: Session, request_id: uuid.UUID, **values: Any) -> str:
     return session.execute(noted.execution_options(synchronize_session=False)).scalar_one()
 
 
-def _alert(session: Session, run: Run, request_id: uuid.UUID, what: Literal["blocked", "failed"], reason: str) -> None:
-    alerts.sight(
-        session,
-        rule=f"erasure-{what}",
-        subject=str(request_id),
-        severity="high",
-        details={"request_id": str(request_id), "reason": reason},
-        at=run.now,
-    )
+def _alert(
+    session: Session, run: Run, request_id: uuid.UUID, what: Literal["blocked", "failed"], reason: str, refused: Leave
+) -> None:
+    """`refused` is told of an alert that the database refuses: the request has its outcome all the same."""
+
+    def note(_: Sequence[str]) -> None:
+        alerts.sight(
+            session,
+            rule=f"erasure-{what}",
+            subject=str(request_id),
+            severity="high",
+            details={"request_id": str(request_id), "reason": reason},
+            at=run.now,
+        )
+
+    by_halves(session, [f"nightshift.alerts:erasure-{what}:{request_id}"], note, refused)

@@ -21,7 +21,7 @@ job = Job(
     name="cleanup-orphaned-files",
     kind="retention",
     schedule="cron(0 4 * * ? *)",
-    needs=frozenset({"files"}),
+    needs=frozenset({"application_files"}),
     steps=(
         Count(Upload, older_than=RETENTION, measured_by=Upload.created_at, counter="checked"),
         Update(

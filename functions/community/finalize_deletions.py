@@ -118,7 +118,7 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
         if failure is None:
             try:
                 with batch.session.begin_nested():
-                    outcome = settle(batch.session, execution.run, request.id, quotes)
+                    outcome = settle(batch.session, execution.run, request.id, quotes, batch.quarantine)
                 batch.count(**{outcome: 1})
             except DBAPIError as error:
                 if sqlstate(error) is None or (sqlstate(error) == OUT_OF_TIME and is_passing(error)):
@@ -127,7 +127,7 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
             except DATA_ERRORS as error:
                 failure = type(error).__name__  # its text may quote the person's data
         if failure is not None:
-            put_off(batch.session, execution.run, request.id, failure)
+            put_off(batch.session, execution.run, request.id, failure, batch.quarantine)
             batch.count(errors=1)
             batch.quarantine(f"data_requests:{request.id}", failure)
 
@@ -138,7 +138,7 @@ job = Job(
     name="finalize-deletions",
     kind="retention",
     schedule="cron(30 4 * * ? *)",
-    needs=frozenset({"files"}),
+    needs=frozenset({"application_files"}),
     critical=True,
     steps=(
         Function(

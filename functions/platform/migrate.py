@@ -7,25 +7,27 @@ import json
 import os
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
 from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
-from nightshift.database.migrations import upgrade
+from nightshift.database.migrations import state, upgrade
 from nightshift.declaration import Deployment, this_project
 from nightshift.environment import KMS_KEY_VARIABLE
 from nightshift.ledger import RegisteredJob
 from nightshift.runtime import LambdaContext
-from nightshift.store import DataKey, KeyService, add_data_key
+from nightshift.store import KeyService, keep_data_keys
 
 NAME = "nightshift/migrate"
 SECONDS_TO_ANSWER = 10.0
 
 
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
-    """Migrate. The payload is the deployment's own and says nothing. Returns the revisions that were applied."""
+    """Migrate. The payload is the deployment's own and says nothing. Returns the revisions that were applied.
+
+    A database that is ahead, because this deployment is rolled back, is as good as one that is up to date.
+    """
     settings = DatabaseSettings.from_environment()
     owner = os.environ.get("NIGHTSHIFT_DATABASE_OWNER")
     if owner:
@@ -34,14 +36,18 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     create = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
     wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
-        applied = upgrade(session.connection(), wanted, unwanted=[each for each in possible if each not in wanted])
+        unwanted = [each for each in possible if each not in wanted]
+        applied = upgrade(session.connection(), wanted, unwanted=unwanted)
+        ahead = state(session.connection(), wanted, unwanted=unwanted).ahead
         if jobs:
             names = [{"name": name} for name in jobs]
             session.execute(insert(RegisteredJob).values(names).on_conflict_do_nothing())
         if kms_key := os.environ.get(KMS_KEY_VARIABLE):
-            _make_first_data_key(session, KeyService(kms_key))
+            keep_data_keys(session, KeyService(kms_key))
+    if ahead:
+        telemetry.warn("database.ahead", revisions=ahead, reason="newer code has migrated it: nothing was changed")
     telemetry.log("database.migrated", applied=applied, jobs=len(jobs))
-    return {"applied": applied, "jobs": len(jobs)}
+    return {"applied": applied, "jobs": len(jobs), **({"ahead": ahead} if ahead else {})}
 
 
 def _make_user(owner: DatabaseSettings, settings: DatabaseSettings, seconds: float) -> None:
@@ -57,12 +63,6 @@ def _make_user(owner: DatabaseSettings, settings: DatabaseSettings, seconds: flo
         session.execute(text(f"grant rds_iam to {user}"))
         session.execute(text(f"grant create on database {database} to {user}"))
         session.execute(text(f"grant usage, create on schema public to {user}"))
-
-
-def _make_first_data_key(session: Session, service: KeyService) -> None:
-    """Sealed columns need one. It is never replaced here: what it has sealed could not be opened again."""
-    if session.scalar(select(DataKey.key_id).limit(1)) is None:
-        add_data_key(session, service)
 
 
 def _remaining(context: LambdaContext) -> float:

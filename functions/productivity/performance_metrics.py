@@ -6,7 +6,7 @@ resolves after 24 quiet hours.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,7 @@ from application.histogram import requests_between
 from application.models import Alert
 from application.rounding import one_decimal
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler
+from nightshift.database import by_halves
 from nightshift.declaration import Execution
 from nightshift.steps import Figures, MetricRollup, Period, RollUp, last_day, last_hour
 
@@ -97,11 +98,19 @@ def alert(execution: Execution) -> None:
         return
     run, hour = execution.run, last_hour(execution.run)
     with execution.batch() as batch:
-        for rule, details in sightings(batch.session, hour):
-            sight(batch.session, rule=rule, subject="all", severity=RULES[rule], details=details, at=hour.end)
-            batch.count(alerts=1)
-        for rule in RULES:
-            resolve(batch.session, rule=rule, quiet_since=run.ago(QUIET), at=run.now)
+        session = batch.session
+
+        def note(found: Sequence[tuple[str, dict[str, Any]]]) -> None:
+            for rule, details in found:
+                sight(session, rule=rule, subject="all", severity=RULES[rule], details=details, at=hour.end)
+            batch.count(alerts=len(found))
+
+        def end(rules: Sequence[str]) -> None:
+            for rule in rules:
+                resolve(session, rule=rule, quiet_since=run.ago(QUIET), at=run.now)
+
+        by_halves(session, list(sightings(session, hour)), note, lambda one, error: batch.quarantine(one[0], error))
+        by_halves(session, list(RULES), end, batch.quarantine)
         batch.position = {"done": True}
 
 

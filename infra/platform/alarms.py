@@ -1,6 +1,6 @@
 """The alarms on Nightshift as a whole. Those of single jobs are made beside them, see infra/scheduled_job.py."""
 
-from aws_cdk import Duration, aws_sqs as sqs
+from aws_cdk import Duration, aws_events as events, aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarms import BREACHING, AlarmTopics, own_metric
@@ -10,15 +10,22 @@ BACKLOG_SECONDS = 2 * 60 * 60
 
 
 def alarm_on_the_whole(
-    scope: Construct, topics: AlarmTopics, *, dead_letters: sqs.Queue, supervisor: Function, dispatcher: Function
+    scope: Construct,
+    topics: AlarmTopics,
+    *,
+    dead_letters: sqs.Queue,
+    supervisor: tuple[Function, events.Rule],
+    dispatcher: tuple[Function, events.Rule],
 ) -> None:
     """What goes wrong apart from a single job, and what no job would tell of itself."""
     minute, minutes = Duration.minutes(1), Duration.minutes(5)
+    (watching, its_rule), (sending, rule_of_sending) = supervisor, dispatcher
     topics.alarm(
         scope,
         "dead-letters",
         severity="critical",
-        metric=dead_letters.metric_approximate_number_of_messages_visible(period=minute, statistic="Maximum"),
+        # What arrives, and not what lies there: as long as one failure waits, a second one would page nobody.
+        metric=dead_letters.metric_number_of_messages_sent(period=minute, statistic="Sum"),
         over=0,
         happened="A run failed for good, or an occurrence could not be delivered.",
         first="run `nightshift runs` to see which, and read its reason.",
@@ -26,9 +33,22 @@ def alarm_on_the_whole(
     )
     topics.alarm(
         scope,
+        "dead-letters-waiting",
+        severity="ordinary",
+        metric=dead_letters.metric_approximate_number_of_messages_visible(
+            period=Duration.hours(1), statistic="Maximum"
+        ),
+        over=0,
+        periods=24,
+        happened="A failure has waited for a day, and is gone from the queue after 14.",
+        first="redrive what is mended with `nightshift redrive`, and purge the queue.",
+        read_on="a-job-failed",
+    )
+    silent = topics.alarm(
+        scope,
         "supervisor-silent",
         severity="critical",
-        metric=supervisor.function.metric_invocations(period=minute, statistic="Sum"),
+        metric=watching.function.metric_invocations(period=minute, statistic="Sum"),
         over=1,
         below=True,
         periods=5,
@@ -37,11 +57,12 @@ def alarm_on_the_whole(
         first="check that the rule nightshift-supervisor is enabled and that Lambda is not throttled.",
         read_on="the-supervisor-is-silent",
     )
+    silent.node.add_dependency(its_rule)  # before that it would page somebody in the first deployment
     topics.alarm(
         scope,
         "supervisor-failing",
         severity="critical",
-        metric=supervisor.function.metric_errors(period=minute, statistic="Sum"),
+        metric=watching.function.metric_errors(period=minute, statistic="Sum"),
         over=0,
         periods=3,
         happened="The supervisor has failed three minutes in a row: lost and interrupted runs are not settled.",
@@ -80,11 +101,11 @@ def alarm_on_the_whole(
         first="run `nightshift runs` to see which, and run it by hand if it still matters.",
         read_on="a-job-did-not-run",
     )
-    topics.alarm(
+    mute = topics.alarm(
         scope,
         "dispatcher-silent",
         severity="critical",
-        metric=dispatcher.function.metric_invocations(period=minute, statistic="Sum"),
+        metric=sending.function.metric_invocations(period=minute, statistic="Sum"),
         over=1,
         below=True,
         periods=5,
@@ -93,16 +114,27 @@ def alarm_on_the_whole(
         first="check that the rule nightshift-dispatcher is enabled and that Lambda is not throttled.",
         read_on="the-dispatcher-is-silent",
     )
+    mute.node.add_dependency(rule_of_sending)
     topics.alarm(
         scope,
         "dispatcher-failing",
         severity="ordinary",
-        metric=dispatcher.function.metric_errors(period=minute, statistic="Sum"),
+        metric=sending.function.metric_errors(period=minute, statistic="Sum"),
         over=0,
         periods=5,
         happened="The dispatcher has failed five minutes in a row: notices wait in the outbox.",
         first="read the log group /aws/lambda/nightshift-dispatcher.",
         read_on="the-dispatcher-fails",
+    )
+    topics.alarm(
+        scope,
+        "mails-failed",
+        severity="ordinary",
+        metric=own_metric("MailsFailed", "Sum", minutes),
+        over=0,
+        happened="A mail or notice could not be sent for good: SES refused it, or no try got through.",
+        first="look at the rows of nightshift.notifications whose status is failed: each has its reason.",
+        read_on="a-mail-has-failed",
     )
     topics.alarm(
         scope,

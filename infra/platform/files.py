@@ -1,15 +1,15 @@
 """The file store: archives, exports and reports."""
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, aws_s3 as s3
-from constructs import Construct
+from aws_cdk import Duration, Stack, aws_s3 as s3
 
 from infra.nag import acknowledge
+from infra.retention import where_data_is
+from infra.settings import Settings
+from infra.shared import FILES, FILES_NAME, share
 
-FILES_EXPORT = "nightshift-files-bucket-arn"
 
-
-def file_store(scope: Construct) -> s3.Bucket:
-    """A private bucket that outlives the stack."""
+def file_store(scope: Stack, settings: Settings) -> s3.Bucket:
+    """A private bucket that outlives the stack, unless the settings say otherwise."""
     bucket = s3.Bucket(
         scope,
         "Files",
@@ -17,7 +17,8 @@ def file_store(scope: Construct) -> s3.Bucket:
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         enforce_ssl=True,
         versioned=True,
-        removal_policy=RemovalPolicy.RETAIN,
+        removal_policy=where_data_is(settings),
+        auto_delete_objects=None if settings.retain else True,
         lifecycle_rules=[
             s3.LifecycleRule(
                 noncurrent_version_expiration=Duration.days(30),
@@ -26,5 +27,6 @@ def file_store(scope: Construct) -> s3.Bucket:
         ],
     )
     acknowledge(bucket, "S1", "private to the functions; who wrote and deleted what stands in the ledger")
-    CfnOutput(scope, "FilesBucketArn", value=bucket.bucket_arn, export_name=FILES_EXPORT)
+    share(scope, FILES, bucket.bucket_arn)
+    share(scope, FILES_NAME, bucket.bucket_name)
     return bucket

@@ -21,6 +21,8 @@ class PlatformFunctions:
     settings: Settings
     code: Code
     database: DatabaseAccess
+    migration: triggers.Trigger | None = None
+    """What the functions that are made wait for, so that no new code meets an old schema; None for the migration."""
 
     @property
     def deployment(self) -> Mapping[str, str]:
@@ -29,7 +31,7 @@ class PlatformFunctions:
 
     def function(self, name: str, *, about: str, timeout: Duration, environment: Mapping[str, str]) -> Function:
         """The function `nightshift-<name>`, which runs functions/platform/<name>.py."""
-        return Function(
+        made = Function(
             self.stack,
             name.capitalize(),
             name=name,
@@ -42,8 +44,11 @@ class PlatformFunctions:
             log_retention_days=self.settings.log_retention_days,
             environment=environment,
         )
+        if self.migration is not None:
+            made.node.add_dependency(self.migration)
+        return made
 
-    def start_every_minute(self, name: str, function: Function, migration: triggers.Trigger) -> None:
+    def start_every_minute(self, name: str, function: Function) -> events.Rule:
         """Its rule, which does not exist before the database is migrated."""
         rule = events.Rule(
             self.stack,
@@ -55,4 +60,6 @@ class PlatformFunctions:
             # Not tried again: the next minute brings the next one.
             targets=[targets.LambdaFunction(function.function, retry_attempts=0, max_event_age=Duration.minutes(1))],
         )
-        rule.node.add_dependency(migration)
+        if self.migration is not None:
+            rule.node.add_dependency(self.migration)
+        return rule

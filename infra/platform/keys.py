@@ -1,19 +1,25 @@
-"""The KMS key under which data keys are encrypted."""
+"""The KMS keys under which data keys are encrypted."""
 
-from aws_cdk import CfnOutput, RemovalPolicy, aws_kms as kms
-from constructs import Construct
+from aws_cdk import Stack, aws_kms as kms
 
-KEYS_EXPORT = "nightshift-kms-key-arn"
+from infra.retention import where_data_is
+from infra.settings import Settings
+from infra.shared import KEYS, share
 
 
-def key_of_data_keys(scope: Construct) -> kms.Key:
-    """A key that outlives the stack: nothing sealed could be opened without it."""
+def keys_of_data_keys(scope: Stack, settings: Settings) -> list[str]:
+    """The ARNs of the keys that may have encrypted a data key; the first encrypts the next one.
+
+    The deployment's own key is there whatever jobs are: it stays when the last job that needs it is dropped, so that
+    what is sealed can be opened when that job comes back.
+    """
     key = kms.Key(
         scope,
         "Keys",
         description="Nightshift: encrypts the data keys of sealed columns",
         enable_key_rotation=True,
-        removal_policy=RemovalPolicy.RETAIN,
+        removal_policy=where_data_is(settings),
     )
-    CfnOutput(scope, "KmsKeyArn", value=key.key_arn, export_name=KEYS_EXPORT)
-    return key
+    share(scope, KEYS, key.key_arn)
+    given = [settings.kms_key_arn] if settings.kms_key_arn else []
+    return [*given, key.key_arn]

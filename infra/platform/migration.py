@@ -1,6 +1,8 @@
 """The database schema, brought up to date in every deployment before any rule can fire."""
 
-from aws_cdk import Duration, aws_kms as kms, triggers
+from collections.abc import Sequence
+
+from aws_cdk import Duration, triggers
 
 from infra.database import NewCluster
 from infra.platform.functions import PlatformFunctions
@@ -9,14 +11,17 @@ from nightshift.environment import KMS_KEY_VARIABLE
 TIMEOUT = Duration.minutes(14)
 
 
-def migration(functions: PlatformFunctions, new: NewCluster | None, keys: kms.Key | None) -> triggers.Trigger:
-    """What rules have to wait for. In a new cluster it also makes the functions' user, as the owner."""
+def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequence[str]) -> triggers.Trigger:
+    """What everything else has to wait for. In a new cluster it also makes the functions' user, as the owner.
+
+    keys: those of `keys_of_data_keys`, where a job needs them.
+    """
     environment = {
         "NIGHTSHIFT_APPLICATION_TABLES": functions.settings.application_tables,
         **functions.deployment,
     }
-    if keys is not None:
-        environment[KMS_KEY_VARIABLE] = keys.key_arn
+    if keys:
+        environment[KMS_KEY_VARIABLE] = " ".join(keys)
     if new is not None:
         environment["NIGHTSHIFT_DATABASE_OWNER"] = functions.stack.to_json_string(dict(new.owner.connection))
     migrate = functions.function(
@@ -25,11 +30,11 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: kms.Ke
         timeout=TIMEOUT,
         environment=environment,
     )
-    if keys is not None:
-        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys.key_arn])
+    if keys:
+        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys[0]])
     if new is not None:
-        assert new.owner.grant is not None
-        migrate.role.add_to_principal_policy(new.owner.grant)
+        for grant in new.owner.grants:
+            migrate.role.add_to_principal_policy(grant)
     return triggers.Trigger(
         functions.stack,
         "Migration",

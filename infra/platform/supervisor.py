@@ -1,13 +1,13 @@
 """Looks over the ledger every minute."""
 
-from aws_cdk import Aws, Duration, aws_sqs as sqs, triggers
+from aws_cdk import Aws, Duration, aws_events as events, aws_sqs as sqs
 
 from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform.functions import PlatformFunctions
 
 
-def supervisor(functions: PlatformFunctions, dead_letters: sqs.Queue, migration: triggers.Trigger) -> Function:
+def supervisor(functions: PlatformFunctions, dead_letters: sqs.Queue) -> tuple[Function, events.Rule]:
     """It invokes the functions of jobs, and reports to the dead-letter queue what failed for good."""
     made = functions.function(
         "supervisor",
@@ -23,5 +23,4 @@ def supervisor(functions: PlatformFunctions, dead_letters: sqs.Queue, migration:
         "IAM5[Resource::arn:<AWS::Partition>:lambda:<AWS::Region>:<AWS::AccountId>:function:nightshift-*]",
         "it goes on with the runs of every job, whose functions are all named nightshift-*",
     )
-    functions.start_every_minute("supervisor", made, migration)
-    return made
+    return made, functions.start_every_minute("supervisor", made)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from infra.settings.values import ByDefault, Form, Group, Text
+from infra.settings.values import LIST, ByDefault, Form, Group, Text
 from nightshift.database import DatabaseSettings
 from nightshift.errors import SettingError
 
@@ -20,7 +20,32 @@ SqlName = Annotated[
     Text, Form(r"[a-z][a-z0-9_]{0,62}", "must be lower-case letters, digits and underscores; got {got}")
 ]
 SqlUser = Annotated[SqlName, AfterValidator(_not_the_owner)]
-SecretArn = Annotated[Text, Form(r"arn:.+", "must be the whole ARN of the secret: arn:aws:secretsmanager:…; got {got}")]
+SecretArn = Annotated[
+    Text,
+    Form(
+        r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+-[A-Za-z0-9]{6}",
+        "must be the whole ARN of the secret, with the six letters and digits at its end: "
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:name-AbCdEf; got {got}",
+    ),
+]
+"""Without its end IAM's policy names another resource, and the function is refused."""
+
+KmsKeyArn = Annotated[
+    Text,
+    Form(
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+",
+        "must be the ARN of a KMS key, and of no alias: "
+        "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555; got {got}",
+    ),
+]
+Snapshot = Annotated[
+    Text,
+    Form(
+        r"arn:aws[a-z-]*:rds:[a-z0-9-]+:\d{12}:(cluster-)?snapshot:.+|(rds:)?[A-Za-z][A-Za-z0-9-]*",
+        "must be the identifier or the ARN of a snapshot; got {got}",
+    ),
+]
+ZoneName = Annotated[Text, Form(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "must hold zones like eu-west-1a; got {got}")]
 ResourceId = Annotated[
     Text, Form(r"(cluster|db|prx)-[A-Za-z0-9]+", "must be like cluster-ABC123, db-ABC123 or prx-ABC123; got {got}")
 ]
@@ -31,6 +56,12 @@ RdsIdentifier = Annotated[
         ": an identifier of RDS has letters, digits and hyphens and is no ARN; got {got}",
     ),
 ]
+
+
+def _two_or_more(zones: tuple[str, ...]) -> tuple[str, ...]:
+    if zones and len(set(zones)) < 2:
+        raise ValueError("needs two different zones or more: an Aurora cluster stands in at least two")
+    return zones
 
 
 class NewDatabase(Group):
@@ -48,6 +79,29 @@ class NewDatabase(Group):
         default=4,
         description="Aurora capacity units up to which it grows, at least 1 and at most 256",
         json_schema_extra={"minimum": 1, "maximum": 256},
+    )
+
+    deletion_protection: bool = Field(
+        default=False,
+        description="`true` also keeps the cluster from being deleted by hand. Turn it on when the first deployment "
+        "has gone through: AWS cannot clear a failed one away while it is on",
+    )
+    data_api: bool = Field(
+        default=True,
+        description="a way in for a person: RDS's Data API, for the query editor of the AWS console and "
+        "`aws rds-data`. IAM says who may use it; the network stays closed",
+    )
+    availability_zones: Annotated[
+        tuple[ZoneName, ...], LIST, AfterValidator(_two_or_more), ByDefault("two of the region's")
+    ] = Field(
+        default=(),
+        description="the zones of the network, two or more, where the region's first ones lack Aurora or an endpoint: "
+        "`eu-west-1a`. They stay as they are for the life of the cluster",
+    )
+    restore_from: Snapshot | None = Field(
+        default=None,
+        description="a snapshot that the cluster is made from, by identifier or ARN. It stays in the settings for the "
+        "life of the cluster: changed or removed, AWS makes another cluster",
     )
 
     @model_validator(mode="after")
@@ -71,11 +125,17 @@ class ExistingDatabase(Group):
     secret_arn: SecretArn | None = Field(
         default=None, description="the whole ARN of a secret in Secrets Manager, which holds user and password"
     )
+    secret_kms_key_arn: KmsKeyArn | None = Field(
+        default=None,
+        description="the KMS key that the secret is encrypted under, where that is not `aws/secretsmanager`",
+    )
     host: Text | None = Field(default=None, description="of the server or its proxy; needless where the secret has it")
     port: Annotated[int | None, ByDefault("5432, or the secret's")] = Field(default=None, description="of the server")
     name: Text | None = Field(default=None, description="of the database; needless where the secret has it")
     user: Text | None = Field(
-        default=None, description="with IAM tokens: who functions connect as; this user needs `grant rds_iam`"
+        default=None,
+        description="with IAM tokens: who functions connect as. This user needs `grant rds_iam`, straight or through a "
+        "proxy with end-to-end IAM; a proxy that has the user's password in a secret needs a user without that grant",
     )
     iam_region: Text | None = Field(default=None, description="with IAM tokens: the region of the database")
     resource_id: ResourceId | None = Field(
@@ -84,7 +144,9 @@ class ExistingDatabase(Group):
         "Functions may connect to it as this user and to nothing else",
     )
     ca_file: Annotated[Text | None, ByDefault("the certificates of RDS")] = Field(
-        default=None, description="a file with other certificates by which to know the server, as functions see it"
+        default=None,
+        description="a file of this machine, from the project's folder on, with other certificates by which to know "
+        "the server: those of GovCloud, China or an authority of your own. It goes into a layer",
     )
     rds_cluster: RdsIdentifier | None = Field(
         default=None, description="the identifier of an Aurora cluster: the job `backup` also takes snapshots of it"
@@ -96,7 +158,14 @@ class ExistingDatabase(Group):
     @property
     def connection(self) -> Mapping[str, Any]:
         """What functions get, see `DatabaseSettings.from_mapping`."""
-        return self.model_dump(exclude={"resource_id", "rds_cluster", "rds_instance"}, exclude_none=True)
+        return self.model_dump(
+            exclude={"resource_id", "rds_cluster", "rds_instance", "secret_kms_key_arn"}, exclude_none=True
+        )
+
+    @property
+    def is_of_rds(self) -> bool:
+        """Whether RDS can be asked for snapshots of it."""
+        return self.rds_cluster is not None or self.rds_instance is not None
 
     @property
     def connects_as(self) -> str | None:
@@ -130,6 +199,8 @@ class ExistingDatabase(Group):
             raise SettingError("resource_id goes with iam_region: give that too, or remove it")
         if self.iam_region is not None and not url.username:
             raise ValueError("needs the user who connects with IAM tokens: give user")
+        if self.secret_kms_key_arn is not None and self.secret_arn is None:
+            raise SettingError("secret_kms_key_arn goes with secret_arn: give that too, or remove it")
         return self
 
 

@@ -1,23 +1,37 @@
 """The settings of one deployment as a whole."""
 
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from infra.settings.database import Database, NewDatabase
+from infra.settings.database import Database, KmsKeyArn, NewDatabase
 from infra.settings.jobs import Jobs, JobSettings
 from infra.settings.network import Network
-from infra.settings.refusals import nearest, refused
+from infra.settings.refusals import CONTEXT_KEY, nearest, refused
+from infra.settings.strain import FreezeSettings, Strain
 from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
 from nightshift.declaration import Deployment, Registration, packs
+from nightshift.errors import SettingError
 from nightshift.outbox import MAILS_A_DAY
 
 Architecture = Literal["arm64", "x86_64", "local"]
 Tables = Literal["create", "existing"]
 LambdaPython = Literal["3.11", "3.12", "3.13", "3.14"]
-"""The versions of Python that Lambda offers and the code supports, the newest last."""
+"""The versions of Python that Lambda offers and the code supports, the newest last. All wheels have the newest."""
+
+FIRST_BY_ITSELF = "3.12"
+"""The oldest that is chosen without being asked for: Lambda's 3.11 stands on Amazon Linux 2, whose glibc 2.26 is older
+than what today's wheels are built for."""
 
 
 def _in_order(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,11 +43,16 @@ def _in_order(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pack for pack in known if pack in given)
 
 
-def _python_here() -> LambdaPython:
-    """The Python that synthesizes, if Lambda has it: only its own version can make byte-code that helps."""
+def _python_by_default(settings: Mapping[str, Any]) -> LambdaPython:
+    """The Python that synthesizes, from 3.12 on, as its byte-code is at hand; else the newest.
+
+    The local AWS runs functions on this Python, whichever it is.
+    """
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     versions: tuple[LambdaPython, ...] = get_args(LambdaPython)
-    return next((version for version in versions if version == here), versions[-1])
+    local = settings.get("architecture") == "local"
+    possible = versions if local else versions[versions.index(FIRST_BY_ITSELF) :]
+    return next((version for version in possible if version == here), versions[-1])
 
 
 def _tables_by_database(settings: Mapping[str, Any]) -> Tables:
@@ -49,6 +68,14 @@ class Alarms(Group):
     ordinary: Annotated[tuple[Email, ...], LIST] = Field(
         default=(), description="addresses for what can wait; each must confirm AWS's mail"
     )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for severity in ("critical", "ordinary"):
+            given = [address.lower() for address in getattr(self, severity)]
+            if doubled := sorted({address for address in given if given.count(address) > 1}):
+                raise refused([((severity,), f"names {doubled[0]} twice: once is enough")])
+        return self
 
 
 class Settings(Group):
@@ -80,6 +107,12 @@ class Settings(Group):
         "runs unasked, and everything can be run by hand. The alarms on the silent supervisor and dispatcher then go "
         "off",
     )
+    strain: Annotated[Strain, ByDefault("the defaults of each signal")] = Field(
+        default=Strain(), description="how much strain on the database a run gives way to"
+    )
+    freezes: Annotated[tuple[FreezeSettings, ...], LIST] = Field(
+        default=(), description="times in which jobs that destroy something neither begin nor go on"
+    )
     alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
         default=Alarms(), description="who is written to when something is wrong"
     )
@@ -101,6 +134,42 @@ class Settings(Group):
         description="the application's page where people choose what they are sent: the link to unsubscribe in every "
         "mail that is not of duty",
     )
+    files_bucket: (
+        Annotated[
+            Text,
+            Form(
+                r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                ": a bucket's name has 3 to 63 small letters, digits, hyphens and dots; got {got}",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="the bucket in which the application keeps its own files, for jobs that delete some of them. "
+        "Without "
+        "it such jobs are refused, unless the application's tables are made here too: then it is Nightshift's own "
+        "bucket",
+    )
+    files_prefix: (
+        Annotated[
+            Text,
+            Form(
+                r"(?!/)[!-)+-~]+/", "must end with a slash, begin with none and hold no spaces and asterisks; got {got}"
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="with `files_bucket`: where in it those files are, like `production/`")
+    kms_key_arn: KmsKeyArn | None = Field(
+        default=None,
+        description="the KMS key under which new data keys are encrypted. Give the key of an earlier deployment to "
+        "open "
+        "what that one has sealed. Without it a key is made, and kept",
+    )
+    retain: bool = Field(
+        default=True,
+        description="whether database, file store, key and the network around the database outlive an update or "
+        "`make destroy`. A failed first try leaves nothing either way. `false` is for trials",
+    )
     log_retention_days: LogRetention = Field(default=30, description="how long logs are kept")
     architecture: Architecture = Field(
         default="arm64",
@@ -108,12 +177,13 @@ class Settings(Group):
         "machine's Python",
     )
     python: Annotated[
-        LambdaPython, ByDefault("the Python that synthesizes, if Lambda has it; else the newest that it has")
+        LambdaPython,
+        ByDefault("the Python that synthesizes, from 3.12 on; else the newest that Lambda and all wheels have"),
     ] = Field(
-        default_factory=_python_here,
+        default_factory=_python_by_default,
         description="the Python of the functions. With another version than the one that synthesizes, that Python must "
         "be on the PATH for byte-code: without byte-code functions start about three times slower, and the synth says "
-        "so",
+        "so. `3.11` takes only wheels for glibc 2.26",
     )
     deploy_with: Literal["bootstrap-roles", "cli-credentials"] = Field(
         default="bootstrap-roles",
@@ -141,11 +211,25 @@ class Settings(Group):
                 change["parameters"] = dict(settings.parameters)
             if change:
                 changes[name] = change
-        return Deployment(self.packs, changes)
+        return Deployment(self.packs, changes, freezes=tuple(each.freeze for each in self.freezes))
 
     def deployed(self, registry: Mapping[str, Registration]) -> list[Registration]:
         """The jobs of the packs that this deployment has."""
         return [registration for registration in registry.values() if registration.pack in self.packs]
+
+    @field_validator("freezes")
+    @classmethod
+    def _of_known_jobs(cls, freezes: tuple[FreezeSettings, ...], info: ValidationInfo) -> tuple[FreezeSettings, ...]:
+        known: Mapping[str, Registration] = info.context or {}
+        wrong = [
+            ((number, "jobs"), f"has no job {name!r}{nearest(name, known)}")
+            for number, freeze in enumerate(freezes)
+            for name in freeze.jobs
+            if name not in known
+        ]
+        if wrong:
+            raise refused(wrong)
+        return freezes
 
     @field_validator("network")
     @classmethod
@@ -153,6 +237,35 @@ class Settings(Group):
         if network is not None and isinstance(info.data.get("database"), NewDatabase):
             raise ValueError("goes with an existing database only: a new one brings its own; remove it")
         return network
+
+    @field_validator("files_prefix")
+    @classmethod
+    def _of_a_bucket(cls, prefix: str | None, info: ValidationInfo) -> str | None:
+        if prefix is not None and info.data.get("files_bucket") is None:
+            raise ValueError("goes with files_bucket: give that too, or remove it")
+        return prefix
+
+    def check_files(self, jobs: Sequence[Registration]) -> None:
+        """See that jobs which delete the application's files know where those are.
+
+        Raises:
+            SettingError: one line for each that does not.
+        """
+        if self.files_bucket is not None or self.application_tables == "create":
+            return
+        lost = [
+            each.job.name for each in jobs if "application_files" in each.job.needs and self.job(each.job.name).enabled
+        ]
+        if lost:
+            raise SettingError(
+                "\n".join(
+                    f"{CONTEXT_KEY}.files_bucket is missing: the job {name} deletes files of the application, which "
+                    f"lie in "
+                    "a bucket of its own; name that bucket, or disable the job "
+                    f"({CONTEXT_KEY}.jobs.{name}.enabled: false)"
+                    for name in lost
+                )
+            )
 
     @field_validator("python")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SkipValidation, ValidationInfo
 
 from infra.settings.refusals import Place, nearest, refused
+from infra.settings.strain import Strain
 from infra.settings.values import ByDefault, Group, LogRetention, Text
 from nightshift.declaration import Job, Registration, Schedule, ScheduleError
 from nightshift.errors import SettingError
@@ -46,6 +47,9 @@ class JobSettings(Group):
         default={},
         description="whole numbers within the limits that the job's file declares; one outside them, or of an unknown "
         "name, is refused with the limits",
+    )
+    strain: Annotated[Strain, ByDefault("that of the deployment")] = Field(
+        default=Strain(), description="what differs for this job from the deployment's `strain`"
     )
     log_retention_days: Annotated[LogRetention | None, ByDefault("that of the deployment")] = Field(
         default=None, description="how long the job's log is kept"

@@ -44,3 +44,12 @@ class Network(Group):
         json_schema_extra={"minItems": 1},
         description="the groups that functions belong to, and that the database lets in",
     )
+    endpoints: bool = Field(
+        default=False,
+        description="`true` makes VPC endpoints for the AWS APIs that functions call, for a VPC without a NAT gateway. "
+        "Of each zone only one subnet may be named then",
+    )
+    route_table_ids: Annotated[tuple[Annotated[Text, _identity("rtb")], ...], LIST] = Field(
+        default=(),
+        description="with `endpoints`, where a job needs files: the route tables of the subnets, for S3's endpoint",
+    )

@@ -11,10 +11,13 @@ from infra.settings.database import ExistingDatabase, NewDatabase
 from infra.settings.deployment import Alarms, Settings
 from infra.settings.jobs import JobSettings
 from infra.settings.network import Network
+from infra.settings.strain import FreezeSettings, Strain
 from infra.settings.values import ByDefault, Group
 
 TABLES: dict[str, type[Group]] = {
     "the deployment": Settings,
+    "the strain": Strain,
+    "a freeze": FreezeSettings,
     "a new database": NewDatabase,
     "an existing database": ExistingDatabase,
     "the network": Network,
@@ -36,7 +39,7 @@ def _table(group: type[Group], schema: Mapping[str, Any]) -> str:
     rows = [
         f"| `{name}` | {_value(name, written['properties'][name])} "
         f"| {'required' if name in written.get('required', []) else _default(field)} | {field.description} |"
-        for name, field in group.model_fields.items()
+        for name, field in ((field.alias or name, field) for name, field in group.model_fields.items())
     ]
     return "\n".join(["| setting | value | default | meaning |", "|---|---|---|---|", *rows])
 
@@ -49,6 +52,8 @@ def _value(name: str, schema: Mapping[str, Any]) -> str:
         return f"`{schema['const']}`"
     match schema.get("type"):
         case "array":
+            if "$ref" in schema["items"]:
+                return f"list of [objects](#{name})"
             return f"list of {_value(name, schema['items']) if 'enum' in schema['items'] else 'texts'}"
         case "boolean":
             return "`true`, `false`"

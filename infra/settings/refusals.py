@@ -72,7 +72,8 @@ def _in_words(wrong: ErrorDetails, known: Mapping[str, FieldInfo]) -> tuple[Plac
     if kind == "extra_forbidden":
         return place[:-1], f"has no setting {place[-1]!r}{nearest(str(place[-1]), known)}"
     if kind == "missing":
-        return place, f"is missing: {known[str(place[-1])].description}"
+        missing = next(field for name, field in known.items() if place[-1] in (name, field.alias))
+        return place, f"is missing: {missing.description}"
     if kind == "value_error":
         error = wrong["ctx"]["error"]
         # The settings' own checks raise a plain ValueError; what the library raises is a sentence.

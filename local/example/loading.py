@@ -60,7 +60,8 @@ def _seal(running: Machine, engine: Engine) -> Encrypt | None:
     if kms_key is None:
         return None
     with Session(engine) as session:
-        return Sealer(DataKeys.stored(session, LocalKeyService(kms_key, running.aws))).seal
+        keys = DataKeys.stored(session, LocalKeyService(kms_key, running.aws))
+    return Sealer(keys).seal if keys else None
 
 
 def _upload_orphans(running: Machine, engine: Engine, progress: Progress) -> None:

@@ -55,6 +55,14 @@ def test_the_database_is_migrated_by_the_deployment_and_migrating_again_changes_
     assert functions.call("migrate", {}) == {"applied": [], "jobs": len(JOBS)}
 
 
+def test_a_function_checks_its_own_database_and_the_console_proposes_jobs(nightshift: Command) -> None:
+    told = nightshift("check", "--job", TICKING)
+
+    assert (told["jobs"], told["totals"]["error"]) == ([TICKING], 0), told["findings"]
+
+    assert nightshift("suggest")["looked_at"] > 0
+
+
 def test_an_occurrence_whose_event_is_lost_is_caught_up(machine: Machine, functions: Lambda, session: Session) -> None:
     # GIVEN a job that the supervisor watches, and the trace of what would have been had its last events been lost
     functions.call("supervisor", {})

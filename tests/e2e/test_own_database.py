@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 
 from local.postgres import PostgresServer
+from tests.versions import OF_THE_LIBRARY
 
 PROJECT = Path(__file__).parents[2]
 TABLES = PROJECT / "tests/integration/tables/schemas/queues.sql"
@@ -173,7 +174,7 @@ def test_what_it_prints_can_be_pasted(local: Local) -> None:
     assert local.shell(f"PGPASSWORD={local.password} {psql} -Atc 'select current_user'").strip() == "shop"
     assert Path(local.shell("command -v python").strip()).parent == Path(sys.executable).parent
     assert "nightshift plan purge-finished" in said
-    assert "the schema nightshift (nightshift_0001, nightshift_0002), and nothing outside of it" in said
+    assert f"the schema nightshift ({', '.join(OF_THE_LIBRARY)}), and nothing outside of it" in said
 
 
 def test_the_password_is_in_no_file_and_in_no_functions_environment(local: Local) -> None:

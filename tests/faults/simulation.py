@@ -8,6 +8,7 @@ happens, and the same seed happens again.
 import datetime as dt
 import heapq
 import itertools
+import json
 import random
 import threading
 import uuid
@@ -29,9 +30,11 @@ from nightshift import Delete, Function, Job, Policy, hours
 from nightshift.database import migrations
 from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
+from nightshift.declaration.deployment import Misunderstood
 from nightshift.declaration.discovery import Registration
+from nightshift.declaration.limits import NO_LOOKS
 from nightshift.engine import RunExecution
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, STRAIN_VARIABLE
 from nightshift.errors import EventError, PermanentError, RunFailedError
 from nightshift.ledger import RunRecord
 from nightshift.operations import look_over
@@ -193,7 +196,7 @@ class World:
         self._numbers = itertools.count()
         self._free: list[Connection] = []
         self.jobs = self._declared()
-        self.deployment = Deployed((), {}, {name: _deployed(job) for name, job in self.jobs.items()})
+        self.deployment = Deployed((), {}, {name: deployed(job) for name, job in self.jobs.items()})
 
     def _declared(self) -> dict[str, Job]:
         jobs = [self._job(f"{name}-{n}", policy) for name, policy in POLICIES.items() for n in (1, 2)]
@@ -494,7 +497,8 @@ class World:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         nothing = lambda *_, **__: None  # noqa: E731
-        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}'}
+        # No look at the server: its sessions live in true time, and all at once.
+        environment = {DATABASE_VARIABLE: f'{{"url": "{self.database.url}"}}', STRAIN_VARIABLE: json.dumps(NO_LOOKS)}
         with ExitStack() as patches:
             logger = SimpleNamespace(append_keys=nothing)
             said = {"log": nothing, "warn": nothing, "measure": nothing, "error": self._hear, "logger": lambda: logger}
@@ -523,8 +527,11 @@ class Deployed(Deployment):
     def jobs(self) -> dict[str, DeployedJob]:
         return dict(self.found)
 
+    def understood(self) -> tuple[dict[str, DeployedJob], dict[str, Misunderstood]]:
+        return dict(self.found), {}
 
-def _deployed(job: Job) -> DeployedJob:
+
+def deployed(job: Job) -> DeployedJob:
     registration = Registration(job, "simulated", "simulated", "A rule.")
     return DeployedJob(registration, job.timetable, job.resolve({}))
 

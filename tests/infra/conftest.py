@@ -22,6 +22,7 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application-AbCdE
 VPC = "vpc-0123456789abcdef0"
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 SECURITY_GROUP = "sg-0123456789abcdef0"
+BUCKET = "application-files"
 LAYERS = ["Libraries of Nightshift", "The runtime library of Nightshift"]
 if any((PROJECT / "layers/application/python").rglob("*.py")):
     LAYERS.append("The application's own code")
@@ -39,6 +40,8 @@ EXISTING: dict[str, Any] = {
         "rds_cluster": "application",
     },
     "network": {"vpc_id": VPC, "subnet_ids": SUBNETS, "security_group_ids": [SECURITY_GROUP]},
+    "files_bucket": BUCKET,
+    "files_prefix": "live/",
     "sender": "nightshift@example.com",
     "preferences_url": "https://app.example.com/settings",
     "alarms": {"critical": ["oncall@example.com"], "ordinary": ["team@example.com"]},

@@ -52,7 +52,8 @@ def test_environment_holds_what_the_job_needs_and_no_more(existing: Assembly, re
     environment = function["Environment"]["Variables"]
 
     expected = {"NIGHTSHIFT_DATABASE", "NIGHTSHIFT_PARAMETERS"}
-    expected |= {"NIGHTSHIFT_FILES_BUCKET"} if "files" in job.needs else set()
+    expected |= {"NIGHTSHIFT_FILES_BUCKET"} if job.needs & {"files", "application_files"} else set()
+    expected |= {"NIGHTSHIFT_FILES_PREFIX"} if "application_files" in job.needs else set()
     expected |= {"NIGHTSHIFT_KMS_KEY"} if "keys" in job.needs else set()
     expected |= {"NIGHTSHIFT_OPS_TOPIC"} if "operators" in job.needs else set()
     expected |= {"NIGHTSHIFT_DEPLOYMENT"} if "deployment" in job.needs else set()
@@ -130,6 +131,7 @@ def test_role_allows_nothing_too_wide(existing: Assembly, registration: Registra
     allowed = {action for statement in statements if statement["Effect"] == "Allow" for action in actions(statement)}
     objects = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket"}
     files = objects if "files" in job.needs else set()
+    files |= {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"} if "application_files" in job.needs else set()
     keys = {"kms:Decrypt"} if "keys" in job.needs else set()
     snapshots = {f"rds:{verb}DBClusterSnapshot" for verb in ("Create", "Delete")} | {
         "rds:DescribeDBClusterSnapshots",

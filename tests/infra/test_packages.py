@@ -2,18 +2,22 @@
 
 import importlib.util
 import os
+import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 import pytest
+import trustme
 from aws_cdk import Stack
 
 from infra.code import Code
-from infra.packages import Package, Packages
-from infra.settings import read_settings
+from infra.packages import BuildError, Package, Packages
+from infra.settings import LambdaPython, read_settings
+from nightshift.errors import SettingError
 from tests.infra.conftest import EXISTING, JOBS, PROJECT
 
 UNCHECKED_HASH = 0b01
@@ -22,7 +26,15 @@ UNCHECKED_HASH = 0b01
 
 @pytest.fixture(scope="session")
 def packages() -> Packages:
+    """As they are deployed by default."""
     settings = read_settings(EXISTING, JOBS)
+    return Packages(settings.python, settings.architecture)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Packages:
+    """Those of a Python that is found: this one."""
+    settings = read_settings({**EXISTING, "architecture": "local"}, JOBS)
     return Packages(settings.python, settings.architecture)
 
 
@@ -31,8 +43,8 @@ def sources(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["dependencies", "nightshift", "functions"])
-def test_every_source_has_byte_code_that_is_used_unchecked(packages: Packages, name: str) -> None:
-    package: Package = getattr(packages, name)
+def test_every_source_has_byte_code_that_is_used_unchecked(compiled: Packages, name: str) -> None:
+    package: Package = getattr(compiled, name)
 
     for source in sources(package.folder):
         header = Path(importlib.util.cache_from_source(str(source))).read_bytes()[:8]
@@ -40,8 +52,8 @@ def test_every_source_has_byte_code_that_is_used_unchecked(packages: Packages, n
         assert struct.unpack("<I", header[4:8])[0] == UNCHECKED_HASH, source
 
 
-def test_byte_code_names_the_place_in_lambda_and_not_this_machine(packages: Packages) -> None:
-    for package, place in ((packages.nightshift, b"/opt/python/nightshift"), (packages.functions, b"/var/task/func")):
+def test_byte_code_names_the_place_in_lambda_and_not_this_machine(compiled: Packages) -> None:
+    for package, place in ((compiled.nightshift, b"/opt/python/nightshift"), (compiled.functions, b"/var/task/func")):
         for source in sources(package.folder):
             code = Path(importlib.util.cache_from_source(str(source))).read_bytes()
             assert place in code, source
@@ -123,9 +135,10 @@ def wheel(folder: Path) -> Path:
     return path
 
 
-def made_of(project: Path) -> Packages:
-    here = read_settings(EXISTING, JOBS)
-    return Packages(here.python, here.architecture, project)
+def made_of(project: Path, **more: Any) -> Packages:
+    """For this Python, so that byte-code can be made."""
+    here = read_settings({**EXISTING, "architecture": "local"}, JOBS)
+    return Packages(here.python, here.architecture, project, **more)
 
 
 def layers_of(packages: Packages) -> list[str]:
@@ -183,3 +196,95 @@ def test_the_app_finds_the_application_where_there_is_one(project: Path) -> None
     assert "No module named 'application'" in run().stderr
     write(project / "layers/application/python/application/__init__.py", "")
     assert run().stdout == f"{project}/layers/application/python/application/__init__.py\n"
+
+
+GLIBC_OF_AMAZON_LINUX_2023 = (2, 34)
+AARCH64 = 183
+"""The machine of an ELF file."""
+
+
+def test_every_shared_object_is_of_lambdas_processor_and_of_a_glibc_that_it_has(packages: Packages) -> None:
+    libraries = [path for path in packages.dependencies.folder.rglob("*") if re.search(r"\.so(\.|$)", path.name)]
+
+    assert packages.python in ("3.12", "3.13", "3.14")
+    assert libraries
+    for library in libraries:
+        content = library.read_bytes()
+        assert content[:4] == b"\x7fELF", library
+        assert struct.unpack("<H", content[18:20])[0] == AARCH64, library
+        versions = [tuple(map(int, found.split(b"."))) for found in re.findall(rb"GLIBC_(\d+\.\d+)", content)]
+        assert max(versions, default=(2, 0)) <= GLIBC_OF_AMAZON_LINUX_2023, library
+
+
+@pytest.mark.parametrize(("python", "newest"), [("3.11", 26), ("3.12", 34), ("3.14", 34)])
+def test_only_wheels_that_the_runtime_can_load_are_asked_for(python: LambdaPython, newest: int) -> None:
+    asked = Packages(python, "arm64").platforms
+
+    assert asked[0] == f"manylinux_2_{newest}_aarch64"
+    assert asked[-2:] == ["manylinux_2_17_aarch64", "manylinux2014_aarch64"]
+    assert not [tag for tag in asked if (found := re.search(r"2_(\d+)_", tag)) and int(found[1]) > newest]
+
+
+def test_a_package_without_a_wheel_for_the_runtime_is_told_with_the_remedy(project: Path) -> None:
+    (project / "layers/dependencies/requirements.txt").write_text("moonphases==1.0\n")
+
+    with pytest.raises(BuildError, match=r"no wheel for Python 3\.14 and glibc 2\.34; choose another Python with"):
+        _ = Packages("3.14", "arm64", project).dependencies
+
+
+def test_a_python_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.packages.shutil.which", lambda name: None)
+
+    (note,) = Packages("3.12" if sys.version_info[:2] == (3, 14) else "3.14", "arm64").notes
+
+    assert "go without byte-code" in note
+    assert Packages(read_settings({**EXISTING, "architecture": "local"}, JOBS).python, "local").notes == []
+
+
+@pytest.mark.parametrize(
+    ("here", "architecture", "chosen"),
+    [
+        ((3, 11), "arm64", "3.14"),
+        ((3, 12), "arm64", "3.12"),
+        ((3, 13), "x86_64", "3.13"),
+        ((3, 15), "arm64", "3.14"),
+        ((3, 11), "local", "3.11"),
+    ],
+)
+def test_functions_have_this_python_from_3_12_on_or_else_the_newest(
+    here: tuple[int, int], architecture: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Version(NamedTuple):
+        major: int
+        minor: int
+
+    monkeypatch.setattr("infra.settings.deployment.sys.version_info", Version(*here))
+
+    assert read_settings({**EXISTING, "architecture": architecture}, JOBS).python == chosen
+
+
+def test_certificates_of_ones_own_are_put_into_a_layer(project: Path) -> None:
+    authority = trustme.CA().cert_pem.bytes()
+    (project / "authorities.pem").write_bytes(authority)
+
+    packages = Packages("3.14", "arm64", project, certificate_file="authorities.pem")
+
+    assert packages.ca_file == "/opt/certificates/authorities.pem"
+    assert packages.certificates is not None
+    assert (packages.certificates.folder / "certificates/authorities.pem").read_bytes() == authority
+    assert layers_of(made_of(project, certificate_file="authorities.pem")) == ["Dependencies", "Nightshift"]  # local
+    assert made_of(project, certificate_file="authorities.pem").ca_file == str(project / "authorities.pem")
+
+
+def test_certificates_that_are_not_there_are_refused_at_synth(project: Path) -> None:
+    (project / "empty.pem").touch()
+
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(SettingError, match=r"database\.ca_file: .* cannot be read as certificates"):
+            _ = Packages("3.14", "arm64", project, certificate_file=name).ca_file
+
+
+def test_certificates_that_the_project_puts_into_its_own_layer_are_left_there(project: Path) -> None:
+    packages = Packages("3.14", "arm64", project, certificate_file="/opt/python/application/ca.pem")
+
+    assert (packages.ca_file, packages.certificates) == ("/opt/python/application/ca.pem", None)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from infra.settings.page import TABLES
 from infra.settings.schema import cdk_json_schema
 from infra.settings.values import Group
 from nightshift.declaration import Registration, registry
-from nightshift.errors import SettingError
+from nightshift.errors import DeclarationError, SettingError
 from tests.ground.world import FUNCTIONS
 from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, SECRET, VPC, context
 
 NETWORK: dict[str, Any] = EXISTING["network"]
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+MANY = {"schedule": f"cron({','.join(map(str, range(60)))} 3 ? * MON,TUE,WED,THU,FRI *)"}
 
 
 def job(**settings: Any) -> dict[str, Any]:
@@ -60,6 +63,35 @@ BAD = {
     "port": ({"database": {"secret_arn": SECRET, "port": "many"}}, 'database.port must be a whole number; got "many"'),
     "port in url": ({"database": {"url": "postgresql://u@h:many/d"}}, "has a port that is no number: write it like"),
     "unknown database key": ({"database": {"secret_arn": SECRET, "hots": "h"}}, "did you mean 'host'?"),
+    "secret without its end": (
+        {"database": {"secret_arn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:application"}},
+        "with the six letters and digits at its end",
+    ),
+    "alias of a key": ({**NEW, "kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:alias/x"}, "of no alias"),
+    "key without a secret": (
+        {"database": {"url": "postgresql://u@h/d", "secret_kms_key_arn": KEY}},
+        "secret_kms_key_arn goes with secret_arn",
+    ),
+    "one zone": (
+        {"database": {"create": "aurora-serverless-v2", "availability_zones": ["eu-west-1a"]}},
+        "needs two different zones",
+    ),
+    "snapshot": ({"database": {"create": "aurora-serverless-v2", "restore_from": "my snapshot"}}, "ARN of a snapshot"),
+    "prefix without a bucket": ({**NEW, "files_prefix": "live/"}, "goes with files_bucket"),
+    "prefix without a slash": ({**EXISTING, "files_prefix": "live"}, "must end with a slash"),
+    "bucket": ({**NEW, "files_bucket": "Mine"}, "a bucket's name has"),
+    "doubled address": (
+        {**NEW, "alarms": {"critical": ["oncall@example.com", "Oncall@example.com"]}},
+        "alarms.critical names oncall@example.com twice",
+    ),
+    "certificates": (
+        {**EXISTING, "database": {**EXISTING["database"], "ca_file": "missing.pem"}},
+        "database.ca_file: ",
+    ),
+    "endpoint of S3": (
+        {**EXISTING, "network": {**NETWORK, "endpoints": True}},
+        "network.route_table_ids is missing: the endpoint of S3",
+    ),
     "secret's name": ({"database": {"secret_arn": "application"}}, "whole ARN"),
     "no engine": ('{"database": {"create": null}}', "database.create is missing: `aurora-serverless-v2` makes"),
     "unknown engine": ({"database": {"create": "mysql"}}, "must be aurora-serverless-v2"),
@@ -345,3 +377,43 @@ def in_editor(settings: dict[str, Any], jobs: Mapping[str, Registration] = JOBS)
     except fastjsonschema.JsonSchemaValueException as error:
         return ".".join(error.path).removeprefix("data.context.")
     return None
+
+
+def test_an_environment_that_lambda_does_not_take_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(context({**NEW, "jobs": dict.fromkeys(JOBS, MANY)}), str(tmp_path)) == 2
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert re.search(
+        r"of nightshift-migrate has \d+,\d{3} bytes, and Lambda takes 4,096: NIGHTSHIFT_DEPLOYMENT alone", line
+    )
+    assert not list(tmp_path.glob("*.template.json"))
+
+
+def _deleting(name: str) -> Registration:
+    """A job that deletes the application's own files."""
+    found = JOBS["store-room"]
+    return replace(found, job=replace(found.job, name=name, needs=frozenset({"application_files"})))
+
+
+def test_jobs_that_delete_the_applications_files_are_refused_where_these_are_not_known() -> None:
+    others = [found for found in JOBS.values() if "application_files" not in found.job.needs]
+    jobs = [*others, _deleting("store-room"), _deleting(CHANGED)]
+    unknown = {name: given for name, given in EXISTING.items() if not name.startswith("files_")}
+
+    # GIVEN an existing application WHEN nobody says where its files are THEN each enabled job that deletes some is told
+    with pytest.raises(SettingError) as refused:
+        read_settings(unknown, JOBS).check_files(jobs)
+    assert str(refused.value).splitlines() == [
+        "nightshift.files_bucket is missing: the job store-room deletes files of the application, which lie in a "
+        "bucket of its own; name that bucket, or disable the job (nightshift.jobs.store-room.enabled: false)"
+    ]
+
+    # AND it is not where the bucket is named, or where the application was made here and has none of its own
+    read_settings(EXISTING, JOBS).check_files(jobs)
+    read_settings(NEW, JOBS).check_files(jobs)
+    read_settings({**unknown, "application_tables": "create"}, JOBS).check_files(jobs)
+
+
+def test_a_job_has_one_file_store() -> None:
+    with pytest.raises(DeclarationError, match="both files and application_files"):
+        replace(JOBS["store-room"].job, needs=frozenset({"files", "application_files"}))

@@ -84,6 +84,29 @@ def test_synth_needs_no_aws_no_git_no_network(existing: Assembly, tmp_path: Path
     assert Assembly(tmp_path / "out").stacks == existing.stacks
 
 
+def test_a_cdk_of_somebodys_own_finds_what_make_has_installed() -> None:
+    """It runs the machine's python3, which has none of the app's packages: the app goes on with its own."""
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "CDK_CONTEXT_JSON": '{"nightshift": {}}'}
+    python = [str(Path(sys.base_prefix, "bin", "python3")), "-S"]
+
+    done = subprocess.run([*python, "app.py"], cwd=PROJECT, env=bare, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nightshift: nightshift.database: no database address")
+
+
+def test_without_anything_installed_the_app_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text((PROJECT / "app.py").read_text())
+    python = [str(Path(sys.base_prefix, "bin", "python3")), "-S"]
+
+    done = subprocess.run([*python, "app.py"], cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "nightshift: the app's packages are not installed: run `make install` first\n",
+    )
+
+
 def test_with_its_rules_off_nothing_runs_unasked_and_every_job_can_be_called(tmp_path: Path) -> None:
     assembly = synthesize({**EXISTING, "jobs": {}, "rules": "off"}, tmp_path)
 

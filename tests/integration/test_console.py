@@ -14,6 +14,7 @@ from nightshift.declaration import Deployment, Schedule, registry
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.ledger import Attempt, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.operations import FAILURES_SHOWN, QUERIES, Console, answer
+from nightshift.operations.control import Control
 from tests.integration.conftest import Context, Invoke
 
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
@@ -228,6 +229,21 @@ def test_failures_plans_and_skips_are_no_sign_of_life(session: Session) -> None:
     assert (job["status"], job["last_success"]) == ("degraded", "2026-03-09T00:00:00Z")
     assert job["reason"] == "no success within 48 h, two periods of its schedule"
     assert (found["status"], found["scheduler"]) == ("ready", "degraded")
+
+
+def test_a_job_whose_settings_make_no_sense_is_told_and_hides_no_other(session: Session) -> None:
+    deployment = Deployment(changes={DAILY: {"schedule": "every night"}})
+    for name in registry():
+        register(session, name)
+        add_run(session, ended=NOW, job=name)
+    found = ask(session, {"query": "health"}, deployment)
+    assert [job["job"] for job in found["jobs"] if job["status"] == "degraded"] == [DAILY]
+    assert "not a cron expression" in job_of(found)["reason"]
+    assert "not a cron expression" in ask(session, {"query": "next", "job": DAILY}, deployment)["error"]
+    for question in ("jobs", "next", "status"):
+        assert ask(session, {"query": question}, deployment).keys() == ask(session, {"query": question}).keys()
+    with session.begin():
+        assert Control(session, deployment).pause(job=DAILY, by="ann", reason="it is wrong")["paused"]
 
 
 def test_a_dead_job_is_not_hidden_by_living_ones(session: Session) -> None:

@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from moto import mock_aws
 from moto.ses.models import ses_backends
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, literal, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from functions.platform import dispatcher
@@ -32,6 +33,9 @@ from nightshift.outbox import (
     dispatch,
     notice_kinds,
 )
+from nightshift.outbox.mail import UnsendableError, check_unsubscribe
+from nightshift.outbox.people import person
+from tests.ground.application.project import project as shop_project
 from tests.ground.functions.market._tables import Customer
 from tests.integration.conftest import Context
 
@@ -169,6 +173,72 @@ def test_a_notice_whose_recipient_cannot_be_looked_up_fails_alone(
     assert str(row.error).startswith(error)
 
 
+def broken(session: Session) -> None:
+    raise RuntimeError("the project's own code")
+
+
+def slow(session: Session) -> None:
+    session.execute(text("set local statement_timeout to 20"))
+    session.execute(text("select pg_sleep(1)"))
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [(broken, "RuntimeError: the project's own code"), (slow, "57014")],
+    ids=["project", "statement"],
+)
+def test_a_recipient_that_raises_is_tried_later_and_the_next_has_its_turn(
+    database: Engine, session: Session, monkeypatch: pytest.MonkeyPatch, fails: Any, error: str
+) -> None:
+    odd = notice(session, "odd", scheduled_for=NOON - dt.timedelta(days=1))
+    notice(session, "sound")
+    recipient = row(session, odd).recipient
+
+    def look_up(session: Session, wanted: str) -> Any:
+        if wanted == recipient:
+            fails(session)
+        return person(session, wanted)
+
+    monkeypatch.setattr("nightshift.outbox.parcels.person", look_up)
+    letterbox = Letterbox()
+
+    counts = send(database, letterbox)
+
+    assert (counts["sent"], counts["put_back"], letterbox.subjects) == (1, 1, ["sound"])
+    waits = row(session, odd)
+    assert (waits.status, waits.attempts, waits.claimed_at) == ("pending", 1, None)
+    assert error in str(waits.error)
+    assert waits.scheduled_for > dt.datetime.now(dt.UTC)
+    session.execute(update(Notification).where(Notification.id == odd).values(scheduled_for=NOON, attempts=7))
+    session.commit()
+    assert send(database, letterbox)["failed"] == 1
+    assert row(session, odd).status == "failed"
+
+
+def test_a_lookup_that_fails_for_everybody_loses_no_notice(
+    database: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that is missing is not the recipient's trouble: the notices wait until somebody grants it."""
+    key = notice(session)
+
+    def look_up(session: Session, wanted: str) -> Any:
+        session.execute(text("set local role pg_monitor"))
+        session.execute(text("select * from customers"))
+
+    monkeypatch.setattr("nightshift.outbox.parcels.person", look_up)
+    with pytest.raises(DBAPIError):
+        send(database, Letterbox())
+    assert (row(session, key).status, row(session, key).attempts) == ("pending", 0)
+
+
+def test_what_nobody_foresaw_of_one_mail_keeps_no_other_from_going_out(database: Engine, session: Session) -> None:
+    odd, sound = notice(session, "odd", scheduled_for=NOON - dt.timedelta(days=1)), notice(session, "sound")
+    letterbox = Letterbox(RuntimeError("odd"), per_second=1)
+    assert send(database, letterbox) == {"unknown": 1, "sent": 1}
+    assert (row(session, odd).status, row(session, odd).error) == ("unknown", "no clear answer: RuntimeError: odd")
+    assert row(session, sound).status == "sent"
+
+
 def test_what_is_due_is_sent_and_what_is_not_waits(database: Engine, session: Session) -> None:
     due = notice(session, "due")
     later = notice(session, "later", scheduled_for=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
@@ -210,6 +280,34 @@ def test_a_notice_goes_out_through_ses_as_html_and_text(
             "Value": f"<https://app.example.com/settings>, <mailto:{SENDER}?subject=unsubscribe>",
         }
     ]
+
+
+def test_a_mail_program_can_unsubscribe_with_one_click(
+    database: Engine, session: Session, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the application has an address for that (RFC 8058); kinds of duty have none."""
+    url = "https://app.example.com/unsubscribe?token=a1b2"
+    people = shop_project.people()
+    everybody = people.everybody().add_columns(literal(url).label("unsubscribe_url"))
+    monkeypatch.setattr(type(people), "everybody", lambda self: everybody)
+    monkeypatch.setattr(Outlets, "allowance", lambda self: Allowance(1000, None))
+    notice(session, "Yours", user={"email": "ann@example.org"})
+    notice(session, "Duty", user={"email": "bob@example.org"}, kind="shop_alarm")
+    outlets, calls = Outlets(sender=SENDER, preferences_url="https://app.example.com/settings"), []
+    outlets._ses.meta.events.register(
+        "before-parameter-build.sesv2.SendEmail", lambda params, **_: calls.append(params)
+    )
+
+    assert send(database, outlets)["sent"] == 2
+
+    found = {call["Content"]["Simple"]["Subject"]["Data"]: call["Content"]["Simple"].get("Headers") for call in calls}
+    assert found == {
+        "Duty": None,
+        "Yours": [
+            {"Name": "List-Unsubscribe", "Value": f"<{url}>, <mailto:{SENDER}?subject=unsubscribe>"},
+            {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
+        ],
+    }
 
 
 def test_operators_are_told_through_their_topic(database: Engine, session: Session, aws: None) -> None:
@@ -645,6 +743,12 @@ def test_what_surely_was_not_sent_is_told_apart_from_what_may_have_been(
 
     assert type(raised.value) is meaning
     assert len(attempts) == 1, "a call whose answer was lost must not be repeated"
+
+
+@pytest.mark.parametrize("url", ["http://a.example", "https://a.example/ b", "https://a.example/>,<mailto:x@y.z", ""])
+def test_an_address_to_unsubscribe_that_no_header_can_hold_is_refused(url: str) -> None:
+    with pytest.raises(UnsendableError, match="no https:// address"):
+        check_unsubscribe(url)
 
 
 def test_the_account_s_quota_is_what_ses_says(aws: None) -> None:

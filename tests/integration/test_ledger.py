@@ -368,7 +368,7 @@ def test_the_database_being_away_is_one_clear_error(invoke_job: Invoke, monkeypa
     url = "postgresql://nobody@/nothing?unix_sock=/nowhere/.s.PGSQL.1"
     monkeypatch.setenv("NIGHTSHIFT_DATABASE", json.dumps({"url": url}))
     with pytest.raises(RunFailedError, match="could not claim its run"):
-        invoke_job(retention())
+        invoke_job(retention(), seconds=2)
 
 
 def test_a_connection_cut_in_the_middle_does_not_end_the_attempt(invoke_job: Invoke, session: Session) -> None:

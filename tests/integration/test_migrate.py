@@ -5,12 +5,13 @@ from typing import Any
 
 import boto3
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, inspect, select, text
+from sqlalchemy import Engine, NullPool, create_engine, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from functions.platform.migrate import handler
 from nightshift.declaration import registry
+from nightshift.errors import SettingError
 from nightshift.store import DataKey, DataKeys, KeyService
 
 
@@ -124,6 +125,91 @@ def test_first_data_key_is_made_once(deployed: Engine, monkeypatch: pytest.Monke
         assert session.scalars(select(DataKey.key_id)).all() == [1]
         keys = DataKeys.stored(session, service)
     assert (keys.current, len(keys[1])) == (1, 32)
+
+
+@pytest.mark.usefixtures("aws")
+def test_sealed_columns_outlive_the_pack_and_the_deployment(
+    deployed: Engine, empty_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole circle: a pack is dropped and added again; everything is destroyed, deployed anew and restored."""
+    kms = boto3.client("kms")
+    first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+
+    def opened(keys: str) -> bytes:
+        with Session(deployed) as session:
+            return DataKeys.stored(session, KeyService(keys))[1]
+
+    # GIVEN columns that were sealed with a data key
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", first)
+    migrate()
+    sealed_with = opened(first)
+
+    # WHEN the pack that needs it is dropped and added again THEN its data key is the same
+    monkeypatch.delenv("NIGHTSHIFT_KMS_KEY")
+    migrate()
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", first)
+    migrate()
+    assert opened(first) == sealed_with
+
+    # WHEN the deployment is destroyed, and another one made on the restored database, with a key of its own
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", second)
+    # THEN the deployment is refused, and says which key is missing
+    with pytest.raises(SettingError, match=f"data key 1 was encrypted under {first}.*kms_key_arn"):
+        migrate()
+    with pytest.raises(SettingError, match="kms_key_arn"):
+        opened(second)
+
+    # WHEN that key is given THEN what was sealed is opened, and stays so
+    both = f"{first} {second}"
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", both)
+    migrate()
+    assert opened(both) == sealed_with
+
+    # WHEN a key of one's own is given to a deployment that has sealed with another THEN a new data key comes beside it
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", f"{second} {first}")
+    migrate()
+    migrate()
+    with Session(deployed) as session:
+        assert session.execute(select(DataKey.key_id, DataKey.kms_key).order_by(DataKey.key_id)).all() == [
+            (1, first),
+            (2, second),
+        ]
+    assert opened(f"{second} {first}") == sealed_with
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_data_key_from_before_its_kms_key_was_noted_is_opened(
+    deployed: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", key)
+    migrate()
+    with Session(deployed) as session:
+        session.execute(update(DataKey).values(kms_key=None))
+        session.commit()
+
+    migrate()
+
+    with Session(deployed) as session:
+        keys = DataKeys.stored(session, KeyService(key))
+        assert (keys.current, len(keys[1])) == (1, 32)
+
+
+def test_a_deployment_that_is_rolled_back_meets_a_newer_schema_and_succeeds(
+    deployed: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    migrate()
+    with deployed.begin() as connection:
+        connection.execute(
+            text(
+                "update nightshift.alembic_version set version_num = 'nightshift_9999' where version_num ~ 'nightshift'"
+            )
+        )
+
+    result = migrate()
+
+    assert (result["applied"], result["ahead"]) == ([], ["nightshift_9999"])
+    assert "database.ahead" in caplog.messages
 
 
 def test_no_data_key_is_made_where_no_job_needs_one(deployed: Engine) -> None:

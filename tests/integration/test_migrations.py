@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, Table, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -16,11 +17,12 @@ from sqlalchemy.schema import CreateSchema
 
 from local.postgres import PostgresServer
 from nightshift.database import NIGHTSHIFT_SCHEMA, migrations
-from nightshift.database.migrations import EncodingError
+from nightshift.database.migrations import EncodingError, UnknownRevisionError
 from tests.catalogue import catalogue
 from tests.conftest import NewDatabase
 from tests.ground.application.project import project
 from tests.tables import library
+from tests.versions import OF_THE_LIBRARY
 
 METADATA = library()
 VIEWS = [table for table in METADATA.tables.values() if table.info.get("is_view")]
@@ -52,7 +54,7 @@ def test_from_nothing_to_the_heads(empty_database: Engine) -> None:
 
     with empty_database.connect() as connection:
         state = migrations.state(connection, EVERYTHING)
-    assert applied == ["nightshift_0001", "nightshift_0002", "shop_0001"]
+    assert applied == [*OF_THE_LIBRARY, "shop_0001"]
     assert (state.current, state.pending) == (sorted(applied), [])
 
 
@@ -65,7 +67,7 @@ def test_a_second_upgrade_applies_nothing(database: Engine) -> None:
 
 
 def test_the_application_can_follow_later(empty_database: Engine, database: Engine) -> None:
-    assert migrations.upgrade(empty_database) == ["nightshift_0001", "nightshift_0002"]
+    assert migrations.upgrade(empty_database) == OF_THE_LIBRARY
     assert migrations.upgrade(empty_database, EVERYTHING) == ["shop_0001"]
 
     both = ("public", NIGHTSHIFT_SCHEMA)
@@ -139,11 +141,122 @@ def test_an_existing_application_is_not_touched(empty_database: Engine) -> None:
         references = connection.scalars(
             text("select conname from pg_constraint where confrelid = 'users'::regclass")
         ).all()
-    assert applied == ["nightshift_0001", "nightshift_0002"]
+    assert applied == OF_THE_LIBRARY
     assert catalogue(empty_database, "public") == before
     assert sorted(schemas) == ["information_schema", "nightshift", "public"]
     assert row == (1, "ann@example.org")
     assert references == ["notifications_id_fkey"]
+
+
+def _rename(engine: Engine, old: str, new: str) -> None:
+    """As code has left it that nobody here knows."""
+    change = text("update nightshift.alembic_version set version_num = :new where version_num = :old")
+    with engine.begin() as connection:
+        assert connection.execute(change, {"old": old, "new": new}).rowcount == 1
+
+
+def _newest(engine: Engine, branch: str) -> str:
+    found = text("select version_num from nightshift.alembic_version where version_num like :branch")
+    with engine.connect() as connection:
+        return str(connection.execute(found, {"branch": f"{branch}%"}).scalar_one())
+
+
+@pytest.mark.parametrize("branches", [["nightshift"], ["shop"], ["nightshift", "shop"]])
+def test_a_database_that_is_ahead_is_left_as_it_is(database: Engine, branches: list[str]) -> None:
+    newer = [f"{branch}_9999" for branch in branches]
+    for branch in branches:
+        _rename(database, _newest(database, branch), f"{branch}_9999")
+    before = catalogue(database, "public", NIGHTSHIFT_SCHEMA)
+
+    assert migrations.upgrade(database, EVERYTHING) == []
+
+    assert catalogue(database, "public", NIGHTSHIFT_SCHEMA) == before
+    with database.connect() as connection:
+        state = migrations.state(connection, EVERYTHING)
+    assert (state.ahead, state.pending) == (newer, [])
+
+
+def test_an_unknown_migration_does_not_hide_that_another_is_missing(database: Engine, bare: Engine) -> None:
+    """The project's is unknown, and the library's own lags behind: that is no rollback."""
+    _rename(bare, _newest(bare, "nightshift"), "nightshift_0001")
+    with bare.begin() as connection:
+        connection.execute(text("insert into nightshift.alembic_version values ('somebody_0001')"))
+
+    with pytest.raises(UnknownRevisionError, match="has the migration somebody_0001, which this code does not know"):
+        migrations.upgrade(bare)
+
+
+_WIDER = {("integer", "bigint"), ("smallint", "integer"), ("smallint", "bigint"), ("real", "double precision")}
+_COLUMN = re.compile(r"(?P<number>\d+): (?P<type>.+?) (?P<not_null>[tf]) (?P<identity>\S*) ?default (?P<default>.*)")
+
+
+def _contracted(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str]) -> list[str]:
+    """What code of the version before would miss or be refused: dropped, renamed or narrowed."""
+    found = [f"{kind} {name} is gone" for kind, name in before if (kind, name) not in after and kind != "index"]
+    for (kind, name), definition in after.items():
+        old = before.get((kind, name))
+        if kind == "column":
+            now = _COLUMN.match(definition)
+            was = _COLUMN.match(old) if old is not None else None
+            assert now is not None, definition
+            table = name.rpartition(".")[0]
+            if was is None:
+                filled = now["default"] or now["identity"]
+                new_table = not [key for key in before if key[0] == "column" and key[1].rpartition(".")[0] == table]
+                if now["not_null"] == "t" and not filled and not new_table:
+                    found.append(f"{name} is demanded of code that does not know it")
+                continue
+            if now["type"] != was["type"] and (was["type"], now["type"]) not in _WIDER and now["type"] != "text":
+                found.append(f"{name} is narrower: {was['type']} became {now['type']}")
+            if now["not_null"] > was["not_null"]:
+                found.append(f"{name} takes no null any more")
+        elif kind == "constraint" and old is None and not definition.startswith(("PRIMARY KEY", "NOT NULL")):
+            of = name.rpartition(".")[0]
+            if [key for key in before if key[0] == "column" and f".{of}." in f".{key[1]}."]:
+                found.append(f"{name} is a new rule for rows that the code before writes")
+        elif kind == "function" and old is not None and old.split("AS ", 1)[0] != definition.split("AS ", 1)[0]:
+            found.append(f"{name} is called otherwise")
+    return found
+
+
+def _steps() -> list[str]:
+    """The library's revisions, the oldest first."""
+    script = ScriptDirectory.from_config(migrations._config(()))
+    return [step.revision for step in reversed(list(script.walk_revisions()))]
+
+
+def test_every_migration_only_adds(empty_database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a rollback would put code beside a schema that lacks what it asks for."""
+    steps = _steps()
+    before: dict[tuple[str, str], str] = {}
+    for step in steps:
+        monkeypatch.setattr(migrations, "_heads", lambda script, branches, head=step: [head])
+        assert migrations.upgrade(empty_database) == [step]
+        after = catalogue(empty_database, NIGHTSHIFT_SCHEMA)
+        if before:
+            assert _contracted(before, after) == [], step
+        before = after
+    assert len(steps) > 2
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("alter table nightshift.runs drop column reason", "column nightshift.runs.reason is gone"),
+        ("alter table nightshift.runs rename column reason to why", "column nightshift.runs.reason is gone"),
+        ("alter table nightshift.data_keys alter kms_key type varchar(9)", "nightshift.data_keys.kms_key is narrower"),
+        ("alter table nightshift.data_keys alter kms_key set not null", "nightshift.data_keys.kms_key takes no null"),
+        ("alter table nightshift.data_keys add x int not null", "nightshift.data_keys.x is demanded"),
+        ("alter table nightshift.data_keys add constraint low check (key_id < 9)", "is a new rule"),
+        ("drop table nightshift.data_keys", "column nightshift.data_keys.key_id is gone"),
+    ],
+)
+def test_what_takes_away_is_found(bare: Engine, change: str, found: str) -> None:
+    before = catalogue(bare, NIGHTSHIFT_SCHEMA)
+    with bare.begin() as connection:
+        connection.execute(text(change))
+
+    assert [line for line in _contracted(before, catalogue(bare, NIGHTSHIFT_SCHEMA)) if found in line]
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database: Engine) -> None:
@@ -183,7 +296,7 @@ def test_two_upgrades_at_once_run_one_after_the_other(empty_database: Engine) ->
                 assert time.monotonic() < deadline, "the second upgrade did not wait for the first"
     thread.join(30)
 
-    assert first == ["nightshift_0001", "nightshift_0002", "shop_0001"]
+    assert first == [*OF_THE_LIBRARY, "shop_0001"]
     assert second == [[]]
 
 
@@ -224,7 +337,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         connection.execute(
             text(
                 """
-                alter table nightshift.runs drop column reported_at;
+                alter table nightshift.runs drop column reported_at, drop column notes;
                 update nightshift.alembic_version set version_num = 'nightshift_0001';
                 insert into nightshift.jobs (name) values ('old');
                 insert into nightshift.runs (job, scheduled_for, trigger, state, max_attempts, finished_at)
@@ -233,7 +346,7 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
                 """
             )
         )
-    assert migrations.upgrade(bare) == ["nightshift_0002"]
+    assert migrations.upgrade(bare) == OF_THE_LIBRARY[1:]
     with bare.connect() as connection:
         reported = "select state, reported_at = finished_at from nightshift.runs order by state"
         assert connection.execute(text(reported)).all() == [("failed", True), ("succeeded", None)]

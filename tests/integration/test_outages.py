@@ -19,7 +19,7 @@ from nightshift import Execution, Function, Job, Policy, ledger
 from nightshift.database import migrations
 from nightshift.declaration import Deployment
 from nightshift.environment import DATABASE_VARIABLE
-from nightshift.errors import DatabaseAwayError, RunFailedError
+from nightshift.errors import DatabaseAwayError, RunFailedError, UnclaimedError
 from nightshift.operations import look_over
 from nightshift.runtime import invoke
 from tests.ground.application.project import project
@@ -128,6 +128,30 @@ def test_a_run_goes_on_after_a_restart_of_the_database(there: Restarted, seconds
         attempts = session.execute(text("select ending, error from nightshift.attempts order by epoch")).all()
     assert [ending for ending, _ in attempts] == ["lost", "finished"]
     assert "database connection failed" in attempts[0][1] or "57P01" in attempts[0][1], "and it is told why"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3])
+def test_an_invocation_that_begins_in_an_outage_waits_for_its_end(there: Restarted, seconds: float) -> None:
+    there.away(seconds)
+    started = time.monotonic()
+    result = invoke(of_batches(2, lambda n, _: None), scheduled(AT), Context(60))
+    assert time.monotonic() - started < seconds + 10
+    assert (result["outcome"], result["counters"]["done"]) == ("succeeded", 2)
+    with there.session() as session:
+        assert session.scalars(text("select ending from nightshift.attempts")).all() == ["finished"]
+
+
+def test_an_invocation_that_has_no_database_until_its_end_says_so_in_time(there: Restarted) -> None:
+    there.server.stop()
+    started = time.monotonic()
+    try:
+        with pytest.raises(UnclaimedError, match="connection"):
+            invoke(of_batches(2, lambda n, _: None), scheduled(AT), Context(5))
+        with pytest.raises(UnclaimedError, match="connection"):
+            invoke(of_batches(2, lambda n, _: None), scheduled(AT), Context(60), patience=1)
+        assert 4 < time.monotonic() - started < 8
+    finally:
+        there.server.start()
 
 
 def test_an_outage_beyond_the_invocation_is_told_and_the_supervisor_takes_the_run_over(there: Restarted) -> None:

@@ -164,6 +164,22 @@ def test_a_job_whose_occurrences_cannot_be_counted_keeps_no_other_from_it(
     assert set(world.invoked[1:]) == {TAKINGS, CARTS}
 
 
+@pytest.mark.parametrize(
+    "settings", [{"schedule": "cron(0 25 * * ? *)"}, {"parameters": {"no_such": 1}}, {"parameters": {"max_rows": -1}}]
+)
+def test_settings_of_one_job_that_make_no_sense_keep_no_other_from_its_turn(
+    world: World, measured: dict[str, float], settings: dict[str, Any]
+) -> None:
+    """Its own runs are neither begun nor settled: they wait for better settings."""
+    waits, goes_on, dead = world.interrupted(CARTS), world.interrupted(TAKINGS), world.dead_on_its_last_attempt(ITEMS)
+    done = world.look(Deployment(changes={CARTS: settings}))
+    assert (world.invoked, done.failed, done.hindered) == ([TAKINGS], 1, 1)
+    assert measured["SupervisorHindered"] == 1
+    assert [world.run(claim).state for claim in (waits, goes_on, dead)] == ["interrupted", "interrupted", "failed"]
+    assert world.look().continued == 2
+    assert set(world.invoked[1:]) == {CARTS, TAKINGS}
+
+
 def test_a_lost_connection_is_not_the_trouble_of_one_run_and_ends_the_round(
     database: Engine, measured: dict[str, float]
 ) -> None:

@@ -13,7 +13,8 @@ from nightshift.catalogue.table import Leaf, Portion
 from nightshift.database.failures import is_locked, is_passing, is_row_error
 from nightshift.declaration import Run, StepPlan
 from nightshift.engine.candidates import over_cap
-from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW, TARGET_SECONDS, _Pace, paced
+from nightshift.engine.pacing import TARGET_SECONDS
+from nightshift.engine.sweeping import FEWEST_ROWS, PASSING_ERRORS_IN_A_ROW, _Pace, paced
 from nightshift.engine.ways import HeapWalk, KeyWalk, Window
 
 
@@ -119,6 +120,17 @@ def blocks(walk: HeapWalk, cursor: dict[str, Any], size: int) -> tuple[str, str,
     ((since, first), (until, last)), after = of(walk.window(NO_SESSION, cursor, size))
     assert (" >= " in since, " < " in until) == (True, True)
     return first[0], last[0], after
+
+
+def test_a_short_batch_keeps_as_many_rows_as_pay_for_its_commit() -> None:
+    """On a busy machine a commit alone takes longer than a polite batch should: fewer rows do not make it shorter."""
+    found = pace(60_000)
+    for _ in range(20):
+        found.go_on(0.02, target=0.005)
+    assert found.size * found.walk.rows_each >= 0.9 * FEWEST_ROWS
+    for _ in range(20):
+        found.go_on(0.5, target=0.005)
+    assert found.size == found.walk.smallest, "rows that take that long are the reason"
 
 
 def test_a_walk_through_blocks_ends_where_the_table_ended_when_it_began() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -159,9 +160,10 @@ def test_a_missing_fact_is_an_error_and_not_a_gap() -> None:
         render("cart_waiting", title="Your cart", body="", data={}, name=None)
 
 
-def test_a_date_that_is_none_is_an_error() -> None:
+@pytest.mark.parametrize("since", [VILLAIN, "9999-12-31T23:59:59-12:00", {}, 7])
+def test_a_date_that_is_none_is_an_error(since: Any) -> None:
     with pytest.raises(UnsendableError, match="shop_alarm") as refused:
-        render("shop_alarm", title="Shut", body="", data={"reason": "Rain", "since": VILLAIN}, name=None)
+        render("shop_alarm", title="Shut", body="", data={"reason": "Rain", "since": since}, name=None)
     assert VILLAIN not in str(refused.value)
 
 

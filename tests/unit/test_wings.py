@@ -134,3 +134,24 @@ def test_a_face_imports_nothing_before_it_is_asked(wing: str) -> None:
     )
 
     assert set(done.stdout.split()) == {"nightshift.faces", f"nightshift.{wing}"}
+
+
+def test_a_handler_imports_nothing_of_what_only_a_check_or_a_proposal_asks_for() -> None:
+    code = (
+        "import sys; from nightshift import Delete, Job, lambda_handler;"
+        "lambda_handler(Job(name='a', kind='retention', schedule='cron(0 3 * * ? *)', "
+        "steps=(Delete('t', where='x'),)));"
+        "print(*(name for name in sys.modules if name.startswith('nightshift.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(LIBRARY.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    asked = {"checking", "proposals", "names", "access"}
+    assert "nightshift.steps.rows" in done.stdout.split()
+    loaded = {name for name in done.stdout.split() if name.rpartition(".")[2] in asked}
+    assert loaded <= {"nightshift.declaration.names"}

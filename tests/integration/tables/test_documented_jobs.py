@@ -65,6 +65,10 @@ EXPECTED = {
         Change("messages", "shop.messages", "sent_at < '2026-01-30 02:00Z'"),
         Change("events", '"AuditEvent"', """severity = 'low' and "createdAt" < '2025-12-31 02:00'"""),
     ],
+    "old-readings": [
+        Change("sensors", "shop.sensor_readings", "read_at < '2025-12-01 02:00Z'"),
+        Change("meters", "shop.meter_readings", "read_at < '2025-03-01 02:00Z'"),
+    ],
     "closed-orders": [Change("deleted", "shop.orders", "status = 'closed' and closed_at < '2025-03-01 02:00Z'")],
 }
 """The steps of each job in order, in other words than the job's own. The run's now is 2026-03-01 02:00 in UTC."""

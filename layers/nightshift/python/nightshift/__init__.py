@@ -9,6 +9,8 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from nightshift.declaration import (
+        Detach as Detach,
+        Drop as Drop,
         Execution as Execution,
         Job as Job,
         Parameter as Parameter,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
-    declaration="Execution Job Parameter Policy Run StepPlan days hours minutes years",
+    declaration="Detach Drop Execution Job Parameter Policy Run StepPlan days hours minutes years",
     errors="DeclarationError SettingError",
     runtime="lambda_handler",
     steps="Count Delete Function Update",

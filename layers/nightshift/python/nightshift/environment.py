@@ -14,7 +14,11 @@ DATABASE_VARIABLE = "NIGHTSHIFT_DATABASE"
 """Environment variable that says where the database is: a JSON object, see `DatabaseSettings.from_mapping`."""
 
 FILES_VARIABLE = "NIGHTSHIFT_FILES_BUCKET"
-"""Environment variable with the bucket's name, given to functions whose job declares that it needs files."""
+"""Environment variable with the bucket's name, given to functions whose job declares that it needs files: Nightshift's
+own bucket, or the application's."""
+
+FILES_PREFIX_VARIABLE = "NIGHTSHIFT_FILES_PREFIX"
+"""Environment variable, optional: what the keys of that bucket's objects begin with, where it is the application's."""
 
 INSTANCE_VARIABLE = "NIGHTSHIFT_RDS_INSTANCE"
 CLUSTER_VARIABLE = "NIGHTSHIFT_RDS_CLUSTER"
@@ -37,3 +41,9 @@ PREFERENCES_VARIABLE = "NIGHTSHIFT_PREFERENCES_URL"
 
 ENABLED_VARIABLE = "NIGHTSHIFT_ENABLED"
 """Environment variable: `false` for a job that the settings disable. It then runs for nobody, by hand neither."""
+
+STRAIN_VARIABLE = "NIGHTSHIFT_STRAIN"
+"""Environment variable with the limits on strain that differ from the defaults: a JSON object, see `Limits`."""
+
+FREEZES_VARIABLE = "NIGHTSHIFT_FREEZES"
+"""Environment variable with the freezes of the deployment: a JSON list, see `Freeze.read`."""

@@ -30,6 +30,10 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the run goes on in t
     """The attempt is about to run out of time and stops at a batch boundary."""
 
 
+class Held(Interrupted):
+    """The attempt waited as long as it may for strain, an operator or a freeze to end. The message says for what."""
+
+
 class Fenced(Exception):  # noqa: N818 - not an error: another attempt has taken over
     """The run has a newer epoch: this attempt is a zombie and its transaction is rolled back."""
 

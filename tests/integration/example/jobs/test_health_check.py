@@ -390,6 +390,7 @@ def pages() -> list[str]:
 @pytest.fixture
 def database_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": "postgresql://nobody@127.0.0.1:1/none"}))
+    monkeypatch.setattr("nightshift.runtime.reach.PAUSES", (paging.PATIENCE_SECONDS,))
 
 
 @pytest.mark.usefixtures("database_down")

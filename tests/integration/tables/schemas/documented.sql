@@ -78,3 +78,13 @@ create table shop.messages (id uuid primary key, sent_at timestamptz not null);
 insert into shop.messages
   select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7abc8def' || lpad(to_hex(i), 12, '0'))::uuid, at
     from generate_series(1, 50) i, lateral (select timestamptz '2026-03-01 02:00Z' - i * interval '1 day') as sent (at);
+create schema archive;
+create table shop.sensor_readings (id int not null, read_at timestamptz not null) partition by range (read_at);
+create table shop.sensor_readings_2025_10 partition of shop.sensor_readings for values from ('2025-10-01Z') to ('2025-11-01Z');
+create table shop.sensor_readings_2025_11 partition of shop.sensor_readings for values from ('2025-11-01Z') to ('2025-12-01Z');
+create table shop.sensor_readings_2025_12 partition of shop.sensor_readings for values from ('2025-12-01Z') to ('2026-01-01Z');
+insert into shop.sensor_readings select i, timestamptz '2025-10-10Z' + i * interval '1 day' from generate_series(0, 70) i;
+create table shop.meter_readings (id int not null, read_at timestamptz not null) partition by range (read_at);
+create table shop.meter_readings_2024 partition of shop.meter_readings for values from ('2024-01-01Z') to ('2025-01-01Z');
+create table shop.meter_readings_2025 partition of shop.meter_readings for values from ('2025-01-01Z') to ('2026-01-01Z');
+insert into shop.meter_readings select i, timestamptz '2024-06-01Z' + i * interval '10 days' from generate_series(0, 50) i;

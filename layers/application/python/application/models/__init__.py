@@ -33,9 +33,7 @@ if TYPE_CHECKING:
         ConsentRecord as ConsentRecord,
         DataRequest as DataRequest,
         LoginAttempt as LoginAttempt,
-        Organization as Organization,
         PushToken as PushToken,
-        User as User,
         UserPreferences as UserPreferences,
         UserSession as UserSession,
     )
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
         TrustedNetwork as TrustedNetwork,
         UnclaimedObject as UnclaimedObject,
     )
+    from application.models.people import Organization as Organization, User as User
     from application.models.productivity import (
         FeatureEvent as FeatureEvent,
         Goal as Goal,
@@ -68,9 +67,10 @@ __getattr__ = face(
     audit="AuditArchive AuditLog",
     base="Base",
     community="Collaborator Idea Invitation Project Upload Upvote file_references",
-    identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt Organization PushToken User "
-    "UserPreferences UserSession",
+    identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt PushToken UserPreferences "
+    "UserSession",
     operations="Alert ErasureRecord Report TrustedNetwork UnclaimedObject",
+    people="Organization User",
     productivity="FeatureEvent Goal RequestStats TimerSession UserActivityDay",
     pseudonyms="PseudonymKey",
     tracking="AnnualSummary CachedMetric PaymentRecord ReminderEvent YearlySnapshot",

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, OrganizationId
+from application.models.base import Base
+from application.models.people import OrganizationId
 from nightshift.database import CreatedNow, Json, Off, On, Timestamp, UuidKey, one_of
 
 

@@ -8,7 +8,9 @@ from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, Country, FormerUserId, IpAddress
+from application.models.base import Base, Country, IpAddress
+from application.models.identity import ApiKey
+from application.models.people import FormerUserId
 from nightshift.database import IN_NIGHTSHIFT, NIGHTSHIFT_SCHEMA, CreatedNow, Json, Off, Timestamp, UuidKey, one_of
 
 
@@ -34,7 +36,7 @@ class AuditLog(Base):
     occurred_at: Mapped[CreatedNow]
     actor_type: Mapped[str] = mapped_column(server_default="user")
     actor_id: Mapped[FormerUserId | None]
-    api_key_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("api_keys.id", ondelete="SET NULL"))
+    api_key_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(ApiKey.id, ondelete="SET NULL"))
     session_id: Mapped[uuid.UUID | None]
     action: Mapped[str]
     category: Mapped[str] = mapped_column(server_default="other")

@@ -1,12 +1,11 @@
 """The declarative base of the application's tables, and the kinds of column that they share."""
 
-import uuid
 from importlib import import_module
 from ipaddress import IPv4Address, IPv6Address
 from pkgutil import iter_modules
 from typing import Annotated
 
-from sqlalchemy import CHAR, ForeignKey, MetaData
+from sqlalchemy import CHAR, MetaData
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
@@ -19,14 +18,6 @@ Currency = Annotated[str, mapped_column(CHAR(3))]
 """ISO 4217."""
 
 IpAddress = Annotated[IPv4Address | IPv6Address, mapped_column(INET)]
-
-OwnerId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="CASCADE"))]
-"""The user to whom the row belongs. It is deleted with the user."""
-
-FormerUserId = Annotated[uuid.UUID, mapped_column(ForeignKey("users.id", ondelete="SET NULL"))]
-"""A user without whom the row can stay. The column becomes null when the user is deleted."""
-
-OrganizationId = Annotated[uuid.UUID, mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"))]
 
 
 class Base(DeclarativeBase):

@@ -6,7 +6,8 @@ from typing import Annotated
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, FormerUserId, OwnerId
+from application.models.base import Base
+from application.models.people import FormerUserId, OwnerId
 from nightshift.database import CreatedNow, Off, Timestamp, UuidKey, one_of
 
 ProjectId = Annotated[uuid.UUID, mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))]

@@ -7,7 +7,8 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Integer, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, FormerUserId, OwnerId
+from application.models.base import Base
+from application.models.people import FormerUserId, OwnerId
 from nightshift.database import CreatedNow, Off, Timestamp, UuidKey, one_of
 
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from application.models.base import Base, Currency, OwnerId
+from application.models.base import Base, Currency
+from application.models.people import OwnerId
 from nightshift.database import CreatedNow, Json, Off, Timestamp, UuidKey, one_of
 
 

@@ -60,10 +60,17 @@ def older_than(
     Raises:
         TableError: there is no time in the column, or what it measures is not said.
     """
-    older = age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.type))
+    older = before(age, column, cutoff, zone=zone, measure=measure)
     if column.base == "uuid":
         return and_(older, func.substr(cast(age, Text), 15, 1) == "7")  # others have no time in them
     return older
+
+
+def before(
+    age: ColumnElement[object], column: Column, cutoff: dt.datetime, *, zone: str, measure: Measure | None
+) -> ColumnElement[bool]:
+    """The plain comparison with the cut-off, as the bounds of a partition are compared with it."""
+    return age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.type))
 
 
 def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: Measure | None) -> str:

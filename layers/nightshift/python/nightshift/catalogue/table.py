@@ -4,7 +4,7 @@ What the engine decides (which way, which rows stay, what a deletion takes with 
 this, and never from what a model says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -162,6 +162,10 @@ class TableFacts:
     rows: float = -1.0
     """The planner's idea of the number of rows. Negative: never analysed."""
     inherited: bool = False
+    role: str = ""
+    """Who asks."""
+    reachable: bool = True
+    """Whether this role may use the schema."""
 
     @property
     def fullname(self) -> str:
@@ -248,10 +252,33 @@ def read(session: Session, oid: int) -> TableFacts:
         bytes=head.bytes,
         rows=head.rows,
         inherited=head.inherited,
+        role=head.role,
+        reachable=head.reachable,
     )
 
 
-def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "count"], *, visible: bool) -> None:
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a table cannot be worked on rightly, what to do, and the SQL that does it where there is one."""
+
+    what: str
+    remedy: str
+    sql: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
+Action = Literal["delete", "update", "count"]
+
+_RIGHTS: Mapping[Action, tuple[str, ...]] = {
+    "delete": ("delete", "select"),
+    "update": ("select", "update"),
+    "count": ("select",),
+}
+
+
+def refuse_unworkable(facts: TableFacts, action: Action, *, visible: bool) -> None:
     """Refuse what the engine could not do rightly.
 
     visible: rows that row security hides from this role are not meant.
@@ -259,31 +286,63 @@ def refuse_unworkable(facts: TableFacts, action: Literal["delete", "update", "co
     Raises:
         TableError: the message says why, and what to do.
     """
+    for obstacle in obstacles(facts, action, visible=visible):
+        raise TableError(str(obstacle))
+
+
+def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[Obstacle]:
+    """All that keeps the engine from doing it rightly; see `refuse_unworkable`."""
     name = facts.fullname
     if facts.kind not in ("r", "p"):
-        kind = _KINDS.get(facts.kind, "no table")
-        raise TableError(f"{name} is {kind}: name the table that holds the rows")
+        yield Obstacle(f"{name} is {_KINDS.get(facts.kind, 'no table')}", "name the table that holds the rows")
+        return
     foreign = [leaf.name for portion in facts.portions for leaf in portion.leaves if leaf.filenode == 0]
     if foreign:
-        raise TableError(
-            f"{name} has rows in the foreign table {foreign[0]}: name the tables that are here, one by one"
+        yield Obstacle(
+            f"{name} has rows in the foreign table {foreign[0]}", "name the tables that are here, one by one"
         )
     if facts.rules and action != "count":
-        raise TableError(
-            f"the rule {facts.rules[0]} on {name} turns an {action} into something else: drop it, or "
-            "write a Function step that does what is meant"
+        yield Obstacle(
+            f"the rule {facts.rules[0]} on {name} turns an {action} into something else",
+            "drop it, or write a Function step that does what is meant",
+            f"drop rule {quoted(facts.rules[0])} on {facts.quoted}",
         )
     if facts.filtered and not visible:
-        raise TableError(
-            f"row security on {name} hides rows from this role: give the role BYPASSRLS or a policy for all rows, or "
-            "say visible_rows=True in the step, if only the rows that it sees are meant"
+        yield Obstacle(
+            f"row security on {name} hides rows from this role",
+            "give the role BYPASSRLS, or say visible_rows=True in the step, if only the rows that it sees are meant "
+            "(with a policy that shows it every row, these are all)",
+            f"alter role {quoted(facts.role)} bypassrls",
         )
-    wanted = {"delete": {"select", "delete"}, "update": {"select", "update"}, "count": {"select"}}[action]
-    if missing := sorted(wanted - facts.may):
-        raise TableError(
-            f"this role may not {' or '.join(missing)} in {name}: grant {', '.join(missing)} on {facts.quoted} "
-            "(SQLSTATE 42501)"
-        )
+    if not facts.reachable:
+        sql = f"grant usage on schema {quoted(facts.schema)} to {quoted(facts.role)}"
+        yield Obstacle(f"this role may not use the schema of {name}", f"{sql} (SQLSTATE 42501)", sql)
+    if missing := [right for right in _RIGHTS[action] if right not in facts.may]:
+        sql = f"grant {', '.join(missing)} on {facts.quoted} to {quoted(facts.role)}"
+        yield Obstacle(f"this role may not {' or '.join(missing)} in {name}", f"{sql} (SQLSTATE 42501)", sql)
+
+
+MOST_LEAVES_NAMED = 24
+
+
+def create_index(facts: TableFacts, columns: Sequence[str]) -> str:
+    """The SQL that makes an index while the application goes on, one statement after the other.
+
+    PostgreSQL builds none concurrently on a partitioned table. It is built on each partition; the last statement finds
+    them and only joins them.
+    """
+    keys = ", ".join(map(quoted, columns))
+    leaves = [leaf.name for portion in facts.portions for leaf in portion.leaves]
+    if facts.kind != "p":
+        return f"create index concurrently on {facts.quoted} ({keys})"
+    some = leaves if len(leaves) <= MOST_LEAVES_NAMED else []
+    each = [f"create index concurrently on {_quoted_whole(leaf)} ({keys})" for leaf in some]
+    return "; ".join([*each, f"create index on {facts.quoted} ({keys})"])
+
+
+def _quoted_whole(name: str) -> str:
+    schema, _, table = name.partition(".")
+    return f"{quoted(schema)}.{quoted(table)}"
 
 
 def _questions_about(head: Any) -> dict[str, str]:
@@ -365,7 +424,8 @@ _HEAD = """
            has_table_privilege(c.oid, 'select') as may_select,
            has_table_privilege(c.oid, 'delete') as may_delete,
            has_table_privilege(c.oid, 'update') as may_update,
-           row_security_active(c.oid) as filtered,
+           row_security_active(c.oid) as filtered, cast(current_user as text) as role,
+           has_schema_privilege(n.oid, 'usage') as reachable,
            c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
            case when c.relkind <> 'p' then pg_total_relation_size(c.oid) else (
                 select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint

@@ -25,6 +25,9 @@ from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
 from nightshift.database.values import read_dates
 
+LONGEST_CONNECT = 30.0
+"""Seconds that a connection waits for each answer while it is made. Aurora needs half of that to wake up."""
+
 KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """Options of the connection's socket: seconds, but the last, which is in milliseconds. macOS lacks some."""
 
@@ -79,6 +82,16 @@ _bounds: ContextVar[dict[str, Any]] = ContextVar("bounds", default={})  # noqa: 
 """What bounds the connections that are being made: pg8000's arguments for them."""
 
 
+class SilentServerError(TimeoutError):
+    """A server that takes a connection, or the packets for one, and says nothing."""
+
+    def __init__(self, settings: DatabaseSettings, seconds: float) -> None:
+        super().__init__(
+            f"the database at {settings.place} gave no answer within {seconds:.0f} s: a security group, a route, a "
+            "proxy or the server itself keeps silent"
+        )
+
+
 @contextmanager
 def session_for(
     settings: DatabaseSettings,
@@ -94,16 +107,20 @@ def session_for(
     the end whatever happened, and its place at the server is free for the next one.
 
     grace: how much later than its statements a whole transaction ends, and the wait for a server that does not answer.
-    connect_seconds: how long to wait for each answer while it connects; without it as long as for a statement.
+    connect_seconds: how long to wait for each answer while it connects; without it half of `seconds`, 30 at most, so
+        that whoever calls can still say what was wrong.
 
     Raises:
         DBAPIError, OSError: the database cannot be reached or refuses.
+        SilentServerError: it gives no answer at all.
     """
     limit = max(1, int(seconds)) + grace
-    patience = limit if connect_seconds is None else min(limit, connect_seconds)
+    patience = min(limit, min(LONGEST_CONNECT, max(1.0, seconds) / 2) if connect_seconds is None else connect_seconds)
     bounds = _bounds.set({"application_name": application_name[:63], "timeout": patience})
     try:
         connection = _engine(settings).connect()
+    except TimeoutError:
+        raise SilentServerError(settings, patience) from None
     finally:
         _bounds.reset(bounds)
     socket = socket_of(connection)

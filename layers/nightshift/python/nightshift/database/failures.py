@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from nightshift.database.words import connection_in_words, in_words, is_raised
+from nightshift.database.words import connection_in_words, in_words, is_raised, refused_object
 from nightshift.errors import printable
 
 READ_ONLY = "25006"
@@ -44,6 +44,11 @@ def is_locked(error: DBAPIError) -> bool:
 def is_passing(error: DBAPIError) -> bool:
     """Whether a retry of the same statement may succeed: deadlock, lock or statement timeout, serialization failure."""
     return sqlstate(error) in {"40001", "40P01", "55P03", "57014"} and not is_raised(_fields(error))
+
+
+def refused_right(error: DBAPIError) -> tuple[str, str] | None:
+    """Kind and name of what a right is missing on, as far as the server said it; None for any other error."""
+    return refused_object(_fields(error)) if sqlstate(error) == "42501" else None
 
 
 def describe(error: BaseException) -> str:

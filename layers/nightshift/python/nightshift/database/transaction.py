@@ -41,6 +41,7 @@ LEAST_SECONDS = 1.0
 _ENDS_AT = "nightshift.ends_at"
 _GRACE = "nightshift.grace"
 _NEXT = "nightshift.next"
+_ANSWER = "nightshift.answer"
 
 
 def bound(connection: Connection, seconds: float, grace: float = GRACE_SECONDS) -> None:
@@ -59,12 +60,14 @@ def transaction(
     isolation: Isolation = "read committed",
     read_only: bool = False,
     settings: Mapping[str, str] | None = None,
+    also: str = "",
 ) -> Iterator[SessionTransaction]:
     """A transaction with more settings than every other has: `with transaction(session, read_only=True):`.
 
     The settings hold for this transaction alone.
+    also: a SELECT of one value that comes along with them, without a message of its own: see `answer_of`.
     """
-    wanted = (isolation, read_only, dict(settings or {}))
+    wanted = (isolation, read_only, dict(settings or {}), also)
     bind = session.get_bind()
     if isinstance(bind, Connection):
         bind.info[_NEXT] = wanted
@@ -72,8 +75,21 @@ def transaction(
         connection = session.connection()  # begins here, so that what comes first can count on the settings
         if not isinstance(bind, Connection):  # a session that `session_for` did not make sets nothing by itself
             connection.info[_NEXT] = wanted
-            connection.exec_driver_sql(settings_query(connection))
+            _set(connection)
         yield begun
+
+
+def answer_of(session: Session) -> str | None:
+    """What the SELECT said that came `also` with the settings of the session's transaction. It says so once."""
+    answer: str | None = session.connection().info.pop(_ANSWER, None)
+    return answer
+
+
+def _set(connection: Connection) -> None:
+    asks = bool(connection.info.get(_NEXT, (..., ..., ..., ""))[3])
+    answered = connection.exec_driver_sql(settings_query(connection))
+    if asks:
+        connection.info[_ANSWER] = answered.scalar()
 
 
 def own_every_transaction(engine: Engine) -> None:
@@ -83,7 +99,7 @@ def own_every_transaction(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         driver = connection.connection.dbapi_connection
         if not getattr(driver, "autocommit", False):
-            connection.exec_driver_sql(settings_query(connection))
+            _set(connection)
 
     @event.listens_for(engine, "before_cursor_execute")
     def wait_no_longer(connection: Connection, *_: Any) -> None:
@@ -110,7 +126,7 @@ def _left(connection: Connection) -> float:
 
 def settings_query(connection: Connection) -> str:
     """The first query of the connection's next transaction."""
-    isolation, read_only, more = connection.info.pop(_NEXT, ("read committed", False, {}))
+    isolation, read_only, more, also = connection.info.pop(_NEXT, ("read committed", False, {}, ""))
     left = int(_left(connection) * 1000)
     beyond = left + int(connection.info.get(_GRACE, GRACE_SECONDS) * 1000)
     limits = {
@@ -122,7 +138,9 @@ def settings_query(connection: Connection) -> str:
         limits["transaction_timeout"] = str(beyond)
     mode = f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"
     every = {**FIXED, **limits, **more}
-    return "; ".join([mode, *(f"set local {name} to {_literal(value)}" for name, value in every.items())])
+    return "; ".join(
+        [mode, *(f"set local {name} to {_literal(value)}" for name, value in every.items()), *filter(None, [also])]
+    )
 
 
 def _literal(value: str) -> str:

@@ -46,6 +46,12 @@ def is_raised(fields: Fields) -> bool:
     return fields.get("R") == "exec_stmt_raise"
 
 
+def refused_object(fields: Fields) -> tuple[str, str] | None:
+    """Kind and name of what a right is missing on: `table`, `orders`. None: the message does not say it."""
+    found = _REFUSED_RIGHT.search(fields.get("M", ""))
+    return (found[1], found[2]) if found and not found[0].startswith("must be") else None
+
+
 def connection_in_words(error: BaseException) -> str | None:
     """Why a connection failed or broke, as the driver or the operating system raised it. None: they did not."""
     chain: list[BaseException] = []

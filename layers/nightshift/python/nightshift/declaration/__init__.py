@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         MAX_SHARE as MAX_SHARE,
         UNINDEXED_ROWS as UNINDEXED_ROWS,
         Job as Job,
+        cleaned as cleaned,
     )
     from nightshift.declaration.parameters import Parameter as Parameter
+    from nightshift.declaration.partitions import Detach as Detach, Drop as Drop
     from nightshift.declaration.policy import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, Policy as Policy
     from nightshift.declaration.project import (
         AfterRestore as AfterRestore,
@@ -63,8 +65,9 @@ __getattr__ = face(
     ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
     discovery="Registration packs registry stack_name",
-    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS",
+    job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS cleaned",
     parameters="Parameter",
+    partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
     rules="not_covered rule_expression",

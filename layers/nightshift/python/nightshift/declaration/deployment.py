@@ -13,10 +13,12 @@ from typing import Any
 from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
-from nightshift.errors import SettingError
+from nightshift.declaration.windows import Freeze
+from nightshift.errors import SettingError, printable
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "timezone": …, …}}}`."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "timezone": …, …}}}`,
+and `freezes`, see `Freeze.read`."""
 
 
 def function_name(job: str) -> str:
@@ -40,11 +42,20 @@ class DeployedJob:
 
 
 @dataclass(frozen=True)
+class Misunderstood:
+    """A job whose settings make no sense, and why. Nobody knows when it is due; its runs wait for better settings."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
 class Deployment:
     """The packs that were deployed, and what the settings changed in single jobs."""
 
     packs: tuple[str, ...] = field(default_factory=packs)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    freezes: tuple[Freeze, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Deployment":
@@ -58,20 +69,40 @@ class Deployment:
             return cls()
         try:
             given = json.loads(text)
-            return cls(tuple(given["packs"]), given.get("jobs", {}))
+            freezes = tuple(Freeze.read(each) for each in given.get("freezes", ()))
+            return cls(tuple(given["packs"]), given.get("jobs", {}), freezes=freezes)
         except (ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{DEPLOYMENT_VARIABLE} is not a deployment: {error!r}") from None
 
     def as_json(self) -> str:
-        return json.dumps({"packs": self.packs, "jobs": self.changes}, separators=(",", ":"))
+        told: dict[str, Any] = {"packs": self.packs, "jobs": self.changes}
+        if self.freezes:
+            told["freezes"] = [freeze.as_json() for freeze in self.freezes]
+        return json.dumps(told, separators=(",", ":"))
 
     def jobs(self) -> dict[str, DeployedJob]:
-        """Every deployed job by name."""
-        found = {}
-        for name, registration in registry().items():
-            if registration.pack in self.packs:
-                change = self.changes.get(name, {})
-                schedule = registration.job.timetable_with(change)
-                parameters = registration.job.resolve(change.get("parameters", {}))
-                found[name] = DeployedJob(registration, schedule, parameters, change.get("enabled", True))
-        return found
+        """Every deployed job by name.
+
+        Raises:
+            DeclarationError, SettingError, ScheduleError: what the settings say of one of them makes no sense.
+        """
+        return {name: self._job(registration) for name, registration in self._deployed().items()}
+
+    def understood(self) -> tuple[dict[str, DeployedJob], dict[str, Misunderstood]]:
+        """The deployed jobs by name: those whose settings make sense, and the others."""
+        found, others = {}, {}
+        for name, registration in self._deployed().items():
+            try:
+                found[name] = self._job(registration)
+            except Exception as cause:  # noqa: BLE001 - whatever is wrong with one job's settings, the others work
+                others[name] = Misunderstood(registration.job, printable(f"{type(cause).__name__}: {cause}"))
+        return found, others
+
+    def _deployed(self) -> dict[str, Registration]:
+        return {name: registration for name, registration in registry().items() if registration.pack in self.packs}
+
+    def _job(self, registration: Registration) -> DeployedJob:
+        change = self.changes.get(registration.job.name, {})
+        schedule = registration.job.timetable_with(change)
+        parameters = registration.job.resolve(change.get("parameters", {}))
+        return DeployedJob(registration, schedule, parameters, change.get("enabled", True))

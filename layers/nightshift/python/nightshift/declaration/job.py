@@ -1,7 +1,7 @@
 """The declaration of a job. Function, rule, alarms, grants, job tables and tests are all derived from it."""
 
 import datetime as dt
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from nightshift.declaration.schedule import Schedule, ScheduleError
 from nightshift.declaration.step import UNIVERSAL_COUNTERS, Step, iso
 from nightshift.errors import DeclarationError
 
-Need = Literal["files", "keys", "snapshots", "operators", "deployment"]
+Need = Literal["files", "application_files", "keys", "snapshots", "operators", "deployment"]
 """What a job may need besides the database. The deployment grants exactly that, and no more.
 
 files: the file store. keys: the data keys. snapshots: the database's snapshots. operators: the topic that pages people
@@ -55,7 +55,8 @@ class Job:
     timezone: whose clocks the schedule means, like `Europe/Berlin`. None: UTC. A setting can replace it as well.
     steps: what the job does, in order.
     parameters: numbers that operators can set, in addition to those that the steps declare.
-    needs: what the job uses besides the database. The deployment grants exactly that.
+    needs: what the job uses besides the database. The deployment grants exactly that. `files` is Nightshift's own file
+        store, `application_files` the one in which the application keeps its files; a job has one of them.
     critical: a final failure pages somebody.
     audited: a run that changed rows writes one line to the project's audit trail. A project without a trail
         (`Project.trail`) has no such line; nothing else changes.
@@ -124,6 +125,11 @@ class Job:
         must_be(isinstance(self.needs, Set), f"{where} needs", "a set, like frozenset({'files'})", self.needs)
         for need in self.needs:
             must_be_one_of(f"{where} needs", need, choices(Need))
+        if {"files", "application_files"} <= self.needs:
+            raise DeclarationError(
+                f"job {self.name} needs both files and application_files, and a function has one file store: "
+                "Nightshift's own, or the application's; make two jobs of it"
+            )
 
     @cached_property
     def timetable(self) -> Schedule:
@@ -188,3 +194,8 @@ class Job:
         """The cut-off that all steps share, in ISO 8601, as results show it. None if they have none, or several."""
         cutoffs = {cutoff for step in self.steps if (cutoff := step.cutoff(run)) is not None}
         return iso(cutoffs.pop()) if len(cutoffs) == 1 else None
+
+
+def cleaned(jobs: Iterable[Job]) -> set[str]:
+    """The tables that these jobs delete from, or make anonymous, as their steps name them."""
+    return {table for job in jobs for step in job.steps if step.destructive for table in step.tables}

@@ -45,8 +45,10 @@ class People(Protocol):
         Required columns: `recipient` (a key of any type, unique and indexed), `name` (text), `address` (the e-mail
         address) and `zone` (the name of a time zone).
         Optional columns: `language` (text), `quiet_start` and `quiet_end` (time, on the person's clock), `channels`
-        (text[]: which of in_app, email and push reach the person; by default in_app and email) and `wants` (jsonb of
-        booleans by channel or preference: only an explicit false stops a notice).
+        (text[]: which of in_app, email and push reach the person; by default in_app and email), `wants` (jsonb of
+        booleans by channel or preference: only an explicit false stops a notice) and `unsubscribe_url` (text: an https
+        address of the application at which a POST without a sign-in takes this person off, so one that nobody can
+        guess: mail programs then offer it as one click).
         """
 
     def zones(self) -> SelectBase | None:

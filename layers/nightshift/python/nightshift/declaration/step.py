@@ -14,6 +14,7 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from nightshift.deadline import Deadline
 from nightshift.declaration.parameters import Parameter
+from nightshift.declaration.partitions import GoingPartition, StayingPartition
 from nightshift.declaration.run import Run
 from nightshift.errors import printable
 
@@ -32,6 +33,7 @@ class Batch:
     position: Mapping[str, Any] | None
     counts: Counter[str] = field(default_factory=Counter)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def count(self, /, **counts: int) -> None:
         """Add to counters by name: `batch.count(deleted=3)`."""
@@ -44,6 +46,10 @@ class Batch:
         """
         self.quarantined.append((printable(item), printable(error)))
         self.counts[QUARANTINED] += 1
+
+    def note(self, words: str) -> None:
+        """Something that whoever looks at the run should read, in one line. No personal data."""
+        self.notes.append(printable(words))
 
 
 class EventLog(Protocol):
@@ -94,6 +100,17 @@ class Execution(Protocol):
     def stated(self, step: str) -> dict[str, int]:
         """What a destructive step has stated that it will touch: its own rows under its name, and under `name > table`
         the rows that go with them there. Empty where nothing was stated."""
+
+    def stated_partitions(self, step: str) -> dict[str, int]:
+        """The partitions that a step has stated it will take away as a whole, and the most rows each may have."""
+
+    @property
+    def batch_seconds(self) -> float:
+        """What the next batch should take: less while others are at work."""
+
+    def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
+        """Ask this in a batch that does as much as one wants: how large it may be, at most `size`, as an operator has
+        it now. rows_each: how many rows a unit of that size is about."""
 
     def stop_if_late(self) -> None:
         """Call this before a step does something outside the database, which no rollback can undo.
@@ -178,6 +195,17 @@ class StepPlan:
     """How many rows the table has by the planner's estimate, where they were not counted."""
     youngest: str | None = None
     """The latest time in the age column of these rows, as the database writes it."""
+    partitions: tuple[GoingPartition, ...] = ()
+    """Partitions that go as a whole. Their rows are among `rows`."""
+    staying: tuple[StayingPartition, ...] = ()
+    """Partitions that are old enough and cannot go as a whole."""
+    notes: tuple[str, ...] = ()
+    """What else there is to know, in words."""
+
+    @property
+    def row_by_row(self) -> int:
+        """The rows that do not go with a partition."""
+        return self.rows - sum(each.rows for each in self.partitions)
 
     @property
     def all_rows(self) -> int:
@@ -189,8 +217,12 @@ class StepPlan:
         told |= {"rows": self.rows, "sample": list(self.sample)}
         if self.cascades:
             told["cascades"] = [each.as_json() for each in self.cascades]
-        if self.missing:
-            told["missing"] = list(self.missing)
+        for name in ("partitions", "staying"):
+            if some := getattr(self, name):
+                told[name] = [each.as_json() for each in some]
+        for name in ("missing", "notes"):
+            if some := getattr(self, name):
+                told[name] = list(some)
         return told
 
 

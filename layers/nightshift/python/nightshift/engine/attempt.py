@@ -11,6 +11,7 @@ from nightshift.database import describe, sqlstate
 from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Job, Run, Step, StepPlan, this_project
+from nightshift.engine.aftercare import look_after
 from nightshift.engine.candidates import asked, over_cap, state_candidates
 from nightshift.engine.execution import RunExecution
 from nightshift.engine.tally import along
@@ -73,18 +74,27 @@ def _estimate(
 
 
 def _apply(job: Job, execution: RunExecution) -> Standing:
+    execution.pacing.watch(job)
     if job.destructive and execution.candidates is None:
+        execution.pacing.at([table for step in job.steps for table in step.tables])
+        execution.pacing.wait()
         state_candidates(job, execution)
     names = [step.name for step in job.steps]
     reached = names.index(execution.claim.step) if execution.claim.step in names else 0
     for step in job.steps[reached:]:
         execution.enter(step)
         step.apply(execution)
+    if job.destructive:
+        look_after(job, execution)
     declared = {name: execution.counters[name] for name in job.counters}
-    counters = declared | dict(+execution.counters)  # what nobody declares is told where there is any
+    counters = (
+        declared | dict(+execution.counters) | execution.pacing.counters
+    )  # what nobody declares is told where there is any
     execution.settle()
     with execution.session.begin():
         trail = this_project().trail() if job.audited and job.changed(counters) else None
         if trail is not None:
             trail.line(execution.session, execution.run, job.name, counters)
-        return ledger.finish(execution.session, execution.claim, counters=counters, errors=execution.errors)
+        return ledger.finish(
+            execution.session, execution.claim, counters=counters, errors=execution.errors, notes=execution.notes
+        )

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
+from nightshift.database import is_row_error
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
-from nightshift.engine.execution import RunExecution
+from nightshift.engine.execution import RunExecution, of_partition
+from nightshift.engine.odd_rows import carefully
 from nightshift.errors import CapExceededError
 
 
@@ -26,7 +29,9 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
                 plans += found
         candidates: Counter[str] = Counter()
         for plan in plans:
-            candidates[plan.step] += plan.rows
+            candidates[plan.step] += plan.row_by_row
+            for partition in plan.partitions:
+                candidates[of_partition(plan.step, partition.name)] += partition.rows
             for cascade in plan.cascades:
                 if cascade.action == "delete":
                     candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
@@ -46,7 +51,20 @@ def _touched(plan: StepPlan) -> set[str]:
 
 
 def asked(session: Session, question: Callable[[Session, Run], list[StepPlan]], run: Run) -> list[StepPlan]:
-    """A step's answer, in the caller's transaction. Whatever it sets for its own questions ends with it."""
+    """A step's answer, in the caller's transaction. Whatever it sets for its own questions ends with it.
+
+    A question that fails over some row is asked again, of the other rows.
+    """
+    try:
+        return _asked(session, question, run)
+    except DBAPIError as error:
+        if not is_row_error(error):
+            raise
+    with carefully(session):
+        return _asked(session, question, run)
+
+
+def _asked(session: Session, question: Callable[[Session, Run], list[StepPlan]], run: Run) -> list[StepPlan]:
     with session.begin_nested() as own:
         plans = question(session, run)
         own.rollback()

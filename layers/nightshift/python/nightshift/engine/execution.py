@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,8 +13,11 @@ from nightshift import ledger
 from nightshift.database.transaction import Isolation, bound, transaction
 from nightshift.deadline import Deadline
 from nightshift.declaration import BATCHES, QUARANTINED, Batch, EventLog, Run, Step
+from nightshift.declaration.partitions import PARTITION_BYTES
 from nightshift.engine.deletions import Deletions
+from nightshift.engine.pacing import Committed, Pacing, is_of_time
 from nightshift.engine.resources import Resources
+from nightshift.engine.tally import along
 from nightshift.errors import ErrorBudgetExceededError, Interrupted
 from nightshift.ledger import Claim
 
@@ -24,10 +27,18 @@ MINIMUM_STATEMENT_SECONDS = 1.0
 DELETED = "rows deleted"
 """In a saved position: how many rows the step has deleted so far."""
 
+NO_ITEMS = (BATCHES, PARTITION_BYTES)
+"""Counters that count no rows and no other items."""
+
 BRISK_SECONDS = 10.0
 """After a batch of many that took less than this, the next one is expected to end within its lease."""
 LONGEST_BRISK_SECONDS = 60.0
 """If it does not, its statement ends, and it is tried again with a lease to the deadline."""
+
+
+def of_partition(step: str, name: str) -> str:
+    """Under which name a step states the rows of a partition that goes as a whole."""
+    return f"{step} / {name}"
 
 
 class RunExecution:
@@ -41,9 +52,11 @@ class RunExecution:
         self.resources = resources
         self.counters: Counter[str] = Counter(claim.counters)
         self.errors = list(claim.errors)
+        self.notes = list(claim.notes)
         self.candidates = claim.candidates
         self.position: Mapping[str, Any] | None = None
         self.last_batch_seconds = 0.0
+        self.pacing = Pacing(session, claim, deadline, log)
         self._step: Step | None = None
         self._fingerprint = ""
         self._first_batch = True
@@ -62,6 +75,12 @@ class RunExecution:
         stated = self.candidates or {}
         return {name: rows for name, rows in stated.items() if name == step or name.startswith(f"{step} > ")}
 
+    def stated_partitions(self, step: str) -> dict[str, int]:
+        """See `nightshift.declaration.Execution`."""
+        prefix = of_partition(step, "")
+        every = (self.candidates or {}).items()
+        return {name.removeprefix(prefix): rows for name, rows in every if name.startswith(prefix)}
+
     def enter(self, step: Step) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
         self._hold_to_the_deadline()
@@ -74,6 +93,17 @@ class RunExecution:
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
         self._deletions = Deletions(step, sum(self.stated(step.name).values()), deleted)
+        cascades = [name.partition(" > ")[2] for name in self.stated(step.name) if name != step.name]
+        self.pacing.at([*step.tables, *cascades])
+
+    @property
+    def batch_seconds(self) -> float:
+        """What the next batch should take; see `nightshift.declaration.Execution`."""
+        return self.pacing.batch_seconds
+
+    def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
+        """How large the batch that has begun may be; see `nightshift.declaration.Execution`."""
+        return self.pacing.at_most(size, rows_each, least=least)
 
     def stop_if_late(self) -> None:
         """For steps that change something outside the database before a batch, which no rollback can undo.
@@ -83,6 +113,7 @@ class RunExecution:
             Fenced: another attempt has taken the run over; a zombie must not change anything.
         """
         self._stop_near_the_deadline()
+        self.pacing.wait()
         ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)
         self._lease_is_short = False
 
@@ -119,24 +150,28 @@ class RunExecution:
             ErrorBudgetExceededError: too many items have been quarantined; this batch is committed.
         """
         self._stop_near_the_deadline()
+        self.pacing.wait()
         self._first_batch = False
         brisk, self._brisk = may_be_lost and self._brisk, False
         if not brisk:
             self._hold_to_the_deadline()
-        lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
-        started = time.perf_counter()
         step, deletions, batch = self._step, self._deletions, Batch(self.session, self.position)
         assert step is not None, "a step is entered before its batches"
         assert deletions is not None
         isolation: Isolation = "repeatable read" if snapshot else "read committed"
-        with transaction(self.session, isolation=isolation, settings=self._settings(may_be_lost, lock_seconds, brisk)):
+        with ExitStack() as begun:
+            started = self._begin(begun, isolation, lambda: self._settings(may_be_lost, lock_seconds, brisk))
+            lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
             with nullcontext() if watched else deletions.held(batch):
                 yield batch
             position = None if batch.position is None else dict(batch.position)
             if position is not None and not watched and deletions.with_this_batch:
                 position[DELETED] = deletions.with_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
+            counters.update({name: seconds - counters[name] for name, seconds in self.pacing.counters.items()})
+            strain = self.pacing.strain
             errors = list(dict.fromkeys([*self.errors, *(f"{item}: {error}" for item, error in batch.quarantined)]))
+            notes = list(dict.fromkeys([*self.notes, *batch.notes]))[: ledger.NOTES_KEPT]
             ledger.commit_batch(
                 self.session,
                 self.claim,
@@ -146,7 +181,9 @@ class RunExecution:
                 counters=counters,
                 errors=errors,
                 quarantined=batch.quarantined,
+                notes=notes if batch.notes else None,
                 lease_seconds=lease if may_be_lost else None,
+                strain=strain,
             )
         seconds = time.perf_counter() - started
         if not watched:
@@ -155,9 +192,34 @@ class RunExecution:
         self._lease_is_short = may_be_lost
         self._brisk = may_be_lost and seconds < BRISK_SECONDS
         self.counters, self.errors, self.position = counters, errors[: ledger.ERRORS_KEPT], batch.position
+        self.notes = notes
         self.last_batch_seconds = seconds
+        self.pacing.committed(Committed(seconds, self._changed(step, batch.counts), strain, counters))
         self.log("batch.committed", step=step.name, milliseconds=round(seconds * 1000), counters=dict(batch.counts))
         self._check_error_budget()
+
+    def _begin(self, begun: ExitStack, isolation: Isolation, settings: Callable[[], Mapping[str, str]]) -> float:
+        """Begin the batch's transaction. What an operator has set is read with its first message: if the batch may not
+        begin any more, it ends again, and waits without a transaction. Returns when it began."""
+        while True:
+            started = time.perf_counter()
+            with ExitStack() as own:
+                own.enter_context(
+                    transaction(self.session, isolation=isolation, settings=settings(), also=self.pacing.also)
+                )
+                if self.pacing.as_dialled():
+                    begun.push(own.pop_all())
+                    return started
+            self.pacing.wait()
+
+    @staticmethod
+    def _changed(step: Step, counts: Mapping[str, int]) -> int:
+        """How many rows a batch has changed, cascades included. Those of a whole partition were not touched one by one:
+        a limit of rows per second does not hold for them."""
+        if PARTITION_BYTES in counts:
+            return 0
+        own = sum(counts.get(name, 0) for name in step.changes)
+        return own + along(counts)
 
     def _hold_to_the_deadline(self) -> None:
         """Have the run to the deadline, for work of which nobody knows how long it takes."""
@@ -178,7 +240,7 @@ class RunExecution:
 
     def _check_error_budget(self) -> None:
         quarantined = self.counters[QUARANTINED]
-        seen = sum(count for name, count in self.counters.items() if name != BATCHES)
+        seen = sum(count for name, count in self.counters.items() if name not in NO_ITEMS and not is_of_time(name))
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nightshift.environment import CLUSTER_VARIABLE, FILES_VARIABLE, INSTANCE_VARIABLE, KMS_KEY_VARIABLE
+from nightshift.environment import (
+    CLUSTER_VARIABLE,
+    FILES_PREFIX_VARIABLE,
+    FILES_VARIABLE,
+    INSTANCE_VARIABLE,
+    KMS_KEY_VARIABLE,
+)
 from nightshift.errors import SettingError
 
 if TYPE_CHECKING:
@@ -23,11 +29,12 @@ class Resources:
         """The file store.
 
         Raises:
-            SettingError: the function was deployed without one, because its job does not declare `needs={"files"}`.
+            SettingError: the function was deployed without one, because its job declares neither `needs={"files"}` nor
+                `needs={"application_files"}`.
         """
         from nightshift.store import FileStore
 
-        return FileStore(self._required(FILES_VARIABLE))
+        return FileStore(self._required(FILES_VARIABLE), self._environment.get(FILES_PREFIX_VARIABLE, ""))
 
     @cached_property
     def keys(self) -> "KeyService":

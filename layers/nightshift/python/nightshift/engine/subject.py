@@ -51,6 +51,8 @@ class Subject:
     action: Action
     visible_only: bool = False
     """Rows that row security hides from this role are not meant."""
+    odd: tuple[tuple[str, str], ...] = ()
+    """Rows that are left out because the condition fails over them, by table and key, each with its error."""
 
     @property
     def facts(self) -> TableFacts:
@@ -113,13 +115,13 @@ class Subject:
         own = {leaf.name for portion in self.facts.portions for leaf in portion.leaves} | {
             f"{self.facts.schema}.{self.facts.name}"
         }
-        nodes = list(_nodes(explained[0]["Plan"]))
-        scans = [f"{node['Schema']}.{node['Relation Name']}" for node in nodes if "Relation Name" in node]
-        if set(scans) - own or len(scans) > len(set(scans)) or any("Subplan Name" in node for node in nodes):
+        found = list(nodes(explained[0]["Plan"]))
+        scans = [f"{node['Schema']}.{node['Relation Name']}" for node in found if "Relation Name" in node]
+        if set(scans) - own or len(scans) > len(set(scans)) or any("Subplan Name" in node for node in found):
             return True
-        if any(node["Node Type"] in _JOINS for node in nodes):
+        if any(node["Node Type"] in _JOINS for node in found):
             return True
-        told = " ".join(str(node.get(key, "")) for node in nodes for key in _CONDITIONS)
+        told = " ".join(str(node.get(key, "")) for node in found for key in _CONDITIONS)
         words = set(re.findall(r"(\w+)\(", told))
         return bool(words and session.scalar(_VOLATILE, {"names": sorted(words)}))
 
@@ -179,6 +181,7 @@ class Explain(Executable, ClauseElement):
     """The planner's plan of a statement, as JSON."""
 
     inherit_cache = False
+    _inline = True  # what the compiler asks of a statement in which it has met an UPDATE
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement
@@ -189,10 +192,11 @@ def _compile_explain(element: Explain, compiler: SQLCompiler, **keywords: Any) -
     return "EXPLAIN (FORMAT JSON, VERBOSE) " + compiler.process(element.statement, **keywords)
 
 
-def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every node of a plan, from its top."""
     yield plan
     for part in plan.get("Plans", ()):
-        yield from _nodes(part)
+        yield from nodes(part)
 
 
 _JOINS = {"Nested Loop", "Hash Join", "Merge Join"}

@@ -4,6 +4,7 @@ The size of a batch follows time and all the rows that it touches, cascades incl
 read from the transaction's own counters: a batch that passes what was planned is rolled back.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Portion, TableError, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
+from nightshift.engine.odd_rows import without_odd_rows
+from nightshift.engine.pacing import TARGET_SECONDS
 from nightshift.engine.subject import Subject
 from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
 from nightshift.engine.ways import (
@@ -32,9 +35,7 @@ from nightshift.engine.ways import (
     write_keys,
 )
 from nightshift.errors import PassedPlanError, PermanentError
-
-TARGET_SECONDS = 0.1
-"""What one transaction should take."""
+from nightshift.ledger import quarantined
 
 PASSING_ERRORS_IN_A_ROW = 12
 LOCK_SECONDS = 0.5
@@ -43,6 +44,15 @@ ROW_LOCK_MILLISECONDS = 50
 """How long a single row is waited for; then it is left for the end."""
 MOST_LOCKED = 1_000
 """So many rows that are locked are tried again at the end; a table with more is in use, and the next run comes."""
+
+FEWEST_ROWS = 2_000
+"""With fewer rows a batch is not shorter: what it takes then is its commit. Rows that take long are another matter."""
+
+UNBOUNDED = 2**62
+"""More rows than any batch has."""
+
+PLACE = ("block", "end", "after", "place", "last")
+"""The keys of a saved position that are a walk's own."""
 
 IDLE_ROUNDS = 2
 """After so many rounds that did nothing, rows that are still there are not explained by having moved."""
@@ -99,6 +109,7 @@ def sweep(execution: Execution, task: Sweep) -> None:
     planned = _Planned.of(execution, task)
     load = 1 + sum(planned.others.values()) / max(1, planned.rows or 1)
     run = _Sweeping(execution, task, planned, load)
+    run.tell_odd()
     run.go_through()
     while not run.account():
         run.go_through()
@@ -116,6 +127,8 @@ class _Pace:
     """Not more rows than are left of those that were counted."""
     proven: bool = False
     """A batch of about this size has gone through."""
+    few: bool = False
+    """A part of the rows, and the place stays: not even the smallest part of the walk fits into what is allowed."""
     passing: int = 0
 
     def __post_init__(self) -> None:
@@ -136,12 +149,16 @@ class _Pace:
             return False
         return True
 
-    def go_on(self, seconds: float) -> None:
-        """After a batch that went through."""
+    def go_on(self, seconds: float, target: float = TARGET_SECONDS) -> None:
+        """After a batch that went through. target: what the next one should take."""
         self.alone, self.limited, self.proven, self.passing = False, False, True, 0
+        self.few = False
         # Blocks in which nothing was to be done may be followed by blocks in which all rows are meant.
         seconds = max(seconds, self.walk.at_worst(self.size))
-        self.size = paced(self.size, seconds, self.walk.smallest, self.walk.largest)
+        smallest = self.walk.smallest
+        if seconds <= TARGET_SECONDS:
+            smallest = max(smallest, min(self.size, math.ceil(FEWEST_ROWS / self.walk.rows_each)))
+        self.size = paced(self.size, seconds, smallest, self.walk.largest, target)
 
 
 class _Sweeping:
@@ -181,7 +198,8 @@ class _Sweeping:
             self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
-                if self.execution.position is None or self.execution.position["portion"] <= portion.name:
+                # Partitions that went as a whole before leave a position that is in no portion.
+                if self.position.get("portion", "") <= portion.name:
                     self._walk(portion)
         self._try_the_locked_again()
 
@@ -196,14 +214,20 @@ class _Sweeping:
                 fits = self._batch(portion, cursor, pace)
             except _MoreThanCounted:
                 pace.limited = True
+            except _MoreThanAllowed:
+                pace.few = pace.size <= pace.walk.smallest
+                pace.size = max(pace.walk.smallest, pace.size // 2)
             except DBAPIError as error:
-                if not pace.take_to_heart(error):
+                if pace.take_to_heart(error):
+                    self.execution.log("batch.retried", error=describe(error), size=pace.size)
+                elif self._leave_odd_out(error):
+                    pace = _Pace(self._walk_of(portion, cursor))
+                else:
                     raise
-                self.execution.log("batch.retried", error=describe(error), size=pace.size)
             else:
                 cursor = self.position
                 if fits:
-                    pace.go_on(self.execution.last_batch_seconds)
+                    pace.go_on(self.execution.last_batch_seconds, self.execution.batch_seconds)
                 else:
                     pace = _Pace(HeapWalk(portion, self.load))
 
@@ -219,6 +243,7 @@ class _Sweeping:
                 last = self._keys(batch.session)
                 batch.position = place | carried | {"last": last, "done": last == 0}
                 return True
+            pace.size = self.execution.at_most(pace.size, pace.walk.rows_each, least=pace.walk.smallest)
             window = pace.walk.window(batch.session, cursor, pace.size)
             if window is None:
                 batch.position = place | carried | {"way": HeapWalk.way}
@@ -228,13 +253,17 @@ class _Sweeping:
             if pace.alone:
                 locked += self._one_by_one(batch, [*bounds, *window.conditions])
             else:
-                self._all_at_once(batch, [*bounds, *window.conditions], limited=pace.limited)
+                self._all_at_once(batch, [*bounds, *window.conditions], limited=pace.limited, few=pace.few)
             kept = int(carried.get("kept", 0)) + len(batch.quarantined)
             rows = int(carried.get("rows", 0)) + batch.counts[self.task.counter] + len(batch.quarantined)
             full = self.planned.rows is not None and rows + len(locked) >= self.planned.rows
             sums = carried | {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
-            whole = window.after is None or full
-            batch.position = place | sums | ({"done": True} if whole else dict(window.after or {}))
+            if pace.few and batch.counts[self.task.counter] >= self.execution.at_most(UNBOUNDED) and not full:
+                after: dict[str, Any] | None = {key: cursor[key] for key in PLACE if key in cursor}
+            else:
+                after = window.after
+            whole = after is None or full
+            batch.position = place | sums | ({"done": True} if whole else dict(after or {}))
         return True
 
     def _keys(self, session: Session) -> int:
@@ -272,14 +301,22 @@ class _Sweeping:
             return {}
         return saved
 
-    def _all_at_once(self, batch: Batch, conditions: Sequence[ColumnElement[bool]], *, limited: bool = False) -> None:
+    def _all_at_once(
+        self,
+        batch: Batch,
+        conditions: Sequence[ColumnElement[bool]],
+        *,
+        limited: bool = False,
+        few: bool = False,
+    ) -> None:
         session = batch.session
         self._check_references_now(batch)
-        left = self._left
-        if limited:
+        left, allowed = self._left, self.execution.at_most(UNBOUNDED)
+        if limited or few:
             place = [literal_column("tableoid"), literal_column("ctid", TID)]
-            few = self.subject.rows(*place).where(*conditions).limit(left)
-            conditions = [tuple_(*place).in_(few), *conditions]
+            most = min(left if limited and left is not None else UNBOUNDED, allowed if few else UNBOUNDED)
+            part = self.subject.rows(*place).where(*conditions).limit(most)
+            conditions = [tuple_(*place).in_(part), *conditions]
         extra: dict[str, int] = {}
         if self.task.extra_counts:
             wanted = [func.count().filter(condition) for condition in self.task.extra_counts.values()]
@@ -289,6 +326,8 @@ class _Sweeping:
         rows = session.execute(self.task.statement.where(*conditions)).rowcount  # type: ignore[attr-defined]
         if left is not None and batch.counts[self.task.counter] + rows > left:
             raise _MoreThanCounted
+        if rows > allowed:
+            raise _MoreThanAllowed
         followed = self._followed(batch, before, rows) if self._watched else Counter()
         batch.count(**extra, **{self.task.counter: rows}, **followed)
 
@@ -382,10 +421,14 @@ class _Sweeping:
 
     def _try_the_locked_again(self) -> None:
         """At the end, once more: those who had them may be done."""
-        locked = list(self.position.get("locked", ()))
-        if not locked:
-            return
+        while locked := list(self.position.get("locked", ())):
+            self._try_again(locked)
+
+    def _try_again(self, locked: list[Any]) -> None:
+        """As many of them as a batch may have."""
         with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
+            few = self.execution.at_most(len(locked))
+            locked, later = locked[:few], locked[few:]
             self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
@@ -399,9 +442,50 @@ class _Sweeping:
             ]
             batch.count(**{LOCKED: len(still)})
             done = batch.counts[self.task.counter] + len(batch.quarantined)
-            batch.position = {**self.position, "rows": self.position.get("rows", 0) + done, "locked": [], "done": True}
+            batch.position = {
+                **self.position,
+                "rows": self.position.get("rows", 0) + done,
+                "locked": later,
+                "done": True,
+            }
+
+    def tell_odd(self) -> None:
+        """Write down the rows that are left out, those that are not written down yet."""
+        if not self.subject.odd:
+            return
+        with self.execution.session.begin():
+            known = quarantined(self.execution.session, self.execution.run.id, self.task.step)
+        new = [(name, error) for name, error in self.subject.odd if name not in known]
+        if not new:
+            return  # a batch that tells nothing would be all that an attempt near its end does
+        with self.execution.batch(watched=self._watches) as batch:
+            for name, error in new:
+                batch.quarantine(name, error)
+            batch.position = self.position or {"portion": "", "filenodes": {}}
+
+    def _leave_odd_out(self, error: DBAPIError) -> bool:
+        """Where the condition itself fails over rows, go on without them. False: it does not."""
+        if not is_row_error(error):
+            return False
+        with self.execution.session.begin():
+            self.subject.prepare(self.execution.session)
+            sound = without_odd_rows(self.execution.session, self.subject)
+        if sound is self.subject:
+            return False
+        self.subject = sound
+        self.tell_odd()
+        return True
 
     def account(self) -> bool:
+        """See `_account`; a condition that fails over rows is asked of the others."""
+        try:
+            return self._account()
+        except DBAPIError as error:
+            if not self._leave_odd_out(error):
+                raise
+            return self._account()
+
+    def _account(self) -> bool:
         """Nothing is left without a reason: else it is counted once more, and what is still there is told.
 
         False: rows have moved behind the walk, by an update of somebody else or by the deletion itself, which writes a
@@ -455,9 +539,13 @@ class _MoreThanCounted(Exception):  # noqa: N818 - not an error: the batch is do
     """A batch would do more rows than were counted before the first one."""
 
 
-def paced(size: int, seconds: float, smallest: int, largest: int) -> int:
-    """The size of the next batch, after one of `size` that took so many seconds."""
-    pace = min(4.0, max(0.25, TARGET_SECONDS / max(seconds, 0.001)))
+class _MoreThanAllowed(Exception):  # noqa: N818 - not an error: the batch is done again with fewer rows
+    """A batch would do more rows than an operator allows."""
+
+
+def paced(size: int, seconds: float, smallest: int, largest: int, target: float = TARGET_SECONDS) -> int:
+    """The size of the next batch, which is to take `target` seconds, after one of `size` that took so many."""
+    pace = min(4.0, max(0.25, target / max(seconds, 0.001)))
     return int(min(largest, max(smallest, size * pace)))
 
 

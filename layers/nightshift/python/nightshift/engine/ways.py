@@ -61,6 +61,8 @@ class Walk(Protocol):
     smallest: int
     largest: int
     first: int
+    rows_each: float
+    """How many rows a unit of its sizes is about, those that go by cascade included."""
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         """The next rows behind the cursor, about `size` of the walk's units; None when this way does not work."""
@@ -79,6 +81,7 @@ class HeapWalk:
         """load: how many rows go with each candidate, itself included."""
         self._portion = portion
         rows_a_block = max(1.0, portion.rows / portion.blocks) if portion.blocks and portion.rows > 0 else 50.0
+        self.rows_each = rows_a_block * load
         self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load / rows_a_block)))
         self._block_seconds = rows_a_block * load * ROW_SECONDS
 
@@ -106,6 +109,7 @@ class RangeWalk:
         assert subject.age is not None
         self._subject, self._age, self._at_most = subject, subject.age, at_most
         self._conditions = subject.window(portion)
+        self.rows_each = load
         self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load)))
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
@@ -152,6 +156,7 @@ class KeyWalk:
 
     def __init__(self, subject: Subject, run_id: Any, step: str, load: float = 1.0) -> None:
         self._subject, self._run_id, self._step = subject, run_id, step
+        self.rows_each = load
         self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load)))
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from nightshift.ledger.again import claim_again as claim_again
     from nightshift.ledger.batches import (
         commit_batch as commit_batch,
+        note_strain as note_strain,
         renew as renew,
         state_candidates as state_candidates,
     )
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Request as Request,
         claim as claim,
     )
+    from nightshift.ledger.dials import Dials as Dials
     from nightshift.ledger.endings import (
         cancel as cancel,
         fail_attempt as fail_attempt,
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     )
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
+        NOTES_KEPT as NOTES_KEPT,
         Standing as Standing,
         database_clock as database_clock,
         durations as durations,
         lock_job as lock_job,
+        quarantined as quarantined,
         standing as standing,
     )
     from nightshift.ledger.tables import (
@@ -59,10 +63,11 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     again="claim_again",
-    batches="commit_batch renew state_candidates",
+    batches="commit_batch note_strain renew state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
+    dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
-    runs="ERRORS_KEPT Standing database_clock durations lock_job standing",
+    runs="ERRORS_KEPT NOTES_KEPT Standing database_clock durations lock_job quarantined standing",
     tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
     upkeep=(
         "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "

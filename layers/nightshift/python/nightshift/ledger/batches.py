@@ -24,20 +24,28 @@ def commit_batch(
     counters: Mapping[str, int],
     errors: Sequence[str],
     quarantined: Iterable[tuple[str, str]] = (),
+    notes: Sequence[str] | None = None,
     lease_seconds: float | None = None,
+    strain: Mapping[str, Any] | None = None,
 ) -> None:
     """Record a batch in the transaction that carries its effects: cursor, counters, quarantined items (item, error).
 
+    notes: all that is to be read beside the counters, where that has changed.
     lease_seconds: how long the run stays this attempt's from now on; without it, as long as before.
+    strain: what the run gives way to; without it nothing is changed of what it says.
 
     Raises:
         Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
+    told: dict[str, Any] = {} if notes is None else {"notes": list(notes)}
+    if strain is not None:
+        told["strain"] = dict(strain)
     lease = {} if lease_seconds is None else {"lease_until": _in(lease_seconds)}
     update_own(
         session,
         claim,
         **lease,
+        **told,
         step=step,
         fingerprint=fingerprint,
         position=dict(position) if position is not None else None,
@@ -58,6 +66,18 @@ def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, An
     """
     with nullcontext() if session.in_transaction() else session.begin():
         update_own(session, claim, candidates=dict(candidates))
+
+
+def note_strain(
+    session: Session, claim: Claim, strain: Mapping[str, Any], counters: Mapping[str, int], *, seconds: float
+) -> None:
+    """Say what the run waits for, between batches, and keep it this attempt's for `seconds` from now.
+
+    Raises:
+        Fenced: another attempt has taken the run over, or somebody has cancelled it.
+    """
+    with session.begin():
+        update_own(session, claim, strain=dict(strain), counters=dict(counters), lease_until=_in(seconds))
 
 
 def renew(session: Session, claim: Claim, *, seconds: float) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.declaration import Mode, Policy, Run, Trigger
 from nightshift.errors import EventError, Fenced
+from nightshift.ledger.pauses import pause_in_force
 from nightshift.ledger.runs import Standing, database_clock, end_attempt, frozen, lock_job
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RegisteredJob, RunRecord
 
@@ -74,13 +75,18 @@ class Claim:
     candidates: dict[str, Any] | None
     counters: dict[str, int]
     errors: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
-def claim(session: Session, job: str, policy: Policy, request: Request, *, seconds: float) -> Claim | Standing:
+def claim(
+    session: Session, job: str, policy: Policy, request: Request, *, seconds: float, frozen: str | None = None
+) -> Claim | Standing:
     """Claim the requested run for this attempt, or say how it stands and why it was not granted.
 
     `seconds` is the time left until the invocation's deadline. A second delivery, a late retry and an overlapping
     occurrence get a `Standing`: they are not errors.
+    frozen: why the job may not begin now. Its run waits for the end of the freeze then; which of several do is the
+        policy's.
 
     Raises:
         EventError: `run_id` names no run of this job, or `scheduled_for` is in the future.
@@ -89,15 +95,48 @@ def claim(session: Session, job: str, policy: Policy, request: Request, *, secon
         registered = lock_job(session, job)
         clock = database_clock(session)
         record, alone = _find(session, job, request), False
+        if record is None and frozen is not None and request.mode == "apply":
+            _give_up_those_before(session, registered, policy, clock, frozen)
         if record is None:
             record = open_run(session, registered, policy, request, clock)
             alone = record.state == "queued" and _is_skipped_beside_others(record, policy)  # so there are none
         elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
             _reopen(record, request)
-        if alone or _may_start(session, record, clock):
+        if frozen is not None and record.mode == "apply":
+            _wait_for_the_end(record, policy, clock, frozen)
+        elif alone or _may_start(session, record, clock):
             return grant(session, record, request, clock, seconds)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
+
+
+def _give_up_those_before(
+    session: Session, registered: RegisteredJob, policy: Policy, clock: dt.datetime, frozen: str
+) -> None:
+    """Of the occurrences within a freeze the last one is caught up, unless the policy wants every one."""
+    if policy.missed != "latest":
+        return
+    waiting = select(RunRecord).where(
+        RunRecord.job == registered.name,
+        RunRecord.mode == "apply",
+        RunRecord.state == "queued",
+        RunRecord.trigger.in_(UNASKED),
+        RunRecord.epoch == 0,
+    )
+    for record in session.scalars(waiting.with_for_update()):
+        record.state, record.finished_at = "missed", clock
+        record.reason = f"{frozen}; a later occurrence is due"
+    session.flush()
+
+
+def _wait_for_the_end(record: RunRecord, policy: Policy, clock: dt.datetime, frozen: str) -> None:
+    """A run that may not begin within a freeze."""
+    if record.state not in ("queued", "interrupted", "retrying"):
+        return
+    if policy.missed == "none" and record.trigger in UNASKED and record.epoch == 0:
+        record.state, record.reason, record.finished_at = "missed", f"{frozen}; this job does not catch up", clock
+    else:
+        record.reason = frozen
 
 
 def _reopen(record: RunRecord, request: Request) -> None:
@@ -165,8 +204,8 @@ def _settled_at_once(
     session: Session, record: RunRecord, registered: RegisteredJob, policy: Policy, clock: dt.datetime
 ) -> tuple[str, str] | None:
     """The outcome and reason of an occurrence that must not run. A run that a person asks for is never too late."""
-    if record.trigger in UNASKED and registered.paused_at is not None:
-        return "paused", f"paused by {registered.paused_by}: {registered.pause_reason}"
+    if record.trigger in UNASKED and (pause := pause_in_force(session, registered, clock)) is not None:
+        return "paused", str(pause)
     late = clock - record.scheduled_for
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
         return "missed", f"started {late} after its time; the limit is {policy.late_limit}"
@@ -215,7 +254,7 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
     record.epoch += 1
     record.attempts += 1
     record.state = "running"
-    record.reason = None
+    record.reason = record.strain = None
     record.started_at = record.started_at or clock
     record.lease_until = clock + dt.timedelta(seconds=seconds + LEASE_MARGIN_SECONDS)
     session.flush()  # a new run's row goes in before that of its attempt, which refers to it
@@ -231,6 +270,7 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
         record.candidates,
         dict(record.counters),
         list(record.errors),
+        list(record.notes),
     )
 
 

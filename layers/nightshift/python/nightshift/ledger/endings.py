@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from nightshift import telemetry
 from nightshift.database import describe
 from nightshift.declaration import this_project
-from nightshift.errors import EventError
-from nightshift.ledger.claims import Claim, own
-from nightshift.ledger.runs import ERRORS_KEPT, Standing, database_clock, end_attempt
+from nightshift.errors import EventError, printable
+from nightshift.ledger.claims import UNASKED, Claim, own
+from nightshift.ledger.runs import ERRORS_KEPT, NOTES_KEPT, Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, RunRecord
 
 
@@ -43,6 +43,7 @@ def finish(
     counters: Mapping[str, int],
     errors: Sequence[str] = (),
     plan: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Standing:
     """Settle the run as succeeded (or planned), inside the caller's transaction.
 
@@ -53,18 +54,31 @@ def finish(
     clock = database_clock(session)
     record.state = "planned" if claim.run.mode == "plan" else "succeeded"
     record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
+    record.notes = list(notes)[:NOTES_KEPT]
     record.plan = dict(plan) if plan is not None else None
     record.finished_at, record.lease_until, record.position = clock, None, None
+    _calm(record)
     end_attempt(session, record, clock, "finished")
     session.flush()
     return Standing.of(record)
 
 
-def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: bool, reported: bool = False) -> Standing:
+def interrupt(
+    session: Session,
+    claim: Claim,
+    *,
+    progressed: bool,
+    critical: bool,
+    reported: bool = False,
+    held: str | None = None,
+    late_limit: dt.timedelta | None = None,
+) -> Standing:
     """Give the run back before the deadline. An interruption is not a failure: the attempt is not counted.
 
     progressed: the attempt has committed a batch. One that has not is counted, and after the last one the run is
         failed: it would go on without an end.
+    held: what the attempt waited for. It is not counted then: that it did nothing is not its fault.
+    late_limit: a scheduled run that was held, has done nothing yet, and is later than this is recorded as missed.
     reported: see `fail`.
 
     Raises:
@@ -73,6 +87,8 @@ def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: boo
     with session.begin():
         record = own(session, claim)
         clock = database_clock(session)
+        if held is not None:
+            return _held(session, record, clock, held, late_limit)
         if not progressed and record.attempts >= record.max_attempts:
             reason = f"out of time in {record.attempts} attempts in a row, without one batch that was committed"
             fail(session, record, clock, reason, critical=critical, reported=reported)
@@ -81,8 +97,35 @@ def interrupt(session: Session, claim: Claim, *, progressed: bool, critical: boo
         record.state, record.reason = "interrupted", "out of time; goes on at its cursor"
         record.attempts -= progressed
         record.lease_until = None
+        _calm(record)
         end_attempt(session, record, clock, "interrupted")
         return Standing.of(record)
+
+
+def _held(
+    session: Session, record: RunRecord, clock: dt.datetime, held: str, late_limit: dt.timedelta | None
+) -> Standing:
+    """The same, of an attempt that waited."""
+    late = clock - record.scheduled_for
+    begun = record.step is not None or record.position is not None
+    if late_limit is not None and late > late_limit and record.trigger in UNASKED and not begun:
+        record.state, record.finished_at = "missed", clock
+        record.reason = printable(f"held, and now {late} after its time; the limit is {late_limit}. {held}")
+        _calm(record)
+    else:
+        record.state = "interrupted"
+        record.reason = printable(f"held, and goes on when that is over: {held}")
+        record.attempts -= 1
+    record.lease_until = None
+    end_attempt(session, record, clock, "interrupted")
+    return Standing.of(record)
+
+
+def _calm(record: RunRecord) -> None:
+    """It waits for nothing any more. What it could not read is still told."""
+    if record.strain is not None:
+        unknown = record.strain.get("unknown")
+        record.strain = {"unknown": unknown} if unknown else None
 
 
 def fail_attempt(

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from nightshift.database.transaction import transaction
 from nightshift.declaration import DeployedJob
 from nightshift.ledger.claims import MAX_ATTEMPTS, Request, open_run
+from nightshift.ledger.pauses import pause_in_force
 from nightshift.ledger.runs import database_clock, lock_job
 from nightshift.ledger.tables import RegisteredJob, RunRecord
 
@@ -125,7 +126,7 @@ def _settle(
     announced = occurrences(session, registered.name, due[0], due[-1])
     missing = [time for time in due if time not in announced]
     policy = deployed.job.effective_policy
-    if registered.paused_at is not None or policy.missed == "every":
+    if pause_in_force(session, registered, clock) is not None or policy.missed == "every":
         given_up, reason = [], ""
     elif policy.missed == "none":
         given_up, reason = missing, "this job does not catch up"

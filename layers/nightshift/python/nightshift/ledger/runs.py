@@ -10,9 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Run
-from nightshift.ledger.tables import Attempt, RegisteredJob, RunRecord
+from nightshift.ledger.tables import Attempt, QuarantinedItem, RegisteredJob, RunRecord
 
 ERRORS_KEPT = 10
+NOTES_KEPT = 50
 
 RUNS_COMPARED = 20
 """From so many of a job's last runs it is told how long the next one will take."""
@@ -33,6 +34,8 @@ class Standing:
     plan: dict[str, Any] | None
     last_request_id: str | None = None
     """Lambda's request id of the last attempt. Lambda's retries of an invocation have the same id."""
+    notes: tuple[str, ...] = ()
+    """What whoever looks at the run should read: what was kept and why, and advice."""
 
     @classmethod
     def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
@@ -46,6 +49,7 @@ class Standing:
             record.errors,
             record.plan,
             last_request_id,
+            tuple(record.notes),
         )
 
 
@@ -98,6 +102,12 @@ def durations(session: Session, job: str) -> list[tuple[float, dict[str, int]]]:
         .limit(RUNS_COMPARED)
     )
     return [(float(seconds), counters) for seconds, counters in session.execute(last) if seconds is not None]
+
+
+def quarantined(session: Session, run_id: uuid.UUID, step: str) -> set[str]:
+    """The items that a step of a run has left as they were. In the caller's transaction."""
+    mine = (QuarantinedItem.run_id == run_id, QuarantinedItem.step == step)
+    return set(session.scalars(select(QuarantinedItem.item).where(*mine)))
 
 
 def standing(session: Session, run_id: uuid.UUID) -> Standing:

@@ -38,6 +38,8 @@ class RegisteredJob(Base):
     """The schedule by which the supervisor expects occurrences; None before its first round, and for a disabled job."""
     accounted_until: Mapped[CreatedNow]
     """Every occurrence of the schedule before this instant has a run."""
+    paused_until: Mapped[Timestamp | None]
+    """When the pause ends by itself; None: when somebody ends it."""
 
 
 class RunRecord(Base):
@@ -95,6 +97,10 @@ class RunRecord(Base):
     reported_at: Mapped[Timestamp | None]
     """When somebody was told of its final failure: Lambda's dead-letter queue, whoever waited for the answer, or the
     queue by the supervisor, which reports what nobody else has."""
+    strain: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What the run waits for or gives way to, and which signals it could not read: see `nightshift.engine.pacing`."""
+    notes: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    """What whoever looks at the run should read beside the counters: what was kept and why, and advice."""
 
 
 class Attempt(Base):
@@ -147,6 +153,55 @@ class Candidate(Base):
     step: Mapped[str] = mapped_column(primary_key=True)
     place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     key: Mapped[list[str]]
+
+
+class DialRecord(Base):
+    """How an operator lets a job work, or all jobs (`EVERY_JOB`). What is not set is as declared."""
+
+    __tablename__ = "dials"
+    __table_args__ = IN_NIGHTSHIFT
+
+    job: Mapped[str] = mapped_column(primary_key=True)
+    largest_batch: Mapped[int | None]
+    rows_per_second: Mapped[float | None]
+    pause_seconds: Mapped[float | None]
+    hours: Mapped[str | None]
+    """In UTC, like `01:00-05:00`."""
+    held: Mapped[Off]
+    changed_at: Mapped[CreatedNow]
+    changed_by: Mapped[str]
+    reason: Mapped[str]
+
+
+class DialChange(Base):
+    """What somebody has set the dials to, and why. It is kept."""
+
+    __tablename__ = "dial_changes"
+    __table_args__ = (Index("dial_changes_job", "job", "id"), IN_NIGHTSHIFT)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job: Mapped[str]
+    dials: Mapped[Json]
+    changed_at: Mapped[CreatedNow]
+    changed_by: Mapped[str]
+    reason: Mapped[str]
+
+
+EVERY_JOB = "*"
+"""In place of a job's name: all of them, those that are deployed later as well. No job can have this name."""
+
+
+class PauseOfAll(Base):
+    """A pause of every job at once, beside those of single jobs. There is one row, of `EVERY_JOB`, or none."""
+
+    __tablename__ = "pauses"
+    __table_args__ = IN_NIGHTSHIFT
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[CreatedNow]
+    paused_until: Mapped[Timestamp | None]
+    paused_by: Mapped[str]
+    reason: Mapped[str]
 
 
 job_runs = Table(

@@ -10,14 +10,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from nightshift.declaration import DeployedJob, Schedule, iso
+from nightshift.declaration import DeployedJob, Deployment, Schedule, iso
 from nightshift.declaration.fields import shown
+from nightshift.declaration.windows import Freeze, freeze_of
 from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing
+from nightshift.ledger.dials import dials, dials_of, history
+from nightshift.ledger.pauses import Pause, pause_of_one
 
 Answer = dict[str, Any]
 MOST_ROWS = 500
 SHORTEST_RUN_ID = 6
+CHANGES_SHOWN = 10
 BRIEF_BYTES = 256
 """How long a reason or an error is in a list of runs, in UTF-8."""
 
@@ -103,15 +107,20 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
         "errors": [printable(error, most=most) for error in standing.errors],
+        "notes": [] if brief else [printable(note) for note in standing.notes],
+        "strain": record.strain,
     }
 
 
-def deployed_job(jobs: Mapping[str, DeployedJob], name: Any) -> DeployedJob:
+def deployed_job(deployment: Deployment, name: Any) -> DeployedJob:
     """The deployed job of that name.
 
     Raises:
-        EventError: no deployed job has this name.
+        EventError: no deployed job has this name, or its settings make no sense.
     """
+    jobs, others = deployment.understood()
+    if isinstance(name, str) and name in others:
+        raise EventError(f"the settings of job {name} make no sense: {others[name].reason}")
     if not isinstance(name, str) or name not in jobs:
         raise EventError(f"no deployed job is named {shown(name)}")
     return jobs[name]
@@ -143,11 +152,44 @@ def read_number(key: str, value: Any) -> int:
     return value
 
 
-def pause_of(registered: RegisteredJob | None) -> Answer | None:
-    """Since when a job is paused, by whom and why; None if it is not paused."""
-    if registered is None or registered.paused_at is None:
+def pause_of(registered: RegisteredJob | None, of_all: Pause | None, now: dt.datetime) -> Answer | None:
+    """Since when a job is paused, by whom, why and until when; None if it is not paused."""
+    pause = pause_of_one(registered, now) if registered is not None else None
+    return pause_answer(pause or of_all)
+
+
+def pause_answer(pause: Pause | None) -> Answer | None:
+    if pause is None:
         return None
-    return {"at": iso(registered.paused_at), "by": registered.paused_by, "reason": registered.pause_reason}
+    told: Answer = {"at": iso(pause.at), "by": pause.by, "reason": pause.reason}
+    return told | ({"until": iso(pause.until)} if pause.until else {}) | ({"all": True} if pause.of_all else {})
+
+
+def frozen_answer(freezes: Iterable[Freeze], deployed: DeployedJob, now: dt.datetime) -> Answer | None:
+    """Until when a job is frozen, and why; None if it is not."""
+    freeze = freeze_of(freezes, deployed.job, now)
+    return None if freeze is None else {"until": iso(freeze.until), "reason": freeze.reason}
+
+
+def dials_answer(job: str, session: Session) -> Answer:
+    """How the dials of a job stand, whose row says so, and the last changes."""
+    records = dials(session)
+    merged = dials_of(records, job)
+    return {
+        "job": job,
+        "dials": merged.as_json(),
+        "held_because": merged.told or None,
+        "changes": [
+            {
+                "job": change.job,
+                "dials": change.dials,
+                "at": iso(change.changed_at),
+                "by": change.changed_by,
+                "reason": change.reason,
+            }
+            for change in history(session, job, CHANGES_SHOWN)
+        ],
+    }
 
 
 def iso_or_none(instant: dt.datetime | None) -> str | None:

@@ -17,14 +17,25 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import describe
 from nightshift.database.transaction import transaction
-from nightshift.declaration import PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS, DeployedJob, Deployment, iso
+from nightshift.declaration import (
+    PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
+    DeployedJob,
+    Deployment,
+    cleaned,
+    iso,
+)
 from nightshift.errors import EventError, printable
 from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.ledger.dials import dials, dials_of
+from nightshift.ledger.pauses import Pause, pause_of_all
+from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
     Answer,
     declared,
     deployed_job,
+    dials_answer,
     find_run,
+    frozen_answer,
     iso_or_none,
     pause_of,
     read_number,
@@ -48,7 +59,7 @@ class Console:
 
     def jobs(self, *, job: Any = None) -> Answer:
         """Every deployed job, or one: its settings, what it does now, how it last ended, its totals."""
-        registered = self._registered()
+        registered, of_all, turned = self._registered(), pause_of_all(self.session, self.now), dials(self.session)
         totals: dict[str, dict[str, int]] = defaultdict(dict)
         successes: dict[str, dt.datetime | None] = {}
         settled = select(RunRecord.job, RunRecord.state, func.count(), func.max(RunRecord.finished_at))
@@ -66,7 +77,9 @@ class Console:
             "jobs": [
                 {
                     **declared(deployed, self.now),
-                    "paused": pause_of(registered.get(name)),
+                    "paused": pause_of(registered.get(name), of_all, self.now),
+                    "dials": {key: value for key, value in dials_of(turned, name).as_json().items() if value},
+                    "frozen": frozen_answer(self.deployment.freezes, deployed, self.now),
                     "running": any(record.state == "running" for record in open_runs[name]),
                     "open_runs": [run_summary(record, brief=True) for record in open_runs[name]],
                     "last_run": run_summary(last[name], brief=True) if name in last else None,
@@ -79,7 +92,8 @@ class Console:
 
     def status(self) -> Answer:
         """An overview: how many jobs there are, which runs are open, and how the runs of the last 24 hours ended."""
-        jobs, registered = self.deployment.jobs(), self._registered()
+        jobs, registered = self.deployment.understood()[0], self._registered()
+        of_all = pause_of_all(self.session, self.now)
         open_runs = self._open_runs()
         recent = RunRecord.finished_at > self.now - RECENT
         ended = select(RunRecord.state, func.count()).where(recent).group_by(RunRecord.state)
@@ -88,7 +102,7 @@ class Console:
             "jobs": {
                 "total": len(jobs),
                 "enabled": sum(deployed.enabled for deployed in jobs.values()),
-                "paused": sum(pause_of(registered.get(name)) is not None for name in jobs),
+                "paused": sum(pause_of(registered.get(name), of_all, self.now) is not None for name in jobs),
                 "running": len({record.job for record in open_runs if record.state == "running"}),
             },
             "open_runs": [run_summary(record, brief=True) for record in open_runs],
@@ -141,12 +155,16 @@ class Console:
             }
         }
 
+    def dials(self, *, job: Any = None) -> Answer:
+        """How the dials of a job stand, or those of all jobs (without a name), and who turned them last, and why."""
+        return dials_answer(EVERY_JOB if job is None else deployed_job(self.deployment, job).job.name, self.session)
+
     def next(self, *, job: Any = None, count: Any = 10) -> Answer:
         """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
-        registered = self._registered()
+        registered, of_all = self._registered(), pause_of_all(self.session, self.now)
         return {
             "next": [
-                {**occurrence, "paused": pause_of(registered.get(occurrence["job"])) is not None}
+                {**occurrence, "paused": pause_of(registered.get(occurrence["job"]), of_all, self.now) is not None}
                 for occurrence in upcoming(self._asked_for(job), self.now, read_number("count", count))
             ]
         }
@@ -158,24 +176,52 @@ class Console:
         others. The limit is two periods of the job's own schedule. For a job that has never succeeded, it counts from
         the job's registration. Disabled and paused jobs are shown and do not count.
         """
-        registered = self._registered()
+        registered, of_all = self._registered(), pause_of_all(self.session, self.now)
         succeeded = select(RunRecord.job, func.max(RunRecord.finished_at)).where(RunRecord.state == "succeeded")
         successes = dict(self.session.execute(succeeded.group_by(RunRecord.job)).all())
+        understood, others = self.deployment.understood()
         jobs = [
-            self._health_of(name, deployed, registered.get(name), successes.get(name))
-            for name, deployed in self.deployment.jobs().items()
+            self._health_of(name, deployed, registered.get(name), successes.get(name), of_all)
+            for name, deployed in understood.items()
+        ]
+        jobs += [
+            {
+                "job": name,
+                "status": "degraded",
+                "reason": f"its settings make no sense: {one.reason}",
+                "last_success": iso_or_none(successes.get(name)),
+                "hours_since_success": _hours(self.now - success) if (success := successes.get(name)) else None,
+                "limit_hours": None,
+            }
+            for name, one in others.items()
         ]
         degraded = any(job["status"] == "degraded" for job in jobs)
         return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
 
+    def suggest(self) -> Answer:
+        """Jobs that could be written: tables that grow and age, from the catalogue and the planner's statistics alone.
+
+        Nothing is proposed for tables that a job deletes from.
+        """
+        from nightshift.catalogue.proposals import suggest  # no other question needs it
+
+        understood, others = self.deployment.understood()
+        jobs = [*(each.job for each in understood.values()), *(each.job for each in others.values())]
+        return suggest(self.session, cleaned(jobs), now=self.now).as_json()
+
     def _health_of(
-        self, name: str, deployed: DeployedJob, registered: RegisteredJob | None, success: dt.datetime | None
+        self,
+        name: str,
+        deployed: DeployedJob,
+        registered: RegisteredJob | None,
+        success: dt.datetime | None,
+        of_all: Pause | None,
     ) -> Answer:
         limit = PERIODS_WITHOUT_SUCCESS * deployed.schedule.period(self.now)
         since = success or (registered.registered_at if registered else None)
         if not deployed.enabled:
             status, reason = "disabled", "disabled by the deployment's settings"
-        elif pause := pause_of(registered):
+        elif pause := pause_of(registered, of_all, self.now):
             status, reason = "paused", f"paused by {pause['by']}: {pause['reason']}"
         elif since is None:
             status, reason = "degraded", "not in the ledger: neither registered by a deployment nor ever run"
@@ -201,10 +247,9 @@ class Console:
         return list(self.session.scalars(found.order_by(RunRecord.scheduled_for, RunRecord.id)))
 
     def _asked_for(self, name: Any) -> dict[str, DeployedJob]:
-        jobs = self.deployment.jobs()
         if name is None:
-            return jobs
-        return {name: deployed_job(jobs, name)}
+            return self.deployment.understood()[0]
+        return {name: deployed_job(self.deployment, name)}
 
 
 Query = Callable[..., Answer]
@@ -216,6 +261,8 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
+    "suggest": (Console.suggest, frozenset()),
+    "dials": (Console.dials, frozenset({"job"})),
 }
 """Every question by its name, with the keys that it may have."""
 

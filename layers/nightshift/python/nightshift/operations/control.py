@@ -1,8 +1,9 @@
-"""What an operator changes in the ledger: pause and resume a job, cancel a run, redrive a failed run.
+"""What an operator changes in the ledger: pause and resume jobs, turn their dials, cancel a run, redrive a failed run.
 
 Each answer shows the job or the run after the change, in the same form as `nightshift.operations.console`.
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,21 @@ from nightshift import ledger
 from nightshift.database import describe
 from nightshift.declaration import Deployment
 from nightshift.declaration.fields import shown
+from nightshift.declaration.windows import Hours
 from nightshift.errors import EventError, printable
-from nightshift.operations.answers import Answer, deployed_job, find_run, pause_of, read_request, run_summary
+from nightshift.ledger.dials import turn
+from nightshift.ledger.pauses import pause_all, pause_of_all, resume_all
+from nightshift.ledger.tables import EVERY_JOB
+from nightshift.operations.answers import (
+    Answer,
+    deployed_job,
+    dials_answer,
+    find_run,
+    pause_answer,
+    pause_of,
+    read_request,
+    run_summary,
+)
 
 
 @dataclass(frozen=True)
@@ -25,20 +39,59 @@ class Control:
     session: Session
     deployment: Deployment
 
-    def pause(self, *, job: Any = None, by: Any = None, reason: Any = None) -> Answer:
-        """Pause the job: its occurrences are settled as paused. Open runs continue. A person can still run the job."""
-        name, who, why = self._job(job), _words("by", by), _words("reason", reason)
-        registered = ledger.lock_job(self.session, name)
-        registered.paused_at = ledger.database_clock(self.session)
-        registered.paused_by, registered.pause_reason = who, why
-        return {"job": name, "paused": pause_of(registered)}
+    def pause(
+        self, *, job: Any = None, all: Any = False, by: Any = None, reason: Any = None, until: Any = None
+    ) -> Answer:
+        """Pause a job, or all of them: their occurrences are settled as paused. Open runs continue. A person can still
+        run the job.
 
-    def resume(self, *, job: Any = None) -> Answer:
-        """Resume the job: its occurrences run again, from the next one on."""
+        until: when the pause ends by itself; without it, when somebody resumes.
+        """
+        who, why = _words("by", by), _words("reason", reason)
+        clock = ledger.database_clock(self.session)
+        end = None if until is None else _later("until", until, clock)
+        if self._all(job, all):
+            return {"job": None, "paused": pause_answer(pause_all(self.session, clock, who, why, end))}
         name = self._job(job)
         registered = ledger.lock_job(self.session, name)
-        registered.paused_at = registered.paused_by = registered.pause_reason = None
-        return {"job": name, "paused": None}
+        registered.paused_at, registered.paused_until = clock, end
+        registered.paused_by, registered.pause_reason = who, why
+        return {"job": name, "paused": pause_of(registered, None, clock)}
+
+    def resume(self, *, job: Any = None, all: Any = False) -> Answer:
+        """Resume a job: its occurrences run again, from the next one on. Or end the pause of all: jobs that are paused
+        by themselves stay so."""
+        if self._all(job, all):
+            resume_all(self.session)
+            return {"job": None, "paused": None}
+        name, clock = self._job(job), ledger.database_clock(self.session)
+        registered = ledger.lock_job(self.session, name)
+        registered.paused_at = registered.paused_by = registered.pause_reason = registered.paused_until = None
+        return {"job": name, "paused": pause_answer(pause_of_all(self.session, clock))}
+
+    def dial(
+        self,
+        *,
+        job: Any = None,
+        all: Any = False,
+        by: Any = None,
+        reason: Any = None,
+        reset: Any = False,
+        **dials: Any,
+    ) -> Answer:
+        """Turn dials of a job, or of all: from the next batch on. Those that are not named stay as they are.
+
+        reset: those that are not named are as declared again.
+        """
+        name = EVERY_JOB if self._all(job, all) else self._job(job)
+        who, why = _words("by", by), _words("reason", reason)
+        if not isinstance(reset, bool):
+            raise EventError(f"reset must be true or false; got {shown(reset)}")
+        changes = {key: _DIALS[key](key, value) for key, value in dials.items()}
+        if not changes and not reset:
+            raise EventError(f"say which dial to turn ({', '.join(_DIALS)}), or reset")
+        turn(self.session, name, changes, who, why, reset=reset)
+        return dials_answer(name, self.session)
 
     def cancel(self, *, run_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
         """End an open run for good. What it committed stays. An attempt that is working commits nothing more."""
@@ -56,7 +109,7 @@ class Control:
         found, who = find_run(self.session, run_id), _words("by", by)
         if not isinstance(override_cap, bool):
             raise EventError(f"override_cap must be true or false; got {shown(override_cap)}")
-        deployed = self.deployment.jobs().get(found.job)
+        deployed = self.deployment.understood()[0].get(found.job)
         if deployed is None or not deployed.enabled:
             lack = "is not deployed" if deployed is None else "is disabled by the deployment's settings"
             raise EventError(f"job {found.job} {lack}, so nobody could go on with its run: deploy or enable it first")
@@ -65,17 +118,71 @@ class Control:
         record = ledger.redrive(self.session, found.id, told, override=override)
         return {"run": run_summary(record)}
 
-    def _job(self, name: Any) -> str:
-        return deployed_job(self.deployment.jobs(), name).job.name
+    def _all(self, job: Any, every: Any) -> bool:
+        if not isinstance(every, bool):
+            raise EventError(f"all must be true or false; got {shown(every)}")
+        if every and job is not None:
+            raise EventError(f"name one job, or all of them; got both, all and {shown(job)}")
+        return every
 
+    def _job(self, name: Any) -> str:
+        if isinstance(name, str) and name in self.deployment.understood()[1]:
+            return name  # pausing it is what one may want just then
+        return deployed_job(self.deployment, name).job.name
+
+
+MOST_ROWS = 10_000_000
+MOST_SECONDS = 3600
+
+
+def _rows(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_ROWS:
+        raise EventError(f"{key} must be a whole number from 1 to {MOST_ROWS}; got {shown(value)}")
+    return value
+
+
+def _per_second(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= MOST_ROWS:
+        raise EventError(f"{key} must be a number from 0.1 to {MOST_ROWS}; got {shown(value)}")
+    return float(value)
+
+
+def _seconds(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_SECONDS:
+        raise EventError(f"{key} must be a number of seconds from 0 to {MOST_SECONDS}; got {shown(value)}")
+    return float(value)
+
+
+def _hours(key: str, value: Any) -> str:
+    try:
+        return str(Hours.parse(value if isinstance(value, str) else repr(value)))
+    except ValueError as error:
+        raise EventError(f"{key}: {error}") from None
+
+
+def _truth(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise EventError(f"{key} must be true or false; got {shown(value)}")
+    return value
+
+
+_DIALS: Mapping[str, Callable[[str, Any], Any]] = {
+    "largest_batch": _rows,
+    "rows_per_second": _per_second,
+    "pause_seconds": _seconds,
+    "hours": _hours,
+    "held": _truth,
+}
+"""Every dial, and how its value is read."""
 
 Command = Callable[..., Answer]
 
 COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
-    "pause": (Control.pause, frozenset({"job", "by", "reason"})),
-    "resume": (Control.resume, frozenset({"job"})),
+    "pause": (Control.pause, frozenset({"job", "all", "by", "reason", "until"})),
+    "resume": (Control.resume, frozenset({"job", "all"})),
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
     "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
+    "dial": (Control.dial, frozenset({"job", "all", "by", "reason", "reset", *_DIALS})),
 }
 """Every command by its name, with the keys that it may have."""
 
@@ -90,6 +197,18 @@ def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
         return {"error": str(refusal)}
     except (DBAPIError, OSError) as cause:
         return {"error": f"the database does not answer: {describe(cause)}"}
+
+
+def _later(key: str, value: Any, clock: dt.datetime) -> dt.datetime:
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {shown(value)}") from None
+    if instant.tzinfo is None:
+        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {shown(value)}")
+    if instant <= clock:
+        raise EventError(f"{key} must lie in the future; got {shown(value)}")
+    return instant
 
 
 def _words(key: str, value: Any) -> str:

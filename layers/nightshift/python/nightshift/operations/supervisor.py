@@ -12,7 +12,7 @@
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
 from nightshift.declaration import DeployedJob, Deployment, function_name, iso
-from nightshift.ledger import Stalled, Standing, occurrences
+from nightshift.declaration.windows import Freeze, freeze_of
+from nightshift.ledger import Stalled, Standing, dials as ledger_dials, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -67,18 +68,24 @@ def look_over(
     A final failure that nobody has heard of is reported, and then noted as reported. If the supervisor dies in between,
     the failure is reported twice, never zero times.
     """
-    jobs, apart = deployment.jobs(), _Apart(session)
+    (jobs, misunderstood), apart = deployment.understood(), _Apart(session)
+    for name, one in misunderstood.items():
+        apart.hindered += 1
+        telemetry.error("supervisor.hindered", job=name, reason=one.reason)
+    declared = [one.job for one in jobs.values()] + [one.job for one in misunderstood.values()]
+    critical = {job.name for job in declared if job.critical}
     failed = 0
     for dead in ledger.exhausted(session):
         with apart.of(dead.job, run_id=dead.run_id):
-            failed += _give_up(session, dead, jobs.get(dead.job))
+            failed += _give_up(session, dead, critical=dead.job in critical)
     for unheard in ledger.unreported(session):
         run = unheard.standing.run
         with apart.of(run.job, run_id=run.id):
             report(failure_record(unheard.standing, died=unheard.died))
             ledger.note_reported(session, run.id)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
-    for job, open_runs in ledger.left_behind(session, working).items():
+    kept_back = _kept_back(session, jobs, deployment.freezes)
+    for job, open_runs in ledger.left_behind(session, [*working, *misunderstood]).items():
         with apart.of(job):
             why = "the deployment's settings disable its job" if job in jobs else "its job is not deployed any more"
             telemetry.warn("runs.left_behind", job=job, runs=open_runs, reason=why)
@@ -93,9 +100,10 @@ def look_over(
         ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
-    continued = _go_on(session, working, invoke_later, apart, begun)
-    while ledger.waiting(session, working) and stay(SECONDS_BETWEEN_LOOKS):
-        continued += _go_on(session, working, invoke_later, apart, begun)
+    may_go_on = [name for name in working if name not in kept_back]
+    continued = _go_on(session, may_go_on, invoke_later, apart, begun)
+    while ledger.waiting(session, may_go_on) and stay(SECONDS_BETWEEN_LOOKS):
+        continued += _go_on(session, may_go_on, invoke_later, apart, begun)
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
@@ -106,6 +114,22 @@ def look_over(
         OldestOpenRunSeconds=oldest,
     )
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+def _kept_back(session: Session, jobs: Mapping[str, DeployedJob], freezes: Sequence[Freeze]) -> dict[str, str]:
+    """The jobs that may do nothing now, with the reason: an operator holds them, or a freeze does.
+
+    Their open runs are not invoked in vain every minute; they go on when it is over.
+    """
+    now = dt.datetime.now(dt.UTC)
+    found = ledger_dials.kept_back(session, jobs, now)
+    for name, deployed in jobs.items():
+        freeze = freeze_of(freezes, deployed.job, now)
+        if freeze is not None:
+            found[name] = str(freeze)
+    if found:
+        telemetry.log("jobs.kept_back", jobs=found)
+    return found
 
 
 class _Apart:
@@ -142,9 +166,8 @@ def _go_on(
     return continued
 
 
-def _give_up(session: Session, dead: Stalled, deployed: DeployedJob | None) -> int:
+def _give_up(session: Session, dead: Stalled, *, critical: bool) -> int:
     """Settle a run that no attempt will work on any more. Returns whether this has done it, as a number."""
-    critical = deployed is not None and deployed.job.critical
     standing = ledger.fail_exhausted(session, dead.run_id, critical=critical)
     if standing is None:
         return 0

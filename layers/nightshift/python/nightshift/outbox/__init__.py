@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
-    from nightshift.outbox.dispatcher import MAILS_A_DAY as MAILS_A_DAY, MOST_TRIES as MOST_TRIES, dispatch as dispatch
+    from nightshift.outbox.dispatcher import MAILS_A_DAY as MAILS_A_DAY, dispatch as dispatch
     from nightshift.outbox.kinds import OPERATORS as OPERATORS, check_kind as check_kind, notice_kinds as notice_kinds
     from nightshift.outbox.local_time import (
         TICK as TICK,
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         Refused as Refused,
         Throttled as Throttled,
         Unclear as Unclear,
+        Unverified as Unverified,
     )
     from nightshift.outbox.pager import page as page
+    from nightshift.outbox.parcels import MOST_TRIES as MOST_TRIES
     from nightshift.outbox.people import (
         People as People,
         due_zones as due_zones,
@@ -50,13 +52,14 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
-    dispatcher="MAILS_A_DAY MOST_TRIES dispatch",
+    dispatcher="MAILS_A_DAY dispatch",
     kinds="OPERATORS check_kind notice_kinds",
     local_time="DueZone LocalMoment TICK local_date_of midnight window_start zone_names",
     mail="Mail UnsendableError render render_sample",
     notices="Via Written message pending tell_operators write",
-    outlets="Allowance NotSent Outlets Refused Throttled Unclear",
+    outlets="Allowance NotSent Outlets Refused Throttled Unclear Unverified",
     pager="page",
+    parcels="MOST_TRIES",
     people="People due_zones everybody part_of people_of",
     tables="Notification",
 )

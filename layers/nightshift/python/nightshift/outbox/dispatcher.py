@@ -20,32 +20,34 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait as wait_for
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, and_, true
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
+from nightshift.database import describe
 from nightshift.deadline import Deadline
 from nightshift.declaration import Parameter
 from nightshift.errors import DeclarationError
 from nightshift.outbox.kinds import of_duty
 from nightshift.outbox.mail import UnsendableError, check_address, render
-from nightshift.outbox.outlets import CALLS_AT_ONCE, NotSent, Outlets, Refused, Throttled, Unclear
+from nightshift.outbox.outlets import CALLS_AT_ONCE, NotSent, Outlets, Refused, Throttled, Unclear, Unverified
 from nightshift.outbox.pace import Pace
 from nightshift.outbox.parcels import (
+    MOST_TRIES,
     Parcel,
     anything_due,
     claim,
     give_up_on_the_lost,
+    hold,
+    not_held,
     put_back,
     release_in_app,
     settle,
+    suppress_late,
 )
 from nightshift.outbox.tables import Notification
 
 MAILS_A_DAY = Parameter("mails_a_day", 10, "items", about="ordinary mails that one user may get within 24 hours")
-
-MOST_TRIES = 8
-"""Tries within about two hours, because each pause is twice the last. A later notice is not worth sending."""
 
 Wait = Callable[[float], None]
 
@@ -59,8 +61,8 @@ def dispatch(
 ) -> Counter[str]:
     """Send what is due, until nothing is left, the quota is used up, or the deadline is near.
 
-    Returns how many rows became sent, failed, suppressed, unknown or released (in_app), and how many were put back or
-    put off.
+    Returns how many rows became sent, failed, suppressed, unknown or released (in_app), and how many were put back, put
+    off, or held because SES has the account in its sandbox.
 
     daily_cap: how many mails one person may get within 24 hours; more are suppressed. It does not apply to kinds of
         duty.
@@ -84,24 +86,38 @@ def _send_mails(session: Session, outlets: Outlets, deadline: Deadline, daily_ca
     except (NotSent, Unclear) as cause:
         telemetry.error("quota.unknown", reason=str(cause))
         return Counter()
+    if allowance.sandbox:
+        telemetry.warn(
+            "mails.sandbox",
+            reason="SES has this account in its sandbox: mails to addresses that are not verified wait; ask AWS for "
+            "production access (docs/operations.md)",
+        )
+    counts: Counter[str] = Counter(suppressed=suppress_late(session, sandbox=allowance.sandbox))
     if allowance.left == 0:
         telemetry.warn("quota.used_up", reason="the account may send no more mails today; the rest waits")
     # As many as start within a second: an answer rarely takes longer.
     at_once = min(CALLS_AT_ONCE, math.ceil(allowance.per_second))
     pace = Pace(deadline, allowance.per_second, allowance.left, at_once)
+    which = and_(Notification.channel == "email", not_held() if allowance.sandbox else true())
     # Urgent mails to administrators do not wait behind thousands of ordinary ones.
-    counts: Counter[str] = Counter()
     for first in (Notification.kind.in_(of_duty()), Notification.kind.not_in(of_duty())):
-        counts += _send_all(session, outlets, and_(Notification.channel == "email", first), pace, daily_cap, wait)
+        counts += _send_all(session, outlets, and_(which, first), pace, daily_cap, wait, sandbox=allowance.sandbox)
     return counts
 
 
 def _send_all(
-    session: Session, outlets: Outlets, which: ColumnElement[bool], pace: Pace, daily_cap: int, wait: Wait
+    session: Session,
+    outlets: Outlets,
+    which: ColumnElement[bool],
+    pace: Pace,
+    daily_cap: int,
+    wait: Wait,
+    *,
+    sandbox: bool = False,
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     flights: Flights = {}
-    with ThreadPoolExecutor(pace.at_once) as threads, _landing(session, flights, pace, counts) as land:
+    with ThreadPoolExecutor(pace.at_once) as threads, _landing(session, flights, pace, counts, sandbox) as land:
         while (pause := pace.pause(len(flights))) is not None:
             if flights and land(pause):
                 continue  # the answer may have changed the pace
@@ -122,11 +138,13 @@ def _send_all(
 
 
 @contextmanager
-def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str]) -> Iterator[Callable[[float], bool]]:
+def _landing(
+    session: Session, flights: Flights, pace: Pace, counts: Counter[str], sandbox: bool
+) -> Iterator[Callable[[float], bool]]:
     """Gives a function that marks the rows whose answers have arrived. It returns whether there were any.
 
     If there are none, the function waits the given number of seconds for the first. At the end of the block all
-    outstanding answers are marked. An unexpected error is raised: its row stays `sending`, the others are still marked.
+    outstanding answers are marked. If the process ends here, that row stays `sending`, and the others are still marked.
     """
 
     def land(seconds: float) -> bool:
@@ -134,7 +152,7 @@ def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str
         landed = wait_for(flights, timeout, return_when=FIRST_COMPLETED).done
         for flight in landed:
             parcel, throttled = flights.pop(flight)
-            counts[_note(session, flight, parcel, pace, throttled)] += 1
+            counts[_note(session, flight, parcel, pace, throttled, sandbox)] += 1
         return bool(landed)
 
     try:
@@ -144,25 +162,38 @@ def _landing(session: Session, flights: Flights, pace: Pace, counts: Counter[str
             land(math.inf)
 
 
-def _note(session: Session, flight: Future[None], parcel: Parcel, pace: Pace, throttled: int) -> str:
-    """Mark a claimed row by its answer. Returns its new status; `put_back` when it is pending again."""
+def _note(session: Session, flight: Future[None], parcel: Parcel, pace: Pace, throttled: int, sandbox: bool) -> str:
+    """Mark a claimed row by its answer. Returns its new status; `put_back` or `held` when it is pending again."""
     try:
         flight.result()
     except Throttled as cause:
         pace.throttle(throttled)
         put_back(session, parcel, str(cause), counted=False)
         return "put_back"
+    except Unverified as cause:
+        if sandbox:
+            return hold(session, parcel, str(cause))
+        # It is the sender that is not verified, or not any more: nothing about this notice.
+        return _later(session, parcel, f"the sender is not verified: {cause}")
     except NotSent as cause:
-        if parcel.attempts >= MOST_TRIES:
-            return settle(session, parcel, "failed", f"not sent in {parcel.attempts} tries: {cause}")
-        put_back(session, parcel, str(cause), counted=True)
-        return "put_back"
+        return _later(session, parcel, str(cause))
     except (Refused, UnsendableError, DeclarationError) as cause:
         return settle(session, parcel, "failed", str(cause))
     except Unclear as cause:
         return settle(session, parcel, "unknown", f"no clear answer: {cause}")
+    except Exception as cause:  # noqa: BLE001 - nobody foresaw it, and it must not keep the others from going out
+        telemetry.error("notification.unforeseen", cause, notification=str(parcel.id), reason=describe(cause))
+        return settle(session, parcel, "unknown", f"no clear answer: {describe(cause)}")
     pace.succeed(throttled)
     return settle(session, parcel, "sent")
+
+
+def _later(session: Session, parcel: Parcel, reason: str) -> str:
+    """Try it again after a pause that doubles each time, but not for ever."""
+    if parcel.attempts >= MOST_TRIES:
+        return settle(session, parcel, "failed", f"not sent in {parcel.attempts} tries: {reason}")
+    put_back(session, parcel, reason, counted=True)
+    return "put_back"
 
 
 def _hand_over(outlets: Outlets, parcel: Parcel) -> None:
@@ -173,6 +204,7 @@ def _hand_over(outlets: Outlets, parcel: Parcel) -> None:
         data=parcel.data,
         name=parcel.name,
         preferences_url=outlets.preferences_url,
+        unsubscribe_url=None if parcel.duty else parcel.unsubscribe_url,
     )
     if parcel.channel == "ops":
         outlets.publish(mail)

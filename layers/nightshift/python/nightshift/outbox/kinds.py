@@ -2,7 +2,7 @@
 
 A kind is a folder of the application, notices/<kind>/. It has two templates, `mail.html` and `mail.txt`, and
 `kind.json` with a sample of what a job writes. `"duty": true` in it marks notices to people on duty, such as
-administrators.
+administrators. `"late_hours"` says how late such a mail is still worth sending; without it that is two hours.
 
 The library has one kind itself, `operators`: a title, a body and whatever is in the data, line by line. With it a job
 can tell the operators something without any templates of its own.
@@ -35,6 +35,8 @@ class Kind:
     """A title, a body and data, as a job writes them. The templates of this kind can use them."""
     duty: bool = False
     """For people on duty: sent first, not counted by the daily cap, without an unsubscribe link."""
+    late_hours: int = 2
+    """Hours after which a mail that the sandbox of SES held up is not worth sending any more."""
 
 
 def notices_folder() -> Path | None:
@@ -62,16 +64,20 @@ def notice_kinds() -> dict[str, Kind]:
 def _read(folder: Path) -> Kind:
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise DeclarationError(f"the kind of notice {folder.name} lacks {missing[0]}; it needs {', '.join(FILES)}")
-    remedy = 'write {"sample": {"title": …, "body": …, "data": {…}}}, and "duty": true for people on duty'
+    remedy = (
+        'write {"sample": {"title": …, "body": …, "data": {…}}}, "duty": true for people on duty, and "late_hours": 24 '
+        "for what is still worth sending a day later"
+    )
     try:
         given = json.loads((folder / "kind.json").read_text())
-        sample, duty = given.pop("sample"), given.pop("duty", False)
+        sample, duty, late = given.pop("sample"), given.pop("duty", False), given.pop("late_hours", Kind.late_hours)
         fits = set(sample) == {"title", "body", "data"} and isinstance(duty, bool) and not given
+        fits = fits and type(late) is int and late > 0
     except (ValueError, AttributeError, KeyError, TypeError):
         fits = False
     if not fits:
         raise DeclarationError(f"kind.json of the kind of notice {folder.name} cannot be read: {remedy}")
-    return Kind(folder.name, sample, duty)
+    return Kind(folder.name, sample, duty, late)
 
 
 def of_duty() -> list[str]:

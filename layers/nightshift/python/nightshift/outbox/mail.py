@@ -6,6 +6,7 @@ that uses something that `data` lacks fails; it does not leave a gap.
 
 import datetime as dt
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from jinja2 import (
     select_autoescape,
 )
 
+from nightshift.database.halving import DATA_ERRORS
 from nightshift.outbox.kinds import check_kind, notice_kinds, notices_folder
 
 FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
@@ -41,10 +43,19 @@ class Mail:
     subject: str
     html: str
     text: str
+    unsubscribe_url: str | None = None
+    """Where a POST takes this person off, without a sign-in (RFC 8058)."""
 
 
 def render(
-    kind: str, *, title: str, body: str, data: Mapping[str, Any], name: str | None, preferences_url: str | None = None
+    kind: str,
+    *,
+    title: str,
+    body: str,
+    data: Mapping[str, Any],
+    name: str | None,
+    preferences_url: str | None = None,
+    unsubscribe_url: str | None = None,
 ) -> Mail:
     """The mail of a notice to a person named `name`.
 
@@ -64,12 +75,12 @@ def render(
     }
     try:
         html, text = (templates().get_template(f"{kind}/mail.{form}").render(facts) for form in ("html", "txt"))
-    except (TemplateError, TypeError, ValueError) as error:
+    except (TemplateError, RecursionError, *DATA_ERRORS) as error:
         cause = type(error).__name__  # the error's text may quote what people wrote
         raise UnsendableError(
             f"the templates of {kind} failed with {cause}: a value in its data is missing or wrong"
         ) from None
-    return Mail(title, html, text)
+    return Mail(title, html, text, check_unsubscribe(unsubscribe_url))
 
 
 def check_header(what: str, value: str) -> None:
@@ -80,6 +91,17 @@ def check_header(what: str, value: str) -> None:
     """
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
         raise UnsendableError(f"the {what} has a line break or a control character, which could add a header")
+
+
+def check_unsubscribe(url: str | None) -> str | None:
+    """The address to unsubscribe at, if a header can hold it.
+
+    Raises:
+        UnsendableError: it does not begin with https:// or has a character that no address has.
+    """
+    if url is not None and not re.fullmatch(r"https://[!-;=?-~]+", url):
+        raise UnsendableError("the recipient's unsubscribe_url is no https:// address")
+    return url
 
 
 def check_address(address: str) -> str:

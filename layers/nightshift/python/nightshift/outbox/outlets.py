@@ -42,6 +42,10 @@ class Refused(Exception):  # noqa: N818 - an answer
     """Certainly not sent, and a retry would be refused too."""
 
 
+class Unverified(Refused):
+    """SES has not verified an address: in the sandbox the recipient's, outside it the sender's."""
+
+
 class Unclear(Exception):  # noqa: N818 - nobody knows
     """Perhaps sent: the answer was lost, or the server failed."""
 
@@ -52,6 +56,8 @@ class Allowance:
 
     per_second: float
     left: int | None
+    sandbox: bool = False
+    """Whether the account may write to verified addresses only."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ class Outlets:
             raise NotSent("SES has paused sending for this account")
         quota = account["SendQuota"]
         most, sent = quota["Max24HourSend"], quota["SentLast24Hours"]
-        return Allowance(max(quota["MaxSendRate"], 0.01), None if most < 0 else max(0, int(most - sent)))
+        left = None if most < 0 else max(0, int(most - sent))
+        return Allowance(max(quota["MaxSendRate"], 0.01), left, not account.get("ProductionAccessEnabled", True))
 
     def mail(self, address: str, mail: Mail, *, unsubscribe: bool) -> None:
         """Send a mail.
@@ -116,9 +123,13 @@ class Outlets:
             },
         }
         if unsubscribe:
-            ways = [f"<{self.preferences_url}>"] if self.preferences_url else []
+            page = mail.unsubscribe_url or self.preferences_url
+            ways = [f"<{page}>"] if page else []
             ways.append(f"<mailto:{self.sender}?subject=unsubscribe>")
             content["Headers"] = [{"Name": "List-Unsubscribe", "Value": ", ".join(ways)}]
+            if mail.unsubscribe_url:
+                # RFC 8058: a mail program may do it with one click, by a POST to the first address.
+                content["Headers"].append({"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"})
         with _told_apart():
             self._ses.send_email(
                 FromEmailAddress=str(self.sender),
@@ -156,6 +167,8 @@ def _told_apart() -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
         if code in THROTTLED or status == 429:
             raise Throttled(code) from None
+        if code == "MessageRejected" and "not verified" in error.response["Error"].get("Message", ""):
+            raise Unverified(code) from None
         if code in REFUSED:
             raise Refused(code) from None
         raise (Unclear if status >= 500 else NotSent)(code) from None

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
-from nightshift.database import by_halves
+from nightshift.database import by_halves, describe
+from nightshift.database.failures import is_passing
+from nightshift.database.halving import OF_THE_JOB
 from nightshift.declaration import this_project
 from nightshift.errors import printable
-from nightshift.outbox.kinds import Channel, of_duty
+from nightshift.outbox.kinds import Channel, Kind, notice_kinds, of_duty
 from nightshift.outbox.notices import end_of_quiet_hours
 from nightshift.outbox.people import person
 from nightshift.outbox.tables import Notification
@@ -21,6 +24,9 @@ LEASE = dt.timedelta(minutes=5)
 """How long a claimed row waits for its sender. Longer than the dispatcher's function can run, so the sender is dead."""
 
 FIRST_RETRY = dt.timedelta(minutes=1)
+
+MOST_TRIES = 8
+"""Tries within about two hours, because each pause is twice the last. A later notice is not worth sending."""
 
 DAY = dt.timedelta(days=1)
 
@@ -41,6 +47,7 @@ class Parcel:
     attempts: int
     name: str | None
     address: str | None
+    unsubscribe_url: str | None = None
 
     @property
     def duty(self) -> bool:
@@ -90,7 +97,17 @@ def claim(session: Session, which: ColumnElement[bool], daily_cap: int) -> Parce
             answers.append(_addressed(session, parcels[0], recipient, created_at, at, daily_cap))
 
         # A recipient about whom nothing can be read must not be the last that the dispatcher comes to.
-        by_halves(session, [parcel], look_up, lambda one, error: answers.append(_set(session, one, "failed", error)))
+        try:
+            by_halves(
+                session, [parcel], look_up, lambda one, error: answers.append(_set(session, one, "failed", error))
+            )
+        except (OSError, *OF_THE_JOB):
+            raise
+        except Exception as cause:  # the project's own code: whatever it raises, the next one's turn comes
+            if isinstance(cause, DBAPIError) and not is_passing(cause):
+                raise
+            telemetry.error("recipient.not_looked_up", cause, notification=str(parcel.id), reason=describe(cause))
+            answers.append(_try_later(session, parcel, describe(cause)))
     return answers[0]
 
 
@@ -111,7 +128,24 @@ def _addressed(
             return _put_off(session, parcel, until)
     if not parcel.duty and _mails_of_the_day(session, recipient, parcel) >= daily_cap:
         return _set(session, parcel, "suppressed", f"the recipient has had {daily_cap} mails within 24 hours")
-    return Parcel(**{**vars(parcel), "name": found.name, "address": found.address})
+    return Parcel(
+        **{**vars(parcel), "name": found.name, "address": found.address, "unsubscribe_url": found.unsubscribe_url}
+    )
+
+
+def _try_later(session: Session, parcel: Parcel, reason: str) -> str:
+    """Make a row due later that was certainly not sent; at its last try it has failed."""
+    if parcel.attempts >= MOST_TRIES:
+        return _set(session, parcel, "failed", f"not sent in {parcel.attempts} tries: {reason}")
+    mine = update(Notification).where(Notification.id == parcel.id)
+    session.execute(mine.values(**_due_later(parcel), error=reason))
+    return "put_back"
+
+
+def _due_later(parcel: Parcel) -> dict[str, Any]:
+    """Each pause is twice the last."""
+    later = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
+    return {"status": "pending", "claimed_at": None, "scheduled_for": later}
 
 
 def _mails_of_the_day(session: Session, recipient: str, parcel: Parcel) -> int:
@@ -142,11 +176,11 @@ def _set(session: Session, parcel: Parcel, status: str, error: str | None) -> st
 def put_back(session: Session, parcel: Parcel, reason: str, *, counted: bool) -> None:
     """Make a row pending again that was certainly not sent: due at once after throttling, otherwise later each time."""
     reason = printable(reason)
-    values: dict[str, Any] = {"status": "pending", "claimed_at": None, "error": reason}
+    values: dict[str, Any] = {"error": reason}
     if counted:
-        values["scheduled_for"] = func.clock_timestamp() + FIRST_RETRY * 2 ** (parcel.attempts - 1)
+        values |= _due_later(parcel)
     else:
-        values["attempts"] = Notification.attempts - 1
+        values |= {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1}
     with session.begin():
         session.execute(
             update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)
@@ -159,6 +193,53 @@ def _put_off(session: Session, parcel: Parcel, until: dt.datetime) -> str:
     later = {"status": "pending", "claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until}
     session.execute(update(Notification).where(Notification.id == parcel.id).values(later))
     return "put_off"
+
+
+HELD = "held by the sandbox of SES"
+"""How the error of a mail begins that waits for the account to leave the sandbox."""
+
+HELD_FOR = dt.timedelta(minutes=30)
+"""How long such a mail is left alone, while the account is in the sandbox."""
+
+
+def hold(session: Session, parcel: Parcel, reason: str) -> str:
+    """Make a row pending again that the sandbox refused. It stays due, and its tries are not counted."""
+    reason = printable(f"{HELD}: {reason}")
+    values = {"status": "pending", "attempts": Notification.attempts - 1, "error": reason}  # claimed_at: the last try
+    with session.begin():
+        session.execute(
+            update(Notification).where(Notification.id == parcel.id, Notification.status == "sending").values(values)
+        )
+    return "held"
+
+
+def not_held() -> ColumnElement[bool]:
+    """While the account is in the sandbox: what it has not refused within the last half hour."""
+    row = Notification
+    return or_(row.claimed_at.is_(None), row.claimed_at < func.clock_timestamp() - HELD_FOR)
+
+
+def suppress_late(session: Session, *, sandbox: bool) -> int:
+    """Suppress mails that the sandbox has held up past their late limit, in it and after it. Returns how many."""
+    row, limits = Notification, {kind.name: kind.late_hours for kind in notice_kinds().values()}
+    held = true() if sandbox else func.coalesce(row.error, "").startswith(HELD)
+    suppressed = 0
+    for hours in sorted({*limits.values(), Kind.late_hours}):
+        others = [name for name, its in limits.items() if its != hours]
+        late = update(row).where(
+            row.status == "pending",
+            row.channel == "email",
+            row.kind.not_in(others),
+            row.scheduled_for < func.clock_timestamp() - dt.timedelta(hours=hours),
+            held,
+        )
+        reason = f"the account was in the sandbox of SES until it was {hours} h late"
+        with session.begin():
+            done = session.execute(late.values(status="suppressed", error=reason).returning(row.id)).all()
+        suppressed += len(done)
+    if suppressed:
+        telemetry.warn("notifications.suppressed", count=suppressed, reason="too late when the sandbox of SES let go")
+    return suppressed
 
 
 def give_up_on_the_lost(session: Session) -> int:

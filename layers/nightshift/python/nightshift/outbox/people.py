@@ -68,7 +68,9 @@ def listed() -> FromClause:
 def person(session: Session, recipient: str) -> Row[Any] | None:
     """The current name, address, preferences and quiet hours of one person; None for a person who is not listed."""
     found = listed()
-    absent = [OPTIONAL[name].label(name) for name in ("wants", "quiet_start") if name not in found.c]
+    optional = {**OPTIONAL, "unsubscribe_url": cast(null(), Text)}
+    wanted = ("wants", "quiet_start", "unsubscribe_url")
+    absent = [optional[name].label(name) for name in wanted if name not in found.c]
     return session.execute(select(found, *absent).where(found.c.recipient == as_recipient(found, recipient))).first()
 
 

@@ -14,7 +14,7 @@ from nightshift.ledger import Request
 MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger", "once"}
 FORMS = (
     'a scheduled event, {} or {"dry_run": true, "parameters": {…}, "scheduled_for": "2026-03-02T09:00:00Z"} '
-    'with any of these keys, or {"run_id": "…"}; with "once": true what fails is not '
+    'with any of these keys, {"check": true}, or {"run_id": "…"}; with "once": true what fails is not '
     "tried again, because somebody waits for the answer"
 )
 

@@ -1,7 +1,9 @@
 """The Lambda side of a job: event → claim → run → settle → result. Every job uses the same wrapper."""
 
+import datetime as dt
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,12 +18,14 @@ from nightshift.deadline import Deadline
 from nightshift.declaration import Job, Schedule, iso
 from nightshift.declaration.parameters import from_environment
 from nightshift.declaration.step import CUTOFF
-from nightshift.engine import Resources, RunExecution, carry_out
+from nightshift.declaration.windows import freeze_of, freezes_from
+from nightshift.engine import HELD, SLOWED, Resources, RunExecution, carry_out, whole
 from nightshift.environment import ENABLED_VARIABLE
 from nightshift.errors import (
     DatabaseAwayError,
     EventError,
     Fenced,
+    Held,
     Interrupted,
     PermanentError,
     RunFailedError,
@@ -29,6 +33,7 @@ from nightshift.errors import (
     UnclaimedError,
 )
 from nightshift.ledger import Claim, Request, Standing
+from nightshift.ledger.claims import UNASKED
 from nightshift.runtime.due import not_due
 from nightshift.runtime.events import read_event
 from nightshift.runtime.reach import Reach
@@ -48,14 +53,14 @@ class LambdaContext(Protocol):
 Handler = Callable[[Any, LambdaContext], dict[str, Any]]
 
 
-def lambda_handler(job: Job) -> Handler:
-    """The function that Lambda calls for a job."""
+def lambda_handler(job: Job, *, patience: float = math.inf) -> Handler:
+    """The function that Lambda calls for a job. patience: see `invoke`."""
 
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         telemetry.logger().clear_state()
         telemetry.logger().append_keys(job=job.name, request_id=context.aws_request_id)
         try:
-            return invoke(job, event, context)
+            return invoke(job, event, context, patience=patience)
         finally:
             telemetry.flush()
 
@@ -63,8 +68,13 @@ def lambda_handler(job: Job) -> Handler:
     return handler
 
 
-def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
+def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = math.inf) -> dict[str, Any]:
     """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
+
+    `{"check": true}` asks for no run: it returns what the job would meet in its database.
+
+    patience: for how many seconds it tries to reach a database that is away, before it has begun its run. Without it,
+        until its own end is near.
 
     Raises:
         EventError, SettingError: the payload or a setting is refused; nothing was changed.
@@ -72,9 +82,13 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
             invocation, and sends the last failure to the dead-letter queue. The final failure of a run that the
             supervisor has started is returned: the supervisor reports it.
     """
+    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+    if isinstance(event, Mapping) and "check" in event:
+        from nightshift.runtime.checking import check  # no run needs what finds it
+
+        return check(job, event, deadline)
     if os.environ.get(ENABLED_VARIABLE) == "false":
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
-    deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
         if schedule := not_due(job, request):
@@ -84,7 +98,7 @@ def invoke(job: Job, event: Any, context: LambdaContext) -> dict[str, Any]:
         telemetry.error("event.refused", reason=str(refusal))
         raise
     database = Reach(settings, deadline, f"nightshift/{job.name}")
-    with _claimed(job, request, database) as (session, granted):
+    with _claimed(job, request, database, patience) as (session, granted):
         if isinstance(granted, Standing):
             telemetry.log("run.not_claimed", run_id=str(granted.run.id), state=granted.state, reason=granted.reason)
             if granted.state == "missed":
@@ -116,22 +130,32 @@ def _dropped(job: Job, request: Request, schedule: Schedule) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(job: Job, request: Request, database: Reach) -> Iterator[tuple[Session, Claim | Standing]]:
-    """A session, and the ledger's answer to the request.
+def _claimed(
+    job: Job, request: Request, database: Reach, patience: float
+) -> Iterator[tuple[Session, Claim | Standing]]:
+    """A session, and the ledger's answer to the request, as soon as there is one.
 
     Raises:
-        UnclaimedError: the function cannot connect to the database, or the ledger is locked.
-        EventError: the request names a run that does not exist.
+        UnclaimedError: the function could not connect to the database, or the ledger was locked, all the time.
+        EventError: the request names a run that does not exist, or a person asks for a run within a freeze.
+        SettingError: the deployment's freezes cannot be meant.
     """
+    freeze = freeze_of(freezes_from(os.environ), job, dt.datetime.now(dt.UTC))
+    frozen = None if freeze is None else str(freeze)
+    if frozen is not None and request.run_id is None and request.trigger not in UNASKED and request.mode == "apply":
+        raise EventError(f"job {job.name} is {frozen}. Nothing was changed; a plan can be made at any time")
+
+    def claim(session: Session) -> Claim | Standing:
+        seconds = database.deadline.remaining
+        return ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds, frozen=frozen)
+
     with ExitStack() as stack:
         try:
-            session = stack.enter_context(database.session())
-            seconds = database.deadline.remaining
-            granted = ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds)
+            begun = stack.enter_context(database.begun(claim, patience=patience))
         except (DBAPIError, OSError) as cause:
             telemetry.error("run.unclaimed", cause, reason=describe(cause))
             raise UnclaimedError(f"job {job.name} could not claim its run: {describe(cause)}") from None
-        yield session, granted
+        yield begun
 
 
 @dataclass(frozen=True)
@@ -147,14 +171,16 @@ class _Ended:
     superseded: bool = False
     lost: bool = False
     progressed: bool = False
+    held: str | None = None
+    """What it waited for when it was interrupted."""
 
 
 def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ended:
     execution = RunExecution(session, claim, deadline, telemetry.log, Resources())
     try:
         return _Ended(claim, carry_out(job, execution))
-    except Interrupted:
-        return _Ended(claim, progressed=execution.progressed)
+    except Interrupted as stop:
+        return _Ended(claim, progressed=execution.progressed, held=str(stop) if isinstance(stop, Held) else None)
     except Fenced as superseded:
         telemetry.warn("run.superseded", reason=str(superseded))
         return _Ended(claim, superseded=True)
@@ -165,6 +191,11 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ende
             return _Ended(claim, reason=reason, lost=True, progressed=execution.progressed)
         telemetry.error("run.attempt_failed", cause, reason=reason, attempt=claim.attempt, of=claim.max_attempts)
         return _Ended(claim, reason=reason, permanent=permanent)
+    finally:
+        execution.pacing.tell()
+        for name, kind in (("HeldSeconds", HELD), ("SlowedSeconds", SLOWED)):
+            if seconds := whole(execution.pacing.spent, kind):
+                telemetry.measure(**{name: seconds})
 
 
 def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
@@ -235,7 +266,8 @@ def _settle(job: Job, ended: _Ended, session: Session, heard: bool) -> Standing:
         return ledger.standing(session, claim.run.id)
     if ended.reason is not None:
         return ledger.fail_attempt(session, claim, ended.reason, permanent=ended.permanent, **told)
-    return ledger.interrupt(session, claim, progressed=ended.progressed, **told)
+    late_limit = job.effective_policy.late_limit
+    return ledger.interrupt(session, claim, progressed=ended.progressed, held=ended.held, late_limit=late_limit, **told)
 
 
 def _measure(job: Job, standing: Standing) -> None:
@@ -273,6 +305,8 @@ def result(job: Job, standing: Standing) -> dict[str, Any]:
         counters[CUTOFF] = cutoff
     if standing.reason is not None:
         answer["reason"] = standing.reason
+    if standing.notes:
+        answer["notes"] = list(standing.notes)
     if standing.plan is not None:
         answer["plan"] = standing.plan
     return answer

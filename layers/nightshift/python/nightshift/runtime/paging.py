@@ -15,6 +15,8 @@ from nightshift.store import FileStore, FileStoreError
 
 PAGED_KEY = "health/paged"
 AGAIN_AFTER = dt.timedelta(minutes=5)
+PATIENCE_SECONDS = 10.0
+"""A database that is restarted is back by then, and nobody is called for it."""
 TITLE = "The database does not answer"
 BODY = (
     "Nightshift's health check cannot reach the database. No job can run until it answers; what is missed meanwhile is "
@@ -27,7 +29,7 @@ def paging_handler(job: Job) -> Callable[[Any, LambdaContext], dict[str, Any]]:
 
     The failure goes on to Lambda all the same.
     """
-    work = lambda_handler(job)
+    work = lambda_handler(job, patience=PATIENCE_SECONDS)
 
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         try:

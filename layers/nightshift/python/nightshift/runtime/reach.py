@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TypeVar
@@ -32,16 +32,42 @@ class Reach:
     name: str
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session for work: its statements end before the reserve, in which the end is written down."""
-        reserve = self.deadline.reserve
-        with session_for(
-            self.settings,
-            seconds=max(1.0, self.deadline.remaining - reserve),
-            grace=reserve / 2,
-            application_name=self.name,
-        ) as session:
-            yield session
+    def begun(self, begin: Callable[[Session], Found], *, patience: float) -> Iterator[tuple[Session, Found]]:
+        """A session for work, and what it began with; that is tried again while the database is away.
+
+        Its statements end before the reserve, in which the end is written down.
+
+        patience: for how many seconds it is tried again; not into the reserve in any case.
+
+        Raises:
+            DBAPIError, OSError: the database stayed away, or refused for another reason.
+        """
+        pauses, reserve = chain(PAUSES, repeat(LONGEST_PAUSE)), self.deadline.reserve
+        until = max(reserve, self.deadline.remaining - patience)
+        with ExitStack() as kept:
+            while True:
+                left = max(1.0, self.deadline.remaining - reserve)
+                try:
+                    with ExitStack() as tried:
+                        session = tried.enter_context(
+                            session_for(
+                                self.settings,
+                                seconds=left,
+                                grace=reserve / 2,
+                                connect_seconds=min(left, LONGEST_CONNECT),
+                                application_name=self.name,
+                            )
+                        )
+                        found = begin(session)
+                        kept.enter_context(tried.pop_all())
+                        break
+                except (DBAPIError, OSError) as cause:
+                    pause = next(pauses)
+                    if not is_away(cause) or self.deadline.remaining - pause < until:
+                        raise
+                    telemetry.warn("database.away", reason=describe(cause))
+                time.sleep(pause)
+            yield session, found
 
     def again(self, work: Callable[[Session], Found], *, spare: float) -> Found:
         """Do something on a new connection, and again while the database is away, until `spare` seconds are left.

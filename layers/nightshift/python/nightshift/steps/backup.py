@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from nightshift.steps.backups.export import export_tables, plan_export
 from nightshift.steps.backups.snapshots import take_snapshot
 from nightshift.steps.backups.verification import verify
 from nightshift.store.records import BACKUPS, KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 Part = Literal["snapshot", "export", "verify", "expire"]
 
@@ -90,6 +93,12 @@ class Backup(StepDefaults):
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
         plan = PLANS.get(self.part)
         return plan(session, run) if plan else []
+
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """Of the export, the tables that it will lack. Only a check imports what finds them."""
+        from nightshift.steps.checking import check_export
+
+        return list(check_export(session)) if self.part == "export" else []
 
     def apply(self, execution: Execution) -> None:
         if self.part == "snapshot":

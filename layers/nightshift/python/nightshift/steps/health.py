@@ -131,12 +131,14 @@ def jobs(session: Session, now: dt.datetime, own_job: str) -> Component:
     """How many jobs have not succeeded within two periods of their own schedules.
 
     One sign of life for all would hide a dead job behind the living ones. A job that has never succeeded has as long
-    from the first time it was known; disabled and paused jobs do not count, and neither does the one that asks.
+    from the first time it was known; disabled and paused jobs do not count, and neither does the one that asks. A job
+    whose settings make no sense is one of them.
     """
     since: dict[str, dt.datetime] = dict(session.execute(LATEST_SUCCESSES).all())
-    overdue = [
+    understood, others = Deployment.from_environment().understood()
+    overdue = sorted(others) + [
         name
-        for name, deployed in Deployment.from_environment().jobs().items()
+        for name, deployed in understood.items()
         if deployed.enabled and name in since and name != own_job
         if now - since[name] > PERIODS_WITHOUT_SUCCESS * deployed.schedule.period(now)
     ]

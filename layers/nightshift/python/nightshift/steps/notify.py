@@ -37,7 +37,6 @@ ERRORS = "errors"
 FIRST_PART = 1000
 SMALLEST_PART = 200
 LARGEST_PART = 20_000
-TARGET_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +163,7 @@ class Notify(StepDefaults):
         size, whole = FIRST_PART, False
         while not whole:
             with execution.batch() as batch:
+                size = execution.at_most(size)
                 last, people = part_of(batch.session, zone, after, size)
                 whole = people < size
                 if people:
@@ -171,7 +171,7 @@ class Notify(StepDefaults):
                     batch.count(**{ERRORS: 0 if zone.valid else people})
                 batch.position = {"zone": zone.timezone, "after": None if whole else last}
             after = last
-            faster = TARGET_SECONDS / max(execution.last_batch_seconds, 0.001)
+            faster = execution.batch_seconds / max(execution.last_batch_seconds, 0.001)
             size = round(min(LARGEST_PART, max(SMALLEST_PART, size * min(2.0, faster))))
 
     def _tell(self, batch: Batch, run: Run, people: People) -> None:

@@ -1,10 +1,10 @@
 """A step that corrects a stored figure, only in the rows where it differs from the computed one."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -12,8 +12,10 @@ from sqlalchemy import (
     Numeric,
     Select,
     Table,
+    Text,
     TextClause,
     and_,
+    any_,
     bindparam,
     cast as as_type,
     column as named,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import NullType
@@ -33,14 +36,19 @@ from sqlalchemy.types import NullType
 from nightshift.catalogue import TableError
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Column, quoted
-from nightshift.database import describe, is_passing, is_row_error
+from nightshift.database import by_halves, describe, is_passing, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
 from nightshift.declaration.fields import must_be
-from nightshift.engine import Subject, paced
+from nightshift.engine import CAREFUL, Subject, carefully, left_out, paced
+from nightshift.engine.odd_rows import MOST_ODD
 from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
+from nightshift.errors import PermanentError
 from nightshift.steps.conditions import check_column
 from nightshift.steps.rows import Count, FromRun, TableLike
 from nightshift.steps.tables import Difference
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 
@@ -139,19 +147,35 @@ class Recompute(StepDefaults):
             sample = tuple(",".join(key) for key in found)
         return [StepPlan(self.name, figures.subject.facts.fullname, "update", rows, sample=sample)]
 
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database. Only a check imports what does it."""
+        from nightshift.steps.checking import check_figures
+
+        return list(check_figures(self._rows, session, run, self.explained))
+
+    def explained(self, session: Session, run: Run) -> Any:
+        """The statement that finds what differs, for the planner to look at.
+
+        Raises:
+            TableError: the table, the column or the query is not what the step needs.
+        """
+        return self._figures(session, run).differing()
+
     def apply(self, execution: Execution) -> None:
         with execution.session.begin():
             figures = self._figures(execution.session, execution.run)
         if execution.position is None:
-            with execution.batch() as batch:
-                figures.subject.prepare(batch.session)
-                batch.count(**{self.seen: figures.subject.count(batch.session)})
-                batch.position = {"after": 0, "last": self._note_differences(batch.session, figures)}
+            try:
+                self._list(execution, figures)
+            except DBAPIError as error:
+                if not is_row_error(error):
+                    raise
+                figures = self._list_the_sound(execution)
         size, passing = FIRST, 0
         while (place := execution.position or {}) and place["after"] < place["last"]:
             try:
                 with execution.batch() as batch:
-                    self._write(batch, place, size, figures)
+                    self._write(batch, place, execution.at_most(size), figures)
             except DBAPIError as error:
                 if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
                     passing += 1
@@ -164,11 +188,27 @@ class Recompute(StepDefaults):
                     raise
             else:
                 passing = 0
-                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST)
+                size = paced(size, execution.last_batch_seconds, SMALLEST, LARGEST, execution.batch_seconds)
         if execution.position != {"after": 0, "last": 0}:
             with execution.batch() as batch:
                 batch.session.execute(delete(Difference).where(Difference.step == self.name))
                 batch.position = {"after": 0, "last": 0}
+
+    def _list(self, execution: Execution, figures: "_Figures") -> None:
+        odd = figures.subject.odd
+        with execution.batch() as batch:
+            figures.subject.prepare(batch.session)
+            for name, error in odd:
+                batch.quarantine(name, error)
+            batch.count(**{self.seen: figures.subject.count(batch.session) + len(odd), self.failed: len(odd)})
+            batch.position = {"after": 0, "last": self._note_differences(batch.session, figures)}
+
+    def _list_the_sound(self, execution: Execution) -> "_Figures":
+        """The same, without the rows over which the condition fails, or whose figures cannot be computed."""
+        with execution.session.begin(), carefully(execution.session):
+            figures = self._figures(execution.session, execution.run)
+        self._list(execution, figures)
+        return figures
 
     @property
     def _column_name(self) -> str:
@@ -214,13 +254,14 @@ class Recompute(StepDefaults):
                 f"{', '.join(facts.key)}: let the query give {wanted}"
             )
         given = query.columns(*map(named, names)) if isinstance(query, TextClause) else query
-        return _Figures(
+        figures = _Figures(
             subject,
             stored,
             known,
             _renamed(given.subquery("given"), dict(zip(keys, _key_names(len(keys)), strict=True)) | {VALUE: COMPUTED}),
             self.sample_keys or not subject.personal(),
         )
+        return figures.without_odd(session) if session.info.get(CAREFUL) else figures
 
     def _note_differences(self, session: Session, figures: "_Figures") -> int:
         """Write the list anew. Returns how long it is."""
@@ -313,6 +354,42 @@ class _Figures:
             .select_from(table.outerjoin(self.computed, and_(*same)))
             .where(self.subject.condition, found.is_distinct_from(figure))
         )
+
+    def without_odd(self, session: Session) -> "_Figures":
+        """Without the rows whose figures cannot be computed: those that have the same first column of their key.
+
+        The database computes the figures of a part of the keys from that part of the rows.
+        """
+        facts = self.subject.facts
+        held = _column_of(self.subject.table, facts.quoted, facts.key[0])
+        its_type = SqlType(facts.columns[facts.key[0]].type)
+        theirs = self.computed.c[_key_names(1)[0]]
+        odd = dict[str, str]()
+
+        def of(keys: Sequence[str]) -> ColumnElement[Any]:
+            return any_(as_type(list(keys), ARRAY(its_type)))
+
+        def compute(keys: Sequence[str]) -> None:
+            value = func.round(as_type(self.computed.c[COMPUTED], Numeric), _scale(self.known) or 0)
+            session.execute(select(func.count(value)).where(theirs == of(keys)))
+
+        def leave(key: str, error: str) -> None:
+            odd[key] = error
+            if len(odd) > MOST_ODD:
+                raise PermanentError(
+                    f"the figures of more than {MOST_ODD} rows of {facts.fullname} cannot be computed: {error}"
+                )
+
+        rows = self.subject.rows(as_type(held, Text)).where(self.subject.condition).distinct()
+        by_halves(session, session.scalars(rows.order_by(as_type(held, Text))).all(), compute, leave)
+        if not odd:
+            return self
+        columns = self.subject.key_columns(shown=self.keys_shown)
+        meant = and_(self.subject.condition, held == of(list(odd)))
+        found = session.execute(self.subject.rows(as_type(held, Text), *columns).where(meant)).all()
+        names = [(self.subject.key_of(name), odd[key]) for key, *name in found]
+        computed = select(self.computed).where(~(theirs == of(list(odd)))).subquery("computed")
+        return replace(self, subject=left_out(self.subject, held == of(list(odd)), names), computed=computed)
 
     def found_by(self, listed: FromClause) -> list[ColumnElement[bool]]:
         """That a row is the one of a listed key."""

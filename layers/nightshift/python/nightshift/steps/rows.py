@@ -6,9 +6,10 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     column,
     delete,
     func,
+    literal_column,
     null,
     select,
     table,
@@ -34,10 +36,21 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClaus
 from sqlalchemy.sql.visitors import cloned_traverse
 from sqlalchemy.types import NullType
 
-from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
+from nightshift.catalogue import (
+    Closure,
+    Measure,
+    TableError,
+    TableFacts,
+    around,
+    before,
+    closure,
+    find,
+    older_than,
+    read,
+)
 from nightshift.catalogue.ages import SqlType
-from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
-from nightshift.catalogue.table import Column, name_of, quoted, refuse_unworkable
+from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
+from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
 from nightshift.database import by_halves
 from nightshift.declaration import (
     MAX_SHARE,
@@ -53,10 +66,26 @@ from nightshift.declaration import (
     iso,
 )
 from nightshift.declaration.fields import must_be, must_be_truth
-from nightshift.engine import Subject, Sweep, choose, keys_written, sweep, write_keys
+from nightshift.declaration.partitions import PARTITION_BYTES, Detach, Drop, Whole
+from nightshift.engine import (
+    CAREFUL,
+    Subject,
+    Sweep,
+    carefully,
+    choose,
+    keys_written,
+    sweep,
+    without_odd_rows,
+    write_keys,
+)
+from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
 from nightshift.errors import DeclarationError
+from nightshift.ledger import quarantined
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
 from nightshift.zones import zone_names
+
+if TYPE_CHECKING:
+    from nightshift.engine.checking import Finding
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -160,6 +189,11 @@ class RowStep(ABC):
         return self.target if isinstance(self.target, str) else cast(Table, self.table).fullname
 
     @property
+    def sql_name(self) -> str:
+        """The table's name as the catalogue is asked for it."""
+        return self.table_name if self.table is None else name_of(self.table)
+
+    @property
     def tables(self) -> tuple[str, ...]:
         return (self.table_name.replace('"', ""),)
 
@@ -197,29 +231,42 @@ class RowStep(ABC):
         """
         if self.visible_rows:
             session.execute(text("set local row_security to on"))
-        model = self.table
-        name = self.table_name if model is None else name_of(model)
-        facts = read(session, find(session, name))
+        facts = read(session, find(session, self.sql_name))
         refuse_unworkable(facts, self.action, visible=self.visible_rows)
-        # Nothing is looked up in the referring tables for an update or a count.
-        alone = Closure(replace(facts, references=()), {}, ())
-        reached = closure(session, facts) if self.action == "delete" else alone
+        reached = self.reach(session, facts)
         for child in reached.reached.values():
-            refuse_unworkable(replace(child, may=child.may | {"delete"}, rules=()), "count", visible=False)
-        source = _source(facts) if model is None else model
+            refuse_unworkable(replace(child, rules=()), "count", visible=False)
+        return self.subject_in(session, run, reached)
+
+    def reach(self, session: Session, facts: TableFacts) -> Closure:
+        """What a deletion can reach. Nothing is looked up in the referring tables for an update or a count."""
+        return closure(session, facts) if self.action == "delete" else Closure(replace(facts, references=()), {}, ())
+
+    def subject_in(self, session: Session, run: Run, reached: Closure) -> Subject:
+        """The rows of a table that can be worked on.
+
+        Raises:
+            TableError: a column is not there, or tells no age.
+        """
+        facts = reached.root
+        source = _source(facts) if self.table is None else self.table
         conditions = []
         if (where := self.condition(run)) is not None:
             conditions.append(_typed(where, facts, source))
         age = self._age(facts, source)
         if (cutoff := self.cutoff(run)) is not None and age is not None:
             known = self._age_column(session, facts, source, age)
-            conditions.append(older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
+            # First, so that the condition is not even looked at for rows that are too young.
+            conditions.insert(0, older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
         elif age is not None and getattr(age, "name", "") in facts.columns and facts.columns[age.name].nullable:
             age = None  # rows without an age are meant as well: they are in no range
-        return Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
+        subject = Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
+        return without_odd_rows(session, subject) if session.info.get(CAREFUL) else subject
 
     def plan(self, session: Session, run: Run) -> list[StepPlan]:
-        subject = self.subject(session, run)
+        return [self._plan_of(session, run, self.subject(session, run))]
+
+    def _plan_of(self, session: Session, run: Run, subject: Subject) -> StepPlan:
         sample: tuple[str, ...] = ()
         if self.sample_keys or not subject.personal():
             ages = [] if subject.age is None else [subject.age]
@@ -229,20 +276,31 @@ class RowStep(ABC):
             ways = {choose(session, subject, portion, None) for portion in subject.facts.portions}
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
-        return [
-            replace(
-                told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
-            )
-        ]
+        return replace(
+            told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
+        )
+
+    def check(self, session: Session, run: Run) -> "list[Finding]":
+        """What the step will meet in the live database, told from its catalogue. Only a check imports what does it."""
+        from nightshift.steps.checking import check_rows
+
+        return list(check_rows(self, session, run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        """The statement that the batches are made of, for the planner to look at. It is never executed."""
+        counted = [func.count().filter(_typed(each, subject.facts, subject.table)) for each in self.counting.values()]
+        return subject.rows(func.count(), *counted).where(subject.workable)
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
         """How many rows match; and of how many rows in the table, when there are so many that the share matters."""
-        subject = self.subject(session, run)
-        share = (run.parameters or {}).get(MAX_SHARE.name, ALL)
+        return [self._candidates_of(session, run, self.subject(session, run))]
+
+    def _candidates_of(self, session: Session, run: Run, subject: Subject) -> StepPlan:
+        share = _share(run)
         plan = self._counted(session, run, subject, NO_AGE, share)
         self._refuse_unindexed(run, subject, plan)
         session.info[run.id, self.name] = time.monotonic(), subject, self._keys_first(session, subject)
-        return [plan]
+        return plan
 
     def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
         """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition."""
@@ -299,7 +357,15 @@ class RowStep(ABC):
         """Do it, in batches, from the execution's position on."""
 
     def _sweep(self, execution: Execution, statement: Callable[[Subject], DeleteStatement | UpdateStatement]) -> None:
-        subject, keys_first = self._known(execution)
+        self._sweep_over(execution, *self._known(execution), statement)
+
+    def _sweep_over(
+        self,
+        execution: Execution,
+        subject: Subject,
+        keys_first: bool,
+        statement: Callable[[Subject], DeleteStatement | UpdateStatement],
+    ) -> None:
         counting = {name: _typed(condition, subject.facts, subject.table) for name, condition in self.counting.items()}
         task = Sweep(subject, self.name, statement(subject), self.counter, counting, self.sample_keys, keys_first)
         sweep(execution, task)
@@ -311,7 +377,10 @@ class RowStep(ABC):
         if subject is not None and time.monotonic() - at < KNOWN_FOR_SECONDS:
             return subject, keys_first
         with session.begin():
-            subject = self.subject(session, run)
+            # Where an attempt before has left rows out, this one need not find out by failing.
+            left_some = execution.position is not None and quarantined(session, run.id, self.name)
+            with carefully(session) if left_some else nullcontext():
+                subject = self.subject(session, run)
             written = keys_written(session, run.id, self.name) > 0
             return subject, written or self._keys_first(session, subject)
 
@@ -359,6 +428,20 @@ class RowStep(ABC):
         return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
 
 
+def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
+    """Who is not told that a partition goes."""
+    published = around(session, facts).published
+    if not published:
+        return ()
+    names = ", ".join(published)
+    return (f"followers of the publication {names} are not told of a partition that goes: they keep its rows",)
+
+
+def _share(run: Run) -> int:
+    """The cap on the share, in percent."""
+    return (run.parameters or {}).get(MAX_SHARE.name, ALL)
+
+
 def _source(facts: TableFacts) -> FromClause:
     """A table by name, as SQL expressions need it."""
     columns = (column(each.name, SqlType(each.type)) for each in facts.columns.values())
@@ -384,10 +467,7 @@ def _missing(subject: Subject) -> tuple[str, ...]:
     """What would make the step fast, as SQL that makes it."""
     if subject.action != "delete":
         return ()
-    return tuple(
-        f"create index concurrently on {child.quoted} ({', '.join(map(quoted, reference.columns))})"
-        for reference, child in subject.closure.unindexed
-    )
+    return tuple(create_index(child, reference.columns) for reference, child in subject.closure.unindexed)
 
 
 def _time(subject: Subject) -> ColumnElement[Any]:
@@ -415,15 +495,117 @@ class Delete(RowStep):
     """Delete the rows, and with them what PostgreSQL's own cascades take along.
 
     Both are counted, and the caps checked, before the first row goes. Rows that others refer to stay, and are counted.
+
+    partitions: `Drop()` or `Detach(to_schema=…)`: partitions that are entirely older than the cut-off go as a whole, in
+        a moment. Without it their rows are deleted like all others. The step then has an age and no other condition.
     """
 
     counter: str = "deleted"
+    partitions: Whole | None = None
 
     action: ClassVar[Any] = "delete"
     destructive: ClassVar[bool] = True
 
+    def _check_fields(self, where: str) -> None:
+        super()._check_fields(where)
+        if self.partitions is None:
+            return
+        like = 'Drop() or Detach(to_schema="archive")'
+        must_be(isinstance(self.partitions, Drop | Detach), f"{where} partitions", like, self.partitions)
+        if self.older_than is None or not isinstance(self.measured_by, str | InstrumentedAttribute | ColumnClause):
+            raise DeclarationError(
+                f"{where} a partition goes as a whole when all of it is old enough: give older_than, and a column as "
+                "measured_by"
+            )
+        for field_name, why in (
+            ("where", "a partition that goes as a whole takes all its rows, whatever they are"),
+            ("counting", "the rows of a partition that goes as a whole are not looked at"),
+            ("visible_rows", "a partition that goes as a whole takes the rows that this role does not see as well"),
+        ):
+            if getattr(self, field_name):
+                raise DeclarationError(f"{where} partitions and {field_name} cannot be together: {why}")
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        own = () if self.partitions is None else (self.partitions.counter, PARTITION_BYTES)
+        return (*super().counters, *own)
+
+    def fingerprint(self, run: Run) -> str:
+        told = super().fingerprint(run)
+        return told if self.partitions is None else fingerprint_of(text(f"{told} {self.partitions!r}".replace(":", "")))
+
+    def plan(self, session: Session, run: Run) -> list[StepPlan]:
+        if self.partitions is None:
+            return super().plan(session, run)
+        return [self._with_partitions(session, run, self._plan_of, None)]
+
+    def candidates(self, session: Session, run: Run) -> list[StepPlan]:
+        if self.partitions is None:
+            return super().candidates(session, run)
+        return [self._with_partitions(session, run, self._candidates_of, _share(run))]
+
+    def _with_partitions(
+        self, session: Session, run: Run, rows_of: Callable[[Session, Run, Subject], StepPlan], share: int | None
+    ) -> StepPlan:
+        """The plan for the rows, and the partitions that go as a whole beside it."""
+        assert self.partitions is not None
+        subject = self.subject(session, run)
+        divided = divide(session, subject, self._age_of_partitions(session, run, subject), self.partitions)
+        facts = subject.facts
+        cutoff = self.cutoff(run)
+        plan = StepPlan(self.name, facts.fullname, self.action, 0, cutoff=iso(cutoff) if cutoff is not None else None)
+        if divided.rest is not None:
+            plan = rows_of(session, run, divided.rest)
+        going = divided.counted(session, self.partitions)
+        rows = plan.rows + sum(each.rows for each in going)
+        of = plan.of
+        if going and self.partitions.counted == "exactly":
+            of = of_how_many(session, facts, subject.table, rows, share)
+        elif going:
+            every = sum(each.most_rows for each in divided.tree.children.get(facts.oid, ()))
+            of = every if rows > SHARE_APPLIES_ABOVE and share != ALL else None
+        return replace(
+            plan,
+            rows=rows,
+            of=of,
+            about=facts.about if of is None else None,
+            bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
+            partitions=going,
+            staying=divided.staying,
+            notes=_unheard(session, facts) if going else (),
+        )
+
+    def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
+        cutoff = self.cutoff(run)
+        known = subject.facts.columns.get(getattr(subject.age, "name", ""))
+        assert cutoff is not None
+        if known is None:
+            raise TableError(f"step {self.name}: partitions go by a column of the table, named by measured_by")
+        plain = before(literal_column(quoted(known.name)), known, cutoff, zone=self.zone, measure=self.measured_in)
+        return PartitionAge(known, plain)
+
     def apply(self, execution: Execution) -> None:
-        self._sweep(execution, lambda subject: delete(cast(Table, subject.table)))
+        def statement(subject: Subject) -> DeleteStatement:
+            return delete(cast(Table, subject.table))
+
+        if self.partitions is None:
+            self._sweep(execution, statement)
+            return
+        session, run = execution.session, execution.run
+        stated = execution.stated_partitions(self.name)
+        _, counted, keys_first = session.info.pop((run.id, self.name), (0.0, None, False))
+        with session.begin():
+            subject = self.subject(session, run)
+            age = self._age_of_partitions(session, run, subject)
+            rest = without(session, subject, stated, age) if self.partitions.rest == "delete" else None
+            if rest is not None and counted is None:
+                keys_first = keys_written(session, run.id, self.name) > 0 or self._keys_first(session, rest)
+        take_away(execution, Taking(self.name, subject.facts, age, self.partitions, self.counter), stated)
+        if rest is not None:
+            self._sweep_over(execution, rest, keys_first, statement)
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return delete(cast(Table, subject.table)).where(subject.workable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -455,6 +637,9 @@ class Update(RowStep):
 
     def apply(self, execution: Execution) -> None:
         self._sweep(execution, partial(self._statement, execution.run))
+
+    def explained(self, run: Run, subject: Subject) -> Any:
+        return self._statement(run, subject).where(subject.workable)
 
     def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
         values = {}
@@ -495,8 +680,12 @@ class Count(RowStep):
             def count(subjects: Sequence[Subject]) -> None:
                 batch.count(**{self.counter: subjects[0].count(batch.session)})
 
-            # A count cannot leave a row out. One that fails over a row is told, and costs no other step.
-            subject = self.subject(batch.session, execution.run)
-            name = f"the counter {self.counter} of {subject.facts.schema}.{subject.facts.name}"
-            by_halves(batch.session, [subject], count, lambda _, error: batch.quarantine(name, error))
+            def count_the_others(subject: Subject, error: str) -> None:
+                sound = without_odd_rows(batch.session, subject)
+                for name, its_error in sound.odd or ((f"the counter {self.counter}", error),):
+                    batch.quarantine(name, its_error)
+                if sound.odd:
+                    count([sound])
+
+            by_halves(batch.session, [self.subject(batch.session, execution.run)], count, count_the_others)
             batch.position = {"done": True}

@@ -45,6 +45,8 @@ class FileStore:
     """
 
     bucket: str
+    prefix: str = ""
+    """What every object's key begins with in the bucket. Callers neither give nor get it."""
 
     @cached_property
     def _client(self) -> "S3Client":
@@ -72,7 +74,7 @@ class FileStore:
 
         with self.asking("HeadObject"):
             try:
-                self._client.head_object(Bucket=self.bucket, Key=key)
+                self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
             except ClientError as error:
                 if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
                     return False
@@ -86,19 +88,21 @@ class FileStore:
         """
         pages = self._client.get_paginator("list_objects_v2")
         with self.asking("ListObjectsV2"):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after):
+            for page in pages.paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, StartAfter=after and self.prefix + after
+            ):
                 if found := page.get("Contents"):
-                    yield [StoredObject(one["Key"], one["LastModified"]) for one in found]
+                    yield [StoredObject(one["Key"].removeprefix(self.prefix), one["LastModified"]) for one in found]
 
     def read(self, key: str) -> bytes:
         with self.asking("GetObject"):
-            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
 
     def write(self, key: str, content: bytes, *, content_type: str, **metadata: Any) -> None:
         """Create or replace an object. It is stored when this returns."""
         with self.asking("PutObject"):
             self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, Metadata=metadata
+                Bucket=self.bucket, Key=self.prefix + key, Body=content, ContentType=content_type, Metadata=metadata
             )
 
     @contextmanager
@@ -118,12 +122,14 @@ class FileStore:
     def chunks(self, key: str) -> Iterator[bytes]:
         """An object's bytes, a piece at a time."""
         with self.asking("GetObject"):
-            yield from self._client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK_BYTES)
+            yield from self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].iter_chunks(
+                CHUNK_BYTES
+            )
 
     def delete(self, key: str) -> None:
         """Delete an object. It is no error if it does not exist."""
         with self.asking("DeleteObject"):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+            self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def delete_each(self, keys: Sequence[str]) -> Iterator[dict[str, "bool | FileStoreError"]]:
         """Delete objects. For each key yields whether the object existed, or why it may still be there.
@@ -152,7 +158,7 @@ class Writing:
 
     def __init__(self, store: FileStore, key: str, content_type: str) -> None:
         self._store = store
-        self._bucket, self._key = store.bucket, key
+        self._bucket, self._key = store.bucket, store.prefix + key
         self._content_type = content_type
         self._buffer = bytearray()
         self._upload: str | None = None
@@ -171,7 +177,7 @@ class Writing:
     def complete(self) -> None:
         content = bytes(self._buffer)
         if self._upload is None:
-            self._store.write(self._key, content, content_type=self._content_type)
+            self._store.write(self._key.removeprefix(self._store.prefix), content, content_type=self._content_type)
             return
         if content:
             self._send(content)

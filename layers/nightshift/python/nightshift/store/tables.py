@@ -16,6 +16,8 @@ class DataKey(Base):
     """Counted from 1. The highest seals. All stay, because each opens what it sealed."""
     encrypted_key: Mapped[bytes]
     created_at: Mapped[CreatedNow]
+    kms_key: Mapped[str | None]
+    """The ARN of the KMS key that encrypted it. None for one that was made before this was written down."""
 
 
 class Backup(Base):

@@ -5,7 +5,7 @@ The branch `nightshift` makes the schema `nightshift` and touches nothing else. 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import pathsep
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ def upgrade(
 ) -> list[str]:
     """Bring the database up to date, in one transaction, and return the revisions that were applied.
 
-    A database that is up to date stays as it is. Two upgrades at the same time run one after the other. A connection
-    that is already in a transaction keeps it: the caller commits.
+    A database that is up to date stays as it is, and so does one that is ahead: a deployment that is rolled back finds
+    the schema of the newer code, which has only been added to. Two upgrades at the same time run one after the other. A
+    connection that is already in a transaction keeps it: the caller commits.
 
     Args:
         database: the database; a connection must not be in autocommit mode.
@@ -43,6 +44,7 @@ def upgrade(
 
     Raises:
         EncodingError: the database is not in UTF-8.
+        UnknownRevisionError: it has a revision that this code does not know, and lacks one that this code has.
     """
     if isinstance(database, Engine):
         with database.begin() as connection:
@@ -63,13 +65,19 @@ def upgrade(
 
     config = _config((*branches, *unwanted))
     config.attributes.update(connection=database, on_version_apply=note)
-    for head in _heads(ScriptDirectory.from_config(config), branches):
-        command.upgrade(config, head)
+    script = ScriptDirectory.from_config(config)
+    if not _ahead(script, _rows(database), _heads(script, branches)):
+        for head in _heads(script, branches):
+            command.upgrade(config, head)
     return applied
 
 
 class EncodingError(SettingError):
     """The database cannot hold every character that Nightshift writes."""
+
+
+class UnknownRevisionError(SettingError):
+    """The database was migrated by code of which nothing is known here."""
 
 
 def _refuse_other_encodings(connection: Connection) -> None:
@@ -97,6 +105,8 @@ class State:
 
     current: list[str]
     pending: list[str]
+    ahead: list[str] = field(default_factory=list)
+    """Revisions of newer code, which this code does not know. With one of them nothing is pending."""
 
 
 def state(connection: Connection, branches: Sequence[Path] = (), *, unwanted: Sequence[Path] = ()) -> State:
@@ -107,12 +117,48 @@ def state(connection: Connection, branches: Sequence[Path] = (), *, unwanted: Se
     """
     _refuse_other_encodings(connection)
     script = ScriptDirectory.from_config(_config((*branches, *unwanted)))
-    context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": NIGHTSHIFT_SCHEMA}
+    rows, heads = _rows(connection), _heads(script, branches)
+    ahead = _ahead(script, rows, heads)
+    current = _revisions(script, [row for row in rows if row not in ahead])
+    pending = set() if ahead else _revisions(script, heads) - current
+    return State(sorted({*current, *ahead}), sorted(pending), sorted(ahead))
+
+
+def _rows(connection: Connection) -> tuple[str, ...]:
+    """What the database says of itself: the newest revision of each branch."""
+    options = {"version_table": VERSION_TABLE, "version_table_schema": NIGHTSHIFT_SCHEMA}
+    return MigrationContext.configure(connection, opts=options).get_current_heads()
+
+
+def _ahead(script: ScriptDirectory, rows: Sequence[str], heads: Sequence[str]) -> set[str]:
+    """The revisions of newer code that the database has, each in the place of one of these heads; empty if none.
+
+    Raises:
+        UnknownRevisionError: the unknown revisions do not account for every head that the database lacks.
+    """
+    known = {step.revision for step in script.walk_revisions()}
+    unknown = set(rows) - known
+    if not unknown:
+        return set()
+    has = _revisions(script, [row for row in rows if row in known])
+    # A head that is not there was replaced by a newer one, unless something before it still stands as the newest.
+    lacking = [head for head in heads if head not in has]
+    begun = [head for head in lacking if _revisions(script, [head]) & set(rows)]
+    replaced = all(
+        len([head for head in lacking if mine(head)]) <= len([row for row in unknown if mine(row)])
+        for mine in (_of_the_library, lambda revision: not _of_the_library(revision))
     )
-    heads = context.get_current_heads()
-    current = _revisions(script, heads)
-    return State(sorted(current), sorted(_revisions(script, _heads(script, branches)) - current))
+    if begun or not replaced:
+        raise UnknownRevisionError(
+            f"the database has the migration {', '.join(sorted(unknown))}, which this code does not know, and lacks "
+            f"{', '.join(lacking) or 'nothing'}: deploy the code that made it, or one that is newer"
+        )
+    return unknown
+
+
+def _of_the_library(revision: str) -> bool:
+    """By its name: a project's own migrations have others."""
+    return revision.startswith("nightshift_")
 
 
 def revisions(branches: Sequence[Path] = ()) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy.orm import Session
 
+from nightshift.database import by_halves
 from nightshift.declaration import Batch, Execution, Run, iso
 from nightshift.store import SnapshotError, Snapshots
 from nightshift.store.records import BACKUPS, begin, give_up_abandoned, settle, unfinished_snapshots
@@ -26,7 +27,12 @@ def take_snapshot(execution: Execution, tell: Callable[[Session, Run, Sequence[t
         problems = [*_begin_snapshot(batch, run, snapshots), *_follow_snapshots(batch, run, snapshots)]
         for name, error in problems:
             batch.quarantine(f"{BACKUPS}:{name}", error)
-        tell(batch.session, run, problems)
+        by_halves(  # the export that comes after this is worth more than what is told of the snapshot
+            batch.session,
+            [problems],
+            lambda each: tell(batch.session, run, each[0]),
+            lambda _, error: batch.quarantine("what is told of snapshots", error),
+        )
 
 
 def _begin_snapshot(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,157 @@
+"""The command suggest: jobs that could be written for a database that nobody here has seen."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from cli import known_jobs, screen
+from cli.command_line import DeploymentCommand
+from cli.database_url import place_of, settings_of
+from cli.deployment import ask
+from cli.options import Json
+from cli.project import database, job_files, proposed
+from cli.project.files import ROOT
+from cli.refusals import RefusedError
+from cli.times import now
+
+if TYPE_CHECKING:
+    from nightshift.database import DatabaseSettings
+
+application = typer.Typer()
+command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Look")
+
+Answer = Mapping[str, Any]
+
+
+@command()
+def suggest(
+    ctx: typer.Context,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="NIGHTSHIFT_DATABASE_URL",
+            help="Look at this database, without a deployment and without AWS: "
+            "postgresql://USER:PASSWORD@HOST:5432/DATABASE. A replica will do.",
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="functions/PACK", help="Write a file for each proposed job into this pack."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Propose jobs for tables that grow and age.
+
+    Finds sessions, tokens, logs, events, deliveries, queues and their like by names, columns and partitions, and says
+    how many rows and bytes a job would delete now, what goes along, and which index is missing. Only the catalogue and
+    the planner's statistics are read, in a transaction that can only read; never a table. The numbers are estimates.
+    Tables that a job cleans up already are left out, and so is whatever others refer to. With --write nothing is
+    overwritten. Look at what is written before you deploy it.
+    """
+    pack = None if write is None else proposed.pack_of(write)
+    settings = None
+    with screen.waiting("looking at the tables"):
+        if database_url:
+            settings = settings_of(database_url)
+            answer = suggested_in(settings)
+        else:
+            answer = ask(ctx, "suggest")
+    screen.show(answer, as_json, parts(answer))
+    if pack is not None:
+        for line in _write(pack, answer["proposals"], settings):
+            typer.echo(line, err=as_json)
+
+
+def suggested_in(settings: "DatabaseSettings") -> dict[str, Any]:
+    """What could be proposed for this database. Refuses if it cannot be used."""
+    from nightshift.catalogue.proposals import suggest as look
+    from nightshift.declaration import cleaned
+
+    jobs = (each.job for each in known_jobs.declared().values())
+    with database.reading(settings) as session:
+        return look(session, cleaned(jobs), now=now()).as_json() | {"database": place_of(settings)}
+
+
+def parts(answer: Answer) -> Iterator[Table | Text]:
+    """The proposals, what each lacks, and what was left aside with the reason."""
+    proposals, aside = answer["proposals"], answer["aside"]
+    if proposals:
+        lines = screen.table("Table", "Rule", "Rows now", "Share", "Bytes", "Along", "Why")
+        for each in proposals:
+            lines.add_row(*_cells(each))
+        yield lines
+    for each in proposals:
+        yield from _remarks(each)
+    if aside:
+        yield Text("Left aside, for you to decide:", "bold")
+        lines = screen.table("Table", "Reason")
+        for each in aside:
+            lines.add_row(each["table"], each["why"])
+        yield lines
+    told = f"{answer['looked_at']} tables looked at, {len(proposals)} jobs proposed"
+    covered = f"; a job deletes from {len(answer['covered'])} of them already" if answer["covered"] else ""
+    yield Text(f"{told}{covered}. Rows and bytes are the planner's estimates.")
+
+
+def _cells(each: Answer) -> Iterator[str]:
+    yield each["table"]
+    unit = f" ({each['measured_in']})" if each["measured_in"] else ""
+    yield f"{each['column']}{unit} older than {job_files.days_in_words(each['older_than_days'])}"
+    yield "unknown" if each["rows"] is None else f"about {each['rows']:,}"
+    yield "" if each["share"] is None else f"{each['share']:.0%}"
+    yield "" if each["bytes"] is None else decimal(each["bytes"])
+    yield ", ".join(map(_along, each["cascades"]))
+    yield each["because"]
+
+
+def _along(going: Answer) -> str:
+    rows = "unknown" if going["rows"] is None else f"about {going['rows']:,}"
+    return f"{going['table']} {rows}{' emptied' if going['action'] == 'update' else ''}"
+
+
+def _remarks(each: Answer) -> Iterator[Text]:
+    table = each["table"]
+    if each["unknown"]:
+        remedy = f": {each['remedy']}" if each["remedy"] else ""
+        yield Text(f"{table}: {each['unknown']}{remedy}", "yellow")
+    if each["over_cap"]:
+        yield Text(f"{table}: the first run stops at max_share, until you raise it or lift the cap once", "yellow")
+    if each["missing"]:
+        yield Text(f"{table}: no index begins with {each['column']}, {_cost(each['missing'])}", "yellow")
+    for going in each["cascades"]:
+        if going.get("missing"):
+            told = f"no index finds its rows that refer to {table}, {_cost(going['missing'])}"
+            yield Text(f"{going['table']}: {told}", "yellow")
+
+
+def _cost(index: Answer) -> str:
+    known = index["bytes"] is not None
+    cost = f" (about {decimal(index['bytes'])}, {max(1, round(index['seconds']))} s)" if known else ""
+    return f"so the whole table is read{cost}: {index['sql']}"
+
+
+def _write(pack: str, proposals: Iterable[Answer], settings: "DatabaseSettings | None") -> Iterator[str]:
+    """Write the jobs and what their tests need; then the generated pages, as `make docs` does."""
+    written, left = proposed.write(pack, proposals)
+    yield from left
+    if not written:
+        yield "No file is written."
+        return
+    if settings is not None and proposed.has_no_tables():
+        written.append(proposed.add_schema(database.schema(settings)))
+    for path in written:
+        yield f"{path.relative_to(ROOT)} is written."
+    for module in ("cli.docs", "infra.docs"):
+        done = subprocess.run([sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RefusedError("the pages of docs/ could not be written anew: run make docs")
+    yield "Then: nightshift plan JOB --database-url URL for each, make check."

@@ -1,0 +1,267 @@
+"""What a job will meet in the live database, found before its first night: from the catalogue, as the role that asks.
+
+A finding is an error where a run would fail or be refused, a warning where it would be slow or do less than it seems,
+and a note where all is right and somebody should know. Nothing imports this before a check is asked for.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift.catalogue import Closure, TableError, TableFacts, closure, find, read
+from nightshift.catalogue.access import Access, Ledger, access, ledger, place_of
+from nightshift.catalogue.table import Obstacle, create_index, obstacles, quoted
+from nightshift.database import describe
+from nightshift.database.failures import is_passing, refused_right
+from nightshift.declaration import Job, Run, Step
+from nightshift.declaration.job import UNINDEXED_ROWS
+from nightshift.engine.attempt import plan_step
+from nightshift.errors import PermanentError, SettingError
+
+Severity = Literal["error", "warning", "note"]
+
+LEDGER = "nightshift"
+LOOK_SECONDS = 2
+"""How long one statement may take of a step that only its own plan can tell of."""
+
+FOUND_OUTSIDE = {"files", "snapshots"}
+"""Needs of jobs whose plans list what lies outside the database. That may be long, and says nothing of tables."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that somebody should know before the first night."""
+
+    severity: Severity
+    object: str
+    """The table or index, as it is written; `nightshift` for the ledger; the step where it is about no table."""
+    what: str
+    """In words. It never holds anything of a row."""
+    sql: str | None = None
+    """What mends it, statements with semicolons between them."""
+    step: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"severity": self.severity, "step": self.step, "object": self.object, "what": self.what, "sql": self.sql}
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A step that knows itself what it needs of the database."""
+
+    def check(self, session: Session, run: Run) -> Iterable[Finding]: ...
+
+
+def check_job(session: Session, job: Job, run: Run) -> list[Finding]:
+    """All that is to be said of a job, the worst first, in the caller's transaction, which only reads."""
+    own = ledger(session)
+    found = [*_check_ledger(own), *_check_server(own, job)]
+    for step in job.steps:
+        found += [replace(each, step=step.name) for each in _check_step(session, job, step, run, own)]
+    order = ("error", "warning", "note")
+    return sorted(dict.fromkeys(found), key=lambda each: order.index(each.severity))
+
+
+def _check_step(session: Session, job: Job, step: Step, run: Run, own: Ledger) -> list[Finding]:
+    names = _names(step)
+    if not own.there and names and all(map(_of_the_ledger, names)):
+        return []  # its tables are made with the ledger
+    try:
+        with session.begin_nested() as nested:
+            knowing = step if isinstance(step, Checked) else None
+            found = list(knowing.check(session, run) if knowing else _check_tables(session, step, run, own))
+            nested.rollback()  # with all that it has set for its own questions
+        if knowing is not None:
+            return found
+        if own.there and not any(each.severity == "error" for each in found) and not job.needs & FOUND_OUTSIDE:
+            found += _try_plan(session, step, run)
+    except PermanentError as error:
+        return [Finding("error", step.name, str(error))]
+    except DBAPIError as error:
+        return [of_error(error, step.name, own.role)]
+    return found
+
+
+def _names(step: Step) -> tuple[str, ...]:
+    """The tables of a step; of one that writes none, the one that it reads."""
+    return step.tables or ((step.table_name,) if hasattr(step, "table_name") else ())
+
+
+def _of_the_ledger(name: str) -> bool:
+    return name.replace('"', "").startswith(f"{LEDGER}.")
+
+
+def _check_ledger(own: Ledger) -> Iterator[Finding]:
+    if not own.there:
+        yield Finding("note", LEDGER, "the ledger's schema is not there yet: the deployment makes it")
+        if not own.may_make:
+            sql = f"grant create on database {quoted(own.database)} to {quoted(own.role)}"
+            yield Finding("error", LEDGER, f"the role {own.role} may not create the ledger's schema", sql)
+    elif own.lacking:
+        some = ", ".join(own.lacking[:3]) + (f" and {len(own.lacking) - 3} more" if len(own.lacking) > 3 else "")
+        to = quoted(own.role)
+        yield Finding(
+            "error",
+            LEDGER,
+            f"the role {own.role} may not read and write all of the ledger: it lacks rights on {some}",
+            f"grant usage on schema {LEDGER} to {to}; "
+            f"grant select, insert, update, delete on all tables in schema {LEDGER} to {to}; "
+            f"grant usage, select on all sequences in schema {LEDGER} to {to}",
+        )
+
+
+def _check_server(own: Ledger, job: Job) -> Iterator[Finding]:
+    if job.destructive and not own.counting:
+        yield Finding(
+            "error",
+            own.database,
+            "track_counts is off, so nobody can tell what a deletion takes with it by cascades and triggers",
+            f"alter database {quoted(own.database)} set track_counts = on",
+        )
+
+
+def locate(session: Session, name: str) -> TableFacts | Finding:
+    """A table's facts by its name, or why there are none."""
+    plain = name.replace('"', "")
+    place = place_of(session, name)
+    if place is not None and not place.reachable:
+        return Finding("error", plain, f"the role {place.role} may not use its schema", place.grant)
+    try:
+        with session.begin_nested():
+            return read(session, find(session, name))
+    except TableError as error:
+        return Finding("error", plain, str(error))
+
+
+def of_obstacle(facts: TableFacts, obstacle: Obstacle) -> Finding:
+    said = obstacle.what if obstacle.sql else str(obstacle)
+    if facts.filtered and "row security" in obstacle.what:
+        said = str(obstacle)
+    return Finding("error", facts.fullname, said, obstacle.sql)
+
+
+def of_error(error: DBAPIError, name: str, role: str) -> Finding:
+    """A finding of what the database refused, with the grant where a right is missing."""
+    sql = None
+    if (missing := refused_right(error)) is not None:
+        kind, which = missing
+        right = {"schema": "usage", "sequence": "usage", "function": "execute", "procedure": "execute"}.get(kind)
+        on = f"{kind} {which}" if right else which
+        sql = f"grant {right or 'select'} on {on} to {quoted(role)}"
+    return Finding("error", name, describe(error), sql)
+
+
+def check_reach(found: Closure, more: Mapping[int, Access], most: int | None) -> Iterator[Finding]:
+    """What is in the way of a deletion from this table on: rights, row security, cascades without an index."""
+    root = found.root
+    for oid, facts in found.reached.items():
+        for obstacle in obstacles(replace(facts, rules=()), "count", visible=False):
+            told = of_obstacle(facts, obstacle)
+            yield replace(told, what=f"{told.what}; it refers to {root.fullname}, and a run counts what goes with it")
+        if oid in found.gone and (access := more.get(oid)):
+            if access.owner_lacks:
+                said = f"its rows go by cascade, which PostgreSQL does as the owner {access.owner}, who lacks a right"
+                yield Finding("error", facts.fullname, said, access.owner_lacks)
+            yield from (each for each in check_triggers(facts, access, "delete") if each.severity != "note")
+    for reference, child in found.unindexed:
+        columns = ", ".join(reference.columns)
+        parent = next(facts for oid in (root.oid, *found.gone) if reference in (facts := found.facts(oid)).references)
+        said = f"no index finds the rows that refer to {parent.fullname} by {columns}"
+        if most is not None and child.rows > most:
+            severity: Severity = "error"
+            said += f": it has about {child.rows:,.0f} rows, and a run is refused (unindexed_rows is {most:,})"
+        elif not any(leaf.blocks for portion in child.portions for leaf in portion.leaves):
+            severity = "note"
+            said += ": it is empty now; later it is read whole for each row that is deleted"
+        else:
+            severity = "warning"
+            said += ": it is read whole for each row that is deleted"
+        yield Finding(severity, child.fullname, said, create_index(child, reference.columns))
+
+
+def check_triggers(facts: TableFacts, more: Access | None, action: str) -> Iterator[Finding]:
+    """What the application's triggers do to a deletion or an update."""
+    for trigger in more.triggers if more else ():
+        if not (trigger.deleting if action == "delete" else trigger.updating):
+            continue
+        said = f"the trigger {trigger.name}"
+        if action == "delete" and trigger.keeps_every_row:
+            yield Finding(
+                "error",
+                facts.fullname,
+                f"{said} keeps every row (its function {trigger.function} returns null): this step cannot delete them",
+                f"alter table {facts.quoted} disable trigger {quoted(trigger.name)}",
+            )
+        elif action == "delete" and trigger.deletes_elsewhere:
+            yield Finding(
+                "warning",
+                facts.fullname,
+                f"{said} deletes from other tables (its function {trigger.function}): a run that was not planned to "
+                "do that is rolled back; write a Function step that counts these rows too",
+            )
+        elif trigger.may_keep_rows:
+            yield Finding(
+                "warning", facts.fullname, f"{said} may keep rows: a run with rows that stay unexplained fails"
+            )
+        else:
+            when = "for each row" if trigger.each_row else "for each statement"
+            yield Finding("note", facts.fullname, f"{said} fires {when} of a batch, and is part of its time")
+
+
+def check_statistics(facts: TableFacts) -> Iterator[Finding]:
+    """Whether sizes and estimates are known."""
+    leaves = [leaf for portion in facts.portions for leaf in portion.leaves]
+    if any(leaf.rows < 0 and leaf.blocks for leaf in leaves):
+        said = "it was never analysed: how many rows it has is unknown, and the planner guesses"
+        yield Finding("note", facts.fullname, said, f"analyze {facts.quoted}")
+
+
+def _check_tables(session: Session, step: Step, run: Run, own: Ledger) -> Iterator[Finding]:
+    """The tables that a step names. What it does in them, only its own code says: any right to write will do."""
+    for name in _names(step):
+        if _of_the_ledger(name) and not own.there:
+            continue
+        facts = locate(session, name)
+        if isinstance(facts, Finding):
+            yield facts
+            continue
+        for obstacle in obstacles(facts, "count", visible=False):
+            yield of_obstacle(facts, obstacle)
+        if facts.kind not in ("r", "p"):
+            continue
+        reach = closure(session, facts) if step.destructive else Closure(replace(facts, references=()), {}, ())
+        more = access(session, (facts.oid, *reach.reached))
+        wanted = ("delete", "update") if step.destructive else ("insert", "update", "delete")
+        if not more[facts.oid].writes & set(wanted) and not (_of_the_ledger(name) and own.lacking):
+            sql = f"grant select, {', '.join(wanted)} on {facts.quoted} to {quoted(facts.role)}"
+            yield Finding("error", facts.fullname, f"the role {facts.role} may not {' or '.join(wanted)} in it", sql)
+        if step.destructive and "delete" in more[facts.oid].writes:
+            most = (run.parameters or {}).get(UNINDEXED_ROWS.name, UNINDEXED_ROWS.default)
+            for each in check_reach(reach, more, most):
+                # Whether it deletes here, and counts what goes along, its own code says.
+                yield replace(each, severity="warning" if each.severity == "error" else "note")
+            yield from check_triggers(facts, more[facts.oid], "delete")
+
+
+def _try_plan(session: Session, step: Step, run: Run) -> Iterator[Finding]:
+    """What only the step's own plan can tell, each of its statements within seconds."""
+    try:
+        with session.begin_nested() as nested:
+            session.execute(text(f"set local statement_timeout to '{LOOK_SECONDS}s'"))
+            plan_step(step, session, run)
+            nested.rollback()  # the time limit with it
+    except SettingError:
+        return  # it needs more than the database, and more than is here
+    except PermanentError:
+        raise
+    except DBAPIError as error:
+        if not is_passing(error):
+            raise
+        said = f"its plan takes longer than {LOOK_SECONDS} s, so not all that it reads was tried: nightshift plan tells"
+        yield Finding("note", step.name, said)
+    except Exception as error:  # noqa: BLE001 - a plan is the project's own code: one that fails is told, as all else
+        yield Finding("error", step.name, f"its plan fails: {describe(error)}")

@@ -1,0 +1,412 @@
+"""Partitions that are entirely older than the cut-off go as a whole: found, counted, and taken away one a batch.
+
+Whether a partition can hold a row that is not old enough is proved by the planner, from the bounds alone: it finds
+that a bound and the opposite of the condition contradict each other. No table is read for that.
+
+A batch locks the partition so that nobody writes to it, proves and counts again, and only then asks for the table above
+it, for which it waits a moment. Those who read the table are held up for that moment and for the statement itself.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, literal_column, not_, or_, select, text, union_all
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from nightshift.catalogue.cascades import from_clause
+from nightshift.catalogue.partitions import Partition, Partitions, against_whole, around, tree_of
+from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
+from nightshift.database.failures import describe, is_passing, sqlstate
+from nightshift.declaration.partitions import (
+    PARTITION_BYTES,
+    PARTITIONS_KEPT,
+    ROWS_KEPT,
+    GoingPartition,
+    StayingPartition,
+    Whole,
+)
+from nightshift.declaration.step import Batch, Execution
+from nightshift.engine.subject import Explain, Subject
+
+LOCK_SECONDS = 0.2
+"""How long a batch waits for its locks, all of them together, and how long its statement may take with them."""
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before those that were locked are tried again, all others first."""
+COUNT_SECONDS = 10.0
+"""How long a partition is counted under its lock. Meanwhile others read it, and wait if they write to it."""
+_MOMENT = int(LOCK_SECONDS * 1000)
+_EXCLUDE = "set local constraint_exclusion to on"
+"""What lets the planner compare a bound with a condition."""
+_GONE = "somebody else has detached or dropped it since it was counted"
+
+PROVED_AT_ONCE = 200
+"""So many bounds are looked at in one statement."""
+
+WHOLE = "whole"
+"""In a saved position: how far the partitions are done. It is not there any more once the rows are begun."""
+
+_REFUSALS = {
+    "23503": "rows of another table refer to its rows",
+    "42P01": "somebody else has detached or dropped it since it was counted",
+    "3F000": "its schema is gone",
+    "2BP01": "another object depends on it",
+    "42501": "this role may not take it away",
+    "42P07": "the schema in which it would be kept has a table of its name",
+    "55006": "this session still uses it",
+    "55000": "somebody else detaches it now",
+}
+"""What PostgreSQL may refuse, by SQLSTATE: the partition then stays, and the run goes on."""
+
+
+@dataclass(frozen=True)
+class Age:
+    """The age by which partitions are divided: a column, its type, and the comparison with the cut-off."""
+
+    column: Column
+    older: ColumnElement[bool]
+    """Without the table's name, so that it can be asked of any relation with such a column."""
+
+    @property
+    def younger(self) -> ColumnElement[bool]:
+        """Or of no age."""
+        return or_(literal_column(quoted(self.column.name)).is_(None), not_(self.older))
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A step's table in two: partitions that go as a whole, and the rows that are deleted one batch after another."""
+
+    going: tuple[Partition, ...]
+    staying: tuple[StayingPartition, ...]
+    """Those that are old enough, and cannot go as a whole."""
+    rest: Subject | None
+    """None: nothing is to be done row by row."""
+    tree: Partitions
+
+    def counted(self, session: Session, setting: Whole) -> tuple[GoingPartition, ...]:
+        """The partitions that go, with their rows."""
+        by_size = setting.counted == "by size"
+        rows = {each.oid: each.most_rows for each in self.going} if by_size else _rows(session, self.going)
+        return tuple(GoingPartition(each.name, rows[each.oid], each.bytes, by_size) for each in self.going)
+
+
+def divide(session: Session, subject: Subject, age: Age, setting: Whole) -> Divided:
+    """Which partitions go as a whole, and what is left for the rows.
+
+    Raises:
+        TableError: none of this table could ever go as a whole; the message says why, and what to do.
+    """
+    facts = subject.facts
+    if against := against_whole(session, facts, to_schema=setting.schema):
+        raise TableError("; ".join(against))
+    if age.column.base == "uuid" and setting.counted == "by size":
+        raise TableError(
+            f"{facts.fullname}: {age.column.name} is a uuid, and only those of version 7 have an age: its rows are "
+            'looked at to know, so say counted="exactly"'
+        )
+    tree = tree_of(session, facts, to_schema=setting.schema)
+    bounds = {str(each.oid): each.bound for each in tree.every if not _takes_any(each)}
+    old = _contradicted(session, facts, bounds, age.younger)
+    candidates = _topmost(tree, facts.oid, old)
+    reasons = {each.oid: each.against for each in candidates}
+    for each in candidates:
+        reasons[each.oid] = reasons[each.oid] or _referred(session, subject, each) or _odd(session, age, each)
+    going = tuple(each for each in candidates if reasons[each.oid] is None)
+    staying = tuple(StayingPartition(each.name, str(reasons[each.oid])) for each in candidates if reasons[each.oid])
+    rest = subject if setting.rest == "delete" else None
+    if rest is not None:
+        rest = _without(session, subject, {leaf for each in going for leaf in each.leaves}, age)
+    return Divided(going, staying, rest, tree)
+
+
+@dataclass(frozen=True)
+class Taking:
+    """What to take away, for one step of a run."""
+
+    step: str
+    facts: TableFacts
+    age: Age
+    setting: Whole
+    counter: str
+
+
+def take_away(execution: Execution, task: Taking, stated: Mapping[str, int]) -> None:
+    """Take away the partitions that were stated, one a batch. Each that stays is told with its reason.
+
+    stated: by name, the most rows that each may have.
+
+    Raises:
+        Interrupted, Fenced: see `Execution.batch`.
+        DBAPIError: an error that neither a lock nor the partition explains.
+    """
+    if not stated or (execution.position is not None and WHOLE not in execution.position):
+        return
+    with execution.session.begin():
+        watched = not around(execution.session, task.facts).watched
+    _Taking(execution, task, stated, watched=watched).go_through()
+
+
+class _Taking:
+    """One attempt at the partitions of a step."""
+
+    def __init__(self, execution: Execution, task: Taking, stated: Mapping[str, int], *, watched: bool) -> None:
+        self.execution, self.task, self.stated, self._watched = execution, task, stated, watched
+
+    def go_through(self) -> None:
+        """All of them, those that are locked at the end once more, after pauses."""
+        saved: dict[str, Any] = dict((self.execution.position or {}).get(WHOLE, {}))
+        after, locked = str(saved.get("after", "")), list(saved.get("locked", ()))
+        self._round([name for name in sorted(self.stated) if name > after], locked, new=True)
+        for pause in PAUSES:
+            if not locked:
+                break
+            self.execution.stop_if_late()
+            time.sleep(pause)
+            again, locked[:] = list(locked), []
+            self._round(again, locked, new=False)
+        for name in list(locked):
+            locked.remove(name)
+            self._stays(name, locked, "another session had it, or the table above it, locked all the while")
+
+    def _round(self, names: Sequence[str], locked: list[str], *, new: bool) -> None:
+        """Each of the names once. Those that are locked are added to `locked`."""
+        for place, name in enumerate(names):
+            still = [*locked, *([] if new else names[place + 1 :])]
+            try:
+                self._one(name, still, new=new)
+            except _LockedError as error:
+                locked.append(name)
+                self.execution.log("partition.locked", partition=name, above=error.above)
+                if error.above:  # then it is so for all of them, and others queue behind every wait
+                    locked += names[place + 1 :]
+                    return
+            except DBAPIError as error:
+                if sqlstate(error) not in _REFUSALS:
+                    raise
+                reason = f"{_REFUSALS[str(sqlstate(error))]} ({describe(error)})"
+                self._stays(name, still, reason, new=new)
+
+    def _one(self, name: str, locked: Sequence[str], *, new: bool) -> None:
+        """One partition, in one transaction."""
+        with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watched) as batch:
+            self._place(batch, name, locked, new=new)
+            session = batch.session
+            limit = session.scalar(text("select current_setting('statement_timeout')"))
+            with _briefly(above=False):  # the batch's own lock_timeout bounds this one
+                lock = f"lock table {_quoted(name)} in share mode"
+                _run(session, f"{lock}; {_limited(COUNT_SECONDS)}; {_EXCLUDE}")
+            found = self._now(session, name)
+            reason, rows = self._checked(session, name, found)
+            if reason is not None or found is None:
+                return self._kept(batch, name, reason or _GONE)
+            self._take(session, found, limit)
+            batch.count(**{self.task.counter: rows, self.task.setting.counter: 1, PARTITION_BYTES: found.bytes})
+        self.execution.log("partition.gone", partition=name, rows=rows, bytes=found.bytes)
+        return None
+
+    def _checked(self, session: Session, name: str, found: Partition | None) -> tuple[str | None, int]:
+        """Under the lock: why it must stay after all, and how many rows it has."""
+        task, by_size = self.task, self.task.setting.counted == "by size"
+        if found is None:
+            return _GONE, 0
+        if found.against:
+            return found.against, 0
+        if not _proved(session, task.facts, {name: found.bound}, task.age.younger):
+            return "somebody else has attached it with other bounds: it may hold rows that are not old enough", 0
+        if odd := _odd(session, task.age, found):
+            return odd, 0
+        rows = found.about if by_size else _rows(session, [found])[found.oid]
+        if (found.most_rows if by_size else rows) > self.stated[name]:
+            now = "is larger now" if by_size else f"has {rows} now"
+            return f"at most {self.stated[name]} rows were counted in it, and it {now}: the next run counts again", 0
+        return None, rows
+
+    def _take(self, session: Session, found: Partition, limit: str) -> None:
+        """Behind the locks, in the order in which readers take theirs: first the table above it."""
+        started = time.monotonic()
+        _run(session, f"set local statement_timeout to {_MOMENT}")
+        with _briefly(above=True):
+            _run(session, f"lock table only {found.parent} in access exclusive mode")
+        left = max(0.01, LOCK_SECONDS - (time.monotonic() - started))
+        _run(session, _limited(left))
+        with _briefly(above=False):
+            _run(session, f"lock table {found.quoted} in access exclusive mode; {_limited(LOCK_SECONDS)}")
+        schema = self.task.setting.schema
+        after = f"set local statement_timeout to '{limit}'"
+        goes = f"drop table {found.quoted}"
+        if schema is not None:
+            goes = f"alter table {found.quoted} set schema {quoted(schema)}"
+        with _briefly(above=True):
+            _run(session, f"alter table {found.parent} detach partition {found.quoted}; {goes}; {after}")
+
+    def _now(self, session: Session, name: str) -> Partition | None:
+        tree = tree_of(session, self.task.facts, to_schema=self.task.setting.schema, only=_quoted(name))
+        return next((each for each in tree.every if each.name == name), None)
+
+    def _stays(self, name: str, locked: Sequence[str], reason: str, *, new: bool = False) -> None:
+        with self.execution.batch(watched=self._watched) as batch:
+            self._place(batch, name, locked, new=new)
+            self._kept(batch, name, reason)
+
+    def _kept(self, batch: Batch, name: str, reason: str) -> None:
+        batch.count(**{PARTITIONS_KEPT: 1, ROWS_KEPT: self.stated[name]})
+        batch.note(f"step {self.task.step}: the partition {name} stays: {reason}")
+
+    def _place(self, batch: Batch, name: str, locked: Sequence[str], *, new: bool) -> None:
+        before = (self.execution.position or {}).get(WHOLE, {}).get("after", "")
+        first_round = name if new else before
+        batch.position = {WHOLE: {"after": first_round, "locked": list(locked)}}
+
+
+class _LockedError(Exception):
+    """Another session holds a lock. above: on the table that the partition is attached to."""
+
+    def __init__(self, *, above: bool) -> None:
+        super().__init__()
+        self.above = above
+
+
+@contextmanager
+def _briefly(*, above: bool) -> Iterator[None]:
+    """A statement that others may queue behind: it ends after a moment, and then nothing of the batch is kept."""
+    try:
+        yield
+    except DBAPIError as error:
+        if is_passing(error):
+            raise _LockedError(above=above) from None
+        raise
+
+
+def _run(session: Session, statements: str) -> None:
+    """Statements without values, in one turn."""
+    session.connection().exec_driver_sql(statements)
+
+
+def _limited(seconds: float) -> str:
+    return f"set local statement_timeout to {int(seconds * 1000)}"
+
+
+def _quoted(name: str) -> str:
+    """The name of a partition as SQL takes it. A schema's name with a dot in it is not told from the table's."""
+    schema, _, relname = name.partition(".")
+    return f"{quoted(schema)}.{quoted(relname)}"
+
+
+def _takes_any(partition: Partition) -> bool:
+    """Whether what it may hold changes when others come and go, as with a default partition."""
+    return partition.bound.startswith("(NOT ") or partition.bound == "true"
+
+
+def _topmost(tree: Partitions, oid: int, old: set[str]) -> list[Partition]:
+    """The largest whole parts: a partition that is itself partitioned goes with all that is below it."""
+    found = []
+    for each in tree.children.get(oid, ()):
+        if str(each.oid) in old and (each.against is None or not tree.children.get(each.oid)):
+            found.append(each)
+        else:
+            found += _topmost(tree, each.oid, old)
+    return found
+
+
+def _contradicted(
+    session: Session, facts: TableFacts, bounds: Mapping[str, str], condition: ColumnElement[bool]
+) -> set[str]:
+    """Under which of these bounds no row can fulfil the condition, as far as the planner can prove it.
+
+    It is asked about an invented relation with the table's columns: what rows there are does not matter.
+    """
+    with session.begin_nested() as own:
+        _run(session, _EXCLUDE)
+        found = _proved(session, facts, bounds, condition)
+        own.rollback()
+    return found
+
+
+def _proved(session: Session, facts: TableFacts, bounds: Mapping[str, str], condition: ColumnElement[bool]) -> set[str]:
+    """The same, in a transaction in which the planner may compare them."""
+    columns = ", ".join(f"{quoted(each.name)} {each.type}" for each in facts.columns.values())
+    names, found = list(bounds), set(bounds)
+    for first in range(0, len(names), PROVED_AT_ONCE):
+        some = names[first : first + PROVED_AT_ONCE]
+        arms: list[Any] = [
+            select(literal_column("1"))
+            .select_from(text(_escaped(f"json_to_record('{{}}') as bound_{first + place} ({columns})")))
+            .where(literal_column(f"({bounds[name]})"), condition)
+            for place, name in enumerate(some)
+        ]
+        explained = session.scalar(Explain(union_all(*arms) if len(arms) > 1 else arms[0]))
+        for node in _nodes(explained[0]["Plan"]):
+            if "Alias" in node:
+                found.discard(names[int(node["Alias"].removeprefix("bound_"))])
+    return found
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]
+
+
+def _referred(session: Session, subject: Subject, partition: Partition) -> str | None:
+    """That rows of another table, or of this one, refer to rows of the partition."""
+    facts = subject.facts
+    for reference in facts.references:
+        child = subject.closure.facts(reference.child)
+        theirs = from_clause(child, "referring")
+        ours = from_clause(replace(facts, schema=partition.schema, name=partition.relname), "referred")
+        names = zip(reference.columns, reference.parent_columns, strict=True)
+        joined = and_(*(theirs.c[one] == ours.c[other] for one, other in names))
+        found: Any = select(literal_column("1")).select_from(theirs.join(ours, joined)).limit(1)
+        if session.scalar(found) is not None:
+            return f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
+    return None
+
+
+def _odd(session: Session, age: Age, partition: Partition) -> str | None:
+    """That some of its keys have no time in them, although their bound has: uuids of another version than 7."""
+    if age.column.base != "uuid":
+        return None
+    key = quoted(age.column.name)
+    asked = f"select 1 from {partition.quoted} where substr({key}::text, 15, 1) <> '7' limit 1"  # noqa: S608
+    odd = session.connection().exec_driver_sql(asked).scalar()
+    return None if odd is None else "some of its rows have uuids that are not of version 7, and no age"
+
+
+def _rows(session: Session, some: Sequence[Partition]) -> dict[int, int]:
+    """By oid, how many rows each has now."""
+    found: dict[int, int] = {}
+    for first in range(0, len(some), PROVED_AT_ONCE):
+        arms = [
+            f"select {each.oid}, count(*) from {each.quoted}"  # noqa: S608 - quoted
+            for each in some[first : first + PROVED_AT_ONCE]
+        ]
+        counted = session.connection().exec_driver_sql(" union all ".join(arms))
+        found |= {row[0]: row[1] for row in counted}
+    return found
+
+
+def without(session: Session, subject: Subject, names: Iterable[str], age: Age) -> Subject | None:
+    """The rows outside of these partitions; None if the bounds leave no partition that can have any."""
+    wanted = set(names)
+    tree = tree_of(session, subject.facts).every if wanted else ()
+    return _without(session, subject, {leaf for each in tree if each.name in wanted for leaf in each.leaves}, age)
+
+
+def _without(session: Session, subject: Subject, leaves: set[int], age: Age) -> Subject | None:
+    kept = [each for each in subject.facts.portions if not {leaf.oid for leaf in each.leaves} <= leaves]
+    bounds = {each.name: each.bound for each in kept if each.bound}
+    young = _contradicted(session, subject.facts, bounds, age.older)
+    portions = [each for each in kept if each.name not in young]
+    if not portions:
+        return None
+    condition = subject.condition
+    if leaves and all(each.bound for each in portions):
+        condition = and_(condition, or_(*(literal_column(f"({each.bound})") for each in portions)))
+    root = replace(subject.facts, portions=tuple(portions))
+    return replace(subject, condition=condition, closure=replace(subject.closure, root=root))
+
+
+def _escaped(sql: str) -> str:
+    return sql.replace(":", r"\:")
