@@ -108,12 +108,6 @@ def _strain(run: Answer) -> str | None:
     return "; ".join(part for part in (state, since, *unknown) if part) or None
 
 
-def backfilled(answer: Answer) -> str:
-    """One line for each occurrence: its time, how it ended, what it did."""
-    facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
-    return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
-
-
 def _counted(run: Answer) -> str:
     """What a run did. A plan did nothing: it shows what it would do instead."""
     return counters(run["counters"]) if run["outcome"] != "planned" else ""

@@ -204,6 +204,43 @@ class PauseOfAll(Base):
     reason: Mapped[str]
 
 
+class Backfill(Base):
+    """A request to run past occurrences of a job, which the supervisor works off, oldest first."""
+
+    __tablename__ = "backfills"
+    __table_args__ = (
+        one_of("reprocess", "none", "failed", "all"),
+        one_of("state", "open", "paused", "done", "cancelled"),
+        Index("backfills_open", "created_at", postgresql_where=text("state in ('open', 'paused')")),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[UuidKey]
+    job: Mapped[str] = mapped_column(ForeignKey(f"{NIGHTSHIFT_SCHEMA}.jobs.name"))
+    schedule: Mapped[str]
+    """As it was when the backfill was asked for, with its time zone: a later one has other occurrences."""
+    timezone: Mapped[str | None]
+    since: Mapped[Timestamp]
+    until: Mapped[Timestamp]
+    """Not included."""
+    reprocess: Mapped[str]
+    state: Mapped[str]
+    occurrences: Mapped[int]
+    """How many there are from `since` to `until`."""
+    reached: Mapped[Timestamp]
+    """Occurrences before this instant are done with."""
+    run_id: Mapped[uuid.UUID | None]
+    """The run that it waits for."""
+    counts: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    """How many of its runs ended with which outcome, and how many occurrences were left as they are (`kept`)."""
+    requested_by: Mapped[str]
+    reason: Mapped[str]
+    told: Mapped[str | None]
+    """Why it is paused or cancelled, and by whom."""
+    created_at: Mapped[CreatedNow]
+    finished_at: Mapped[Timestamp | None]
+
+
 job_runs = Table(
     "job_runs",
     Base.metadata,

@@ -5,11 +5,12 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from nightshift import telemetry
+from nightshift.ledger.claims import in_turn
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
@@ -35,7 +36,7 @@ RETRY_PATIENCE = dt.timedelta(minutes=1)
 """Lambda retries after one and two minutes. The supervisor's next round after this time starts what Lambda has not: it
 gives up for good on what it could not start."""
 
-ASKED = ("manual", "backfill")
+ASKED = ("manual",)
 """Triggers with a person behind them, who may have waited for the failure and seen it."""
 
 ASKED_PATIENCE = dt.timedelta(minutes=4)
@@ -63,7 +64,7 @@ def stalled(session: Session) -> list[Stalled]:
         other.id != RunRecord.id,
         or_(
             and_(other.state == "running", other.lease_until > func.clock_timestamp()),
-            tuple_(other.scheduled_for, other.id) < tuple_(RunRecord.scheduled_for, RunRecord.id),
+            in_turn(other) < in_turn(RunRecord),
         ),
     )
     may_start = or_(RunRecord.mode == "plan", ~ahead)

@@ -5,6 +5,7 @@
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled.
 - A final failure that nobody has been told of is reported.
+- Backfills that somebody has asked for are worked off, one run of a job at a time.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
@@ -23,7 +24,7 @@ from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
 from nightshift.declaration import DeployedJob, Deployment, function_name, iso
 from nightshift.declaration.windows import Freeze, freeze_of
-from nightshift.ledger import Stalled, Standing, dials as ledger_dials, occurrences
+from nightshift.ledger import Stalled, Standing, backfills, dials as ledger_dials, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -101,9 +102,12 @@ def look_over(
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
     may_go_on = [name for name in working if name not in kept_back]
-    continued = _go_on(session, may_go_on, invoke_later, apart, begun)
-    while ledger.waiting(session, may_go_on) and stay(SECONDS_BETWEEN_LOOKS):
+    continued = 0
+    while True:
+        filling = _fill(session, {name: jobs[name] for name in may_go_on}, apart)
         continued += _go_on(session, may_go_on, invoke_later, apart, begun)
+        if not (filling or ledger.waiting(session, may_go_on)) or not stay(SECONDS_BETWEEN_LOOKS):
+            break
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
@@ -114,6 +118,15 @@ def look_over(
         OldestOpenRunSeconds=oldest,
     )
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+def _fill(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> bool:
+    """Go on with the backfills of these jobs. Returns whether there are any."""
+    waiting = backfills.waiting_jobs(session, jobs)
+    for name in waiting:
+        with apart.of(name):
+            backfills.advance(session, jobs[name])
+    return bool(waiting)
 
 
 def _kept_back(session: Session, jobs: Mapping[str, DeployedJob], freezes: Sequence[Freeze]) -> dict[str, str]:
