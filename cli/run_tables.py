@@ -56,6 +56,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     lines = facts()
     for name, value in (
         ("reason", found["reason"]),
+        ("unusual", "; ".join(found.get("anomalies", {}).values())),
         ("strain", _strain(found)),
         ("scheduled for", shown(found["scheduled_for"], now)),
         ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
@@ -94,9 +95,10 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
 
 
 def _outcome(run: Answer) -> Text:
-    """The outcome of a run, and whether strain, a dial or a freeze holds it up."""
+    """The outcome of a run, what is unusual about it, and whether strain, a dial or a freeze holds it up."""
     state = (run.get("strain") or {}).get("state")
-    return Text.assemble(styled(run["outcome"]), ", ", styled(state)) if state else styled(run["outcome"])
+    beside = [*([styled(state)] if state else []), *(Text(kind, "yellow") for kind in run.get("anomalies", ()))]
+    return Text(", ").join([styled(run["outcome"]), *beside])
 
 
 def _strain(run: Answer) -> str | None:

@@ -36,6 +36,8 @@ class RegisteredJob(Base):
     pause_reason: Mapped[str | None]
     schedule: Mapped[str | None]
     """The schedule by which the supervisor expects occurrences; None before its first round, and for a disabled job."""
+    silent_since: Mapped[Timestamp | None]
+    """The last success, or the registration, after which operators were told that none has come."""
     accounted_until: Mapped[CreatedNow]
     """Every occurrence of the schedule before this instant has a run."""
     paused_until: Mapped[Timestamp | None]
@@ -91,6 +93,10 @@ class RunRecord(Base):
     counters: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     errors: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    anomalies: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    """What is unusual about it, in words, by kind: see `nightshift.ledger.anomalies`."""
+    judged_at: Mapped[Timestamp | None]
+    """When that was settled, after its end."""
     created_at: Mapped[CreatedNow]
     started_at: Mapped[Timestamp | None]
     finished_at: Mapped[Timestamp | None]

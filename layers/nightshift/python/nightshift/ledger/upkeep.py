@@ -145,11 +145,13 @@ def waiting(session: Session, working: Collection[str]) -> bool:
 
 
 def oldest_open_seconds(session: Session) -> float:
-    """How many seconds ago the oldest open run was due; 0 when no run is open."""
+    """How many seconds ago the oldest open run was due; 0 when no run is open. Those of backfills were due long ago."""
     oldest = func.min(RunRecord.scheduled_for)
     age = func.extract("epoch", func.clock_timestamp() - oldest)
     with session.begin():
-        found = session.execute(select(age).where(RunRecord.state.in_(OPEN_STATES))).scalar_one()
+        found = session.execute(
+            select(age).where(RunRecord.state.in_(OPEN_STATES), RunRecord.trigger != "backfill")
+        ).scalar_one()
     return max(0.0, float(found or 0))
 
 

@@ -109,6 +109,7 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "attempt": record.attempts,
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
+        "anomalies": dict(record.anomalies or {}),
         "errors": [printable(error, most=most) for error in standing.errors],
         "notes": [] if brief else [printable(note) for note in standing.notes],
         "strain": record.strain,

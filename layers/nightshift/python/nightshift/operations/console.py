@@ -284,11 +284,11 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "runs": (Console.runs, frozenset({"job", "limit"})),
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
-    "backfills": (Console.backfills, frozenset({"job", "limit"})),
-    "past": (Console.past, frozenset({"job", "since", "until", "reprocess"})),
     "health": (Console.health, frozenset()),
     "suggest": (Console.suggest, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
+    "backfills": (Console.backfills, frozenset({"job", "limit"})),
+    "past": (Console.past, frozenset({"job", "since", "until", "reprocess"})),
 }
 """Every question by its name, with the keys that it may have."""
 

@@ -5,6 +5,7 @@
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled.
 - A final failure that nobody has been told of is reported.
+- What is unusual about a run, or about a job without a success, is marked and told once.
 - Backfills that somebody has asked for are worked off, one run of a job at a time.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
@@ -22,9 +23,10 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
-from nightshift.declaration import DeployedJob, Deployment, function_name, iso
+from nightshift.declaration import DeployedJob, Deployment, Run, function_name, iso
 from nightshift.declaration.windows import Freeze, freeze_of
-from nightshift.ledger import Stalled, Standing, backfills, dials as ledger_dials, occurrences
+from nightshift.ledger import Stalled, Standing, anomalies, backfills, dials as ledger_dials, occurrences
+from nightshift.outbox import tell_operators
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -97,6 +99,7 @@ def look_over(
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
+    unusual = _tell_what_is_unusual(session, {name: jobs[name] for name in working if name not in kept_back}, apart)
     with session.begin():
         ledger.forget(session)
     oldest = ledger.oldest_open_seconds(session)
@@ -114,10 +117,35 @@ def look_over(
         OccurrencesMissed=missed,
         RunsContinued=continued,
         RunsFailed=failed,
+        Anomalies=unusual,
         SupervisorHindered=apart.hindered,
         OldestOpenRunSeconds=oldest,
     )
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+def _tell_what_is_unusual(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> int:
+    """Mark runs that are unusual, and jobs without a success, and tell the operators of each once. Returns how many."""
+    told = 0
+    for run_id, name in anomalies.unjudged(session):
+        if name in jobs:
+            with apart.of(name, run_id=run_id), session.begin():
+                for found in anomalies.judge(session, run_id, jobs[name].job):
+                    _tell(session, name, f"{found.kind}|{run_id}", found.said, f"nightshift show {run_id}")
+                    told += 1
+    for silent in anomalies.silences(session, jobs):
+        name = silent.job
+        with apart.of(name), session.begin():
+            anomalies.note_silence(session, silent)
+            _tell(session, name, f"silent|{name}|{iso(silent.since)}", silent.said, f"nightshift runs {name}")
+            told += 1
+    return told
+
+
+def _tell(session: Session, job: str, key: str, said: str, look: str) -> None:
+    telemetry.warn("job.unusual", job=job, reason=said)
+    now = Run(uuid.uuid4(), job, ledger.database_clock(session))  # the notice is due now, and about no step's work
+    tell_operators(session, now, key=f"anomaly|{key}", title=f"{job} is unusual", body=f"{job}: {said}. First: {look}")
 
 
 def _fill(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> bool:
