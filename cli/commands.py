@@ -14,6 +14,7 @@ from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
+from cli.web import command as web
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
 refused, or AWS or the database does not answer. Errors go to standard error."""
@@ -37,6 +38,7 @@ application = typer.Typer(
 application.add_typer(looking.application)
 application.add_typer(checking.application)
 application.add_typer(suggesting.application)
+application.add_typer(web.application)
 application.add_typer(running.application)
 application.add_typer(backfilling.application)
 application.add_typer(changing.application)
@@ -48,6 +50,12 @@ application.add_typer(project.new, name="new", rich_help_panel=project.PANEL)
 
 @application.callback()
 def main(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", envvar="NIGHTSHIFT_NAME", help="The deployment's name. Default: as cdk.json names it."
+        ),
+    ] = None,
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile.")] = None,
     region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region.")] = None,
     endpoint_url: Annotated[

@@ -1,6 +1,10 @@
 """How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -8,6 +12,8 @@ import typer
 from cli import screen
 from cli.aws import FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
+
+CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 
 NOT_REACHED = {
     *("InterfaceError", "OperationalError", "DatabaseError"),
@@ -23,14 +29,69 @@ class DatabaseDownError(RefusedError):
         super().__init__("the database does not answer: check that it is up and that the functions can connect to it")
 
 
+@dataclass(frozen=True)
+class Operator:
+    """Whoever asks the console, tells control and invokes jobs: a command, or the page of `nightshift web`."""
+
+    functions: Functions
+    deployment: str = "nightshift"
+    """The deployment's name."""
+    caller: Callable[[], str | None] | None = None
+    """Finds the ARN of their AWS identity."""
+
+    def ask(self, query: str, **keys: Any) -> dict[str, Any]:
+        """Ask the console. Returns its answer, or raises a refusal with the reason."""
+        return self._answer("console", {"query": query, **keys})
+
+    def change(self, command: str, **keys: Any) -> dict[str, Any]:
+        """Send a command to control, with the ARN of whoever gives it, as far as AWS tells.
+
+        Returns its answer, or raises a refusal with the reason.
+        """
+        caller = self.caller() if self.caller else None
+        return self._answer("control", {"command": command, **keys, **({"caller": caller} if caller else {})})
+
+    def invoke(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke the function of a job or of the platform, and return its result.
+
+        Raises:
+            AwsError, FunctionError.
+        """
+        from nightshift.declaration import function_name
+
+        return self.functions.invoke(function_name(name, self.deployment), payload)
+
+    def _answer(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self.invoke(name, payload)
+        except FunctionError as error:
+            if error.kind in NOT_REACHED:
+                raise DatabaseDownError from None
+            raise
+        if "error" in answer:
+            raise RefusedError(answer["error"])
+        return answer
+
+
+def operator(ctx: typer.Context) -> Operator:
+    """Whoever has called the command, in the account and region that its options name."""
+    name = deployment_name(ctx)
+    if given := ctx.find_root().obj:
+        return Operator(given, name)
+    functions = LambdaFunctions(**where(ctx))
+    return Operator(functions, name, functions.caller)
+
+
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
     """Ask the console. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "console", {"query": query, **keys})
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).ask(query, **keys)
 
 
 def change(ctx: typer.Context, command: str, **keys: Any) -> dict[str, Any]:
     """Send a command to control. Returns its answer, or raises a refusal with the reason."""
-    return _answer(ctx, "control", {"command": command, **keys})
+    with screen.waiting("asking the deployment"):
+        return operator(ctx).change(command, **keys)
 
 
 def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,21 +100,35 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
     Raises:
         AwsError, FunctionError.
     """
-    from nightshift.declaration import function_name
-
-    root = ctx.find_root()
-    functions: Functions = root.obj or LambdaFunctions(**root.params)
-    return functions.invoke(function_name(name), payload)
+    return operator(ctx).invoke(name, payload)
 
 
-def _answer(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    with screen.waiting("asking the deployment"):
-        try:
-            answer = invoke(ctx, name, payload)
-        except FunctionError as error:
-            if error.kind in NOT_REACHED:
-                raise DatabaseDownError from None
-            raise
-    if "error" in answer:
-        raise RefusedError(answer["error"])
-    return answer
+def deployment_name(ctx: typer.Context) -> str:
+    """The name of the deployment: of the option or its variable, or of the project's cdk.json.
+
+    Raises:
+        RefusedError: no deployment can have this name.
+    """
+    from nightshift.declaration.names import DEPLOYMENT_NAME
+    from nightshift.environment import DEFAULT_NAME
+
+    name = ctx.find_root().params.get("name") or _name_in(CDK_JSON) or DEFAULT_NAME
+    if not isinstance(name, str) or not re.fullmatch(DEPLOYMENT_NAME, name):
+        raise RefusedError(f"no deployment is named {name!r}: a name has small letters and digits, and no hyphen")
+    return name
+
+
+def where(ctx: typer.Context) -> dict[str, Any]:
+    """Profile, region and endpoint: which AWS the command talks to."""
+    return {key: value for key, value in ctx.find_root().params.items() if key != "name"}
+
+
+def _name_in(file: Path) -> Any:
+    """What the settings call the deployment; None where they do not say, or are not there."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    for key in ("context", "nightshift", "name"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
+from cli.job_words import policy
 from cli.schedule_words import in_words
 from nightshift.declaration import Job, Registration, packs, registry
 
@@ -59,7 +60,8 @@ def _entry(registration: Registration) -> str:
             for parameter in job.all_parameters
         ),
         "Needs": _listed(sorted(job.needs)),
-        "When missed": _policy(registration),
+        "Folders": _listed(job.own_folders),
+        "When missed": policy(registration.job.effective_policy),
         "If it fails": "pages" if job.critical else "",
     }
     lines = [f"### {job.name}\n", f"{registration.rule}\n"]
@@ -124,14 +126,6 @@ def _leaves(figures: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, A
             yield from _leaves(found, f"{path}{key}.")
         else:
             yield f"`{path}{key}`", found
-
-
-def _policy(registration: Registration) -> str:
-    policy = registration.job.effective_policy
-    missed = {"latest": "the latest is caught up", "every": "every one is caught up", "none": "it is not caught up"}
-    limit = f"; more than {policy.late_limit} late it is missed" if policy.late_limit else ""
-    overlap = "an overlapping one is skipped" if policy.overlap == "skip" else "an overlapping one waits"
-    return f"{missed[policy.missed]}{limit}; {overlap}"
 
 
 def _listed(items: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from rich.table import Table
 from rich.text import Text
 
+from cli.job_words import because, dialled, state
 from cli.run_tables import runs
 from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown
@@ -76,18 +77,10 @@ def health(answer: Answer, now: dt.datetime) -> Iterator[Table | Text]:
 
 def dials(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
     """How the dials of a job, or of all, stand, and who turned them and why."""
-    names = {
-        "rows_per_second": "rows per second",
-        "largest_batch": "largest batch",
-        "pause_seconds": "pause between batches",
-        "hours": "hours (UTC)",
-    }
     whom = "all jobs" if answer["job"] == "*" else answer["job"]
     lines = facts()
-    for name, words in names.items():
-        if (value := answer["dials"][name]) is not None:
-            unit = " rows" if name == "largest_batch" else " s" if name == "pause_seconds" else ""
-            lines.add_row(words, f"{value:g}{unit}" if isinstance(value, float) else f"{value}{unit}")
+    for words, value in dialled(answer["dials"]):
+        lines.add_row(words, value)
     if answer["held_because"]:
         lines.add_row("held", Text(answer["held_because"], "yellow"))
     yield f"{whom}: as declared" if lines.row_count == 0 else f"{whom}:"
@@ -102,21 +95,7 @@ def dials(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
 
 
 def _state(job: Answer, now: dt.datetime) -> Text:
-    """What a job does now; who keeps it from it, until when and why."""
-    if not job["enabled"]:
-        return styled("disabled")
-    if job["running"]:
-        waits = next((each["strain"] for each in job["open_runs"] if (each.get("strain") or {}).get("state")), None)
-        return Text.assemble(styled("running"), f", {waits['state']}: {waits['why']}" if waits else "")
-    if paused := job["paused"]:
-        until = f" until {shown(paused['until'], now)}" if paused.get("until") else ""
-        all_of_them = " with all jobs" if paused.get("all") else ""
-        return Text.assemble(styled("paused"), f"{all_of_them} by {paused['by']}{until}: {paused['reason']}")
-    if frozen := job.get("frozen"):
-        return Text.assemble(styled("frozen"), f" until {shown(frozen['until'], now)}: {frozen['reason']}")
-    if job.get("dials"):
-        return Text(f"enabled; dials: {counters(job['dials'])}")
-    return styled("enabled")
+    return Text.assemble(styled(state(job)), because(job, lambda time: shown(time, now)))
 
 
 def _last(last: Answer | None, now: dt.datetime) -> Text | str:

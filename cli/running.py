@@ -99,7 +99,7 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
         with screen.waiting(f"{job} is running (Ctrl-C stops the waiting, not the job)"):
             answer = invoke(ctx, job, {**payload, "once": True})
     except FunctionError as error:
-        reason = _failure(job, error)
+        reason = failure(job, error)
         if as_json:
             typer.echo(json.dumps({"job": job, "error": reason}, indent=2))
         end(f"the attempt failed: {reason}. See nightshift runs {job}", EXIT_FAILED)
@@ -108,8 +108,8 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
         raise typer.Exit(EXIT_FAILED)
 
 
-def _failure(job: str, error: FunctionError) -> str:
-    """Why the attempt failed. Raises a refusal if the function refused the request and changed nothing."""
+def failure(job: str, error: FunctionError) -> str:
+    """Why the attempt failed, in words. Raises a refusal if the function refused the request and changed nothing."""
     if error.kind in REFUSING:
         raise RefusedError(f"{job} refused: {error}") from None
     if error.kind == "UnclaimedError":

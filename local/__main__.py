@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from local.aws import ACCOUNT, REGION, LocalAwsError
 from local.deploy import PROJECT, DeploymentError
 from local.machine import DATABASE, MachineBusyError, RunningApp, machine, machine_with, own_settings
 from local.own_database import OwnDatabase, OwnDatabaseError, RefusedByPersonError, consent, for_psql
+from local.page import PageError, web_page
 from local.postgres import PostgresError
 from local.terminal import deployment_display
 from nightshift.declaration import function_name
@@ -32,7 +34,7 @@ console = Console()
 if not console.is_terminal:
     console = Console(width=NARROWEST_TABLE)  # a file or a log has no width of its own
 
-FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError)
+FAILURES = (MachineBusyError, PostgresError, LocalAwsError, DeploymentError, PageError)
 REFUSALS = (OwnDatabaseError, RefusedByPersonError)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,8 +64,7 @@ def up(
         _up_on(database_url, yes=yes)
     else:
         with _running(partial(machine, "up")) as running:
-            _show(running, for_psql(running.postgres.tcp_url(DATABASE)), _MADE_ANEW)
-            signal.pause()
+            _stay(running, for_psql(running.postgres.tcp_url(DATABASE)), _MADE_ANEW)
 
 
 def _up_on(database_url: str, *, yes: bool) -> None:
@@ -78,8 +79,7 @@ def _up_on(database_url: str, *, yes: bool) -> None:
     except REFUSALS as error:
         _give_up(error)
     with _running(partial(machine_with, own, "up")) as running:
-        _show(running, own.url, _EVERY_RULE_OFF)
-        signal.pause()
+        _stay(running, own.url, _EVERY_RULE_OFF)
 
 
 @application.command()
@@ -164,12 +164,22 @@ def _give_up(error: Exception) -> NoReturn:
     raise typer.Exit(1) from error
 
 
-def _show(running: RunningApp, database: str, about: str) -> None:
+def _stay(running: RunningApp, database: str, about: str) -> None:
+    """Serve the page, show how all is reached, and stay until Ctrl-C."""
+    with web_page(running) as address:
+        _show(running, database, about, address)
+        if console.is_terminal:
+            webbrowser.open(address)
+        signal.pause()
+
+
+def _show(running: RunningApp, database: str, about: str, page: str) -> None:
     script = running.write_variables()
     job = next(iter(running.jobs))
     shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
     console.print(
         f"""
+Page        {page}
 AWS         {running.aws.endpoint}   (account {ACCOUNT}, region {REGION})
 PostgreSQL  {database}
 Logs        {running.aws.log}

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import secrets
 import shutil
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
@@ -175,6 +177,16 @@ def test_what_it_prints_can_be_pasted(local: Local) -> None:
     assert Path(local.shell("command -v python").strip()).parent == Path(sys.executable).parent
     assert "nightshift plan purge-finished" in said
     assert f"the schema nightshift ({', '.join(OF_THE_LIBRARY)}), and nothing outside of it" in said
+
+
+def test_the_page_that_it_prints_shows_the_job(local: Local) -> None:
+    found = re.search(r"^Page +(http://127\.0\.0\.1:\d+/\?token=\S+)$", local.said.read_text(), re.MULTILINE)
+    assert found is not None
+    browser = build_opener(ProxyHandler({}), HTTPCookieProcessor())
+    with browser.open(found[1], timeout=60) as answer:
+        page = answer.read().decode()
+    assert "Delete" in page
+    assert '<a href="/jobs/purge-finished">purge-finished</a>' in page
 
 
 def test_the_password_is_in_no_file_and_in_no_functions_environment(local: Local) -> None:

@@ -1,6 +1,7 @@
 """What is unusual about a run, or about a job without a success: marked, shown, measured, and told once."""
 
 import datetime as dt
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.declaration import Deployment
 from nightshift.ledger.anomalies import Past, judged
-from nightshift.operations import answer
+from nightshift.operations import Notice, Round, answer
 from tests.integration.test_supervisor import World, measured
 
 __all__ = ["measured"]  # a fixture
@@ -42,13 +43,23 @@ def test_thresholds(history: list[Past], seconds: float, touched: int | None, ki
     assert list(judged(history, seconds, touched)) == kinds
 
 
+@dataclass
+class Telling(World):
+    """A supervisor that tells the operators."""
+
+    notices: list[Notice] = field(default_factory=list)
+
+    def look(self, deployment: Deployment | None = None, **more: Any) -> Round:
+        return super().look(deployment, tell=self.notices.append, **more)
+
+
 @pytest.fixture
 def world(session: Session) -> World:
     session.execute(
         text("insert into nightshift.jobs (name) values (:carts), (:check)"), {"carts": CARTS, "check": CHECK}
     )
     session.commit()
-    return World(session, deployment=Deployment(changes={CHECK: {"enabled": False}}))
+    return Telling(session, deployment=Deployment(changes={CHECK: {"enabled": False}}))
 
 
 def ran(world: World, days_ago: int, seconds: int, deleted: int, state: str = "succeeded", **more: Any) -> str:
@@ -59,7 +70,8 @@ def ran(world: World, days_ago: int, seconds: int, deleted: int, state: str = "s
         " finished_at, lease_until, judged_at) values (:job, date_trunc('day', now()) - make_interval(days => :days),"
         " :trigger, :state, 3, jsonb_build_object('deleted', cast(:deleted as int)),"
         " now() - make_interval(secs => :seconds),"
-        " case when :state <> 'running' then now() end, now() + interval '1 hour', cast(:judged as timestamptz)) returning id"
+        " case when :state <> 'running' then now() end, now() + interval '1 hour', cast(:judged as timestamptz))"
+        " returning id"
     )
     facts = {"job": CARTS, "trigger": "schedule", "judged": None, **more}
     found = world.session.scalar(
@@ -70,9 +82,9 @@ def ran(world: World, days_ago: int, seconds: int, deleted: int, state: str = "s
 
 
 def told(world: World) -> list[str]:
-    world.session.rollback()
-    rows = text("select body from nightshift.notifications where channel = 'ops' order by created_at")
-    return list(world.session.scalars(rows))
+    """What the operators have been told: what has happened, and what to do first."""
+    assert isinstance(world, Telling)
+    return [f"{notice.happened}. First: {notice.first}" for notice in world.notices]
 
 
 def shown(world: World, run: str) -> dict[str, str]:
@@ -99,7 +111,7 @@ def test_an_unusual_run_is_marked_measured_and_told_once(world: World, measured:
     assert measured["Anomalies"] == 2
     bodies = told(world)
     assert len(bodies) == 2
-    assert f"{CARTS}: it has taken 700 s, and usually takes 10 s. First: nightshift show {odd}" in bodies
+    assert f"The job {CARTS}: it has taken 700 s, and usually takes 10 s. First: nightshift show {odd}" in bodies
     assert any("it has touched no row, and usually touches 100" in body for body in bodies)
 
 
@@ -138,7 +150,7 @@ def test_a_job_without_a_success_for_longer_than_its_rhythm_is_told_once_for_eac
     for _ in range(3):
         world.look()
     [body] = told(world)
-    assert body.startswith(f"{CARTS}: its last success was at ")
+    assert body.startswith(f"The job {CARTS}: its last success was at ")
     assert "more than two periods of its schedule ago" in body
     ran(world, 0, 10, 5, judged=dt.datetime.now(dt.UTC))
     world.look()
@@ -157,4 +169,4 @@ def test_a_paused_or_disabled_job_is_not_missed(world: World) -> None:
     world.session.commit()
     world.look()
     [body] = told(world)  # that of the disabled job is left out
-    assert body.startswith(f"{CARTS}: it has not succeeded since ")
+    assert body.startswith(f"The job {CARTS}: it has not succeeded since ")

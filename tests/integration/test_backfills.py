@@ -173,7 +173,7 @@ def test_no_run_begins_beside_another_or_while_the_job_is_paused(world: World) -
     world.look()
     assert [trigger for _, trigger, _ in runs(world)] == ["manual"]
     world.session.rollback()
-    carry_out(world.session, world.deployment, {"command": "resume", "job": CARTS})
+    carry_out(world.session, world.deployment, {"command": "resume", "job": CARTS, "by": "Ada", "reason": "moved"})
     world.look()
     assert [trigger for _, trigger, _ in runs(world)] == ["manual", "backfill"]
 

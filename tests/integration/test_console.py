@@ -63,6 +63,55 @@ def job_of(found: dict[str, Any], name: str = DAILY) -> dict[str, Any]:
     return dict(job)
 
 
+def test_the_overview_tells_parameters_health_and_the_latest_runs_of_each_job(session: Session) -> None:
+    register(session)
+    for hours in (34, 33, 10):
+        add_run(session, ended=NOW - hours * HOUR, counters={"deleted": hours, "batches": 1})
+    add_run(session, "planned", ended=NOW - HOUR)
+    add_run(session, "running", scheduled_for=NOW)
+    changed = Deployment(changes={DAILY: {"parameters": {"retention_days": 60}}})
+
+    job = job_of(ask(session, {"query": "overview", "runs": 2}, changed))
+
+    assert job["parameters"]["retention_days"] == 60
+    assert job["health"] == ask(session, {"query": "health"}, changed)["jobs"][list(registry()).index(DAILY)]
+    assert [(run["outcome"], run["changed"], run["duration_ms"]) for run in job["history"]] == [
+        ("succeeded", 33, 2000),
+        ("succeeded", 10, 2000),
+    ]
+    assert {key: value for key, value in job.items() if key not in ("parameters", "health", "history")} == job_of(
+        ask(session, {"query": "jobs"}, changed)
+    )
+
+
+def test_the_overview_names_the_jobs_whose_settings_make_no_sense(session: Session) -> None:
+    wrong = Deployment(changes={DAILY: {"parameters": {"retention_days": 0}}})
+
+    found = ask(session, {"query": "overview"}, wrong)
+
+    assert DAILY not in [job["job"] for job in found["jobs"]]
+    [other] = found["others"]
+    assert (other["job"], other["status"]) == (DAILY, "degraded")
+    assert "retention_days must be" in other["reason"]
+
+
+def test_the_overview_is_of_one_job_and_from_a_time_on(session: Session) -> None:
+    register(session)
+    register(session, "shop-check")
+    add_run(session, ended=NOW - 34 * HOUR)
+    add_run(session, "failed", ended=NOW - 10 * HOUR)
+    since = (NOW - 24 * HOUR).isoformat()
+
+    [job] = ask(session, {"query": "overview", "job": DAILY, "since": since})["jobs"]
+
+    assert [run["outcome"] for run in job["history"]] == ["failed"]
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-03-11T00:00:00", 5])
+def test_the_overview_refuses_what_is_no_time(session: Session, since: Any) -> None:
+    assert "since must be a time like" in ask(session, {"query": "overview", "since": since})["error"]
+
+
 def test_jobs_tells_what_was_deployed_and_how_each_last_ended(session: Session) -> None:
     register(session)
     add_run(session, "succeeded", ended=NOW - 34 * HOUR)
@@ -321,7 +370,7 @@ def test_the_limit_follows_the_deployed_schedule(session: Session) -> None:
         (None, "the payload must be"),
         ([], "the payload must be"),
         ({}, "the payload must be"),
-        ({"query": "drop"}, "with one of jobs, status, runs, run, next, health"),
+        ({"query": "drop"}, "with one of jobs, overview, status, runs, run, next, health"),
         ({"query": ["jobs"]}, "the payload must be"),
         ({"query": "status", "job": DAILY}, "the query status has no key 'job'; it has none"),
         ({"query": "runs", "of": DAILY}, "the query runs has no key 'of'; it has job, limit"),

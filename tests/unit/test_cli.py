@@ -80,6 +80,18 @@ SUMMARY = {
     "counters": {"deleted": 1200},
     "errors": ["ValueError: out of luck"],
 }
+COMMAND = {
+    "at": "2026-03-11T09:00:00Z",
+    "command": "redrive",
+    "job": JOB,
+    "run_id": RUN,
+    "by": "Ada",
+    "caller": "arn:aws:sts::123456789012:assumed-role/operator/ada",
+    "request_id": "c-1",
+    "reason": "first clean-up",
+    "arguments": {"run_id": RUN, "override_cap": True},
+    "result": "done",
+}
 FULL = {
     **SUMMARY,
     "request_id": "r-1",
@@ -99,6 +111,7 @@ FULL = {
             "error": "ValueError: out of luck",
         }
     ],
+    "commands": [COMMAND],
     "quarantined": [{"step": "delete-carts", "item": "public.carts/7", "error": "held"}],
 }
 JOBS = {
@@ -217,6 +230,8 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
         (["runs"], CONSOLE, {"query": "runs", "limit": 20}),
         (["runs", JOB, "--limit", "5"], CONSOLE, {"query": "runs", "job": JOB, "limit": 5}),
         (["show", "0123abcd"], CONSOLE, {"query": "run", "run_id": "0123abcd"}),
+        (["log"], CONSOLE, {"query": "commands", "limit": 20}),
+        (["log", JOB, "--limit", "5"], CONSOLE, {"query": "commands", "job": JOB, "limit": 5}),
         (["status"], CONSOLE, {"query": "status"}),
         (["health"], CONSOLE, {"query": "health"}),
         (
@@ -224,7 +239,11 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
             CONTROL,
             {"command": "pause", "job": JOB, "by": "Ada", "reason": "a move"},
         ),
-        (["resume", JOB], CONTROL, {"command": "resume", "job": JOB}),
+        (
+            ["resume", JOB, "--by", "Ada", "--reason", "moved"],
+            CONTROL,
+            {"command": "resume", "job": JOB, "by": "Ada", "reason": "moved"},
+        ),
         (
             ["cancel", "0123abcd", "--by", "Ada", "--reason", "a mistake"],
             CONTROL,
@@ -617,7 +636,7 @@ DRIVER_TEXT = (
         ["status"],
         ["jobs", "--json"],
         ["show", "0123abcd"],
-        ["resume", JOB],
+        ["resume", JOB, "--by", "Ada", "--reason", "moved"],
         ["backfill", JOB, *MARCH, *WHO],
     ],
 )

@@ -16,6 +16,7 @@ BERLIN = {"schedule": "cron(0 2 * * ? *)", "timezone": "Europe/Berlin"}
 
 class Context:
     aws_request_id = "request"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:nightshift-forget-carts"
 
     def get_remaining_time_in_millis(self) -> int:
         return 30_000

@@ -26,7 +26,7 @@ WINGS = {
     "engine": {"declaration", "database", "ledger", "catalogue", "store"},
     "steps": {"declaration", "database", "ledger", "catalogue", "store", "engine", "outbox"},
     "runtime": {"declaration", "database", "ledger", "catalogue", "store", "outbox", "engine"},
-    "operations": {"declaration", "database", "ledger", "catalogue", "outbox"},
+    "operations": {"declaration", "database", "ledger", "catalogue"},
 }
 """What the modules of each wing may import, beside their own wing and the floor."""
 

@@ -25,8 +25,13 @@ FIXED = {
     "TimeZone": "UTC",
     "search_path": "public",
     "row_security": "off",  # a policy that filters this role is an error, not a silent part of the rows
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "xmloption": "content",
+    "xmlbinary": "base64",
 }
-"""What values look like, which tables a bare name means, and no silent filtering."""
+"""What values look like, what conditions mean, which tables a bare name means, and no silent filtering."""
 
 LOCK_TIMEOUT_SECONDS = 10
 GRACE_SECONDS = 5
@@ -129,17 +134,19 @@ def settings_query(connection: Connection) -> str:
     isolation, read_only, more, also = connection.info.pop(_NEXT, ("read committed", False, {}, ""))
     left = int(_left(connection) * 1000)
     beyond = left + int(connection.info.get(_GRACE, GRACE_SECONDS) * 1000)
+    begun = [f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"]
     limits = {
         "statement_timeout": str(left),
         "lock_timeout": str(int(min(left, LOCK_TIMEOUT_SECONDS * 1000))),
         "idle_in_transaction_session_timeout": str(beyond),
     }
     if (connection.dialect.server_version_info or ()) >= TRANSACTION_TIMEOUT_SINCE:
+        # Another value does not begin the time anew that the transaction has by itself, but none and then one does.
+        begun.append("set local transaction_timeout to 0")
         limits["transaction_timeout"] = str(beyond)
-    mode = f"set transaction isolation level {isolation}, read {'only' if read_only else 'write'}"
     every = {**FIXED, **limits, **more}
     return "; ".join(
-        [mode, *(f"set local {name} to {_literal(value)}" for name, value in every.items()), *filter(None, [also])]
+        [*begun, *(f"set local {name} to {_literal(value)}" for name, value in every.items()), *filter(None, [also])]
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from nightshift.errors import PermanentError
+
 
 @dataclass(frozen=True)
 class Touched:
@@ -24,12 +26,25 @@ class Touched:
     """How many of the deleted rows an update has put into another partition, at most."""
 
 
+BLIND = 0
+"""The oid of no table: under it stands a setting that makes the counters worth nothing."""
+
 UNTOUCHED = Touched("", 0, 0, 0)
 
 
 def tally(session: Session) -> dict[int, Touched]:
-    """By oid, each of the application's tables in which the caller's transaction has deleted or updated rows."""
-    return {row.oid: Touched(row.name, row.deleted, row.updated, row.moved) for row in session.execute(_COUNTERS)}
+    """By oid, each of the application's tables in which the caller's transaction has deleted or updated rows.
+
+    Raises:
+        PermanentError: the server does not count, or does not follow foreign keys, for this role.
+    """
+    found = {row.oid: Touched(row.name, row.deleted, row.updated, row.moved) for row in session.execute(_COUNTERS)}
+    if BLIND in found:
+        raise PermanentError(
+            f"the setting {found[BLIND].table} of this database or role keeps what a deletion takes with it from being "
+            f"done or counted, so nothing is deleted: alter database … reset {found[BLIND].table.partition(' ')[0]}"
+        )
+    return found
 
 
 def deleted(session: Session) -> Counter[str]:
@@ -80,5 +95,9 @@ _COUNTERS = text(
         on deleted + updated + inserted > 0
      where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
        and not (n.nspname = 'nightshift' and c.relname in ('jobs', 'runs', 'attempts', 'quarantine', 'candidates'))
+    union all
+    select 0, 1, 0, 0, name || ' = ' || current_setting(name)
+      from (values ('track_counts', 'on'), ('session_replication_role', 'origin, local')) needed (name, values)
+     where strpos(values, current_setting(name)) = 0
     """
 )

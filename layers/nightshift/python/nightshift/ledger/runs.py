@@ -39,18 +39,22 @@ class Standing:
 
     @classmethod
     def of(cls, record: RunRecord, last_request_id: str | None = None) -> "Standing":
-        took = (record.finished_at - record.started_at) if record.finished_at and record.started_at else None
         return cls(
             frozen(record),
             record.state,
             record.reason,
-            round(took.total_seconds() * 1000) if took is not None else None,
+            duration_ms(record.started_at, record.finished_at),
             record.counters,
             record.errors,
             record.plan,
             last_request_id,
             tuple(record.notes),
         )
+
+
+def duration_ms(started_at: dt.datetime | None, finished_at: dt.datetime | None) -> int | None:
+    """How long a run took from its first attempt to its end; None before that."""
+    return round((finished_at - started_at).total_seconds() * 1000) if started_at and finished_at else None
 
 
 def lock_job(session: Session, job: str) -> RegisteredJob:

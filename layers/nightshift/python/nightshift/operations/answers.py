@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nightshift.declaration import DeployedJob, Deployment, Schedule, iso
 from nightshift.declaration.fields import shown
 from nightshift.declaration.windows import Freeze, freeze_of
 from nightshift.errors import MOST_BYTES, EventError, printable
-from nightshift.ledger import RegisteredJob, RunRecord, Standing
+from nightshift.ledger import RegisteredJob, RunRecord, Standing, duration_ms
 from nightshift.ledger.backfills import REPROCESS, Past, Reprocess
 from nightshift.ledger.claims import UNDONE
 from nightshift.ledger.dials import dials, dials_of, history
@@ -113,6 +113,25 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "errors": [printable(error, most=most) for error in standing.errors],
         "notes": [] if brief else [printable(note) for note in standing.notes],
         "strain": record.strain,
+    }
+
+
+HISTORY = (
+    *(RunRecord.id, RunRecord.job, RunRecord.scheduled_for, RunRecord.started_at, RunRecord.finished_at),
+    *(RunRecord.state, RunRecord.counters),
+)
+"""What is read of a run for `run_in_history`: hundreds of them are told at once."""
+
+
+def run_in_history(run: Row[Any], changed: int) -> Answer:
+    """A settled run among others, as a drawing over time needs it."""
+    return {
+        "run_id": str(run.id),
+        "scheduled_for": iso(run.scheduled_for.astimezone(dt.UTC)),
+        "started_at": iso_or_none(run.started_at),
+        "outcome": run.state,
+        "duration_ms": duration_ms(run.started_at, run.finished_at),
+        "changed": changed,
     }
 
 

@@ -1,16 +1,18 @@
-"""Answers an operator's questions: jobs, runs, one run, the next occurrences, status, health. It only reads.
+"""Answers an operator's questions: jobs, runs, one run, the next occurrences, status, health, commands.
+
+It only reads.
 
 Answers have times in ISO 8601 (UTC, with Z) and durations in milliseconds or hours. They name runs, tables and keys,
-and the operators who paused a job or lifted a cap. They contain nothing from the application's rows.
+and the operators who changed something. They contain nothing from the application's rows.
 """
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, true
+from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -24,13 +26,24 @@ from nightshift.declaration import (
     cleaned,
     iso,
 )
+from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
-from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.ledger import (
+    OPEN_STATES,
+    SUPERVISOR,
+    Attempt,
+    CommandRecord,
+    QuarantinedItem,
+    RegisteredJob,
+    RunRecord,
+    SignOfLife,
+)
 from nightshift.ledger.backfills import past_occurrences
 from nightshift.ledger.dials import dials, dials_of
 from nightshift.ledger.pauses import Pause, pause_of_all
 from nightshift.ledger.tables import EVERY_JOB, Backfill
 from nightshift.operations.answers import (
+    HISTORY,
     Answer,
     backfill_answer,
     declared,
@@ -45,6 +58,7 @@ from nightshift.operations.answers import (
     read_reprocess,
     read_request,
     read_span,
+    run_in_history,
     run_summary,
     upcoming,
 )
@@ -52,6 +66,13 @@ from nightshift.operations.answers import (
 RECENT = dt.timedelta(hours=24)
 FAILURES_SHOWN = 10
 QUARANTINED_SHOWN = 20
+COMMANDS_SHOWN = 20
+
+SILENT_AFTER = dt.timedelta(minutes=5)
+"""The supervisor looks over the ledger every minute."""
+
+READS = (*("attempts", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs", "signs_of_life"),)
+"""The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,32 @@ class Console:
                 }
                 for name, deployed in self._asked_for(job).items()
             ]
+        }
+
+    def overview(self, *, job: Any = None, runs: Any = 20, since: Any = None) -> Answer:
+        """Every deployed job, or one, as `jobs` and `health` tell of it, with its parameters and its latest runs.
+
+        Beside them, under `others`: the health of those whose settings make no sense, of which nothing else is known.
+
+        runs: how many of each job's settled runs, without plans; the oldest comes first.
+        since: only runs of occurrences from this time on.
+        """
+        asked_for, health = self._asked_for(job), {each["job"]: each for each in self.health()["jobs"]}
+        history: dict[str, list[Answer]] = defaultdict(list)
+        latest = _latest_runs(list(asked_for), read_number("runs", runs), _read_since(since))
+        for run in self.session.execute(latest):
+            history[run.job].insert(0, run_in_history(run, asked_for[run.job].job.changed(run.counters)))
+        return {
+            "jobs": [
+                {
+                    **each,
+                    "parameters": dict(asked_for[each["job"]].parameters),
+                    "health": health[each["job"]],
+                    "history": history[each["job"]],
+                }
+                for each in self.jobs(job=job)["jobs"]
+            ],
+            "others": [each for name, each in health.items() if job is None and name not in asked_for],
         }
 
     def status(self) -> Answer:
@@ -142,6 +189,7 @@ class Console:
                 "step": record.step,
                 "candidates": record.candidates,
                 "plan": record.plan,
+                "commands": self._commands(CommandRecord.run_id == record.id, COMMANDS_SHOWN),
                 "attempts": [
                     {
                         "epoch": attempt.epoch,
@@ -220,7 +268,12 @@ class Console:
             for name, one in others.items()
         ]
         degraded = any(job["status"] == "degraded" for job in jobs)
-        return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
+        return {
+            "status": "ready",
+            "scheduler": "degraded" if degraded else "healthy",
+            "supervisor": self._supervisor(),
+            "jobs": jobs,
+        }
 
     def suggest(self) -> Answer:
         """Jobs that could be written: tables that grow and age, from the catalogue and the planner's statistics alone.
@@ -275,16 +328,47 @@ class Console:
             return self.deployment.understood()[0]
         return {name: deployed_job(self.deployment, name)}
 
+    def commands(self, *, job: Any = None, limit: Any = 20) -> Answer:
+        """What operators have changed, or were refused, of one job or of all: the newest first."""
+        of_job = true() if job is None else CommandRecord.job.in_(self._asked_for(job))
+        return {"commands": self._commands(of_job, read_number("limit", limit))}
+
+    def _commands(self, which: ColumnElement[bool], limit: int) -> list[Answer]:
+        newest = select(CommandRecord).where(which).order_by(CommandRecord.at.desc(), CommandRecord.id.desc())
+        return [
+            {
+                "at": iso(record.at),
+                "command": record.command,
+                "job": record.job,
+                "run_id": record.run_id and str(record.run_id),
+                "by": record.by,
+                "caller": record.caller,
+                "request_id": record.request_id,
+                "reason": record.reason,
+                "arguments": record.arguments,
+                "result": record.result,
+            }
+            for record in self.session.scalars(newest.limit(limit))
+        ]
+
+    def _supervisor(self) -> Answer:
+        """When the supervisor last looked over the ledger, and whether that is too long ago."""
+        at = self.session.scalar(select(SignOfLife.at).where(SignOfLife.name == SUPERVISOR))
+        silent = at is None or self.now - at > SILENT_AFTER
+        return {"last_round": iso_or_none(at), "silent": silent}
+
 
 Query = Callable[..., Answer]
 
 QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "jobs": (Console.jobs, frozenset({"job"})),
+    "overview": (Console.overview, frozenset({"job", "runs", "since"})),
     "status": (Console.status, frozenset()),
     "runs": (Console.runs, frozenset({"job", "limit"})),
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
+    "commands": (Console.commands, frozenset({"job", "limit"})),
     "suggest": (Console.suggest, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
     "backfills": (Console.backfills, frozenset({"job", "limit"})),
@@ -313,6 +397,33 @@ def _last_runs() -> Select[RunRecord]:
     """The latest settled run of every job, without plans."""
     settled = select(RunRecord).where(RunRecord.mode == "apply", RunRecord.finished_at.is_not(None))
     return settled.ext(distinct_on(RunRecord.job)).order_by(RunRecord.job, RunRecord.finished_at.desc(), RunRecord.id)
+
+
+def _latest_runs(jobs: Sequence[str], count: int, since: dt.datetime | None) -> Select[*tuple[Any, ...]]:
+    """So many of the latest settled runs of each job, without plans: the newest occurrence first, job by job."""
+    asked_for = select(RegisteredJob.name).where(RegisteredJob.name.in_(jobs)).subquery()
+    settled = select(*HISTORY).where(
+        RunRecord.job == asked_for.c.name,
+        RunRecord.mode == "apply",
+        RunRecord.finished_at.is_not(None),
+        true() if since is None else RunRecord.scheduled_for >= since,
+    )
+    latest = settled.order_by(RunRecord.scheduled_for.desc()).limit(count).correlate(asked_for).lateral()
+    return (
+        select(latest).select_from(asked_for).join(latest, true()).order_by(latest.c.job, latest.c.scheduled_for.desc())
+    )
+
+
+def _read_since(value: Any) -> dt.datetime | None:
+    if value is None:
+        return None
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise EventError(f"since must be a time like 2026-03-02T09:00:00Z; got {shown(value)}")
+    return instant
 
 
 def _hours(span: dt.timedelta) -> float:

@@ -4,7 +4,7 @@
 - Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled.
-- A final failure that nobody has been told of is reported.
+- A final failure that nobody has been told of is reported. The operators are told of each, and of the recovery.
 - What is unusual about a run, or about a job without a success, is marked and told once.
 - Backfills that somebody has asked for are worked off, one run of a job at a time.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
@@ -23,10 +23,9 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
-from nightshift.declaration import DeployedJob, Deployment, Run, function_name, iso
+from nightshift.declaration import DeployedJob, Deployment, function_name, iso
 from nightshift.declaration.windows import Freeze, freeze_of
 from nightshift.ledger import Stalled, Standing, anomalies, backfills, dials as ledger_dials, occurrences
-from nightshift.outbox import tell_operators
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -34,6 +33,21 @@ InvokeLater = Callable[[str, Mapping[str, Any]], None]
 Report = Callable[[Mapping[str, Any]], None]
 """Put a record of a final failure into the dead-letter queue."""
 
+
+@dataclass(frozen=True)
+class Notice:
+    """What the operators are told of a job, past alarms, in words."""
+
+    title: str
+    happened: str
+    first: str
+    """What to do first; empty where there is nothing to do."""
+    read_on: str
+    """The anchor of a section of the operations guide."""
+
+
+Tell = Callable[[Notice], None]
+"""Publish a notice to the operators."""
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """While an occurrence waits for the one before it to end."""
@@ -58,10 +72,13 @@ def look_over(
     invoke_later: InvokeLater,
     report: Report,
     *,
+    tell: Tell | None = None,
     stay: Callable[[float], bool] = lambda _: False,
 ) -> Round:
     """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
 
+    tell: tells the operators of each final failure, and of the job's first success after it. Without it nobody is told,
+        and what happens meanwhile is told once there is one again.
     stay: waits so many seconds, and says whether there is time for another look. While an occurrence waits for its
         turn, the round goes on: those after it would otherwise begin one a minute. A run is begun once a round at most.
 
@@ -86,6 +103,8 @@ def look_over(
         with apart.of(run.job, run_id=run.id):
             report(failure_record(unheard.standing, died=unheard.died))
             ledger.note_reported(session, run.id)
+    if tell is not None:
+        _tell(session, tell, apart)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
     kept_back = _kept_back(session, jobs, deployment.freezes)
     for job, open_runs in ledger.left_behind(session, [*working, *misunderstood]).items():
@@ -99,9 +118,11 @@ def look_over(
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
-    unusual = _tell_what_is_unusual(session, {name: jobs[name] for name in working if name not in kept_back}, apart)
+    watched_closely = {name: jobs[name] for name in working if name not in kept_back}
+    unusual = _tell_what_is_unusual(session, watched_closely, tell, apart)
     with session.begin():
         ledger.forget(session)
+        ledger.note_alive(session, ledger.SUPERVISOR)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
     may_go_on = [name for name in working if name not in kept_back]
@@ -124,28 +145,31 @@ def look_over(
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
 
 
-def _tell_what_is_unusual(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> int:
-    """Mark runs that are unusual, and jobs without a success, and tell the operators of each once. Returns how many."""
+def _tell_what_is_unusual(session: Session, jobs: Mapping[str, DeployedJob], tell: Tell | None, apart: "_Apart") -> int:
+    """Mark runs that are unusual, and jobs without a success, and tell the operators of each once. Returns how many.
+
+    It is told before it is noted: if the supervisor dies in between, it is told twice, never zero times.
+    """
     told = 0
+    if tell is None:
+        return told
     for run_id, name in anomalies.unjudged(session):
         if name in jobs:
             with apart.of(name, run_id=run_id), session.begin():
                 for found in anomalies.judge(session, run_id, jobs[name].job):
-                    _tell(session, name, f"{found.kind}|{run_id}", found.said, f"nightshift show {run_id}")
+                    _unusual(tell, name, found.said, f"nightshift show {run_id}")
                     told += 1
     for silent in anomalies.silences(session, jobs):
-        name = silent.job
-        with apart.of(name), session.begin():
+        with apart.of(silent.job), session.begin():
+            _unusual(tell, silent.job, silent.said, f"nightshift runs {silent.job}")
             anomalies.note_silence(session, silent)
-            _tell(session, name, f"silent|{name}|{iso(silent.since)}", silent.said, f"nightshift runs {name}")
             told += 1
     return told
 
 
-def _tell(session: Session, job: str, key: str, said: str, look: str) -> None:
+def _unusual(tell: Tell, job: str, said: str, first: str) -> None:
     telemetry.warn("job.unusual", job=job, reason=said)
-    now = Run(uuid.uuid4(), job, ledger.database_clock(session))  # the notice is due now, and about no step's work
-    tell_operators(session, now, key=f"anomaly|{key}", title=f"{job} is unusual", body=f"{job}: {said}. First: {look}")
+    tell(Notice(f"{job} is unusual", f"The job {job}: {said}", first, "a-run-is-unusual"))
 
 
 def _fill(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> bool:
@@ -205,6 +229,32 @@ def _go_on(
                 telemetry.log("run.continued", job=stalled.job, run_id=str(stalled.run_id), state=stalled.state)
                 continued += 1
     return continued
+
+
+def _tell(session: Session, tell: Tell, apart: "_Apart") -> None:
+    """Tell the operators what failed for good and what has recovered, each apart. If the supervisor dies between that
+    and its note, it is told twice, never zero times.
+    """
+    for standing in ledger.untold(session):
+        run = standing.run
+        with apart.of(run.job, run_id=run.id):
+            tell(
+                Notice(
+                    f"{run.job} has failed",
+                    f"The job {run.job}, due {iso(run.now)}, has failed for good, run {run.id}: {standing.reason}",
+                    f"nightshift show {run.id}, and when its cause is mended: nightshift redrive {run.id}",
+                    "a-job-failed",
+                )
+            )
+            ledger.note_told(session, run.id)
+    for standing in ledger.recovered(session):
+        run = standing.run
+        with apart.of(run.job, run_id=run.id):
+            happened = (
+                f"The job {run.job}, due {iso(run.now)}, has succeeded, run {run.id}: the first time since it failed"
+            )
+            tell(Notice(f"{run.job} is well again", happened, "", "a-job-failed"))
+            ledger.note_recovered(session, run.job)
 
 
 def _give_up(session: Session, dead: Stalled, *, critical: bool) -> int:

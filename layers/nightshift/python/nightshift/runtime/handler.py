@@ -46,6 +46,7 @@ class LambdaContext(Protocol):
     """The part of Lambda's context object that a job uses."""
 
     aws_request_id: str
+    invoked_function_arn: str
 
     def get_remaining_time_in_millis(self) -> int: ...
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "nightshift_0009"
-down_revision = "nightshift_0007"
+down_revision = "nightshift_0008"
 branch_labels = None
 depends_on = None
 
