@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.exceptions import BotoCoreError
     from mypy_boto3_lambda import LambdaClient
 
@@ -75,8 +76,25 @@ class LambdaFunctions:
         result: dict[str, Any] = answer
         return result
 
-    def _client(self) -> "LambdaClient":
+    def caller(self) -> str | None:
+        """The ARN of the identity whose credentials these are; None where AWS does not tell."""
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        # The command does not depend on it: what AWS itself writes down names the caller, too.
+        config = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
+        try:
+            client = self._session().client("sts", endpoint_url=self.endpoint_url, config=config)
+            return client.get_caller_identity()["Arn"]
+        except (BotoCoreError, ClientError):
+            return None
+
+    def _session(self) -> "Session":
         import boto3
+
+        return boto3.Session(profile_name=self.profile, region_name=self.region)
+
+    def _client(self) -> "LambdaClient":
         from botocore.config import Config
 
         config = Config(
@@ -85,8 +103,7 @@ class LambdaFunctions:
             retries={"total_max_attempts": 1},  # a second call would be a second run
             tcp_keepalive=True,  # gateways on the way drop connections that are silent for minutes
         )
-        session = boto3.Session(profile_name=self.profile, region_name=self.region)
-        return session.client("lambda", endpoint_url=self.endpoint_url, config=config)
+        return self._session().client("lambda", endpoint_url=self.endpoint_url, config=config)
 
 
 def use_for_every_client(profile: str | None, region: str | None, endpoint_url: str | None) -> None:

@@ -15,6 +15,7 @@ from cli import aws, screen
 from cli.backup_files import newest_owed, parts_of
 from cli.command_line import DeploymentCommand, Group
 from cli.database_url import place_of, why
+from cli.deployment import where
 from cli.refusals import EXIT_FAILED, RefusedError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def restore(
     theirs = _settings("--erasures-from", erasures_from) if erasures_from else database if drill else None
     unplanned: dict[str, str] = {}
     with _one_line_errors(), screen.waiting("restoring"):
-        aws.use_for_every_client(**ctx.find_root().params)
+        aws.use_for_every_client(**where(ctx))
         parts = parts_of(file)
         manifest = read_manifest(parts)
         script = _script(schema)

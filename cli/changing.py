@@ -38,20 +38,22 @@ def pause(
     whom = _one_or_all(job, every)
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
-    again = f"nightshift resume {job or '--all'}"
+    again = f"nightshift resume {job or '--all'} --by NAME --reason TEXT"
     screen.show(answer, as_json, [f"{job_words.paused(job, when)} To resume it: {again}"])
 
 
 @command()
-def resume(ctx: typer.Context, job: MaybeJob = None, every: All = False, as_json: Json = False) -> None:
+def resume(
+    ctx: typer.Context, by: By, reason: Reason, job: MaybeJob = None, every: All = False, as_json: Json = False
+) -> None:
     """Resume a paused job, or end the pause of all.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
     A job that was paused by itself stays so when the pause of all ends.
     """
-    answer = change(ctx, "resume", **_one_or_all(job, every))
+    answer = change(ctx, "resume", **_one_or_all(job, every), by=by, reason=reason)
     if answer["paused"]:
-        remedy = "To end that: nightshift resume --all"
+        remedy = "To end that: nightshift resume --all --by NAME --reason TEXT"
     elif job is None:
         remedy = "To run the occurrences that one left out: nightshift backfill JOB"
     else:

@@ -62,6 +62,7 @@ def _after(option: TyperOption) -> TyperOption:
             ctx.find_root().params[option.name] = value
 
     again = copy(option)
+    again.envvar = None  # the root has read it, and a word before the command's name goes before the environment
     again.callback, again.expose_value, again.rich_help_panel = take_over, False, DEPLOYMENT  # type: ignore[assignment]
     return again
 

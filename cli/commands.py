@@ -49,6 +49,12 @@ application.add_typer(project.new, name="new", rich_help_panel=project.PANEL)
 
 @application.callback()
 def main(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", envvar="NIGHTSHIFT_NAME", help="The deployment's name. Default: as cdk.json names it."
+        ),
+    ] = None,
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile.")] = None,
     region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region.")] = None,
     endpoint_url: Annotated[

@@ -1,7 +1,10 @@
 """How a command talks to the deployment: it asks the console, tells control, or invokes a job."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -9,6 +12,8 @@ import typer
 from cli import screen
 from cli.aws import FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
+
+CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 
 NOT_REACHED = {
     *("InterfaceError", "OperationalError", "DatabaseError"),
@@ -29,14 +34,22 @@ class Operator:
     """Whoever asks the console, tells control and invokes jobs: a command, or the page of `nightshift web`."""
 
     functions: Functions
+    deployment: str = "nightshift"
+    """The deployment's name."""
+    caller: Callable[[], str | None] | None = None
+    """Finds the ARN of their AWS identity."""
 
     def ask(self, query: str, **keys: Any) -> dict[str, Any]:
         """Ask the console. Returns its answer, or raises a refusal with the reason."""
         return self._answer("console", {"query": query, **keys})
 
     def change(self, command: str, **keys: Any) -> dict[str, Any]:
-        """Send a command to control. Returns its answer, or raises a refusal with the reason."""
-        return self._answer("control", {"command": command, **keys})
+        """Send a command to control, with the ARN of whoever gives it, as far as AWS tells.
+
+        Returns its answer, or raises a refusal with the reason.
+        """
+        caller = self.caller() if self.caller else None
+        return self._answer("control", {"command": command, **keys, **({"caller": caller} if caller else {})})
 
     def invoke(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke the function of a job or of the platform, and return its result.
@@ -46,7 +59,7 @@ class Operator:
         """
         from nightshift.declaration import function_name
 
-        return self.functions.invoke(function_name(name), payload)
+        return self.functions.invoke(function_name(name, self.deployment), payload)
 
     def _answer(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -62,8 +75,11 @@ class Operator:
 
 def operator(ctx: typer.Context) -> Operator:
     """Whoever has called the command, in the account and region that its options name."""
-    root = ctx.find_root()
-    return Operator(root.obj or LambdaFunctions(**root.params))
+    name = deployment_name(ctx)
+    if given := ctx.find_root().obj:
+        return Operator(given, name)
+    functions = LambdaFunctions(**where(ctx))
+    return Operator(functions, name, functions.caller)
 
 
 def ask(ctx: typer.Context, query: str, **keys: Any) -> dict[str, Any]:
@@ -85,3 +101,34 @@ def invoke(ctx: typer.Context, name: str, payload: Mapping[str, Any]) -> dict[st
         AwsError, FunctionError.
     """
     return operator(ctx).invoke(name, payload)
+
+
+def deployment_name(ctx: typer.Context) -> str:
+    """The name of the deployment: of the option or its variable, or of the project's cdk.json.
+
+    Raises:
+        RefusedError: no deployment can have this name.
+    """
+    from nightshift.declaration.names import DEPLOYMENT_NAME
+    from nightshift.environment import DEFAULT_NAME
+
+    name = ctx.find_root().params.get("name") or _name_in(CDK_JSON) or DEFAULT_NAME
+    if not isinstance(name, str) or not re.fullmatch(DEPLOYMENT_NAME, name):
+        raise RefusedError(f"no deployment is named {name!r}: a name has small letters and digits, and no hyphen")
+    return name
+
+
+def where(ctx: typer.Context) -> dict[str, Any]:
+    """Profile, region and endpoint: which AWS the command talks to."""
+    return {key: value for key, value in ctx.find_root().params.items() if key != "name"}
+
+
+def _name_in(file: Path) -> Any:
+    """What the settings call the deployment; None where they do not say, or are not there."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    for key in ("context", "nightshift", "name"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

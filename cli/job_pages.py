@@ -59,6 +59,7 @@ def _entry(registration: Registration) -> str:
             for parameter in job.all_parameters
         ),
         "Needs": _listed(sorted(job.needs)),
+        "Folders": _listed(job.own_folders),
         "When missed": policy(registration.job.effective_policy),
         "If it fails": "pages" if job.critical else "",
     }

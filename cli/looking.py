@@ -1,5 +1,6 @@
-"""Commands that look and change nothing: jobs, next, runs, show, status, health."""
+"""Commands that look and change nothing: jobs, next, runs, show, log, status, health."""
 
+import re
 from functools import partial
 from typing import Annotated, Any
 
@@ -8,9 +9,12 @@ import typer
 from cli import job_tables, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import DatabaseDownError, ask
-from cli.options import Declared, Json, OneJob, RunId
+from cli.options import Declared, Json, OneJob, RunOrJob
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED
 from cli.times import now
+
+RUN_ID = "[0-9a-fA-F-]+"
+RUNS_OF_A_JOB = 5
 
 application = typer.Typer()
 command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Look")
@@ -67,13 +71,38 @@ def runs(
 
 
 @command()
-def show(ctx: typer.Context, run: RunId, as_json: Json = False) -> None:
-    """Show everything about one run.
+def show(ctx: typer.Context, what: RunOrJob, as_json: Json = False) -> None:
+    """Show everything about one run, or about one job.
 
-    Outcome and reason, counters, errors, notes, attempts, plan and quarantined items.
+    Of a run: outcome and reason, counters, errors, notes, attempts, plan, quarantined items, and who changed it.
+    Of a job: what it does now, its latest runs, and who changed it.
     """
-    answer = ask(ctx, "run", run_id=run)
-    screen.show(answer, as_json, run_tables.run(answer["run"], now()))
+    if re.fullmatch(RUN_ID, what) and what not in known_jobs.names():
+        answer = ask(ctx, "run", run_id=what)
+        screen.show(answer, as_json, run_tables.run(answer["run"], now()))
+        return
+    only = known_jobs.key(what)
+    answer = ask(ctx, "jobs", **only) | ask(ctx, "runs", limit=RUNS_OF_A_JOB, **only) | ask(ctx, "commands", **only)
+    for each in answer["jobs"]:
+        each["schedule_in_words"] = job_tables.words(each["schedule"])
+    parts = [job_tables.jobs(answer, now()), run_tables.runs(answer["runs"], now())]
+    screen.show(answer, as_json, [*parts, *run_tables.commands(answer["commands"], now())])
+
+
+@command()
+def log(
+    ctx: typer.Context,
+    job: OneJob = None,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=500, help="How many commands to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List who changed what: pauses, cancellations, redrives, and what was refused.
+
+    The caller is the AWS identity that the command has found. CloudTrail's data events name it for certain, under the
+    request id.
+    """
+    answer = ask(ctx, "commands", limit=limit, **known_jobs.key(job))
+    screen.show(answer, as_json, run_tables.commands(answer["commands"], now()) or ["Nobody has changed anything"])
 
 
 @command()

@@ -17,6 +17,14 @@ OneJob = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job
 At = Annotated[str | None, typer.Option(metavar="TIME", help=f"Run as of this past time: {ISO_8601}")]
 By = Annotated[str, typer.Option(metavar="NAME", help="Who does this. The ledger keeps it.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why. The ledger keeps it.")]
+RunOrJob = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|JOB",
+        help="The run's id, or at least its first 6 characters; or the name of a job.",
+        autocompletion=known_jobs.names,
+    ),
+]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help=f"When it ends by itself: {ISO_8601} Instead: --for.")]
 For = Annotated[
     str | None, typer.Option("--for", metavar="DURATION", help="How long, like 90min, 8h or 3d. Instead: --until.")

@@ -1,7 +1,7 @@
 """How runs are shown to a person: lists, one run, a result, a plan."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -86,11 +86,27 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
             facts_of_it = (attempt["ending"] or "running", attempt["request_id"] or "", attempt["error"] or "")
             rows.add_row(str(attempt["epoch"]), started, ended, *facts_of_it)
         yield rows
+    yield from commands(found["commands"], now)
     if found["quarantined"]:
         rows = table("Step", "Quarantined", "Error")
         for item in found["quarantined"]:
             rows.add_row(item["step"], item["item"], item["error"])
         yield rows
+
+
+def commands(found: Sequence[Answer], now: dt.datetime) -> list[Part]:
+    """Who changed what, when and why; nothing where nobody did."""
+    if not found:
+        return []
+    rows = table("When (UTC)", "Command", "Job", "Run", "By", "Caller", "Request id", "Why", "Result")
+    for command in found:
+        asked = ", ".join(key for key, value in command["arguments"].items() if value is True)
+        rows.add_row(
+            shown(command["at"], now),
+            f"{command['command']} ({asked})" if asked else command["command"],
+            *(command[key] or "" for key in ("job", "run_id", "by", "caller", "request_id", "reason", "result")),
+        )
+    return [rows]
 
 
 def _outcome(run: Answer) -> Text:

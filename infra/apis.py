@@ -52,6 +52,7 @@ def calls(settings: Settings, jobs: Sequence[Registration]) -> list[Call]:
         Call("lambda", "supervisor", "it starts runs, and goes on with them"),
         Call("sqs", "supervisor", "it reports final failures"),
         Call("sns", "dispatcher", "it tells the operators"),
+        Call("sns", "supervisor", "it tells the operators what failed for good"),
     ]
     if settings.sender is not None:
         found.append(Call("sesv2", "dispatcher", "it sends mails"))

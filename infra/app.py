@@ -58,11 +58,20 @@ def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> lis
     given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
     packages = Packages(settings.python, settings.architecture, certificate_file=given)
     needed = _endpoints(settings, deployed)
+    _stacks(app, settings, deployed, packages)
+    return [*packages.notes, *needed]
+
+
+def stacks(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> None:
+    """The same stacks without judges and without a word: for those who count what is in them."""
+    _stacks(app, settings, settings.deployed(jobs), Packages(settings.python, settings.architecture))
+
+
+def _stacks(app: App, settings: Settings, deployed: Sequence[Registration], packages: Packages) -> None:
     platform = PlatformStack(app, settings, deployed, packages, _synthesizer(settings))
     for pack in settings.packs:
         members = [registration for registration in deployed if registration.pack == pack]
         PackStack(app, pack, members, platform, _synthesizer(settings))
-    return [*packages.notes, *needed]
 
 
 def _endpoints(settings: Settings, jobs: Sequence[Registration]) -> list[str]:

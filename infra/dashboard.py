@@ -1,6 +1,7 @@
 """A CloudWatch dashboard of the deployed jobs, built from their declarations."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 from aws_cdk import Duration, aws_cloudwatch as cloudwatch, aws_lambda as lambda_, aws_sqs as sqs
@@ -13,17 +14,27 @@ WIDTH, HALF, HEIGHT = 24, 12, 6
 
 
 def dashboard(
-    scope: Construct, jobs: Sequence[Registration], dead_letters: sqs.Queue, supervisor: lambda_.Function
+    scope: Construct,
+    deployment: str,
+    jobs: Sequence[Registration],
+    dead_letters: sqs.Queue,
+    supervisor: lambda_.Function,
 ) -> cloudwatch.Dashboard:
-    """The dashboard `Nightshift`: how the runs go, then errors and durations pack by pack, then what is what."""
+    """The dashboard `Nightshift`, or as the deployment is named.
+
+    How the runs go, then errors and durations pack by pack, then what is what.
+    """
     hour = Duration.hours(1)
-    board = cloudwatch.Dashboard(scope, "Dashboard", dashboard_name="Nightshift", default_interval=Duration.days(3))
-    board.add_widgets(
-        _graph("Runs", [own_metric(f"Runs{ending}", "Sum", hour) for ending in ("Succeeded", "Failed", "Interrupted")]),
-        _graph("Rows", [own_metric(f"Rows{what}", "Sum", hour) for what in ("Changed", "Quarantined")]),
+    own = partial(own_metric, deployment)
+    board = cloudwatch.Dashboard(
+        scope, "Dashboard", dashboard_name=deployment.capitalize(), default_interval=Duration.days(3)
     )
     board.add_widgets(
-        _graph("Giving way", [own_metric(f"{what}Seconds", "Sum", hour) for what in ("Held", "Slowed")]),
+        _graph("Runs", [own(f"Runs{ending}", "Sum", hour) for ending in ("Succeeded", "Failed", "Interrupted")]),
+        _graph("Rows", [own(f"Rows{what}", "Sum", hour) for what in ("Changed", "Quarantined")]),
+    )
+    board.add_widgets(
+        _graph("Giving way", [own(f"{what}Seconds", "Sum", hour) for what in ("Held", "Slowed")]),
     )
     board.add_widgets(
         _graph(
@@ -35,15 +46,19 @@ def dashboard(
             [
                 supervisor.metric_invocations(),
                 supervisor.metric_errors(),
-                own_metric("OldestOpenRunSeconds", "Maximum"),
+                own("OldestOpenRunSeconds", "Maximum"),
             ],
         ),
     )
     for pack, members in groupby(jobs, key=lambda registration: registration.pack):
         names = [registration.job.name for registration in members]
         board.add_widgets(
-            _graph(f"{pack}: failed attempts", [_of_function("Errors", name, "Sum", hour) for name in names]),
-            _graph(f"{pack}: duration", [_of_function("Duration", name, "Maximum", hour) for name in names]),
+            _graph(
+                f"{pack}: failed attempts", [_of_function(deployment, "Errors", name, "Sum", hour) for name in names]
+            ),
+            _graph(
+                f"{pack}: duration", [_of_function(deployment, "Duration", name, "Maximum", hour) for name in names]
+            ),
         )
     rows = [f"| {job.job.name} | {job.pack} | {job.job.schedule} | {job.rule.splitlines()[0]} |" for job in jobs]
     table = "\n".join(["| job | pack | schedule (UTC) | rule |", "|---|---|---|---|", *rows])
@@ -55,11 +70,11 @@ def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.Grap
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=HALF, height=HEIGHT)
 
 
-def _of_function(metric: str, job: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+def _of_function(deployment: str, metric: str, job: str, statistic: str, period: Duration) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace="AWS/Lambda",
         metric_name=metric,
-        dimensions_map={"FunctionName": function_name(job)},
+        dimensions_map={"FunctionName": function_name(job, deployment)},
         statistic=statistic,
         period=period,
         label=job,

@@ -12,7 +12,7 @@ from infra.retention import keep_all, where_data_is
 from infra.settings import ExistingDatabase, Network, NewDatabase, Settings
 from infra.shared import CLUSTER, share, shared
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
-from nightshift.store.snapshots import PREFIX
+from nightshift.store.snapshots import prefix
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class RdsDatabase:
 
     identifier: str
     cluster: bool
+    deployment: str
+    """Whose snapshots they are, by name."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,7 +52,7 @@ class RdsDatabase:
     @property
     def snapshots(self) -> str:
         """The end of the snapshots' ARNs."""
-        return f"{'cluster-snapshot' if self.cluster else 'snapshot'}:{PREFIX}*"
+        return f"{'cluster-snapshot' if self.cluster else 'snapshot'}:{prefix(self.deployment)}*"
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,17 @@ class DatabaseAccess:
 
 
 def existing_database(
-    scope: Construct, database: ExistingDatabase, network: Network | None, apis: Sequence[str], ca_file: str | None
+    scope: Construct, settings: Settings, database: ExistingDatabase, apis: Sequence[str], ca_file: str | None
 ) -> DatabaseAccess:
     """Access to a database that is there already.
 
     apis: the endpoints that its network gets, if it gets any. ca_file: where functions find the settings' one.
     """
     connection = {**database.connection, **({"ca_file": ca_file} if ca_file else {})}
+    network, deployment = settings.network, settings.name
     placement = _existing_network(scope, network, apis) if network is not None else None
     known = database.rds_cluster or database.rds_instance
-    rds_database = RdsDatabase(known, cluster=database.rds_cluster is not None) if known else None
+    rds_database = RdsDatabase(known, database.rds_cluster is not None, deployment) if known else None
     if "secret_arn" in connection:
         grants = [_read_secret(connection["secret_arn"])]
         if database.secret_kms_key_arn is not None:
@@ -87,6 +90,23 @@ def existing_database(
         grant = _connect_as(connection["iam_region"], database.resource_id, user)
         return DatabaseAccess(connection, [grant], placement, rds_database)
     return DatabaseAccess(connection, (), placement, rds_database)
+
+
+def reading_access(access: DatabaseAccess, database: ExistingDatabase) -> DatabaseAccess | None:
+    """How the console gets to the same database as a user of its own; None where the settings name none."""
+    connection = database.console_connection
+    if connection is None or database.console_user is None:
+        return None
+    connection = {**access.connection, **connection, "ca_file": access.connection.get("ca_file")}
+    grants: list[iam.PolicyStatement] = []
+    if database.console_secret_arn is not None:
+        grants.append(_read_secret(database.console_secret_arn))
+        if database.secret_kms_key_arn is not None:
+            grants.append(_open_secret(database.secret_kms_key_arn))
+    elif database.resource_id is not None:
+        grants.append(_connect_as(connection["iam_region"], database.resource_id, database.console_user))
+    known = {key: value for key, value in connection.items() if value is not None}
+    return DatabaseAccess(known, grants, access.placement)
 
 
 def _existing_network(scope: Construct, network: Network, apis: Sequence[str]) -> Placement:
@@ -160,8 +180,14 @@ class NewCluster(Construct):
             {"host": host, "name": name, "user": database.user, "iam_region": Aws.REGION},
             [_connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.user)],
             placement,
-            RdsDatabase(shared(scope, CLUSTER), cluster=True),
+            RdsDatabase(shared(scope, CLUSTER), cluster=True, deployment=settings.name),
         )
+        self.reading = DatabaseAccess(
+            {**self.access.connection, "user": database.console_user},
+            [_connect_as(Aws.REGION, self.cluster.cluster_resource_identifier, database.console_user)],
+            placement,
+        )
+        """For the console alone: a user who reads the ledger."""
 
     def _cluster(
         self, database: NewDatabase, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, removal: RemovalPolicy

@@ -1,4 +1,6 @@
-"""`python -m infra.docs` writes docs/settings.schema.json and the tables of docs/settings.md."""
+"""`python -m infra.docs` writes docs/cost.md, docs/settings.schema.json, the policies of docs/security.md and the
+tables of docs/settings.md.
+"""
 
 import json
 import re
@@ -6,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.apis import calls, table
+from infra.policies import shown
 from infra.settings import read_settings
 from infra.settings.page import settings_page
 from infra.settings.schema import cdk_json_schema, settings_schema
@@ -14,8 +17,13 @@ from nightshift.declaration import Registration, registry
 DOCS = Path(__file__).parent.parent / "docs"
 SCHEMA = DOCS / "settings.schema.json"
 SETTINGS = DOCS / "settings.md"
+SECURITY = DOCS / "security.md"
+COST = DOCS / "cost.md"
 
 _CALLS = re.compile(r"(<!-- calls of functions: [^\n]*-->\n).*?(<!-- end of calls -->)", re.DOTALL)
+
+
+_POLICIES = re.compile(r"(<!-- policies: [^\n]*-->\n).*?(<!-- end of policies -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
@@ -23,7 +31,11 @@ def pages() -> dict[Path, str]:
     jobs = registry()
     schema = json.dumps(cdk_json_schema(jobs), indent=2, ensure_ascii=False)
     page = settings_page(SETTINGS.read_text(), settings_schema(jobs))
-    return {SCHEMA: f"{schema}\n", SETTINGS: _CALLS.sub(lambda found: f"{found[1]}{_calls(jobs)}\n{found[2]}", page)}
+    return {
+        SCHEMA: f"{schema}\n",
+        SETTINGS: _CALLS.sub(lambda found: f"{found[1]}{_calls(jobs)}\n{found[2]}", page),
+        SECURITY: _POLICIES.sub(lambda found: f"{found[1]}{shown()}\n{found[2]}", SECURITY.read_text()),
+    }
 
 
 def _calls(jobs: Mapping[str, Registration]) -> str:
@@ -39,5 +51,7 @@ def _calls(jobs: Mapping[str, Registration]) -> str:
 
 
 if __name__ == "__main__":
-    for path, content in pages().items():
+    from infra.cost import page  # it synthesizes, which takes its time
+
+    for path, content in {**pages(), COST: page()}.items():
         path.write_text(content)

@@ -21,7 +21,7 @@ from infra.database import DatabaseAccess
 from infra.nag import acknowledge
 from infra.settings import CONTEXT_KEY, LOG_RETENTION
 from nightshift.declaration import function_name
-from nightshift.environment import DATABASE_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, DEFAULT_NAME, NAME_VARIABLE
 from nightshift.errors import SettingError
 
 LAMBDA_RETRIES = 2
@@ -40,27 +40,31 @@ OF_A_REFERENCE = 128
 
 
 class Function(Construct):
-    """A function named `nightshift-<name>`. It may write its own logs and connect to the database, and nothing else."""
+    """A function named `<deployment>-<name>`. It may write its own logs, connect to the database, and no more."""
 
     def __init__(
         self,
         scope: Construct,
         identity: str,
         *,
+        deployment: str,
         name: str,
         handler: str,
         about: str,
         code: Code,
-        database: DatabaseAccess,
+        database: DatabaseAccess | None,
         timeout: Duration,
         memory_mb: int,
         log_retention_days: int,
         environment: Mapping[str, str],
         dead_letters: sqs.IQueue | None = None,
     ) -> None:
-        """`dead_letters` gets what failed for good; without it a failed event is tried once and dropped."""
+        """`dead_letters` gets what failed for good; without it a failed event is tried once and dropped.
+
+        database: None for a function that stands outside the network and has no database.
+        """
         super().__init__(scope, identity)
-        self.name = function_name(name)
+        self.name = function_name(name, deployment)
         stack = Stack.of(self)
         log_group = logs.LogGroup(
             self,
@@ -71,12 +75,16 @@ class Function(Construct):
         )
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(self.role)
-        for grant in database.grants:
+        for grant in database.grants if database else ():
             self.role.add_to_principal_policy(grant)
-        placement = database.placement
+        placement = database.placement if database else None
         if placement is not None:
             self._allow_network_interfaces()
-        variables = {DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **environment}
+        variables = dict(environment)
+        if database is not None:
+            variables = {DATABASE_VARIABLE: stack.to_json_string(dict(database.connection)), **variables}
+        if deployment != DEFAULT_NAME:
+            variables[NAME_VARIABLE] = deployment
         _refuse_too_large(self.name, stack, variables)
         self.function = lambda_.Function(
             self,
@@ -109,12 +117,29 @@ class Function(Construct):
         )
 
     def allow(
-        self, actions: Sequence[str], resources: Sequence[str], *, equal: Mapping[str, str] | None = None
+        self,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        *,
+        equal: Mapping[str, str] | None = None,
+        among: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Grant something beyond logs and database; `equal` are keys of the request that must have these values."""
+        """Grant something beyond logs and database.
+
+        equal: keys of the request that must have these values. among: keys of several values, which must all be among
+        these, and of which there must be one.
+        """
         statement = iam.PolicyStatement(actions=list(actions), resources=list(resources))
         if equal:
             statement.add_condition("StringEquals", dict(equal))
+        for key, values in (among or {}).items():
+            statement.add_condition("ForAllValues:StringEquals", {key: list(values)})
+            statement.add_condition("Null", {key: "false"})
+        self.role.add_to_principal_policy(statement)
+
+    def deny(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Refuse something, whatever else is granted."""
+        statement = iam.PolicyStatement(effect=iam.Effect.DENY, actions=list(actions), resources=list(resources))
         self.role.add_to_principal_policy(statement)
 
     def _allow_network_interfaces(self) -> None:

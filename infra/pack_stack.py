@@ -13,7 +13,7 @@ from nightshift.declaration import Registration, stack_name
 
 
 class PackStack(Stack):
-    """`Nightshift-<Pack>`. Deployed after the platform, so that no rule fires before the database is migrated."""
+    """`<Deployment>-<Pack>`. Deployed after the platform, so that no rule fires before the database is migrated."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class PackStack(Stack):
     ) -> None:
         super().__init__(
             scope,
-            stack_name(pack),
+            stack_name(pack, platform.settings.name),
             synthesizer=synthesizer,
             description=f"Nightshift: the jobs of the pack {pack}",
         )
@@ -33,7 +33,7 @@ class PackStack(Stack):
         Tags.of(self).add("nightshift:pack", pack)
         around = Surroundings(
             settings=platform.settings,
-            code=Code(self, "Code", platform.packages),
+            code=Code(self, "Code", platform.packages, platform.settings.name),
             database=platform.database,
             # Through its ARN: the CDK would add a statement to the queue's policy for every rule, and SQS takes 20.
             dead_letters=sqs.Queue.from_queue_arn(self, "DeadLetters", platform.dead_letters.queue_arn),

@@ -21,8 +21,10 @@ from infra.code import Code
 from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
+from infra.platform.keys import OF_DATA_KEYS
 from infra.settings import Settings
 from nightshift.declaration import Job, Registration, function_name
+from nightshift.declaration.job import BACKUPS
 from nightshift.environment import (
     DEPLOYMENT_VARIABLE,
     ENABLED_VARIABLE,
@@ -34,6 +36,8 @@ from nightshift.environment import (
     STRAIN_VARIABLE,
     TOPIC_VARIABLE,
 )
+
+ON_OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject")
 
 DELIVERY_AGE = Duration.hours(1)
 DELIVERY_RETRIES = 30
@@ -56,7 +60,7 @@ class Surroundings:
 
 
 class ScheduledJob(Construct):
-    """Everything that a declaration asks for. Function and rule are both named `nightshift-<job>`."""
+    """Everything that a declaration asks for. Function and rule are both named `<deployment>-<job>`."""
 
     def __init__(self, scope: Construct, identity: str, registration: Registration, around: Surroundings) -> None:
         super().__init__(scope, identity)
@@ -88,6 +92,7 @@ class ScheduledJob(Construct):
         self.function = Function(
             self,
             "Job",
+            deployment=around.settings.name,
             name=job.name,
             handler=registration.handler,
             about=registration.rule.splitlines()[0][:256],
@@ -102,9 +107,9 @@ class ScheduledJob(Construct):
         if bucket:
             self._allow_application_files(bucket, prefix)
         elif job.needs & {"files", "application_files"}:
-            self._allow_files(around.files)
+            self._allow_files(around.files, job.own_folders, erase="application_files" in job.needs)
         if "keys" in job.needs:
-            self.function.allow(["kms:Decrypt"], around.keys)
+            self.function.allow(["kms:Decrypt"], around.keys, among=OF_DATA_KEYS)
         if rds is not None:
             self._allow_snapshots(rds)
         if "operators" in job.needs:
@@ -112,7 +117,7 @@ class ScheduledJob(Construct):
         self.rule = events.Rule(
             self,
             "Rule",
-            rule_name=function_name(job.name),
+            rule_name=function_name(job.name, around.settings.name),
             description=f"Starts the job {job.name}",
             schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
             enabled=settings.enabled and around.settings.rules == "on",
@@ -165,22 +170,32 @@ class ScheduledJob(Construct):
             "the job declares that it needs snapshots: those of this database that bear Nightshift's name",
         )
 
-    def _allow_files(self, files: s3.IBucket) -> None:
-        self.function.allow(
-            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"], [files.arn_for_objects("*")]
-        )
-        self.function.allow(["s3:ListBucket"], [files.bucket_arn])  # so that an absent object answers 404 and not 403
+    def _allow_files(self, files: s3.IBucket, folders: Sequence[str], *, erase: bool) -> None:
+        """The job's folders of the file store; without any the whole store, and backups only to be read.
+
+        erase: it deletes old versions, too.
+        """
+        actions = [*ON_OBJECTS, *(["s3:DeleteObjectVersion"] if erase else [])]
+        places = [f"{folder}*" for folder in folders] or ["*"]
+        self.function.allow(actions, [files.arn_for_objects(place) for place in places])
+        if not folders:
+            backups = files.arn_for_objects(f"{BACKUPS}*")
+            self.function.deny([action for action in actions if action != "s3:GetObject"], [backups])
+        # So that an absent object answers 404 and not 403.
+        self.function.allow(["s3:ListBucket", *(["s3:ListBucketVersions"] if erase else [])], [files.bucket_arn])
         bucket = json.dumps(Stack.of(self).resolve(files.bucket_arn), separators=(",", ":"))
-        acknowledge(
-            self.function.role,
-            f"IAM5[Resource::{bucket}/*]",
-            "the job declares that it needs the file store: all objects of its bucket, and no other bucket",
-        )
+        for place in {*places, *(() if folders else [f"{BACKUPS}*"])}:
+            acknowledge(
+                self.function.role,
+                f"IAM5[Resource::{bucket}/{place}]",
+                "the job declares that it needs these folders of the file store, and of no other bucket",
+            )
 
     def _allow_application_files(self, bucket: str, prefix: str) -> None:
         arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
-        self.function.allow(["s3:GetObject", "s3:DeleteObject"], [f"{arn}/{prefix}*"])
-        self.function.allow(["s3:ListBucket"], [arn])  # so that an absent object answers 404 and not 403
+        self.function.allow(["s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion"], [f"{arn}/{prefix}*"])
+        # So that an absent object answers 404 and not 403.
+        self.function.allow(["s3:ListBucket", "s3:ListBucketVersions"], [arn])
         acknowledge(
             self.function.role,
             f"IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{prefix}*]",

@@ -18,6 +18,7 @@ from local.node import PYTHON_DIRECTORY
 from local.own_database import OwnDatabase
 from local.postgres import PostgresServer
 from nightshift.declaration import function_name, registry
+from nightshift.environment import DEFAULT_NAME, NAME_VARIABLE
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -55,7 +56,11 @@ class RunningApp:
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables by which the AWS CLI, boto3 and the command `nightshift` find this machine."""
-        return {**self.aws.settings(), "NIGHTSHIFT_DATABASE": json.dumps(self.database)}
+        return {
+            **self.aws.settings(),
+            NAME_VARIABLE: DEFAULT_NAME,
+            "NIGHTSHIFT_DATABASE": json.dumps(self.database),
+        }
 
     @property
     def files_bucket(self) -> str:
@@ -169,6 +174,7 @@ def _deployed(
         # The bootstrap's publishing role is not allowed to write its bucket here, once IAM is enforced.
         "deploy_with": "cli-credentials",
         "architecture": "local",  # functions are run by this Python on this processor
+        "name": DEFAULT_NAME,  # this AWS has nobody else's deployment
     }
     deployment = Deployment(
         directory / "cdk",

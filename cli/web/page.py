@@ -239,7 +239,7 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/resume")
     def resume(job: str) -> "AnyResponse":
-        done = desk.operator.change("resume", job=job)
+        done = desk.operator.change("resume", job=job, by=_by(), reason=request.form.get("reason", ""))
         after = "" if done["paused"] else " It runs from its next occurrence on; a backfill runs those it left out."
         flash(job_words.resumed(job, done) + after, "good")
         return redirect(url_for("job", job=job), 303)

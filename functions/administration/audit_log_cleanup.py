@@ -131,6 +131,7 @@ job = Job(
     kind="retention",
     schedule="cron(0 4 1 * ? *)",
     needs=frozenset({"files"}),
+    folders=("audit/",),
     memory_mb=1769,  # buys one whole processor, which compresses 100,000 rows in seconds
     steps=(
         Function(

@@ -13,6 +13,7 @@ job = Job(
     kind="report",
     schedule="cron(0 1 * * ? *)",
     needs=frozenset({"files"}),
+    folders=("reports/",),
     audited=False,
     steps=(
         WriteReport(

@@ -13,6 +13,7 @@ job = Job(
     kind="report",
     schedule="cron(30 2 1 * ? *)",
     needs=frozenset({"files"}),
+    folders=("reports/",),
     audited=False,
     steps=(
         WriteReport(

@@ -45,6 +45,7 @@ job = Job(
     kind="report",
     schedule="cron(0 2 ? * SUN *)",
     needs=frozenset({"files"}),
+    folders=("reports/",),
     audited=False,
     steps=(
         Function(

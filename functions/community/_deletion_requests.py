@@ -29,7 +29,8 @@ def mode_of(options: Any) -> Mode:
 
 
 def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None) -> None:
-    """Delete the files of all the person's export requests: all objects under `exports/<request id>/`.
+    """Delete the files of all the person's export requests: all objects under `exports/<request id>/`, in
+    all their versions.
 
     Not while something stands in the way of the erasure.
 
@@ -44,9 +45,7 @@ def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None
             select(DataRequest.id).where(DataRequest.user_id == user_id, DataRequest.request_type == "EXPORT")
         ).all()
     for export in exports:
-        for page in files.pages(f"{EXPORTS}{export}/"):
-            for found in page:
-                files.delete(found.key)
+        files.erase(f"{EXPORTS}{export}/")
 
 
 def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes, refused: Leave) -> Outcome:

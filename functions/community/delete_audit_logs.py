@@ -72,6 +72,7 @@ job = Job(
     kind="retention",
     schedule="cron(30 3 ? * SUN *)",
     needs=frozenset({"files"}),
+    folders=("audit/",),
     critical=True,
     steps=(
         Delete(

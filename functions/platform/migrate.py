@@ -9,13 +9,16 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from nightshift import telemetry
-from nightshift.database import DatabaseSettings, session_for
+from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, session_for
 from nightshift.database.migrations import state, upgrade
 from nightshift.declaration import Deployment, this_project
-from nightshift.environment import KMS_KEY_VARIABLE
-from nightshift.ledger import RegisteredJob
+from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE, deployment_name
+from nightshift.errors import SettingError
+from nightshift.ledger import RegisteredJob, own
+from nightshift.operations import READS
 from nightshift.runtime import LambdaContext
 from nightshift.store import KeyService, keep_data_keys
 
@@ -29,15 +32,19 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     A database that is ahead, because this deployment is rolled back, is as good as one that is up to date.
     """
     settings = DatabaseSettings.from_environment()
-    owner = os.environ.get("NIGHTSHIFT_DATABASE_OWNER")
+    owner, console = os.environ.get("NIGHTSHIFT_DATABASE_OWNER"), os.environ.get(CONSOLE_USER_VARIABLE)
     if owner:
-        _make_user(DatabaseSettings.from_mapping(json.loads(owner)), settings, _remaining(context))
+        _make_users(DatabaseSettings.from_mapping(json.loads(owner)), settings, console, _remaining(context))
     jobs = Deployment.from_environment().jobs()
     create = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
     wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         unwanted = [each for each in possible if each not in wanted]
         applied = upgrade(session.connection(), wanted, unwanted=unwanted)
+        if (arn := getattr(context, "invoked_function_arn", None)) is not None:  # not where it is called by hand
+            own(session, _identity(arn), take_over_from=os.environ.get(TAKE_OVER_VARIABLE))
+        if console:
+            _let_read(session, console)
         ahead = state(session.connection(), wanted, unwanted=unwanted).ahead
         if jobs:
             names = [{"name": name} for name in jobs]
@@ -50,19 +57,47 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     return {"applied": applied, "jobs": len(jobs), **({"ahead": ahead} if ahead else {})}
 
 
-def _make_user(owner: DatabaseSettings, settings: DatabaseSettings, seconds: float) -> None:
-    """In a new database: the user as whom all functions connect with IAM tokens, who owns what Nightshift makes."""
+def _make_users(owner: DatabaseSettings, settings: DatabaseSettings, console: str | None, seconds: float) -> None:
+    """In a new database: the user as whom all functions connect with IAM tokens, who owns what Nightshift makes, and
+    the one as whom the console reads.
+    """
     with session_for(owner, seconds=seconds, application_name=NAME) as session, session.begin():
         quote = session.get_bind().dialect.identifier_preparer.quote
         user, database = quote(str(settings.url.username)), quote(str(settings.url.database))
-        known = session.scalar(
-            text("select exists (select from pg_roles where rolname = :name)"), {"name": settings.url.username}
-        )
-        if not known:
-            session.execute(text(f"create role {user} login"))
-        session.execute(text(f"grant rds_iam to {user}"))
+        for name in filter(None, (settings.url.username, console)):
+            if not _is_role(session, name):
+                session.execute(text(f"create role {quote(name)} login"))
+            session.execute(text(f"grant rds_iam to {quote(name)}"))
         session.execute(text(f"grant create on database {database} to {user}"))
         session.execute(text(f"grant usage, create on schema public to {user}"))
+
+
+def _let_read(session: Session, console: str) -> None:
+    """Let the console's user read the ledger's tables that it answers from, and no others.
+
+    Raises:
+        SettingError: there is no such user.
+    """
+    user = session.get_bind().dialect.identifier_preparer.quote(console)
+    if not _is_role(session, console):
+        raise SettingError(
+            f"the database has no user {console}, as whom the console is to connect: make it with "
+            f"create role {user} login, and a password or grant rds_iam to {user} (docs/security.md), and deploy again"
+        )
+    tables = ", ".join(f"{NIGHTSHIFT_SCHEMA}.{name}" for name in READS)
+    session.execute(text(f"grant usage on schema {NIGHTSHIFT_SCHEMA} to {user}"))
+    session.execute(text(f"grant select on {tables} to {user}"))
+
+
+def _is_role(session: Session, name: str) -> bool:
+    found = text("select exists (select from pg_roles where rolname = :name)")
+    return bool(session.scalar(found, {"name": name}))
+
+
+def _identity(arn: str) -> str:
+    """`account/region/name` of this deployment, from the function's ARN."""
+    region, account = arn.split(":")[3:5]
+    return f"{account}/{region}/{deployment_name()}"
 
 
 def _remaining(context: LambdaContext) -> float:

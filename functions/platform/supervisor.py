@@ -17,10 +17,12 @@ from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.deadline import Deadline
 from nightshift.declaration import Deployment
-from nightshift.operations import look_over
+from nightshift.environment import OPERATIONS_VARIABLE, TOPIC_VARIABLE, deployment_name
+from nightshift.operations import Notice, look_over
 from nightshift.runtime import LambdaContext
 
 QUEUE_VARIABLE = "NIGHTSHIFT_DLQ_URL"
+LONGEST_SUBJECT = 99
 
 
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -34,6 +36,13 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     def report(record: Mapping[str, Any]) -> None:
         queue.send_message(QueueUrl=os.environ[QUEUE_VARIABLE], MessageBody=json.dumps(record))
 
+    topic = os.environ.get(TOPIC_VARIABLE)
+
+    def tell(notice: Notice) -> None:
+        boto3.client("sns", config=config).publish(  # made when there is something to tell
+            TopicArn=str(topic), Subject=subject(notice), Message=json.dumps(message(notice)), MessageStructure="json"
+        )
+
     deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
 
     def stay(seconds: float) -> bool:
@@ -45,7 +54,26 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     try:
         settings = DatabaseSettings.from_environment()
         with session_for(settings, seconds=deadline.remaining, application_name="nightshift/supervisor") as session:
-            done = look_over(session, Deployment.from_environment(), invoke_later, report, stay=stay)
+            deployment = Deployment.from_environment()
+            done = look_over(session, deployment, invoke_later, report, tell=tell if topic else None, stay=stay)
     finally:
         telemetry.flush()
     return vars(done)
+
+
+def subject(notice: Notice) -> str:
+    """What SNS takes as one: a line of less than 100 characters of ASCII."""
+    return f"{deployment_name()}: {notice.title}"[:LONGEST_SUBJECT]
+
+
+def message(notice: Notice) -> dict[str, str]:
+    """A notice for every kind of subscription: as text, and for https in the form that Amazon Q shows in a chat."""
+    link = f"{os.environ.get(OPERATIONS_VARIABLE, 'docs/operations.md')}#{notice.read_on}"
+    first = [f"First: {notice.first}"] if notice.first else []
+    text = "\n\n".join([notice.happened, *first, link])
+    shown = {
+        "version": "1.0",
+        "source": "custom",
+        "content": {"title": subject(notice), "description": notice.happened, "nextSteps": [*first, link]},
+    }
+    return {"default": text, "https": json.dumps(shown)}

@@ -16,8 +16,10 @@ def alarm_on_the_whole(
     dead_letters: sqs.Queue,
     supervisor: tuple[Function, events.Rule],
     dispatcher: tuple[Function, events.Rule],
+    watch: tuple[Function, events.Rule],
 ) -> None:
     """What goes wrong apart from a single job, and what no job would tell of itself."""
+    name = topics.deployment
     minute, minutes = Duration.minutes(1), Duration.minutes(5)
     (watching, its_rule), (sending, rule_of_sending) = supervisor, dispatcher
     topics.alarm(
@@ -40,6 +42,7 @@ def alarm_on_the_whole(
         ),
         over=0,
         periods=24,
+        lasts=True,
         happened="A failure has waited for a day, and is gone from the queue after 14.",
         first="redrive what is mended with `nightshift redrive`, and purge the queue.",
         read_on="a-job-failed",
@@ -53,8 +56,9 @@ def alarm_on_the_whole(
         below=True,
         periods=5,
         missing=BREACHING,
+        lasts=True,
         happened="The supervisor has not run for five minutes: lost and interrupted runs are not noticed.",
-        first="check that the rule nightshift-supervisor is enabled and that Lambda is not throttled.",
+        first=f"check that the rule {watching.name} is enabled and that Lambda is not throttled.",
         read_on="the-supervisor-is-silent",
     )
     silent.node.add_dependency(its_rule)  # before that it would page somebody in the first deployment
@@ -65,28 +69,31 @@ def alarm_on_the_whole(
         metric=watching.function.metric_errors(period=minute, statistic="Sum"),
         over=0,
         periods=3,
+        lasts=True,
         happened="The supervisor has failed three minutes in a row: lost and interrupted runs are not settled.",
-        first="read the log group /aws/lambda/nightshift-supervisor; most often the database cannot be reached.",
+        first=f"read the log group /aws/lambda/{watching.name}; most often the database cannot be reached.",
         read_on="the-supervisor-fails",
     )
     topics.alarm(
         scope,
         "supervisor-hindered",
         severity="critical",
-        metric=own_metric("SupervisorHindered", "Sum", minute),
+        metric=own_metric(name, "SupervisorHindered", "Sum", minute),
         over=0,
         periods=3,
+        lasts=True,
         happened="The supervisor could not look after a job or a run three minutes in a row; the others go on.",
-        first="search its log group /aws/lambda/nightshift-supervisor for supervisor.hindered: job and reason.",
+        first=f"search its log group /aws/lambda/{watching.name} for supervisor.hindered: job and reason.",
         read_on="the-supervisor-fails",
     )
     topics.alarm(
         scope,
         "backlog",
         severity="ordinary",
-        metric=own_metric("OldestOpenRunSeconds", "Maximum", minutes),
+        metric=own_metric(name, "OldestOpenRunSeconds", "Maximum", minutes),
         over=BACKLOG_SECONDS,
         periods=3,
+        lasts=True,
         happened="A run has been open for more than two hours.",
         first="run `nightshift status` to see which, and whether it moves.",
         read_on="a-run-does-not-end",
@@ -95,7 +102,7 @@ def alarm_on_the_whole(
         scope,
         "missed-occurrences",
         severity="ordinary",
-        metric=own_metric("OccurrencesMissed", "Sum", minutes),
+        metric=own_metric(name, "OccurrencesMissed", "Sum", minutes),
         over=0,
         happened="An occurrence was given up, as its job's policy has it: it came too late, or not at all.",
         first="run `nightshift runs` to see which, and run it by hand if it still matters.",
@@ -110,8 +117,9 @@ def alarm_on_the_whole(
         below=True,
         periods=5,
         missing=BREACHING,
+        lasts=True,
         happened="The dispatcher has not run for five minutes: mails, alerts and reports wait in the outbox.",
-        first="check that the rule nightshift-dispatcher is enabled and that Lambda is not throttled.",
+        first=f"check that the rule {sending.name} is enabled and that Lambda is not throttled.",
         read_on="the-dispatcher-is-silent",
     )
     mute.node.add_dependency(rule_of_sending)
@@ -122,15 +130,16 @@ def alarm_on_the_whole(
         metric=sending.function.metric_errors(period=minute, statistic="Sum"),
         over=0,
         periods=5,
+        lasts=True,
         happened="The dispatcher has failed five minutes in a row: notices wait in the outbox.",
-        first="read the log group /aws/lambda/nightshift-dispatcher.",
+        first=f"read the log group /aws/lambda/{sending.name}.",
         read_on="the-dispatcher-fails",
     )
     topics.alarm(
         scope,
         "mails-failed",
         severity="ordinary",
-        metric=own_metric("MailsFailed", "Sum", minutes),
+        metric=own_metric(name, "MailsFailed", "Sum", minutes),
         over=0,
         happened="A mail or notice could not be sent for good: SES refused it, or no try got through.",
         first="look at the rows of nightshift.notifications whose status is failed: each has its reason.",
@@ -140,7 +149,7 @@ def alarm_on_the_whole(
         scope,
         "mails-unclear",
         severity="ordinary",
-        metric=own_metric("MailsUnknown", "Sum", minutes),
+        metric=own_metric(name, "MailsUnknown", "Sum", minutes),
         over=0,
         happened="A mail may have been sent or not: its sender ended without a word. It is not sent again.",
         first="look at the rows of nightshift.notifications whose status is unknown.",
@@ -150,9 +159,21 @@ def alarm_on_the_whole(
         scope,
         "rows-quarantined",
         severity="ordinary",
-        metric=own_metric("RowsQuarantined", "Sum", minutes),
+        metric=own_metric(name, "RowsQuarantined", "Sum", minutes),
         over=0,
         happened="A run put rows aside that it could not process, and went on without them.",
         first="run `nightshift show` on that run: it names the rows and their errors.",
         read_on="rows-in-quarantine",
+    )
+    topics.alarm(
+        scope,
+        "watch-failing",
+        severity="critical",
+        metric=watch[0].function.metric_errors(period=minute, statistic="Sum"),
+        over=0,
+        periods=3,
+        lasts=True,
+        happened="Seen from outside its network, the deployment does not answer, or its supervisor has stopped.",
+        first=f"read the log group /aws/lambda/{watch[0].name}: watch.failed says which.",
+        read_on="the-watch-fails",
     )

@@ -6,12 +6,12 @@ from constructs import Construct
 from infra.nag import acknowledge
 
 
-def dead_letter_queue(scope: Construct) -> sqs.Queue:
+def dead_letter_queue(scope: Construct, deployment: str) -> sqs.Queue:
     """One queue for the rules and the functions of all jobs. One statement lets all rules send to it."""
     queue = sqs.Queue(
         scope,
         "DeadLetters",
-        queue_name="nightshift-dead-letters",
+        queue_name=f"{deployment}-dead-letters",
         retention_period=Duration.days(14),
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
@@ -26,7 +26,7 @@ def dead_letter_queue(scope: Construct) -> sqs.Queue:
             # The rule's ARN holds the account. EventBridge promises no other key of the request.
             conditions={
                 "ArnLike": {
-                    "aws:SourceArn": f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/nightshift-*"
+                    "aws:SourceArn": f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{deployment}-*"
                 },
             },
         )

@@ -23,7 +23,9 @@ def file_store(scope: Stack, settings: Settings) -> s3.Bucket:
             s3.LifecycleRule(
                 noncurrent_version_expiration=Duration.days(30),
                 abort_incomplete_multipart_upload_after=Duration.days(7),
-            )
+            ),
+            # A person's export does not outlive the person for a month; what erases it deletes old versions itself.
+            s3.LifecycleRule(prefix="exports/", noncurrent_version_expiration=Duration.days(1)),
         ],
     )
     acknowledge(bucket, "S1", "private to the functions; who wrote and deleted what stands in the ledger")

@@ -29,18 +29,31 @@ class PlatformFunctions:
         """The environment of a function that must know what was deployed."""
         return {DEPLOYMENT_VARIABLE: self.settings.deployment().as_json()}
 
-    def function(self, name: str, *, about: str, timeout: Duration, environment: Mapping[str, str]) -> Function:
-        """The function `nightshift-<name>`, which runs functions/platform/<name>.py."""
+    def function(
+        self,
+        name: str,
+        *,
+        about: str,
+        timeout: Duration,
+        environment: Mapping[str, str],
+        outside: bool = False,
+        database: DatabaseAccess | None = None,
+    ) -> Function:
+        """The function `<deployment>-<name>`, which runs functions/platform/<name>.py.
+
+        outside: it stands outside the network and connects to no database. database: its own access, if it has one.
+        """
         made = Function(
             self.stack,
             name.capitalize(),
+            deployment=self.settings.name,
             name=name,
             handler=f"functions.platform.{name}.handler",
             about=about,
             code=self.code,
-            database=self.database,
+            database=None if outside else database or self.database,
             timeout=timeout,
-            memory_mb=512,
+            memory_mb=256 if outside else 512,
             log_retention_days=self.settings.log_retention_days,
             environment=environment,
         )
@@ -53,7 +66,7 @@ class PlatformFunctions:
         rule = events.Rule(
             self.stack,
             f"{name.capitalize()}Rule",
-            rule_name=function_name(name),
+            rule_name=function_name(name, self.settings.name),
             description=f"Starts the {name}",
             schedule=events.Schedule.expression("cron(* * * * ? *)"),
             enabled=self.settings.rules == "on",

@@ -6,6 +6,10 @@ from infra.retention import where_data_is
 from infra.settings import Settings
 from infra.shared import KEYS, share
 
+OF_DATA_KEYS = {"kms:EncryptionContextKeys": ["nightshift:data-key"]}
+"""The encryption context that every data key is made and opened with, see `nightshift.store.keys`. A KMS key that
+others use as well opens nothing else for these functions."""
+
 
 def keys_of_data_keys(scope: Stack, settings: Settings) -> list[str]:
     """The ARNs of the keys that may have encrypted a data key; the first encrypts the next one.

@@ -6,7 +6,8 @@ from aws_cdk import Duration, triggers
 
 from infra.database import NewCluster
 from infra.platform.functions import PlatformFunctions
-from nightshift.environment import KMS_KEY_VARIABLE
+from infra.platform.keys import OF_DATA_KEYS
+from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE
 
 TIMEOUT = Duration.minutes(14)
 
@@ -20,8 +21,12 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequen
         "NIGHTSHIFT_APPLICATION_TABLES": functions.settings.application_tables,
         **functions.deployment,
     }
+    if functions.settings.take_over_from:
+        environment[TAKE_OVER_VARIABLE] = functions.settings.take_over_from
     if keys:
         environment[KMS_KEY_VARIABLE] = " ".join(keys)
+    if functions.settings.database.console_user is not None:
+        environment[CONSOLE_USER_VARIABLE] = functions.settings.database.console_user
     if new is not None:
         environment["NIGHTSHIFT_DATABASE_OWNER"] = functions.stack.to_json_string(dict(new.owner.connection))
     migrate = functions.function(
@@ -31,7 +36,7 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequen
         environment=environment,
     )
     if keys:
-        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys[0]])
+        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys[0]], among=OF_DATA_KEYS)
     if new is not None:
         for grant in new.owner.grants:
             migrate.role.add_to_principal_policy(grant)

@@ -10,18 +10,22 @@ from infra.settings import Settings
 
 
 def alarm_topics(scope: Construct, settings: Settings) -> AlarmTopics:
-    """The topics `nightshift-critical` and `nightshift-ordinary`."""
+    """The topics `<deployment>-critical` and `<deployment>-ordinary`, or those that the settings name."""
     return AlarmTopics(
         {
-            "critical": _topic(scope, "critical", settings.alarms.critical),
-            "ordinary": _topic(scope, "ordinary", settings.alarms.ordinary),
+            "critical": _topic(scope, settings.name, "critical", settings.alarms.critical),
+            "ordinary": _topic(scope, settings.name, "ordinary", settings.alarms.ordinary),
         },
         settings.operations_url,
+        settings.name,
     )
 
 
-def _topic(scope: Construct, severity: Severity, addresses: Sequence[str]) -> sns.Topic:
-    topic = sns.Topic(scope, f"{severity.capitalize()}Alarms", topic_name=f"nightshift-{severity}", enforce_ssl=True)
+def _topic(scope: Construct, deployment: str, severity: Severity, targets: Sequence[str]) -> sns.ITopic:
+    if any(target.startswith("arn:") for target in targets):
+        (arn,) = targets
+        return sns.Topic.from_topic_arn(scope, f"{severity.capitalize()}Alarms", arn)
+    topic = sns.Topic(scope, f"{severity.capitalize()}Alarms", topic_name=f"{deployment}-{severity}", enforce_ssl=True)
     # Any policy of our own replaces the one under which the account's alarms may publish.
     topic.add_to_resource_policy(
         iam.PolicyStatement(
@@ -32,6 +36,9 @@ def _topic(scope: Construct, severity: Severity, addresses: Sequence[str]) -> sn
             conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )
-    for address in addresses:
-        topic.add_subscription(subscriptions.EmailSubscription(address))
+    for target in targets:
+        https = target.startswith("https://")
+        topic.add_subscription(
+            subscriptions.UrlSubscription(target) if https else subscriptions.EmailSubscription(target)
+        )
     return topic

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from infra.settings.values import LIST, ByDefault, Form, Group, Text
 from nightshift.database import DatabaseSettings
@@ -70,6 +71,10 @@ class NewDatabase(Group):
     create: Literal["aurora-serverless-v2"] = Field(description="`aurora-serverless-v2` makes a new database")
     name: SqlName = Field(default="nightshift", description="of the database in the cluster")
     user: SqlUser = Field(default="nightshift", description="who functions connect as; the migration makes this user")
+    console_user: SqlUser = Field(
+        default="nightshift_console",
+        description="who the console connects as, to read Nightshift's ledger and no more; made by the migration too",
+    )
     min_capacity: float = Field(
         default=0.5,
         description="Aurora capacity units that are there at all times, at least 0.5",
@@ -103,6 +108,13 @@ class NewDatabase(Group):
         description="a snapshot that the cluster is made from, by identifier or ARN. It stays in the settings for the "
         "life of the cluster: changed or removed, AWS makes another cluster",
     )
+
+    @field_validator("console_user")
+    @classmethod
+    def _another_one(cls, console: str, info: ValidationInfo) -> str:
+        if console == info.data.get("user"):
+            raise ValueError("must be another user than the functions', who may write")
+        return console
 
     @model_validator(mode="after")
     def _check_capacity(self) -> Self:
@@ -148,6 +160,15 @@ class ExistingDatabase(Group):
         description="a file of this machine, from the project's folder on, with other certificates by which to know "
         "the server: those of GovCloud, China or an authority of your own. It goes into a layer",
     )
+    console_user: SqlUser | None = Field(
+        default=None,
+        description="a user of its own for the console, who may read Nightshift's ledger and nothing else; "
+        "docs/security.md has the SQL that makes one. Without one the console connects like all functions, in "
+        "transactions that only read",
+    )
+    console_secret_arn: SecretArn | None = Field(
+        default=None, description="with `secret_arn` and `console_user`: the secret that holds that user and password"
+    )
     rds_cluster: RdsIdentifier | None = Field(
         default=None, description="the identifier of an Aurora cluster: the job `backup` also takes snapshots of it"
     )
@@ -158,9 +179,31 @@ class ExistingDatabase(Group):
     @property
     def connection(self) -> Mapping[str, Any]:
         """What functions get, see `DatabaseSettings.from_mapping`."""
-        return self.model_dump(
-            exclude={"resource_id", "rds_cluster", "rds_instance", "secret_kms_key_arn"}, exclude_none=True
-        )
+        return self.model_dump(exclude={"console_user", "console_secret_arn", *_OF_AWS}, exclude_none=True)
+
+    @property
+    def console_connection(self) -> Mapping[str, Any] | None:
+        """The same for the console's own user; None where it has none."""
+        if self.console_user is None:
+            return None
+        own: dict[str, Any] = {"user": self.console_user}
+        if self.secret_arn is not None:
+            own = {"secret_arn": self.console_secret_arn}
+        elif self.url is not None:
+            parts = urlsplit(self.url)
+            place = parts.netloc.rpartition("@")[2]
+            own = {"url": parts._replace(netloc=f"{self.console_user}@{place}").geturl()}
+        return {**self.connection, **own}
+
+    @model_validator(mode="after")
+    def _check_console(self) -> Self:
+        if self.console_secret_arn is not None and (self.secret_arn is None or self.console_user is None):
+            raise SettingError("console_secret_arn goes with secret_arn and console_user: give those too, or remove it")
+        if self.console_user is not None and self.secret_arn is not None and self.console_secret_arn is None:
+            raise SettingError("console_user has a password of its own: give its secret as console_secret_arn")
+        if self.console_user is not None and self.console_user == self.connects_as:
+            raise SettingError("console_user must be another user than the functions', who may write")
+        return self
 
     @property
     def is_of_rds(self) -> bool:
@@ -202,6 +245,10 @@ class ExistingDatabase(Group):
         if self.secret_kms_key_arn is not None and self.secret_arn is None:
             raise SettingError("secret_kms_key_arn goes with secret_arn: give that too, or remove it")
         return self
+
+
+_OF_AWS = ("resource_id", "rds_cluster", "rds_instance", "secret_kms_key_arn")
+"""What says how RDS and IAM know the database, and not how to connect to it."""
 
 
 def _form(given: Any) -> str:

@@ -21,6 +21,8 @@ from infra.settings.refusals import CONTEXT_KEY, nearest, refused
 from infra.settings.strain import FreezeSettings, Strain
 from infra.settings.values import LIST, ByDefault, Email, Form, Group, LogRetention, Text
 from nightshift.declaration import Deployment, Registration, packs
+from nightshift.declaration.names import DEPLOYMENT_NAME, LONGEST_DEPLOYMENT
+from nightshift.environment import DEFAULT_NAME
 from nightshift.errors import SettingError
 from nightshift.outbox import MAILS_A_DAY
 
@@ -28,6 +30,8 @@ Architecture = Literal["arm64", "x86_64", "local"]
 Tables = Literal["create", "existing"]
 LambdaPython = Literal["3.11", "3.12", "3.13", "3.14"]
 """The versions of Python that Lambda offers and the code supports, the newest last. All wheels have the newest."""
+
+TOPIC_ARN = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"
 
 FIRST_BY_ITSELF = "3.12"
 """The oldest that is chosen without being asked for: Lambda's 3.11 stands on Amazon Linux 2, whose glibc 2.26 is older
@@ -59,15 +63,25 @@ def _tables_by_database(settings: Mapping[str, Any]) -> Tables:
     return "create" if isinstance(settings["database"], NewDatabase) else "existing"
 
 
+Target = Annotated[
+    Text,
+    Form(
+        rf"(?!https?:|arn:)[^@\s]+@[^@\s]+\.[^@\s]+|https://[^\s/]+(/\S*)?|{TOPIC_ARN}",
+        ": {got} is no e-mail address, https:// endpoint or ARN of a topic (arn:aws:sns:…, and not .fifo)",
+    ),
+]
+
+
 class Alarms(Group):
     """Who is written to: at once, and when there is time."""
 
-    critical: Annotated[tuple[Email, ...], LIST] = Field(
-        default=(), description="addresses that are written to at once; each must confirm AWS's mail"
+    critical: Annotated[tuple[Target, ...], LIST] = Field(
+        default=(),
+        description="who is told at once: e-mail addresses, each of which must confirm AWS's mail, and `https://` "
+        "endpoints, like that of PagerDuty; or the ARN of a topic that is there already, alone, in the place of one of "
+        "Nightshift's own",
     )
-    ordinary: Annotated[tuple[Email, ...], LIST] = Field(
-        default=(), description="addresses for what can wait; each must confirm AWS's mail"
-    )
+    ordinary: Annotated[tuple[Target, ...], LIST] = Field(default=(), description="the same for what can wait")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -75,6 +89,9 @@ class Alarms(Group):
             given = [address.lower() for address in getattr(self, severity)]
             if doubled := sorted({address for address in given if given.count(address) > 1}):
                 raise refused([((severity,), f"names {doubled[0]} twice: once is enough")])
+            if given[1:] and (topic := next((each for each in given if each.startswith("arn:")), None)):
+                words = "takes the place of Nightshift's own topic, so it stands alone: subscribe the others to it"
+                raise refused([((severity,), f": {topic} {words}")])
         return self
 
 
@@ -84,6 +101,29 @@ class Settings(Group):
     # Left out it is an empty one, and the refusal shows what belongs there.
     model_config = ConfigDict(json_schema_extra={"required": ["database"]})
 
+    name: Annotated[
+        Text,
+        Form(
+            DEPLOYMENT_NAME,
+            f"must be 1 to {LONGEST_DEPLOYMENT} small letters and digits, the first a letter, without a hyphen; "
+            "got {got}",
+        ),
+    ] = Field(
+        default=DEFAULT_NAME,
+        description="with which every name on AWS begins, that of a stack with a capital. Another name is another "
+        "deployment: staging beside production in one account, each with a database of its own",
+    )
+    take_over_from: Annotated[
+        Text | None,
+        Form(
+            r"[^/\s]+/[^/\s]+/[^/\s]+",
+            "must be account, region and name of that deployment, as its refusal writes them; got {got}",
+        ),
+    ] = Field(
+        default=None,
+        description="the deployment whose database this one takes over, like `123456789012/eu-central-1/nightshift`. "
+        "Without it the migration refuses a database that another deployment works on",
+    )
     database: Database = Field(
         default=cast(Any, {}), validate_default=True, description="where the application's PostgreSQL is"
     )
@@ -115,6 +155,16 @@ class Settings(Group):
     )
     alarms: Annotated[Alarms, ByDefault("nobody")] = Field(
         default=Alarms(), description="who is written to when something is wrong"
+    )
+    ping_url: (
+        Annotated[
+            Text, Form(r"https://\S+|http://(127\.0\.0\.1|localhost)[:/]\S*", "must begin with https://; got {got}")
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="a monitor outside the account, in the manner of healthchecks.io: once a minute the address with "
+        "`/start`, and then itself or with `/fail`. It notices when nothing comes any more",
     )
     sender: Email | None = Field(
         default=None,

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -75,9 +78,9 @@ class Account:
         found = client.describe_stacks()["Stacks"]
         return {stack["StackName"] for stack in found if stack["StackName"].startswith("Nightshift-")}
 
-    def call(self, function: str) -> dict[str, Any]:
+    def call(self, function: str, name: str = "nightshift") -> dict[str, Any]:
         client: LambdaClient = self.aws.client("lambda")
-        answer = client.invoke(FunctionName=f"nightshift-{function}", Payload="{}")
+        answer = client.invoke(FunctionName=f"{name}-{function}", Payload="{}")
         found: dict[str, Any] = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, found
         return found
@@ -152,3 +155,88 @@ def test_the_life_of_a_deployment(account: Account) -> None:
         )
         connection.execute(text(newer))
     assert account.call("migrate")["ahead"] == ["nightshift_9999"]
+
+
+class Monitor(BaseHTTPRequestHandler):
+    """A monitor outside the account, in the manner of healthchecks.io."""
+
+    heard: ClassVar[list[tuple[str, str]]] = []
+
+    def do_POST(self) -> None:
+        self.heard.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def monitor() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Monitor) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/staging"
+        server.shutdown()
+
+
+def test_two_names_in_one_account_and_a_monitor_that_notices_a_supervisor_switched_off(
+    account: Account, monitor: str
+) -> None:
+    # GIVEN the deployment without a name, and a second database on the server
+    if not account.stacks():
+        account.settings(["market"])
+        account.make("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        account.make("deploy", APPROVED)
+    before = account.stacks()
+    with create_engine(account.postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as server:
+        server.execute(text("create database staging"))
+        server.execute(text("create role staging_console login"))
+    staging = create_engine(account.postgres.url("staging"), poolclass=NullPool)
+    Base.metadata.create_all(staging)
+    url = account.postgres.url("staging").render_as_string(hide_password=False)
+
+    # WHEN another name is deployed beside it
+    account.settings(
+        ["market"], name="staging", database={"url": url, "console_user": "staging_console"}, ping_url=monitor
+    )
+    account.make("deploy", APPROVED)
+
+    # THEN both are there, each with its own functions and its own database
+    assert account.stacks() == before
+    runs = "select count(*) from nightshift.runs where job = 'abandoned-carts'"
+    mine = account.rows(runs)
+    assert account.call("abandoned-carts", name="staging")["outcome"] == "succeeded"
+    assert account.rows(runs) == mine
+    with staging.connect() as connection:
+        assert connection.scalar(text(runs)) == 1
+        assert connection.scalar(text("select deployment from nightshift.deployments")) == f"{ACCOUNT}/{REGION}/staging"
+
+    # AND the command finds the one that cdk.json names, as a user who only reads, and says who changed what
+    def nightshift(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "cli", *arguments, "--json"]
+        paths = [str(account.project / each) for each in (".", "layers/nightshift/python", "layers/application/python")]
+        environment = {**account.environment, "PYTHONPATH": os.pathsep.join(paths)}
+        done = subprocess.run(
+            command, cwd=account.project, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    nightshift("pause", "abandoned-carts", "--by", "Ada", "--reason", "a move")
+    ((told,)) = nightshift("log", "abandoned-carts")["commands"]
+    assert (told["command"], told["by"], told["reason"], told["result"]) == ("pause", "Ada", "a move", "done")
+    assert told["caller"].startswith("arn:aws:")
+    assert told["request_id"]
+    assert nightshift("log", "--name", "nightshift")["commands"] == []
+
+    # AND the monitor hears of every look, and of a supervisor that no longer looks
+    Monitor.heard.clear()
+    account.call("supervisor", name="staging")
+    account.call("watch", name="staging")
+    assert [path for path, _ in Monitor.heard] == ["/staging/start", "/staging"]
+    with staging.begin() as connection:
+        connection.execute(text("update nightshift.signs_of_life set at = at - interval '6 minutes'"))
+    with pytest.raises(AssertionError, match="the supervisor has not looked over the ledger"):
+        account.call("watch", name="staging")
+    assert Monitor.heard[-1][0] == "/staging/fail"
+    assert "the supervisor has not looked" in Monitor.heard[-1][1]

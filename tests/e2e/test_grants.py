@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from local.machine import RDS_INSTANCE, Machine
 from nightshift.declaration import function_name
-from nightshift.store.snapshots import PREFIX
+from nightshift.store.snapshots import prefix
 from tests.e2e.conftest import ITEMS, JOBS, Lambda, eventually
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_a_job_that_declares_the_file_store_reaches_it(files: "Probe", machine: 
 
 
 def test_a_job_that_declares_snapshots_reaches_those_of_its_database(snapshots: "Probe", machine: Machine) -> None:
-    ours = {"DBSnapshotIdentifier": f"{PREFIX}probe"}
+    ours = {"DBSnapshotIdentifier": f"{prefix()}probe"}
     assert snapshots("rds", "create_db_snapshot", {**ours, "DBInstanceIdentifier": RDS_INSTANCE}) == "allowed"
     assert snapshots("rds", "delete_db_snapshot", ours) == "allowed"
     # AND to no other instance's, nor to the instance itself

@@ -228,7 +228,10 @@ def test_a_job_is_paused_and_resumed(new_page: Visit) -> None:
     expect(page.get_by_text("by Ada: the move to the new database").first).to_be_visible()
     picture(page, "job")
     page.get_by_text("Resume", exact=True).click()
-    page.get_by_role("button", name=f"Resume {CARTS}").click()
+    form = page.get_by_role("group").filter(has=page.get_by_role("button", name=f"Resume {CARTS}"))
+    form.get_by_label("Your name").fill("Ada")
+    form.get_by_label("Reason").fill("moved")
+    form.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text(f"{CARTS} is not paused.")
 
 

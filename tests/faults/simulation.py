@@ -276,7 +276,7 @@ class World:
         with self.session() as session:
             for name in self.jobs:
                 with session.begin():
-                    Control(session, self.deployment).resume(job=name)
+                    Control(session, self.deployment).resume(job=name, by="an operator", reason="the end of the night")
 
     def _at_rest(self) -> bool:
         open_runs = text(
@@ -423,7 +423,7 @@ class World:
                         control.redrive(**which) if command == "redrive" else control.cancel(**which, reason="a reason")
             elif command in ("pause", "resume"):
                 with session.begin():
-                    control.pause(job=job, **who) if command == "pause" else control.resume(job=job)
+                    control.pause(job=job, **who) if command == "pause" else control.resume(job=job, **who)
             else:
                 self._ask(session, job, command)
 

@@ -52,6 +52,18 @@ EXISTING: dict[str, Any] = {
         }
     },
 }
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:pages"
+STAGING: dict[str, Any] = {
+    **EXISTING,
+    "jobs": {},
+    "rules": "off",
+    "name": "staging",
+    "alarms": {
+        "critical": [TOPIC],
+        "ordinary": ["team@example.com", "https://events.example.com/integration/1/enqueue"],
+    },
+    "ping_url": "https://hc.example.com/11111111",
+}
 NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 
@@ -121,6 +133,12 @@ def existing(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
 def new(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """A new Aurora cluster and everything else by default."""
     return synthesize(NEW, tmp_path_factory.mktemp("new"))
+
+
+@pytest.fixture(scope="session")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """A second deployment beside `existing` in the same account, under a name of its own, with every rule off."""
+    return synthesize(STAGING, tmp_path_factory.mktemp("staging"))
 
 
 def synthesize(settings: Mapping[str, Any], folder: Path) -> Assembly:

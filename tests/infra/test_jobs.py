@@ -109,8 +109,9 @@ def test_role_allows_nothing_too_wide(existing: Assembly, registration: Registra
 
     allowed = {action for statement in statements if statement["Effect"] == "Allow" for action in actions(statement)}
     objects = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket"}
+    erased = {"s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
     files = objects if "files" in job.needs else set()
-    files |= {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"} if "application_files" in job.needs else set()
+    files |= erased if "application_files" in job.needs else set()
     keys = {"kms:Decrypt"} if "keys" in job.needs else set()
     snapshots = {f"rds:{verb}DBClusterSnapshot" for verb in ("Create", "Delete")} | {
         "rds:DescribeDBClusterSnapshots",

@@ -122,13 +122,16 @@ def test_supervisor_may_invoke_jobs_and_fires_every_minute(existing: Assembly) -
 
     (invoke,) = (statement for statement in statements if statement["Action"] == "lambda:InvokeFunction")
 
-    assert text(invoke["Resource"]).endswith(':function:nightshift-*"]]}')
+    granted = [arn["Fn::Join"][1][-1].rpartition(":")[2] for arn in invoke["Resource"]]
+    assert sorted(granted) == sorted(f"nightshift-{name}" for name in JOBS)  # no wildcard, and none of the platform's
     assert rule["ScheduleExpression"] == "cron(* * * * ? *)"
     assert rule["State"] == "ENABLED"
     assert function["Handler"] == "functions.platform.supervisor.handler"
     assert set(function["Environment"]["Variables"]) == {
         "NIGHTSHIFT_DATABASE",
         "NIGHTSHIFT_DLQ_URL",
+        "NIGHTSHIFT_OPS_TOPIC",
+        "NIGHTSHIFT_OPERATIONS_URL",
         "NIGHTSHIFT_DEPLOYMENT",
     }
 
@@ -139,7 +142,7 @@ def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None
     rules = [one for one in platform["Resources"].values() if one["Type"] == "AWS::Events::Rule"]
     manifest = json.loads((existing.folder / "manifest.json").read_text())["artifacts"]
 
-    assert len(rules) == 2
+    assert len(rules) == 3
     for rule in rules:
         assert trigger in rule["DependsOn"]
     # No function but the migration's own has new code before: not even for a moment does it meet an old schema.
@@ -150,7 +153,9 @@ def test_database_is_migrated_before_any_rule_exists(existing: Assembly) -> None
     }
     assert waiting == {
         "nightshift-migrate": False,
-        **dict.fromkeys((f"nightshift-{name}" for name in ("supervisor", "dispatcher", "console", "control")), True),
+        **dict.fromkeys(
+            (f"nightshift-{name}" for name in ("supervisor", "dispatcher", "console", "control", "watch")), True
+        ),
     }
     for name in set(existing.stacks) - {"Nightshift-Platform"}:
         assert "Nightshift-Platform" in manifest[name]["dependencies"]

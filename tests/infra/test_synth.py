@@ -107,13 +107,11 @@ def test_without_anything_installed_the_app_says_what_to_do(tmp_path: Path) -> N
     )
 
 
-def test_with_its_rules_off_nothing_runs_unasked_and_every_job_can_be_called(tmp_path: Path) -> None:
-    assembly = synthesize({**EXISTING, "jobs": {}, "rules": "off"}, tmp_path)
-
-    rules = assembly.resources("AWS::Events::Rule").values()
-    assert {"nightshift-supervisor", "nightshift-dispatcher"} < {rule["Name"] for rule in rules}
+def test_with_its_rules_off_nothing_runs_unasked_and_every_job_can_be_called(staging: Assembly) -> None:
+    rules = staging.resources("AWS::Events::Rule").values()
+    assert {"staging-supervisor", "staging-dispatcher"} < {rule["Name"] for rule in rules}
     assert {rule["State"] for rule in rules} == {"DISABLED"}
-    functions = assembly.resources("AWS::Lambda::Function").values()
+    functions = staging.resources("AWS::Lambda::Function").values()
     assert not [each for each in functions if "NIGHTSHIFT_ENABLED" in each.get("Environment", {}).get("Variables", {})]
 
 

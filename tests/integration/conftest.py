@@ -35,6 +35,7 @@ class Context:
 
     def __init__(self, seconds: float, request_id: str | None = None) -> None:
         self.aws_request_id = request_id or str(uuid.uuid4())
+        self.invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:nightshift-test"
         self._end = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
@@ -121,6 +122,12 @@ def files(aws: None, monkeypatch: pytest.MonkeyPatch) -> FileStore:
     monkeypatch.setenv(FILES_VARIABLE, "nightshift-files")
     boto3.client("s3").create_bucket(Bucket="nightshift-files")
     return FileStore("nightshift-files")
+
+
+@pytest.fixture
+def application_files(files: FileStore) -> FileStore:
+    """The store of the application's own files: where nothing else is set, the same."""
+    return files
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from functions.platform.control import handler
 from nightshift import Execution, Function, Job, ledger
 from nightshift.declaration import Deployment
 from nightshift.errors import EventError, RunFailedError
-from nightshift.operations import carry_out
+from nightshift.operations import answer, carry_out
 from tests.ground.functions.market._tables import CartItem
 from tests.ground.functions.market.removed_items import job
 from tests.integration.conftest import Context, Invoke, scheduled
@@ -45,7 +45,7 @@ def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
     assert (paused["by"], paused["reason"]) == ("Ada", "a move")
     held_back = invoke_job(job, scheduled(AT))
     assert (held_back["outcome"], held_back["reason"]) == ("paused", "paused by Ada: a move")
-    assert do(session, command="resume", job=job.name) == {"job": job.name, "paused": None}
+    assert do(session, command="resume", job=job.name, by="Ben", reason="moved") == {"job": job.name, "paused": None}
     assert invoke_job(job, scheduled("2026-03-02T02:00:00Z"))["counters"]["deleted"] == 3
 
 
@@ -152,7 +152,9 @@ def test_a_cancelled_run_can_go_on_after_all(session: Session) -> None:
         ({"command": "pause", "job": job.name, "by": "Ada"}, "say reason"),
         ({"command": "pause", "job": job.name, "by": " ", "reason": "x"}, "say by"),
         ({"command": "pause", "job": "no-such-job", **ADA}, "no deployed job is named 'no-such-job'"),
-        ({"command": "resume", "job": job.name, "by": "Ada"}, "has no key 'by'"),
+        ({"command": "resume", "job": job.name, "by": "Ada"}, "say reason"),
+        ({"command": "resume", "job": job.name, "reason": "moved"}, "say by"),
+        ({"command": "resume", "job": job.name, **ADA, "force": True}, "has no key 'force'"),
         ({"command": "redrive", "run_id": "01234567", "by": "Ada"}, "no run has the id 01234567"),
         ({"command": "cancel", "run_id": "x", **ADA}, "run_id must be"),
     ],
@@ -215,3 +217,84 @@ def test_what_a_person_says_is_kept_so_that_every_column_and_terminal_can_hold_i
 def test_a_wrong_command_is_not_repeated_at_its_length(session: Session) -> None:
     for request in (HUGE, {"command": "pause", "job": HUGE}, {"command": "cancel", "run_id": HUGE}, {HUGE: 1}):
         assert len(carry_out(session, Deployment(), request)["error"]) < 1_000
+
+
+DONE = ["pause", "resume", "cancel", "redrive"]
+
+
+def trail(session: Session) -> list[Any]:
+    session.rollback()
+    return list(session.execute(text("select * from nightshift.commands order by id")))
+
+
+def test_every_command_is_in_the_trail_with_who_why_and_the_invocation(session: Session, invoke_job: Invoke) -> None:
+    arn = "arn:aws:sts::123456789012:assumed-role/operator/ada"
+    open_run = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60).run.id
+    for number, request in enumerate(
+        (
+            {"command": "pause", "job": job.name},
+            {"command": "resume", "job": job.name},
+            {"command": "cancel", "run_id": str(open_run)},
+            {"command": "redrive", "run_id": str(open_run)[:8], "by": "Ada"},
+        )
+    ):
+        session.rollback()
+        asked = {**ADA, **request} if request["command"] != "redrive" else request
+        done = carry_out(session, Deployment(), {**asked, "caller": arn}, request_id=f"r-{number}")
+        assert "error" not in done
+
+    found = trail(session)
+    assert [each.command for each in found] == DONE
+    assert {each.by for each in found} == {"Ada"}
+    assert {each.caller for each in found} == {arn}
+    assert [each.request_id for each in found] == ["r-0", "r-1", "r-2", "r-3"]
+    assert [each.reason for each in found] == ["a move", "a move", "a move", None]
+    assert [each.job for each in found] == [job.name] * 4
+    assert [each.run_id for each in found] == [None, None, open_run, open_run]
+    assert {each.result for each in found} == {"done"}
+    session.rollback()
+    told = answer(session, Deployment(), {"query": "commands", "job": job.name}, now=dt.datetime.now(dt.UTC))
+    assert [each["command"] for each in told["commands"]] == [*reversed(DONE)]
+    session.rollback()
+    of_run = answer(session, Deployment(), {"query": "run", "run_id": str(open_run)}, now=dt.datetime.now(dt.UTC))
+    assert [each["command"] for each in of_run["run"]["commands"]] == ["redrive", "cancel"]
+
+
+def test_what_was_refused_is_in_the_trail_and_changes_nothing_else(session: Session) -> None:
+    do(session, command="pause", job=job.name, by="Mallory", reason=" ")
+    do(session, command="cancel", run_id="01234567", by="Mallory", reason="x" * 100_000)
+    do(session, command="drop")
+
+    first, second = trail(session)
+    assert (first.command, first.job, first.by) == ("pause", job.name, "Mallory")
+    assert first.result.startswith("refused: say reason")
+    assert second.result == "refused: no run has the id 01234567"
+    assert len(second.reason) < 10_000
+    assert session.scalar(text("select count(*) from nightshift.jobs where paused_at is not null")) == 0
+
+
+def test_a_change_and_its_record_stand_or_fall_together(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that cannot be written takes the change with it."""
+    session.execute(text("alter table nightshift.commands add constraint full_disk check (command <> 'pause')"))
+    session.commit()
+
+    done = do(session, command="pause", job=job.name, **ADA)
+
+    assert "error" in done
+    assert session.scalar(text("select count(*) from nightshift.jobs where paused_at is not null")) == 0
+
+
+def test_the_functions_log_names_command_job_and_run_and_nobody(
+    session: Session, invoke_job: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler({"command": "pause", "job": job.name, "by": "Ada Lovelace", "reason": "her own"}, Context(60))
+    handler({"command": "cancel", "run_id": "01234567", "by": "Ada Lovelace", "reason": "her own"}, Context(60))
+    handler({"command": "pause", "job": "ada@example.com", "by": "x", "reason": "her own"}, Context(60))
+
+    lines = [vars(record) for record in caplog.records if record.msg == "command.carried_out"]
+    assert [(line["command"], line.get("job"), line.get("run_id"), line["refused"]) for line in lines] == [
+        ("pause", job.name, None, False),
+        ("cancel", None, "01234567", True),
+        ("pause", None, None, True),
+    ]
+    assert not any(word in str(lines) for word in ("Ada", "her own", "ada@"))

@@ -236,7 +236,7 @@ def test_the_pause_of_one_job_ends_by_itself_and_outlives_that_of_all(visits: Se
     soon = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
     do(visits, command="pause", job=NAME, until=soon, **ADA)
     do(visits, command="pause", all=True, **ADA)
-    do(visits, command="resume", all=True)
+    do(visits, command="resume", all=True, **ADA)
     assert invoke_job(job, scheduled(NOW))["outcome"] == "paused"
     visits.execute(text("update nightshift.jobs set paused_until = now() - interval '1 s'"))
     visits.commit()

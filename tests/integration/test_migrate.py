@@ -1,5 +1,6 @@
 """The function that every deployment runs before any rule."""
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -10,8 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from functions.platform.migrate import handler
-from nightshift.declaration import registry
+from nightshift.database.migrations import upgrade
+from nightshift.declaration import Deployment, registry
 from nightshift.errors import SettingError
+from nightshift.ledger import ForeignDatabaseError, own
+from nightshift.operations import QUERIES, READS, answer
 from nightshift.store import DataKey, DataKeys, KeyService
 
 
@@ -19,6 +23,7 @@ class Context:
     """Lambda's context with all the time in the world."""
 
     aws_request_id = "request"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:nightshift-migrate"
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
@@ -217,3 +222,88 @@ def test_no_data_key_is_made_where_no_job_needs_one(deployed: Engine) -> None:
 
     with Session(deployed) as session:
         assert session.scalars(select(DataKey)).all() == []
+
+
+def told(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("select deployment from nightshift.deployments order by id")))
+
+
+def test_a_database_knows_its_deployment_and_refuses_another_in_words(
+    deployed: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a database that serves the deployment without a name
+    migrate()
+    migrate()
+    mine = "123456789012/eu-central-1/nightshift"
+    assert told(deployed) == [mine]
+
+    # WHEN staging is deployed on it by mistake THEN its migration is refused, with the remedy, and changes nothing
+    monkeypatch.setenv("NIGHTSHIFT_NAME", "staging")
+    monkeypatch.setenv("NIGHTSHIFT_DEPLOYMENT", json.dumps({"packs": ["back_office"]}))
+    before = registered(deployed)
+    with pytest.raises(ForeignDatabaseError) as refused:
+        migrate()
+    for words in ("the deployment nightshift of the account 123456789012 in eu-central-1", "a database of its own"):
+        assert words in str(refused.value)
+    assert f'nightshift.take_over_from to "{mine}"' in str(refused.value)
+    assert (told(deployed), registered(deployed)) == ([mine], before)
+
+    # WHEN it takes over on purpose THEN the database is staging's, and the setting may stay
+    monkeypatch.setenv("NIGHTSHIFT_TAKE_OVER_FROM", mine)
+    migrate()
+    migrate()
+    assert told(deployed) == [mine, "123456789012/eu-central-1/staging"]
+    monkeypatch.delenv("NIGHTSHIFT_NAME")
+    monkeypatch.delenv("NIGHTSHIFT_TAKE_OVER_FROM")
+    with pytest.raises(ForeignDatabaseError, match="the deployment staging"):
+        migrate()
+
+
+@pytest.mark.parametrize("other", ["123456789012/us-east-1/nightshift", "210987654321/eu-central-1/nightshift"])
+def test_another_region_or_account_is_another_deployment(deployed: Engine, other: str) -> None:
+    migrate()
+    with Session(deployed) as session, session.begin(), pytest.raises(ForeignDatabaseError):
+        own(session, other)
+
+
+def test_a_trial_on_the_local_aws_gives_way_and_takes_nothing(deployed: Engine) -> None:
+    with Session(deployed) as session, session.begin():
+        upgrade(session.connection())
+        own(session, "000000000000/us-east-1/nightshift")
+    migrate()
+    with Session(deployed) as session, session.begin(), pytest.raises(ForeignDatabaseError):
+        own(session, "000000000000/us-east-1/nightshift")
+
+
+def test_the_consoles_user_reads_what_answers_come_from_and_nothing_else(
+    deployed: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a user of the console's own, whom the database does not have yet
+    monkeypatch.setenv("NIGHTSHIFT_CONSOLE_USER", "night_reader")
+    with pytest.raises(SettingError, match="create role night_reader login"):
+        migrate()
+    with deployed.begin() as connection:
+        connection.execute(text("create role night_reader login"))
+
+    # WHEN it is there and the deployment has migrated
+    migrate()
+
+    # THEN it answers every question, and can neither write nor read anything else
+    reader = create_engine(deployed.url.set(username="night_reader"), poolclass=NullPool)
+    questions = {name: {"limit": 5} if "limit" in keys else {} for name, (_, keys) in QUERIES.items()}
+    with Session(reader) as session:
+        for name, keys in questions.items():
+            answered = answer(session, Deployment(("market",)), {"query": name, **keys}, now=dt.datetime.now(dt.UTC))
+            assert "does not answer" not in str(answered.get("error")), (name, answered)
+    with reader.connect() as connection:
+        may = text(
+            "select c.relname, p from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) p"
+            " where c.relnamespace = 'nightshift'::regnamespace and c.relkind in ('r', 'v')"
+            " and has_table_privilege(c.oid, p)"
+        )
+        assert set(connection.execute(may).all()) == {(name, "select") for name in READS}
+    reader.dispose()
+    with deployed.begin() as connection:
+        connection.execute(text("drop owned by night_reader"))
+        connection.execute(text("drop role night_reader"))

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, Table, create_engine, inspect, text
+from sqlalchemy import ColumnElement, Engine, Table, column, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -337,7 +337,10 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         connection.execute(
             text(
                 """
-                alter table nightshift.runs drop column reported_at, drop column notes;
+                alter table nightshift.runs drop column reported_at, drop column notes, drop column told_at,
+                                            drop column recovered_at;
+                alter table nightshift.data_keys drop column kms_key;
+                drop table nightshift.commands, nightshift.deployments, nightshift.signs_of_life;
                 update nightshift.alembic_version set version_num = 'nightshift_0001';
                 insert into nightshift.jobs (name) values ('old');
                 insert into nightshift.runs (job, scheduled_for, trigger, state, max_attempts, finished_at)
@@ -348,5 +351,9 @@ def test_runs_that_failed_before_it_was_noted_count_as_reported(bare: Engine) ->
         )
     assert migrations.upgrade(bare) == OF_THE_LIBRARY[1:]
     with bare.connect() as connection:
-        reported = "select state, reported_at = finished_at from nightshift.runs order by state"
-        assert connection.execute(text(reported)).all() == [("failed", True), ("succeeded", None)]
+        for noted in ("reported_at", "told_at", "recovered_at"):
+            same = (column(noted) == column("finished_at")).label("same")
+            state: ColumnElement[str] = column("state")
+            its = select(state, same).select_from(text("nightshift.runs")).order_by(state)
+            found: object = connection.execute(its).all()
+            assert found == [("failed", True), ("succeeded", None)], noted

@@ -19,7 +19,7 @@ from nightshift.declaration import Deployment, Policy
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import Claim, Request, occurrences
-from nightshift.operations import Round, look_over
+from nightshift.operations import Notice, Round, look_over
 from tests.integration.conftest import Context, Invoke, scheduled
 
 CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
@@ -531,3 +531,116 @@ def test_the_supervisor_stays_no_longer_than_its_time(
     context = Context(3)
     assert supervisor.handler({}, context)["continued"] == 0, "another one is at work"
     assert 0.3 < context.get_remaining_time_in_millis() / 1000 < 1.2
+
+
+def failed_for_good(world: World, job: str, reason: str = "ValueError: out of luck") -> Claim:
+    claim = world.claim(job)
+    ledger.fail_attempt(world.session, claim, reason, permanent=True, critical=False, reported=True)
+    return claim
+
+
+def succeeded(world: World, job: str) -> Claim:
+    claim = world.claim(job)
+    with world.session.begin():
+        ledger.finish(world.session, claim, counters={})
+    return claim
+
+
+def test_a_final_failure_is_told_once_in_words_and_so_is_the_first_success_after_it(world: World) -> None:
+    # GIVEN a job that fails for good, twice
+    told: list[Notice] = []
+    first = failed_for_good(world, CARTS)
+    world.look(tell=told.append)
+    world.look(tell=told.append)
+    second = failed_for_good(world, CARTS, "RuntimeError: again")
+    world.look(tell=told.append)
+
+    # THEN each failure is told: the job, the reason, what to do first, where to read on
+    assert [notice.title for notice in told] == [f"{CARTS} has failed"] * 2
+    assert f"run {first.run.id}: ValueError: out of luck" in told[0].happened
+    assert f"nightshift redrive {second.run.id}" in told[1].first
+    assert {notice.read_on for notice in told} == {"a-job-failed"}
+
+    # WHEN it succeeds THEN that is told once, and of another job nothing
+    succeeded(world, ITEMS)
+    succeeded(world, CARTS)
+    succeeded(world, CARTS)
+    for _ in range(2):
+        world.look(tell=told.append)
+    assert [notice.title for notice in told[2:]] == [f"{CARTS} is well again"]
+
+    # and the next failure is a new one
+    failed_for_good(world, CARTS)
+    world.look(tell=told.append)
+    assert told[-1].title == f"{CARTS} has failed"
+
+
+def test_a_redriven_run_that_fails_again_is_told_again_and_one_that_succeeds_has_recovered(world: World) -> None:
+    told: list[Notice] = []
+    claim = failed_for_good(world, CARTS)
+    world.look(tell=told.append)
+    for _ in range(2):
+        with world.session.begin():
+            ledger.redrive(world.session, claim.run.id, "redriven by Ada")
+        again = world.claim(CARTS, Request(run_id=claim.run.id))
+        if len(told) == 1:
+            ledger.fail_attempt(world.session, again, "ValueError: still", permanent=True, critical=False)
+        else:
+            with world.session.begin():
+                ledger.finish(world.session, again, counters={})
+        world.look(tell=told.append)
+
+    assert [notice.title for notice in told] == [f"{CARTS} has failed", f"{CARTS} has failed", f"{CARTS} is well again"]
+
+
+def test_what_cannot_be_told_now_is_told_later_and_stops_nothing(world: World) -> None:
+    failed_for_good(world, CARTS)
+    failed_for_good(world, ITEMS)
+    told: list[str] = []
+
+    def broken(notice: Notice) -> None:
+        if CARTS in notice.title:
+            raise OSError("the topic is gone")
+        told.append(notice.title)
+
+    assert world.look(tell=broken).hindered == 1
+    assert told == [f"{ITEMS} has failed"]
+    world.look(tell=lambda notice: told.append(notice.title))
+    assert told == [f"{ITEMS} has failed", f"{CARTS} has failed"]
+
+
+def test_a_plan_that_fails_is_told_to_nobody_but_its_asker(world: World) -> None:
+    told: list[Notice] = []
+    claim = world.claim(CARTS, Request(mode="plan"))
+    ledger.fail_attempt(world.session, claim, "ValueError", permanent=True, critical=False)
+
+    world.look(tell=told.append)
+
+    assert told == []
+
+
+def test_every_round_leaves_a_sign_of_life(world: World) -> None:
+    seen = text(
+        "select clock_timestamp() - at < interval '1 minute' from nightshift.signs_of_life where name = 'supervisor'"
+    )
+    assert world.session.scalar(seen) is None
+    for _ in range(2):
+        world.look()
+        assert world.session.scalar(seen) is True
+        world.session.rollback()
+
+
+def test_a_notice_is_text_for_a_mail_and_for_a_chat_what_amazon_q_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_OPERATIONS_URL", "https://example.com/operations.md")
+    notice = Notice("backup has failed", "The job backup has failed for good: no room", "look", "a-job-failed")
+
+    told = supervisor.message(notice)
+
+    for words in ("no room", "First: look", "https://example.com/operations.md#a-job-failed"):
+        assert words in told["default"]
+        assert words in told["https"]
+    shown = json.loads(told["https"])
+    assert (shown["version"], shown["source"]) == ("1.0", "custom")
+    assert shown["content"]["title"] == "nightshift: backup has failed"
+    long = Notice("x" * 200, "", "", "a-job-failed")
+    assert len(supervisor.subject(long)) <= 99

@@ -79,6 +79,18 @@ SUMMARY = {
     "counters": {"deleted": 1200},
     "errors": ["ValueError: out of luck"],
 }
+COMMAND = {
+    "at": "2026-03-11T09:00:00Z",
+    "command": "redrive",
+    "job": JOB,
+    "run_id": RUN,
+    "by": "Ada",
+    "caller": "arn:aws:sts::123456789012:assumed-role/operator/ada",
+    "request_id": "c-1",
+    "reason": "first clean-up",
+    "arguments": {"run_id": RUN, "override_cap": True},
+    "result": "done",
+}
 FULL = {
     **SUMMARY,
     "request_id": "r-1",
@@ -98,6 +110,7 @@ FULL = {
             "error": "ValueError: out of luck",
         }
     ],
+    "commands": [COMMAND],
     "quarantined": [{"step": "delete-carts", "item": "public.carts/7", "error": "held"}],
 }
 JOBS = {
@@ -216,6 +229,8 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
         (["runs"], CONSOLE, {"query": "runs", "limit": 20}),
         (["runs", JOB, "--limit", "5"], CONSOLE, {"query": "runs", "job": JOB, "limit": 5}),
         (["show", "0123abcd"], CONSOLE, {"query": "run", "run_id": "0123abcd"}),
+        (["log"], CONSOLE, {"query": "commands", "limit": 20}),
+        (["log", JOB, "--limit", "5"], CONSOLE, {"query": "commands", "job": JOB, "limit": 5}),
         (["status"], CONSOLE, {"query": "status"}),
         (["health"], CONSOLE, {"query": "health"}),
         (
@@ -223,7 +238,11 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
             CONTROL,
             {"command": "pause", "job": JOB, "by": "Ada", "reason": "a move"},
         ),
-        (["resume", JOB], CONTROL, {"command": "resume", "job": JOB}),
+        (
+            ["resume", JOB, "--by", "Ada", "--reason", "moved"],
+            CONTROL,
+            {"command": "resume", "job": JOB, "by": "Ada", "reason": "moved"},
+        ),
         (
             ["cancel", "0123abcd", "--by", "Ada", "--reason", "a mistake"],
             CONTROL,
@@ -589,7 +608,14 @@ DRIVER_TEXT = (
 
 @pytest.mark.parametrize("kind", ["InterfaceError", "OperationalError", "DatabaseError", "ConnectionResetError"])
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["jobs", "--json"], ["show", "0123abcd"], ["resume", JOB], ["backfill", JOB, *MARCH]]
+    "arguments",
+    [
+        ["status"],
+        ["jobs", "--json"],
+        ["show", "0123abcd"],
+        ["resume", JOB, "--by", "Ada", "--reason", "moved"],
+        ["backfill", JOB, *MARCH],
+    ],
 )
 def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
     failed = nightshift(*arguments, on=Deployed(FunctionError(kind, DRIVER_TEXT)))

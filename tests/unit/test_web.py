@@ -264,7 +264,7 @@ FORMS = {
     f"/jobs/{JOB}/plan": {},
     f"/jobs/{JOB}/run": {},
     f"/jobs/{JOB}/pause": {"by": "Ada", "reason": "a move"},
-    f"/jobs/{JOB}/resume": {},
+    f"/jobs/{JOB}/resume": {"by": "Ada", "reason": "moved"},
     f"/jobs/{JOB}/dial": {"by": "Ada", "reason": "a busy evening", "held": "yes"},
     f"/jobs/{JOB}/backfill": {"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
     f"/runs/{RUN}/cancel": {"by": "Ada", "reason": "a mistake"},
@@ -553,8 +553,8 @@ def test_pause_and_resume_say_what_came_of_it(visitor: Visitor, deployed: Deploy
     assert f"{JOB} is paused." in page
     assert deployed.told("control") == [{"command": "pause", "job": JOB, "by": "Ada", "reason": "a move"}]
     assert 'value="Ada"' in page, "the name is kept for the next form"
-    assert f"{JOB} is not paused." in visitor.after(visitor.send(f"/jobs/{JOB}/resume"))
-    assert deployed.told("control")[1:] == [{"command": "resume", "job": JOB}]
+    assert f"{JOB} is not paused." in visitor.after(visitor.send(f"/jobs/{JOB}/resume", by="Ada", reason="moved"))
+    assert deployed.told("control")[1:] == [{"command": "resume", "job": JOB, "by": "Ada", "reason": "moved"}]
 
 
 def test_the_dials_are_turned_and_told(visitor: Visitor, deployed: Deployed) -> None:
@@ -600,7 +600,7 @@ def test_what_keeps_a_job_or_a_run_from_its_work_is_told(deployed: Deployed) -> 
 
 def test_the_pause_of_all_jobs_outlasts_that_of_one(visitor: Visitor, deployed: Deployed) -> None:
     deployed.answers["resume"] = {"job": JOB, "paused": {"by": "Ada", "reason": "a move", "all": True}}
-    page = visitor.after(visitor.send(f"/jobs/{JOB}/resume"))
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/resume", by="Ada", reason="moved"))
     assert f"{JOB} itself is not paused, and all jobs are." in page
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from local.machine import RDS_INSTANCE, Machine
-from nightshift.store.snapshots import PREFIX
+from nightshift.store.snapshots import prefix
 from tests.e2e.conftest import Lambda
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_a_snapshot_is_taken_noted_and_deleted_when_its_time_is_up(
     rds: RDSClient = machine.aws.client("rds")
     before = (dt.datetime.now(dt.UTC) - dt.timedelta(days=10)).replace(microsecond=0)
     functions.call("backup", {"scheduled_for": before.isoformat()})
-    old = f"{PREFIX}{before:%Y-%m-%d-%H%M%S}"
+    old = f"{prefix()}{before:%Y-%m-%d-%H%M%S}"
     [taken] = rds.describe_db_snapshots(DBSnapshotIdentifier=old)["DBSnapshots"]
     assert taken["DBInstanceIdentifier"] == RDS_INSTANCE
     assert {"Key": "nightshift", "Value": "backup"} in taken["TagList"]
@@ -38,6 +38,6 @@ def test_a_snapshot_is_taken_noted_and_deleted_when_its_time_is_up(
     assert statuses
     assert set(statuses.values()) == {"succeeded"}
     listed = rds.describe_db_snapshots(DBInstanceIdentifier=RDS_INSTANCE)["DBSnapshots"]
-    ours = {name for each in listed if (name := each["DBSnapshotIdentifier"]).startswith(PREFIX)}
+    ours = {name for each in listed if (name := each["DBSnapshotIdentifier"]).startswith(prefix())}
     assert set(statuses) <= ours
     assert old not in ours

@@ -1,5 +1,20 @@
 """The environment variables that the deployment writes and functions read."""
 
+import os
+from collections.abc import Mapping
+
+DEFAULT_NAME = "nightshift"
+"""The name of a deployment that has been given none."""
+
+NAME_VARIABLE = "NIGHTSHIFT_NAME"
+"""Environment variable, optional: the deployment's name, with which every name on AWS begins."""
+
+
+def deployment_name(environment: Mapping[str, str] = os.environ) -> str:
+    """The name of the deployment that this function belongs to."""
+    return environment.get(NAME_VARIABLE) or DEFAULT_NAME
+
+
 PARAMETERS_VARIABLE = "NIGHTSHIFT_PARAMETERS"
 """Environment variable with the settings of the deployed job: a JSON object of parameter names and numbers."""
 
@@ -19,6 +34,21 @@ FILES_PREFIX_VARIABLE = "NIGHTSHIFT_FILES_PREFIX"
 INSTANCE_VARIABLE = "NIGHTSHIFT_RDS_INSTANCE"
 CLUSTER_VARIABLE = "NIGHTSHIFT_RDS_CLUSTER"
 """Environment variables with the identifier of the database's instance, or of its Aurora cluster. Neither: no RDS."""
+
+CONSOLE_USER_VARIABLE = "NIGHTSHIFT_CONSOLE_USER"
+"""Environment variable, optional: the user of the database as whom the console reads the ledger."""
+
+CONSOLE_VARIABLE = "NIGHTSHIFT_CONSOLE"
+"""Environment variable: the name of the console's function, for whoever asks it."""
+
+PING_VARIABLE = "NIGHTSHIFT_PING_URL"
+"""Environment variable, optional: the monitor outside the account that hears of every look."""
+
+OPERATIONS_VARIABLE = "NIGHTSHIFT_OPERATIONS_URL"
+"""Environment variable: where the operations guide stands."""
+
+TAKE_OVER_VARIABLE = "NIGHTSHIFT_TAKE_OVER_FROM"
+"""Environment variable, optional: the deployment whose database the migration may take over."""
 
 KMS_KEY_VARIABLE = "NIGHTSHIFT_KMS_KEY"
 """Environment variable with the ARN of the KMS key, given to functions whose job declares that it needs keys."""

@@ -6,6 +6,7 @@ There is no personal data in logs. Run ids are never metric dimensions: each id 
 """
 
 import logging
+import os
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -16,7 +17,8 @@ from aws_lambda_powertools.logging.formatter import RESERVED_LOG_ATTRS
 from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "Nightshift"
-SERVICE = "nightshift"
+SERVICE = os.environ.get("NIGHTSHIFT_NAME") or "nightshift"
+"""The deployment's name, see `nightshift.environment`: metrics of two in one account stay apart."""
 
 OF_THE_LINE = frozenset(
     {
@@ -36,7 +38,7 @@ def logger() -> Logger:
 
 @cache
 def metrics() -> Metrics:
-    """The one set of metrics, with the service as its only dimension."""
+    """The one set of metrics, with the deployment's name as its only dimension."""
     return Metrics(namespace=NAMESPACE, service=SERVICE)
 
 

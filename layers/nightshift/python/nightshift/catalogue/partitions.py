@@ -126,7 +126,8 @@ def tree_of(
 ) -> Partitions:
     """Every partition below a table, in the caller's transaction, each with what stands against its going.
 
-    only: the name of one, as SQL takes it; it and what is below it. It is not there if it is not below the table.
+    only: the name of one, as SQL takes it; it and what is below it. It is not there if it is not below the table. What
+        PostgreSQL itself refuses (a foreign key, a view that depends on it) is then not looked for.
     """
     rows = session.execute(_TREE, {"oid": facts.oid, "to_schema": to_schema, "only": only}).all()
     below: dict[int, list[Any]] = {}
@@ -246,8 +247,9 @@ _TREE = text(
                   where tgrelid = c.oid and tgparentid = 0 and not tgisinternal and tgenabled in ('O', 'A')
                     and tgtype & 8 > 0 order by 1) as triggers,
            array(select cast(conname as text) from pg_constraint o
-                  where o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0 order by 1) as keys,
-           case when cast(:to_schema as text) is null then
+                  where cast(:only as text) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0
+                  order by 1) as keys,
+           case when cast(:to_schema as text) is null and cast(:only as text) is null then
                array(select distinct 'the view ' || cast(cast(r.ev_class as regclass) as text)
                        from pg_depend d join pg_rewrite r on r.oid = d.objid
                       where d.classid = cast('pg_rewrite' as regclass) and d.refclassid = cast('pg_class' as regclass)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         function_name as function_name,
     )
     from nightshift.declaration.discovery import (
+        PLATFORM as PLATFORM,
         Registration as Registration,
         packs as packs,
         registry as registry,
@@ -63,7 +64,7 @@ __getattr__ = face(
     __name__,
     ages="Age check_age days hours minutes years",
     deployment="DeployedJob Deployment function_name",
-    discovery="Registration packs registry stack_name",
+    discovery="PLATFORM Registration packs registry stack_name",
     job="Job MAX_ROWS MAX_SHARE UNINDEXED_ROWS cleaned",
     parameters="Parameter",
     partitions="Detach Drop",

@@ -14,6 +14,7 @@ from nightshift.declaration.discovery import Registration, packs, registry
 from nightshift.declaration.job import Job
 from nightshift.declaration.schedule import Schedule
 from nightshift.declaration.windows import Freeze
+from nightshift.environment import deployment_name
 from nightshift.errors import SettingError, printable
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
@@ -21,9 +22,9 @@ DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
 and `freezes`, see `Freeze.read`."""
 
 
-def function_name(job: str) -> str:
-    """The name of a job's Lambda function, and of its rule."""
-    return f"nightshift-{job}"
+def function_name(job: str, deployment: str | None = None) -> str:
+    """The name of a job's Lambda function, and of its rule, in a deployment: without one, in this function's own."""
+    return f"{deployment or deployment_name()}-{job}"
 
 
 @dataclass(frozen=True)

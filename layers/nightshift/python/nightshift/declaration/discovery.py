@@ -12,6 +12,7 @@ from types import ModuleType
 
 from nightshift.declaration.job import Job
 from nightshift.declaration.names import construct_of
+from nightshift.environment import DEFAULT_NAME
 from nightshift.errors import DeclarationError
 
 PLATFORM = "platform"
@@ -36,9 +37,9 @@ class Registration:
         return f"{self.module}.handler"
 
 
-def stack_name(pack: str) -> str:
+def stack_name(pack: str, deployment: str = DEFAULT_NAME) -> str:
     """The name of a pack's stack on AWS: `my_jobs` becomes `Nightshift-MyJobs`."""
-    return f"Nightshift-{''.join(part.capitalize() for part in pack.split('_'))}"
+    return f"{deployment.capitalize()}-{''.join(part.capitalize() for part in pack.split('_'))}"
 
 
 @cache

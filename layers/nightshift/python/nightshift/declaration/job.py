@@ -1,6 +1,7 @@
 """The declaration of a job. Function, rule, alarms, grants, job tables and tests are all derived from it."""
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,10 @@ files: the file store. keys: the data keys. snapshots: the database's snapshots.
 directly, without the outbox. deployment: which jobs were deployed, and with which schedules.
 """
 
+FOLDER = re.compile(r"[a-z0-9][a-z0-9_.-]*/([a-z0-9_.-]+/)*")
+BACKUPS = "backups/"
+"""The folder of the file store in which backups lie."""
+
 LONGEST_TIMEOUT = dt.timedelta(minutes=15)
 LEAST_MEMORY, MOST_MEMORY = 128, 10_240
 
@@ -56,6 +61,8 @@ class Job:
     parameters: numbers that operators can set, in addition to those that the steps declare.
     needs: what the job uses besides the database. The deployment grants exactly that. `files` is Nightshift's own file
         store, `application_files` the one in which the application keeps its files; a job has one of them.
+    folders: where in the file store, like `reports/`; a step adds its own. Without any it is the whole store. Nobody
+        deletes or replaces what lies under `backups/` but a job with a step that makes backups.
     critical: a final failure pages somebody.
     audited: a run that changed rows writes one line to the project's audit trail. A project without a trail
         (`Project.trail`) has no such line; nothing else changes.
@@ -73,6 +80,7 @@ class Job:
     parameters: tuple[Parameter, ...] = ()
     policy: Policy | None = None
     needs: frozenset[Need] = frozenset()
+    folders: tuple[str, ...] = ()
     critical: bool = False
     audited: bool = True
     timeout: dt.timedelta = LONGEST_TIMEOUT
@@ -121,11 +129,26 @@ class Job:
         must_be(isinstance(self.needs, Set), f"{where} needs", "a set, like frozenset({'files'})", self.needs)
         for need in self.needs:
             must_be_one_of(f"{where} needs", need, choices(Need))
+        like = "a tuple of folders, like ('reports/',)"
+        fits = isinstance(self.folders, tuple) and all(isinstance(each, str) for each in self.folders)
+        must_be(fits, f"{where} folders", like, self.folders)
+        if wrong := [each for each in self.folders if not FOLDER.fullmatch(each)]:
+            raise DeclarationError(f"{where} a folder of the file store is like reports/, with its slash; got {wrong}")
+        if any(each.startswith(BACKUPS) for each in self.folders):
+            raise DeclarationError(f"{where} {BACKUPS} belongs to the step Backup, which brings it by itself")
+        if self.folders and "files" not in self.needs:
+            raise DeclarationError(f"{where} folders go with needs={{'files'}}: add it, or remove them")
         if {"files", "application_files"} <= self.needs:
             raise DeclarationError(
                 f"job {self.name} needs both files and application_files, and a function has one file store: "
                 "Nightshift's own, or the application's; make two jobs of it"
             )
+
+    @cached_property
+    def own_folders(self) -> tuple[str, ...]:
+        """The folders of the file store that are the job's: those it declares, and its steps'. Empty: all of it."""
+        theirs = (folder for step in self.steps for folder in getattr(step, "folders", ()))
+        return tuple(sorted({*self.folders, *theirs}))
 
     @cached_property
     def timetable(self) -> Schedule:

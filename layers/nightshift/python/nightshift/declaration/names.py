@@ -5,7 +5,7 @@ from typing import Any
 from nightshift.declaration.fields import KEBAB
 from nightshift.errors import DeclarationError
 
-PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor")
+PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor", "watch")
 """The files of functions/platform. Their functions are named in the same way as those of jobs."""
 
 STACK_PARTS = ("bootstrap-version", "check-bootstrap-version", "code", "dead-letters", "files")
@@ -16,6 +16,9 @@ LONGEST_ON_AWS = 64
 
 LONGEST_DEPLOYMENT = 20
 """The most characters in the name of a deployment, which goes before the job's name with a hyphen."""
+
+DEPLOYMENT_NAME = f"[a-z][a-z0-9]{{0,{LONGEST_DEPLOYMENT - 1}}}"
+"""Without a hyphen: no grant by prefix reaches another deployment's functions."""
 
 LONGEST_JOB_NAME = LONGEST_ON_AWS - LONGEST_DEPLOYMENT - 1
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         interrupt as interrupt,
         redrive as redrive,
     )
+    from nightshift.ledger.ownership import ForeignDatabaseError as ForeignDatabaseError, own as own
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
         NOTES_KEPT as NOTES_KEPT,
@@ -42,22 +43,31 @@ if TYPE_CHECKING:
         OPEN_STATES as OPEN_STATES,
         OUTCOMES as OUTCOMES,
         Attempt as Attempt,
+        CommandRecord as CommandRecord,
         QuarantinedItem as QuarantinedItem,
         RegisteredJob as RegisteredJob,
         RunRecord as RunRecord,
+        ServedDeployment as ServedDeployment,
+        SignOfLife as SignOfLife,
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
+        SUPERVISOR as SUPERVISOR,
         Stalled as Stalled,
         exhausted as exhausted,
         fail_exhausted as fail_exhausted,
         forget as forget,
         left_behind as left_behind,
+        note_alive as note_alive,
+        note_recovered as note_recovered,
         note_reported as note_reported,
+        note_told as note_told,
         oldest_open_seconds as oldest_open_seconds,
+        recovered as recovered,
         settle_left_behind as settle_left_behind,
         stalled as stalled,
         unreported as unreported,
+        untold as untold,
         waiting as waiting,
     )
 
@@ -68,10 +78,14 @@ __getattr__ = face(
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
+    ownership="ForeignDatabaseError own",
     runs="ERRORS_KEPT NOTES_KEPT Standing database_clock duration_ms durations lock_job quarantined standing",
-    tables="Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs",
+    tables=(
+        "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment "
+        "SignOfLife job_runs"
+    ),
     upkeep=(
-        "Stalled exhausted fail_exhausted forget left_behind note_reported oldest_open_seconds settle_left_behind "
-        "stalled unreported waiting"
+        "SUPERVISOR Stalled exhausted fail_exhausted forget left_behind note_alive note_recovered note_reported "
+        "note_told oldest_open_seconds recovered settle_left_behind stalled unreported untold waiting"
     ),
 )

@@ -26,6 +26,7 @@ def fail(
     """
     record.state, record.reason, record.finished_at, record.lease_until = "failed", reason, clock, None
     record.reported_at = clock if reported else None
+    record.told_at = record.recovered_at = None
     failures = this_project().failures() if critical else None
     if failures is None:
         return

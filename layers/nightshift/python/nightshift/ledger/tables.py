@@ -64,6 +64,12 @@ class RunRecord(Base):
         Index("runs_history", "job", text("scheduled_for desc")),
         Index("runs_finished", "finished_at"),
         Index("runs_unreported", "finished_at", postgresql_where=text("state = 'failed' and reported_at is null")),
+        Index(
+            "runs_untold",
+            "finished_at",
+            postgresql_where=text("state = 'failed' and mode = 'apply' and told_at is null"),
+        ),
+        Index("runs_unrecovered", "job", postgresql_where=text("told_at is not null and recovered_at is null")),
         IN_NIGHTSHIFT,
     )
 
@@ -101,6 +107,10 @@ class RunRecord(Base):
     """What the run waits for or gives way to, and which signals it could not read: see `nightshift.engine.pacing`."""
     notes: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
     """What whoever looks at the run should read beside the counters: what was kept and why, and advice."""
+    told_at: Mapped[Timestamp | None]
+    """When the operators were told of its final failure in words, by the supervisor."""
+    recovered_at: Mapped[Timestamp | None]
+    """When they were told that the job has succeeded since."""
 
 
 class Attempt(Base):
@@ -153,6 +163,52 @@ class Candidate(Base):
     step: Mapped[str] = mapped_column(primary_key=True)
     place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     key: Mapped[list[str]]
+
+
+class ServedDeployment(Base):
+    """A deployment that the database serves, or has served: the newest row is the one."""
+
+    __tablename__ = "deployments"
+    __table_args__ = IN_NIGHTSHIFT
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    deployment: Mapped[str]
+    """`account/region/name`."""
+    since: Mapped[CreatedNow]
+
+
+class CommandRecord(Base):
+    """What an operator has asked control to change: written in the transaction that changed it, or was refused."""
+
+    __tablename__ = "commands"
+    __table_args__ = (Index("commands_history", text("at desc")), IN_NIGHTSHIFT)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[CreatedNow]
+    command: Mapped[str]
+    job: Mapped[str | None]
+    run_id: Mapped[uuid.UUID | None]
+    by: Mapped[str | None]
+    """Who, as they said."""
+    caller: Mapped[str | None]
+    """The ARN of their AWS identity, as their command said."""
+    request_id: Mapped[str | None]
+    """Of the invocation: under it CloudTrail's data events name the principal, whatever was said."""
+    reason: Mapped[str | None]
+    arguments: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    """The request's other keys."""
+    result: Mapped[str]
+    """`done`, or why it was refused."""
+
+
+class SignOfLife(Base):
+    """When a function of the platform last did its work to the end."""
+
+    __tablename__ = "signs_of_life"
+    __table_args__ = IN_NIGHTSHIFT
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[CreatedNow]
 
 
 class DialRecord(Base):

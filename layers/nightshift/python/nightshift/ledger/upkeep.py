@@ -6,16 +6,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased
 
 from nightshift import telemetry
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
-from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
+from nightshift.ledger.tables import OPEN_STATES, Attempt, CommandRecord, RunRecord, SignOfLife
 
 KEPT = dt.timedelta(days=400)
 """How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
+
+COMMANDS_KEPT = dt.timedelta(days=3 * 365)
+"""How long the ledger keeps who changed what: longer than the runs, whose ids then lead nowhere."""
 
 FORGOTTEN_AT_ONCE = 500
 SHARE_APPLIES_ABOVE = 1_000
@@ -105,6 +108,63 @@ def note_reported(session: Session, run_id: uuid.UUID) -> None:
     with session.begin():
         told = told.values(reported_at=func.clock_timestamp())
         session.execute(told.execution_options(synchronize_session=False))
+
+
+def untold(session: Session) -> list[Standing]:
+    """Runs that failed for good, of which the operators have not been told in words. Plans are their asker's own."""
+    found = select(RunRecord).where(RunRecord.state == "failed", RunRecord.mode == "apply", RunRecord.told_at.is_(None))
+    with session.begin():
+        rows = session.scalars(found.order_by(RunRecord.finished_at, RunRecord.id).limit(REPORTED_AT_ONCE))
+        return [Standing.of(record) for record in rows]
+
+
+def note_told(session: Session, run_id: uuid.UUID) -> None:
+    """The operators have been told of the run's failure."""
+    told = update(RunRecord).where(RunRecord.id == run_id, RunRecord.state == "failed")
+    with session.begin():
+        told = told.values(told_at=func.clock_timestamp())
+        session.execute(told.execution_options(synchronize_session=False))
+
+
+def recovered(session: Session) -> list[Standing]:
+    """The first success of each job since the operators were told of a failure, where they have not heard of it."""
+    failed = aliased(RunRecord)
+    open_failures = (
+        select(failed.job, func.max(failed.told_at).label("told_at"))
+        .where(failed.told_at.is_not(None), failed.recovered_at.is_(None))
+        .group_by(failed.job)
+        .subquery()
+    )
+    first = (
+        select(RunRecord)
+        .join(
+            open_failures, and_(RunRecord.job == open_failures.c.job, RunRecord.finished_at > open_failures.c.told_at)
+        )
+        .where(RunRecord.state == "succeeded", RunRecord.mode == "apply")
+        .ext(distinct_on(RunRecord.job))
+        .order_by(RunRecord.job, RunRecord.finished_at)
+    )
+    with session.begin():
+        return [Standing.of(record) for record in session.scalars(first)]
+
+
+def note_recovered(session: Session, job: str) -> None:
+    """The operators have been told that the job succeeds again."""
+    told = update(RunRecord).where(
+        RunRecord.job == job, RunRecord.told_at.is_not(None), RunRecord.recovered_at.is_(None)
+    )
+    with session.begin():
+        told = told.values(recovered_at=func.clock_timestamp())
+        session.execute(told.execution_options(synchronize_session=False))
+
+
+SUPERVISOR = "supervisor"
+
+
+def note_alive(session: Session, name: str) -> None:
+    """A function of the platform has done its work to the end, in the caller's transaction."""
+    sign = insert(SignOfLife).values(name=name, at=func.clock_timestamp())
+    session.execute(sign.on_conflict_do_update(index_elements=[SignOfLife.name], set_={"at": sign.excluded.at}))
 
 
 def left_behind(session: Session, working: Collection[str]) -> dict[str, int]:
@@ -205,6 +265,9 @@ def forget(session: Session) -> int:
         reason = "most runs look older than the ledger keeps them: is the database's clock right?"
         telemetry.error("ledger.not_forgotten", due=number, of=of, reason=reason)
         return 0
+    ancient = select(CommandRecord.id).where(CommandRecord.at < database_clock(session) - COMMANDS_KEPT)
+    told = delete(CommandRecord).where(CommandRecord.id.in_(ancient.limit(FORGOTTEN_AT_ONCE)))
+    session.execute(told.execution_options(synchronize_session=False))
     old = select(RunRecord.id).where(due).order_by(RunRecord.finished_at).limit(FORGOTTEN_AT_ONCE)
     forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
     return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -10,16 +10,19 @@ if TYPE_CHECKING:
         FAILURES_SHOWN as FAILURES_SHOWN,
         PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
         QUERIES as QUERIES,
+        READS as READS,
         Console as Console,
         answer as answer,
     )
-    from nightshift.operations.control import carry_out as carry_out
-    from nightshift.operations.supervisor import Round as Round, look_over as look_over
+    from nightshift.operations.control import COMMANDS as COMMANDS, carry_out as carry_out
+    from nightshift.operations.supervisor import Notice as Notice, Round as Round, look_over as look_over
+    from nightshift.operations.watch import WatchError as WatchError, look as look, ping as ping
 
 __getattr__ = face(
     __name__,
     answers="declared upcoming",
-    console="Console FAILURES_SHOWN PERIODS_WITHOUT_SUCCESS QUERIES answer",
-    control="carry_out",
-    supervisor="Round look_over",
+    console="Console FAILURES_SHOWN PERIODS_WITHOUT_SUCCESS QUERIES READS answer",
+    control="COMMANDS carry_out",
+    supervisor="Notice Round look_over",
+    watch="WatchError look ping",
 )

@@ -1,7 +1,9 @@
-"""Answers an operator's questions: jobs, runs, one run, the next occurrences, status, health. It only reads.
+"""Answers an operator's questions: jobs, runs, one run, the next occurrences, status, health, commands.
+
+It only reads.
 
 Answers have times in ISO 8601 (UTC, with Z) and durations in milliseconds or hours. They name runs, tables and keys,
-and the operators who paused a job or lifted a cap. They contain nothing from the application's rows.
+and the operators who changed something. They contain nothing from the application's rows.
 """
 
 import datetime as dt
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, true
+from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -26,7 +28,16 @@ from nightshift.declaration import (
 )
 from nightshift.declaration.fields import shown
 from nightshift.errors import EventError, printable
-from nightshift.ledger import OPEN_STATES, Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.ledger import (
+    OPEN_STATES,
+    SUPERVISOR,
+    Attempt,
+    CommandRecord,
+    QuarantinedItem,
+    RegisteredJob,
+    RunRecord,
+    SignOfLife,
+)
 from nightshift.ledger.dials import dials, dials_of
 from nightshift.ledger.pauses import Pause, pause_of_all
 from nightshift.ledger.tables import EVERY_JOB
@@ -50,6 +61,13 @@ from nightshift.operations.answers import (
 RECENT = dt.timedelta(hours=24)
 FAILURES_SHOWN = 10
 QUARANTINED_SHOWN = 20
+COMMANDS_SHOWN = 20
+
+SILENT_AFTER = dt.timedelta(minutes=5)
+"""The supervisor looks over the ledger every minute."""
+
+READS = (*("attempts", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs", "signs_of_life"),)
+"""The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,7 @@ class Console:
                 "step": record.step,
                 "candidates": record.candidates,
                 "plan": record.plan,
+                "commands": self._commands(CommandRecord.run_id == record.id, COMMANDS_SHOWN),
                 "attempts": [
                     {
                         "epoch": attempt.epoch,
@@ -225,7 +244,12 @@ class Console:
             for name, one in others.items()
         ]
         degraded = any(job["status"] == "degraded" for job in jobs)
-        return {"status": "ready", "scheduler": "degraded" if degraded else "healthy", "jobs": jobs}
+        return {
+            "status": "ready",
+            "scheduler": "degraded" if degraded else "healthy",
+            "supervisor": self._supervisor(),
+            "jobs": jobs,
+        }
 
     def suggest(self) -> Answer:
         """Jobs that could be written: tables that grow and age, from the catalogue and the planner's statistics alone.
@@ -280,6 +304,35 @@ class Console:
             return self.deployment.understood()[0]
         return {name: deployed_job(self.deployment, name)}
 
+    def commands(self, *, job: Any = None, limit: Any = 20) -> Answer:
+        """What operators have changed, or were refused, of one job or of all: the newest first."""
+        of_job = true() if job is None else CommandRecord.job.in_(self._asked_for(job))
+        return {"commands": self._commands(of_job, read_number("limit", limit))}
+
+    def _commands(self, which: ColumnElement[bool], limit: int) -> list[Answer]:
+        newest = select(CommandRecord).where(which).order_by(CommandRecord.at.desc(), CommandRecord.id.desc())
+        return [
+            {
+                "at": iso(record.at),
+                "command": record.command,
+                "job": record.job,
+                "run_id": record.run_id and str(record.run_id),
+                "by": record.by,
+                "caller": record.caller,
+                "request_id": record.request_id,
+                "reason": record.reason,
+                "arguments": record.arguments,
+                "result": record.result,
+            }
+            for record in self.session.scalars(newest.limit(limit))
+        ]
+
+    def _supervisor(self) -> Answer:
+        """When the supervisor last looked over the ledger, and whether that is too long ago."""
+        at = self.session.scalar(select(SignOfLife.at).where(SignOfLife.name == SUPERVISOR))
+        silent = at is None or self.now - at > SILENT_AFTER
+        return {"last_round": iso_or_none(at), "silent": silent}
+
 
 Query = Callable[..., Answer]
 
@@ -291,6 +344,7 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "run": (Console.run, frozenset({"run_id"})),
     "next": (Console.next, frozenset({"job", "count"})),
     "health": (Console.health, frozenset()),
+    "commands": (Console.commands, frozenset({"job", "limit"})),
     "suggest": (Console.suggest, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
 }

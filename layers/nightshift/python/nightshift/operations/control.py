@@ -17,6 +17,7 @@ from nightshift.declaration import Deployment
 from nightshift.declaration.fields import shown
 from nightshift.declaration.windows import Hours
 from nightshift.errors import EventError, printable
+from nightshift.ledger import CommandRecord
 from nightshift.ledger.dials import turn
 from nightshift.ledger.pauses import pause_all, pause_of_all, resume_all
 from nightshift.ledger.tables import EVERY_JOB
@@ -58,9 +59,10 @@ class Control:
         registered.paused_by, registered.pause_reason = who, why
         return {"job": name, "paused": pause_of(registered, None, clock)}
 
-    def resume(self, *, job: Any = None, all: Any = False) -> Answer:
+    def resume(self, *, job: Any = None, all: Any = False, by: Any = None, reason: Any = None) -> Answer:
         """Resume a job: its occurrences run again, from the next one on. Or end the pause of all: jobs that are paused
         by themselves stay so."""
+        _words("by", by), _words("reason", reason)
         if self._all(job, all):
             resume_all(self.session)
             return {"job": None, "paused": None}
@@ -179,7 +181,7 @@ Command = Callable[..., Answer]
 
 COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "pause": (Control.pause, frozenset({"job", "all", "by", "reason", "until"})),
-    "resume": (Control.resume, frozenset({"job", "all"})),
+    "resume": (Control.resume, frozenset({"job", "all", "by", "reason"})),
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
     "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
     "dial": (Control.dial, frozenset({"job", "all", "by", "reason", "reset", *_DIALS})),
@@ -187,16 +189,58 @@ COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
 """Every command by its name, with the keys that it may have."""
 
 
-def carry_out(session: Session, deployment: Deployment, request: Any) -> Answer:
-    """Do `{"command": name, …}`. A wrong command changes nothing, and the answer is `{"error": …}`."""
+def carry_out(session: Session, deployment: Deployment, request: Any, *, request_id: str | None = None) -> Answer:
+    """Do `{"command": name, …}`. A wrong command changes nothing, and the answer is `{"error": …}`.
+
+    The ledger keeps every command, in the transaction that changes something: with who did it and why, as they say,
+    the ARN of `"caller"`, and the invocation's request id. Of one that is refused it keeps the refusal.
+    """
+    caller = None
+    if isinstance(request, Mapping) and "caller" in request:
+        request, caller = {key: value for key, value in request.items() if key != "caller"}, request["caller"]
     try:
         command, keys = read_request(request, "command", COMMANDS)
-        with session.begin():
-            return command(Control(session, deployment), **keys)
     except EventError as refusal:
+        return {"error": str(refusal)}
+    asked = {"command": request["command"], "caller": _text(caller), "request_id": request_id, **_told(keys)}
+    try:
+        with session.begin():
+            answer = command(Control(session, deployment), **keys)
+            session.add(
+                CommandRecord(**asked, **_of(answer, deployed_name(deployment, keys.get("job"))), result="done")
+            )
+        return answer
+    except EventError as refusal:
+        with session.begin():
+            named = {"job": deployed_name(deployment, keys.get("job"))}
+            session.add(CommandRecord(**asked, **named, result=printable(f"refused: {refusal}")))
         return {"error": str(refusal)}
     except (DBAPIError, OSError) as cause:
         return {"error": f"the database does not answer: {describe(cause)}"}
+
+
+def _told(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command says of itself, for the trail."""
+    others = {key: _text(value) for key, value in keys.items() if key not in ("by", "reason")}
+    return {"by": _text(keys.get("by")), "reason": _text(keys.get("reason")), "arguments": others}
+
+
+def _of(answer: Answer, job: str | None) -> dict[str, Any]:
+    """The job, and the run, that a command has changed. Without either it was about all jobs."""
+    run = answer.get("run")
+    return {"job": job, "run_id": None} if run is None else {"job": run["job"], "run_id": run["run_id"]}
+
+
+def _text(value: Any) -> Any:
+    """A value as the trail keeps it: of a text, no more than can be read."""
+    if value is None or isinstance(value, bool):
+        return value
+    return printable(value) if isinstance(value, str) else printable(repr(value))
+
+
+def deployed_name(deployment: Deployment, job: Any) -> str | None:
+    """The name, if a deployed job has it."""
+    return job if isinstance(job, str) and any(job in jobs for jobs in deployment.understood()) else None
 
 
 def _later(key: str, value: Any, clock: dt.datetime) -> dt.datetime:

@@ -4,7 +4,7 @@
 - Interrupted runs, waiting runs, runs whose attempt died, and retries that Lambda lost get their next attempt from
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled.
-- A final failure that nobody has been told of is reported.
+- A final failure that nobody has been told of is reported. The operators are told of each, and of the recovery.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
@@ -32,6 +32,21 @@ Report = Callable[[Mapping[str, Any]], None]
 """Put a record of a final failure into the dead-letter queue."""
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What the operators are told of a job, past alarms, in words."""
+
+    title: str
+    happened: str
+    first: str
+    """What to do first; empty where there is nothing to do."""
+    read_on: str
+    """The anchor of a section of the operations guide."""
+
+
+Tell = Callable[[Notice], None]
+"""Publish a notice to the operators."""
+
 SECONDS_BETWEEN_LOOKS = 2.0
 """While an occurrence waits for the one before it to end."""
 
@@ -55,10 +70,13 @@ def look_over(
     invoke_later: InvokeLater,
     report: Report,
     *,
+    tell: Tell | None = None,
     stay: Callable[[float], bool] = lambda _: False,
 ) -> Round:
     """One round. `invoke_later` and `report` are parameters, so that a test can replace AWS.
 
+    tell: tells the operators of each final failure, and of the job's first success after it. Without it nobody is told,
+        and what happens meanwhile is told once there is one again.
     stay: waits so many seconds, and says whether there is time for another look. While an occurrence waits for its
         turn, the round goes on: those after it would otherwise begin one a minute. A run is begun once a round at most.
 
@@ -83,6 +101,8 @@ def look_over(
         with apart.of(run.job, run_id=run.id):
             report(failure_record(unheard.standing, died=unheard.died))
             ledger.note_reported(session, run.id)
+    if tell is not None:
+        _tell(session, tell, apart)
     working = [name for name, deployed in jobs.items() if deployed.enabled]
     kept_back = _kept_back(session, jobs, deployment.freezes)
     for job, open_runs in ledger.left_behind(session, [*working, *misunderstood]).items():
@@ -98,6 +118,7 @@ def look_over(
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
     with session.begin():
         ledger.forget(session)
+        ledger.note_alive(session, ledger.SUPERVISOR)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
     may_go_on = [name for name in working if name not in kept_back]
@@ -164,6 +185,32 @@ def _go_on(
                 telemetry.log("run.continued", job=stalled.job, run_id=str(stalled.run_id), state=stalled.state)
                 continued += 1
     return continued
+
+
+def _tell(session: Session, tell: Tell, apart: "_Apart") -> None:
+    """Tell the operators what failed for good and what has recovered, each apart. If the supervisor dies between that
+    and its note, it is told twice, never zero times.
+    """
+    for standing in ledger.untold(session):
+        run = standing.run
+        with apart.of(run.job, run_id=run.id):
+            tell(
+                Notice(
+                    f"{run.job} has failed",
+                    f"The job {run.job}, due {iso(run.now)}, has failed for good, run {run.id}: {standing.reason}",
+                    f"nightshift show {run.id}, and when its cause is mended: nightshift redrive {run.id}",
+                    "a-job-failed",
+                )
+            )
+            ledger.note_told(session, run.id)
+    for standing in ledger.recovered(session):
+        run = standing.run
+        with apart.of(run.job, run_id=run.id):
+            happened = (
+                f"The job {run.job}, due {iso(run.now)}, has succeeded, run {run.id}: the first time since it failed"
+            )
+            tell(Notice(f"{run.job} is well again", happened, "", "a-job-failed"))
+            ledger.note_recovered(session, run.job)
 
 
 def _give_up(session: Session, dead: Stalled, *, critical: bool) -> int:

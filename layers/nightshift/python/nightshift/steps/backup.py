@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sqlalchemy.orm import Session
 
@@ -55,6 +55,8 @@ class Backup(StepDefaults):
 
     part: Part
     problems: Problems = tell_of_snapshots
+
+    folders: ClassVar[tuple[str, ...]] = ("backups/",)
 
     @classmethod
     def parts(cls, *, problems: Problems = tell_of_snapshots) -> "tuple[Backup, ...]":

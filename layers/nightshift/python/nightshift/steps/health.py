@@ -26,6 +26,7 @@ from nightshift.declaration import (
     Run,
     StepDefaults,
     StepPlan,
+    function_name,
 )
 from nightshift.errors import printable
 from nightshift.outbox import page, tell_operators
@@ -38,8 +39,8 @@ BAD: tuple[Status, ...] = ("degraded", "unhealthy")
 OUTBOX_TITLE = "The outbox is {status}"
 OUTBOX_TEXT = (
     "The oldest notice of Nightshift's outbox has waited for {minutes:.0f} minutes. Mails, alerts and reports wait "
-    "with it, so this comes past it.\n\nFirst: check that the rule nightshift-dispatcher is enabled and that Lambda is "
-    "not throttled; then read the log group /aws/lambda/nightshift-dispatcher."
+    "with it, so this comes past it.\n\nFirst: check that the rule {dispatcher} is enabled and that Lambda is "
+    "not throttled; then read the log group /aws/lambda/{dispatcher}."
 )
 
 SECONDS_EACH = 5
@@ -253,6 +254,7 @@ class HealthCheck(StepDefaults):
     changes: ClassVar[tuple[str, ...]] = ("written",)
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     destructive: ClassVar[bool] = False
+    folders: ClassVar[tuple[str, ...]] = ("health/",)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -273,7 +275,10 @@ class HealthCheck(StepDefaults):
             found = {**dict(in_database(batch.session, run.now, run.job, self.measures)), FILES: stored}
             if OUTBOX in became_bad(batch.session, run, found):
                 minutes = found[OUTBOX].value or 0
-                page(OUTBOX_TITLE.format(status=found[OUTBOX].status), OUTBOX_TEXT.format(minutes=minutes))
+                page(
+                    OUTBOX_TITLE.format(status=found[OUTBOX].status),
+                    OUTBOX_TEXT.format(minutes=minutes, dispatcher=function_name("dispatcher")),
+                )
             by_halves(
                 batch.session,
                 [found],

@@ -131,6 +131,20 @@ class FileStore:
         with self.asking("DeleteObject"):
             self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
+    def erase(self, prefix: str) -> int:
+        """Delete everything whose key begins with a prefix for good: where the bucket keeps old versions, those too.
+
+        Returns how many there were. What was deleted before, and lives on as an old version, goes as well.
+        """
+        erased = 0
+        pages = self._client.get_paginator("list_object_versions")
+        with self.asking("ListObjectVersions"):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+                for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    self._client.delete_object(Bucket=self.bucket, Key=found["Key"], VersionId=found["VersionId"])
+                    erased += 1
+        return erased
+
     def delete_each(self, keys: Sequence[str]) -> Iterator[dict[str, "bool | FileStoreError"]]:
         """Delete objects. For each key yields whether the object existed, or why it may still be there.
 

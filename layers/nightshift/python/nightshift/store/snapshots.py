@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from nightshift.environment import deployment_name
+
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
 
 
-PREFIX = "nightshift-backup-"
-"""The start of every snapshot's identifier. The deployment grants nothing else."""
+def prefix(deployment: str | None = None) -> str:
+    """The start of every snapshot's identifier, in a deployment: without one, in this function's own.
+
+    The deployment grants nothing else.
+    """
+    return f"{deployment or deployment_name()}-backup-"
+
 
 State = Literal["running", "succeeded", "failed", "missing"]
 

@@ -8,7 +8,7 @@ from nightshift.database import by_halves
 from nightshift.declaration import Batch, Execution, Run, iso
 from nightshift.store import SnapshotError, Snapshots
 from nightshift.store.records import BACKUPS, begin, give_up_abandoned, settle, unfinished_snapshots
-from nightshift.store.snapshots import PREFIX
+from nightshift.store.snapshots import prefix
 
 
 def take_snapshot(execution: Execution, tell: Callable[[Session, Run, Sequence[tuple[str, str]]], None]) -> None:
@@ -37,7 +37,7 @@ def take_snapshot(execution: Execution, tell: Callable[[Session, Run, Sequence[t
 
 def _begin_snapshot(batch: Batch, run: Run, snapshots: Snapshots) -> Iterator[tuple[str, str]]:
     """Yields its name and the reason when there is none of this run."""
-    name = f"{PREFIX}{run.now:%Y-%m-%d-%H%M%S}"
+    name = f"{prefix()}{run.now:%Y-%m-%d-%H%M%S}"
     backup_id = begin(batch.session, run, "snapshot", name)
     if backup_id is None:
         return

@@ -1,0 +1,37 @@
+"""What docs/cost.md totals is what the templates hold."""
+
+import subprocess
+import sys
+
+from infra.cost import DEPLOYMENTS, PRICES, TABLE, lines
+from infra.docs import COST
+from tests.infra.conftest import PROJECT, Assembly
+
+
+def test_the_page_totals_the_templates_of_three_deployments_as_they_are_now() -> None:
+    # Of the project's own jobs: here the shop stands beside them.
+    code = "from infra.cost import page; print(page(), end='')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+
+    assert COST.read_text() == done.stdout, "cost.md is stale: make docs"
+    assert len(DEPLOYMENTS) == 3
+    assert TABLE["as_of"] in COST.read_text()
+
+
+def test_endpoints_alarms_and_keys_are_counted_as_they_stand_in_the_templates(
+    new: Assembly, existing: Assembly
+) -> None:
+    for assembly in (new, existing):
+        told = {line.what: line.dollars for line in lines(assembly.stacks)}
+
+        alarms = len(assembly.resources("AWS::CloudWatch::Alarm"))
+        zones = [
+            len(each["SubnetIds"])
+            for each in assembly.resources("AWS::EC2::VPCEndpoint").values()
+            if each["VpcEndpointType"] == "Interface"
+        ]
+        assert told["CloudWatch alarms"] == alarms * PRICES["alarm"]
+        assert told["KMS keys"] == PRICES["kms_key"]
+        assert told.get("interface endpoints", 0) == sum(zones) * PRICES["endpoint_hour"] * 730
+        assert ("Aurora, capacity" in told) == (assembly is new)
+        assert told["Lambda, requests"] > 0

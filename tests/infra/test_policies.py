@@ -1,0 +1,122 @@
+"""The policies of docs/security.md allow what people's commands and a deployment call, and no more than their role."""
+
+import json
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli.aws import AwsError
+from cli.command_line import DeploymentCommand, Root
+from cli.commands import application
+from infra.docs import SECURITY
+from infra.policies import ACCOUNT, NAME, REGION, policies
+from nightshift.declaration import registry
+from tests.infra.conftest import Assembly
+
+SHOWN = {
+    name.lower(): json.loads(text)
+    for name, text in re.findall(r"^### (\w+)\n\n((?:    .*\n)+)", SECURITY.read_text(), re.MULTILINE)
+}
+WHY = ("--by", "Ada", "--reason", "a test")
+SPAN = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
+LOOK = {"jobs", "next", "runs", "show", "log", "status", "health"}
+OF_THEIR_OWN = {"restore"}
+"""It asks no function: it reads the file store, and connects to the database."""
+
+
+def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
+    effects = {
+        statement["Effect"]
+        for statement in policy["Statement"]
+        if any(fnmatchcase(action, each) for each in statement["Action"])
+        and any(fnmatchcase(resource, each) for each in statement["Resource"])
+    }
+    return effects == {"Allow"}
+
+
+class Recorder:
+    """AWS, which notes the function that is invoked, and then does not answer."""
+
+    def __init__(self) -> None:
+        self.invoked: list[str] = []
+
+    def invoke(self, function: str, payload: Any) -> dict[str, Any]:
+        self.invoked.append(function)
+        if payload.get("query") == "jobs" and "job" in payload:
+            return {"jobs": [{"schedule": "cron(0 2 * * ? *)"}], "runs": [], "commands": []}
+        raise AwsError("recorded")
+
+
+def arguments(command: str) -> list[str]:
+    job = next(iter(registry()))
+    return {
+        "show": ["show", "0123abcd"],
+        "run": ["run", job],
+        "plan": ["plan", job],
+        "backfill": ["backfill", job, *SPAN],
+        "pause": ["pause", job, *WHY],
+        "resume": ["resume", job, *WHY],
+        "cancel": ["cancel", "0123abcd", *WHY],
+        "redrive": ["redrive", "0123abcd", "--by", "Ada"],
+    }.get(command, [command])
+
+
+def commands() -> list[str]:
+    root = typer.main.get_command(application)
+    assert isinstance(root, Root)
+    return sorted({str(one.name) for one in root.every() if isinstance(one, DeploymentCommand)} - OF_THEIR_OWN)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_who_looks_may_look_and_who_operates_may_do_everything(command: str) -> None:
+    recorder = Recorder()
+
+    CliRunner().invoke(application, [*arguments(command), "--name", NAME], obj=recorder)
+
+    assert recorder.invoked, f"{command} has invoked nothing: give it arguments here"
+    for function in recorder.invoked:
+        call = ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}")
+        assert allows(SHOWN["operator"], *call)
+        assert allows(SHOWN["administrator"], *call)
+        assert not allows(SHOWN["deployer"], *call)
+    seen = [f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}" for function in recorder.invoked]
+    assert all(allows(SHOWN["viewer"], "lambda:InvokeFunction", each) for each in seen) == (command in LOOK)
+
+
+@pytest.mark.parametrize("function", ["migrate", "supervisor", "dispatcher", "watch"])
+def test_what_only_aws_starts_is_for_administrators(function: str) -> None:
+    call = ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{NAME}-{function}")
+
+    assert [name for name, policy in SHOWN.items() if allows(policy, *call)] == ["administrator"]
+    assert not allows(SHOWN["operator"], call[0], call[1].replace(f":{NAME}-", ":staging-"))
+
+
+def test_the_deployer_may_assume_every_role_that_a_deployment_names(existing: Assembly) -> None:
+    found = {
+        role
+        for file in (existing.folder / "manifest.json", *existing.folder.glob("*.assets.json"))
+        for role in re.findall(r'"assumeRoleArn": "([^"]+)"', file.read_text())
+    }
+
+    assert {re.sub(r".*cdk-hnb659fds-|-\$.*", "", role) for role in found} >= {"deploy-role", "file-publishing-role"}
+    own = {"${AWS::Partition}": "aws", "${AWS::AccountId}": ACCOUNT, "${AWS::Region}": REGION}
+    for role in found:
+        for name, value in own.items():
+            role = role.replace(name, value)
+        assert allows(SHOWN["deployer"], "sts:AssumeRole", role)
+        assert not allows(SHOWN["operator"], "sts:AssumeRole", role)
+
+
+def test_the_administrator_alone_may_read_backups_and_nobody_may_delete_them() -> None:
+    backup = "arn:aws:s3:::FILES-BUCKET/backups/2026-03-01T013000Z/manifest.json"
+
+    assert [name for name, policy in SHOWN.items() if allows(policy, "s3:GetObject", backup)] == ["administrator"]
+    assert [name for name, policy in SHOWN.items() if allows(policy, "s3:DeleteObject", backup)] == []
+
+
+def test_the_page_shows_the_policies_as_they_are() -> None:
+    assert policies() == SHOWN
