@@ -20,7 +20,7 @@ from nightshift.declaration import Execution, Run, Step
 from nightshift.engine import RunExecution
 from nightshift.errors import RunFailedError
 from nightshift.ledger import RunRecord
-from nightshift.outbox import Mail, Notification, Outlets, dispatch, parcels
+from nightshift.outbox import Allowance, Mail, Notification, Outlets, dispatch, parcels
 from tests.faults.deaths import Death, Life, let_the_lease_end
 from tests.ground.functions.market._tables import Cart, Customer
 from tests.integration.conftest import Invoke
@@ -246,8 +246,8 @@ def no_mail_goes_twice(stage: Stage) -> None:
             stage.notes.append(address)
             raise Death
 
-        def allowance(self) -> Any:
-            return type("Allowance", (), {"per_second": 10, "left": 10})()
+        def allowance(self) -> Allowance:
+            return Allowance(per_second=10, left=10)
 
     for _ in range(2):
         with suppress(Death):

@@ -149,7 +149,7 @@ def test_an_invocation_that_has_no_database_until_its_end_says_so_in_time(there:
             invoke(of_batches(2, lambda n, _: None), scheduled(AT), Context(5))
         with pytest.raises(UnclaimedError, match="connection"):
             invoke(of_batches(2, lambda n, _: None), scheduled(AT), Context(60), patience=1)
-        assert 4 < time.monotonic() - started < 8
+        assert 4 < time.monotonic() - started < 20, "of the two, each in its own time"
     finally:
         there.server.start()
 

@@ -17,6 +17,7 @@ from socket import AF_INET, AF_INET6, IPPROTO_TCP, SHUT_RDWR
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -73,7 +74,16 @@ def _engine(settings: DatabaseSettings) -> Engine:
         # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
         keywords.setdefault("password", "")
         keywords["ssl_context"] = encryption(settings, keywords.get("host"))
-        keywords.update(_bounds.get())
+        bounds = _bounds.get()
+        if not bounds:
+            raise ConnectionResetError("the connection was lost, and a session does not connect again by itself")
+        keywords.update(bounds)
+
+    @event.listens_for(engine, "handle_error")
+    def failed(context: ExceptionContext) -> None:
+        # After a read that timed out, the answer may still come, and would be taken for that to the next statement.
+        if isinstance(context.original_exception, OSError):
+            context.is_disconnect = True
 
     return engine
 

@@ -5,6 +5,7 @@ set for the session: behind a pooler the next user of the connection would inher
 but user, database and application_name: poolers refuse the rest.
 """
 
+import math
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,8 @@ LEAST_SECONDS = 1.0
 _ENDS_AT = "nightshift.ends_at"
 _GRACE = "nightshift.grace"
 _NEXT = "nightshift.next"
+_LIMIT = "nightshift.limit"
+"""What a statement of the transaction may take, in seconds."""
 _ANSWER = "nightshift.answer"
 
 
@@ -114,7 +117,9 @@ def own_every_transaction(engine: Engine) -> None:
         if connection.info[_ENDS_AT] + connection.info[_GRACE] < time.monotonic():
             raise TimeoutError("the statements of this transaction took longer together than the time that was left")
         if (under := socket_of(connection)) is not None:
-            under.settimeout(_left(connection) + connection.info[_GRACE])
+            # A server that is silent for longer than it may take for a statement has gone without a word.
+            patience = min(_left(connection), connection.info.get(_LIMIT, math.inf))
+            under.settimeout(patience + connection.info[_GRACE])
 
 
 def socket_of(connection: Connection) -> socket.socket | None:
@@ -145,6 +150,7 @@ def settings_query(connection: Connection) -> str:
         begun.append("set local transaction_timeout to 0")
         limits["transaction_timeout"] = str(beyond)
     every = {**FIXED, **limits, **more}
+    connection.info[_LIMIT] = max(LEAST_SECONDS, int(every["statement_timeout"]) / 1000)
     return "; ".join(
         [*begun, *(f"set local {name} to {_literal(value)}" for name, value in every.items()), *filter(None, [also])]
     )

@@ -17,7 +17,7 @@ from nightshift.deadline import Deadline
 PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds between the first tries to connect: a server needs moments to free the place of the connection before."""
 LONGEST_PAUSE = 2.0
-LONGEST_CONNECT = 30.0
+SHORTEST_CONNECT, LONGEST_CONNECT = 0.1, 30.0
 """What one try may wait for an answer. A server that is gone gives none, and one that was paused needs some time."""
 
 Found = TypeVar("Found")
@@ -85,7 +85,7 @@ class Reach:
                     self.settings,
                     seconds=left,
                     grace=min(spare, self.deadline.reserve) / 2,
-                    connect_seconds=min(left, LONGEST_CONNECT),
+                    connect_seconds=max(SHORTEST_CONNECT, min(self.deadline.remaining - spare / 2, LONGEST_CONNECT)),
                     application_name=self.name,
                 ) as session:
                     return work(session)
