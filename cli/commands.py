@@ -1,15 +1,15 @@
 """The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
 what takes --database-url, are the exceptions.
 
-The commands are in modules by subject: looking, checking, suggesting, running, changing, backup, mail; and project/
-for one's own project.
+The commands are in modules by subject: looking, checking, suggesting, running, backfilling, changing, backup, mail; and
+project/ for one's own project.
 """
 
 from typing import Annotated, Any
 
 import typer
 
-from cli import backup, changing, checking, looking, mail, running, suggesting
+from cli import backfilling, backup, changing, checking, looking, mail, running, suggesting
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
@@ -40,6 +40,7 @@ application.add_typer(checking.application)
 application.add_typer(suggesting.application)
 application.add_typer(web.application)
 application.add_typer(running.application)
+application.add_typer(backfilling.application)
 application.add_typer(changing.application)
 application.add_typer(backup.application, name="backup", rich_help_panel="Backups and mails")
 application.add_typer(mail.application, name="mail", rich_help_panel="Backups and mails")

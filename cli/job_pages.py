@@ -28,8 +28,9 @@ def jobs_page() -> str:
         "<!-- Made by `make docs` from the declarations in functions/. -->\n",
         "# The jobs\n",
         *_short_table(),
-        "Times are UTC. Every result has the job's counters, and `batches` and `quarantined`. Each setting is a "
-        "parameter of the job: [settings.md](settings.md#jobs) shows how to set it. Its limits are in code.\n",
+        "Times are UTC where no time zone is named. Every result has the job's counters, and `batches` and "
+        "`quarantined`. Each setting is a parameter of the job: [settings.md](settings.md#jobs) shows how to set it. "
+        "Its limits are in code.\n",
     ]
     for pack in packs():
         parts.append(f"## {pack.replace('_', ' ').capitalize()}\n")
@@ -50,7 +51,7 @@ def _entry(registration: Registration) -> str:
     file = f"{registration.module.replace('.', '/')}.py"
     facts = {
         "File": f"[{file}](../{file})",
-        "When": f"{in_words(job.timetable)}, `{job.timetable}`",
+        "When": f"{in_words(job.timetable)}, `{job.timetable.expression}`",
         "Writes": _listed(table for step in job.steps for table in step.tables) or "nothing but its own record",
         "Counts": _listed(name for name in job.counters if name not in ("batches", "quarantined")),
         "Settings": _listed(

@@ -14,12 +14,12 @@ from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown
 
 
-def words(schedule: str) -> str:
-    """An AWS schedule in words."""
+def words(job: Answer) -> str:
+    """A job's schedule in words."""
     from cli.schedule_words import in_words
     from nightshift.declaration import Schedule
 
-    return in_words(Schedule.parse(schedule))
+    return in_words(Schedule.parse(job["schedule"], job.get("timezone")))
 
 
 def jobs(answer: Answer, now: dt.datetime) -> Table:
@@ -30,7 +30,7 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
         rows.add_row(Text(pack, "bold"))
         for job in members:
             runs = (_state(job, now), _last(job["last_run"], now)) if live else ()
-            rows.add_row(job["job"], words(job["schedule"]), *runs, shown(job["next_run"], now) or "disabled")
+            rows.add_row(job["job"], words(job), *runs, shown(job["next_run"], now) or "disabled")
         rows.add_section()
     return rows
 
@@ -39,7 +39,7 @@ def occurrences(answer: Answer, now: dt.datetime) -> Table:
     rows = table("When (UTC)", "Job", "Schedule", "")
     for each in answer["next"]:
         paused = Text("paused", "yellow") if each.get("paused") else ""
-        rows.add_row(shown(each["scheduled_for"], now), each["job"], words(each["schedule"]), paused)
+        rows.add_row(shown(each["scheduled_for"], now), each["job"], words(each), paused)
     return rows
 
 

@@ -121,7 +121,7 @@ def occurrences(job: Mapping[str, Any], start: dt.datetime, end: dt.datetime) ->
     """Every time from start (included) to end (excluded) at which a deployed job is due."""
     from nightshift.declaration import Schedule
 
-    return list(Schedule.parse(job["schedule"]).between(start, end))
+    return list(Schedule.parse(job["schedule"], job.get("timezone")).between(start, end))
 
 
 def policy(effective: "Policy") -> str:

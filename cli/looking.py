@@ -35,7 +35,7 @@ def jobs(ctx: typer.Context, job: OneJob = None, declared: Declared = False, as_
     else:
         answer = ask(ctx, "jobs", **only)
     for each in answer["jobs"]:
-        each["schedule_in_words"] = job_tables.words(each["schedule"])
+        each["schedule_in_words"] = job_tables.words(each)
     screen.show(answer, as_json, [job_tables.jobs(answer, now())])
 
 
@@ -84,7 +84,7 @@ def show(ctx: typer.Context, what: RunOrJob, as_json: Json = False) -> None:
     only = known_jobs.key(what)
     answer = ask(ctx, "jobs", **only) | ask(ctx, "runs", limit=RUNS_OF_A_JOB, **only) | ask(ctx, "commands", **only)
     for each in answer["jobs"]:
-        each["schedule_in_words"] = job_tables.words(each["schedule"])
+        each["schedule_in_words"] = job_tables.words(each)
     parts = [job_tables.jobs(answer, now()), run_tables.runs(answer["runs"], now())]
     screen.show(answer, as_json, [*parts, *run_tables.commands(answer["commands"], now())])
 

@@ -56,6 +56,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     lines = facts()
     for name, value in (
         ("reason", found["reason"]),
+        ("unusual", "; ".join(found.get("anomalies", {}).values())),
         ("strain", _strain(found)),
         ("scheduled for", shown(found["scheduled_for"], now)),
         ("trigger", f"{found['trigger']}, {found['mode']}" + (", forced" if found["forced"] else "")),
@@ -110,9 +111,10 @@ def commands(found: Sequence[Answer], now: dt.datetime) -> list[Part]:
 
 
 def _outcome(run: Answer) -> Text:
-    """The outcome of a run, and whether strain, a dial or a freeze holds it up."""
+    """The outcome of a run, what is unusual about it, and whether strain, a dial or a freeze holds it up."""
     state = (run.get("strain") or {}).get("state")
-    return Text.assemble(styled(run["outcome"]), ", ", styled(state)) if state else styled(run["outcome"])
+    beside = [*([styled(state)] if state else []), *(Text(kind, "yellow") for kind in run.get("anomalies", ()))]
+    return Text(", ").join([styled(run["outcome"]), *beside])
 
 
 def _strain(run: Answer) -> str | None:
@@ -122,12 +124,6 @@ def _strain(run: Answer) -> str | None:
     since = f"since {strain['since']}" if state and strain.get("since") else None
     unknown = [f"{signal} is unknown: {why}" for signal, why in strain.get("unknown", {}).items()]
     return "; ".join(part for part in (state, since, *unknown) if part) or None
-
-
-def backfilled(answer: Answer) -> str:
-    """One line for each occurrence: its time, how it ended, what it did."""
-    facts = (answer.get("outcome", ""), counters(answer.get("counters", {})), answer.get("reason") or "")
-    return "  ".join(fact for fact in (answer["scheduled_for"], *facts) if fact)
 
 
 def _counted(run: Answer) -> str:

@@ -1,8 +1,7 @@
-"""Commands that run a job and wait for its end: plan, run, backfill."""
+"""Commands that run a job and wait for its end: plan and run."""
 
 import datetime as dt
 import json
-import time as clock
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +11,9 @@ import typer
 from cli import run_tables, screen
 from cli.aws import FunctionError
 from cli.command_line import DeploymentCommand
-from cli.deployment import Operator, ask, invoke, operator
+from cli.deployment import invoke
 from cli.known_jobs import known
-from cli.options import ISO_8601, At, JobName, Json, Parameters
+from cli.options import At, JobName, Json, Parameters
 from cli.planning import plan_in
 from cli.refusals import EXIT_FAILED, RefusedError, end
 from cli.times import now, parse
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 REFUSING = {"EventError", "SettingError"}
 """The errors that a job's function raises before it changes anything."""
-
-SECONDS_BETWEEN_LOOKS = 5.0
-"""How often a run is looked at while it waits for the supervisor to continue it."""
 
 application = typer.Typer()
 command = partial(application.command, cls=DeploymentCommand, rich_help_panel="Run")
@@ -94,44 +90,6 @@ def plan(
         raise typer.Exit(EXIT_FAILED)
 
 
-@command()
-def backfill(
-    ctx: typer.Context,
-    job: JobName,
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help=f"The start, included: {ISO_8601}")],
-    until: Annotated[str, typer.Option("--to", metavar="TIME", help=f"The end, not included: {ISO_8601}")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the occurrences only; run nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Run a job for its past occurrences.
-
-    Runs every occurrence of its schedule from one time to another, the oldest first, and waits for each.
-    An occurrence that already ran is left as it is. One that was missed, paused or skipped is run.
-    Stops at the first failure. Call it again to continue.
-    """
-    from nightshift.declaration import Schedule, iso
-
-    registration, first, last = known(job), past(since, "--from"), past(until, "--to")
-    if first >= last:
-        raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
-    [deployed] = ask(ctx, "jobs", job=registration.job.name)["jobs"]
-    times = [iso(time) for time in Schedule.parse(deployed["schedule"]).between(first, last)]
-    if not times:
-        raise RefusedError(f"{job} has no occurrence from {since} to {until}: its schedule is {deployed['schedule']}")
-    answers = []
-    for time in times:
-        answer = {"scheduled_for": time} if dry_run else _backfill(ctx, job, time)
-        answers.append(answer)
-        if not as_json:
-            typer.echo(run_tables.backfilled(answer))
-        if answer.get("outcome") == "failed":
-            break
-    if as_json:
-        typer.echo(json.dumps({"backfill": answers}, indent=2))
-    if answers[-1].get("outcome") == "failed":
-        end(f"stopped at the occurrence of {answers[-1]['scheduled_for']}: see nightshift runs {job}", EXIT_FAILED)
-
-
 def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_json: bool) -> None:
     """Invoke a job's function, wait for its end and show its result. Exit code 1 if the run failed.
 
@@ -148,25 +106,6 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
     screen.show(answer, as_json, run_tables.result(answer))
     if answer["outcome"] == "failed":
         raise typer.Exit(EXIT_FAILED)
-
-
-def _backfill(ctx: typer.Context, job: str, time: str) -> dict[str, Any]:
-    with screen.waiting(f"{job} for {time} (Ctrl-C stops the waiting, not the job)"):
-        return settled(operator(ctx), job, time)
-
-
-def settled(through: Operator, job: str, time: str) -> dict[str, Any]:
-    """Run one past occurrence and wait until it is settled, whoever works on it. Returns its run."""
-    from nightshift.ledger import OPEN_STATES
-
-    try:
-        answer = through.invoke(job, {"trigger": "backfill", "scheduled_for": time, "once": True})
-    except FunctionError as error:
-        return {"scheduled_for": time, "outcome": "failed", "reason": failure(job, error)}
-    while answer["outcome"] in OPEN_STATES:
-        clock.sleep(SECONDS_BETWEEN_LOOKS)
-        answer = through.ask("run", run_id=answer["run_id"])["run"]
-    return answer
 
 
 def failure(job: str, error: FunctionError) -> str:

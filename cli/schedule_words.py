@@ -18,7 +18,7 @@ _SPAN_OF_HOURS = re.compile(r"between \d\d:\d\d and \d\d:\d\d")
 
 
 def in_words(schedule: Schedule) -> str:
-    """One phrase without a full stop, always with UTC: "every Sunday at 05:00 UTC", "every 15 minutes, UTC"."""
+    """One phrase without a full stop, with its zone: "every Sunday at 05:00 UTC", "every 15 minutes, Europe/Berlin"."""
     minute, hour, day_of_month, month, day_of_week, year = schedule.expression[len("cron(") : -1].split()
     fields = [
         "0",  # cron-descriptor reads seven fields as in Quartz: seconds first, year last
@@ -32,7 +32,8 @@ def in_words(schedule: Schedule) -> str:
     text = _in_our_order(ExpressionDescriptor(" ".join(fields), _OPTIONS).get_description())
     if "/" in year:
         text += f", only in years {year}"
-    return text if "UTC" in text else f"{text}, UTC"
+    text = text if "UTC" in text else f"{text}, UTC"
+    return text.replace("UTC", schedule.timezone or "UTC")
 
 
 def _in_our_order(text: str) -> str:

@@ -53,6 +53,7 @@ def calls(settings: Settings, jobs: Sequence[Registration]) -> list[Call]:
         Call("sqs", "supervisor", "it reports final failures"),
         Call("sns", "dispatcher", "it tells the operators"),
         Call("sns", "supervisor", "it tells the operators what failed for good"),
+        Call("lambda", "watch", "it asks the console whether all is well, from outside the VPC"),
     ]
     if settings.sender is not None:
         found.append(Call("sesv2", "dispatcher", "it sends mails"))

@@ -8,7 +8,7 @@ from aws_cdk import Duration, aws_cloudwatch as cloudwatch, aws_lambda as lambda
 from constructs import Construct
 
 from infra.alarms import own_metric
-from nightshift.declaration import Registration, function_name
+from nightshift.declaration import Job, Registration, function_name
 
 WIDTH, HALF, HEIGHT = 24, 12, 6
 
@@ -60,10 +60,14 @@ def dashboard(
                 f"{pack}: duration", [_of_function(deployment, "Duration", name, "Maximum", hour) for name in names]
             ),
         )
-    rows = [f"| {job.job.name} | {job.pack} | {job.job.schedule} | {job.rule.splitlines()[0]} |" for job in jobs]
+    rows = [f"| {job.job.name} | {job.pack} | {_when(job.job)} | {job.rule.splitlines()[0]} |" for job in jobs]
     table = "\n".join(["| job | pack | schedule (UTC) | rule |", "|---|---|---|---|", *rows])
     board.add_widgets(cloudwatch.TextWidget(markdown=table, width=WIDTH, height=max(HEIGHT, len(jobs))))
     return board
+
+
+def _when(job: Job) -> str:
+    return job.schedule if job.timetable.timezone is None else str(job.timetable)
 
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:

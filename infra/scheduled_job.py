@@ -23,7 +23,7 @@ from infra.function import Function
 from infra.nag import acknowledge
 from infra.platform.keys import OF_DATA_KEYS
 from infra.settings import Settings
-from nightshift.declaration import Job, Registration, function_name
+from nightshift.declaration import Job, Registration, Schedule, function_name, rule_expression
 from nightshift.declaration.job import BACKUPS
 from nightshift.environment import (
     DEPLOYMENT_VARIABLE,
@@ -33,6 +33,7 @@ from nightshift.environment import (
     FREEZES_VARIABLE,
     KMS_KEY_VARIABLE,
     PARAMETERS_VARIABLE,
+    SCHEDULE_VARIABLE,
     STRAIN_VARIABLE,
     TOPIC_VARIABLE,
 )
@@ -67,6 +68,10 @@ class ScheduledJob(Construct):
         job = registration.job
         settings = around.settings.job(job.name)
         environment = {PARAMETERS_VARIABLE: json.dumps(dict(settings.parameters))}
+        timetable = settings.timetable(job)
+        if job.timezone or settings.timezone:
+            given = {"schedule": timetable.expression, "timezone": timetable.timezone}
+            environment[SCHEDULE_VARIABLE] = json.dumps(given)
         if not settings.enabled:
             environment[ENABLED_VARIABLE] = "false"
         if strain := around.settings.strain.changes | settings.strain.changes:
@@ -118,8 +123,8 @@ class ScheduledJob(Construct):
             self,
             "Rule",
             rule_name=function_name(job.name, around.settings.name),
-            description=f"Starts the job {job.name}",
-            schedule=events.Schedule.expression(settings.schedule or job.timetable.expression),
+            description=_about(job, timetable),
+            schedule=events.Schedule.expression(rule_expression(timetable)),
             enabled=settings.enabled and around.settings.rules == "on",
             targets=[
                 targets.LambdaFunction(
@@ -201,3 +206,11 @@ class ScheduledJob(Construct):
             f"IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{prefix}*]",
             "the job declares that it deletes files of the application: what lies under its prefix in the one bucket",
         )
+
+
+def _about(job: Job, timetable: Schedule) -> str:
+    """What the rule says of itself."""
+    starts = f"Starts the job {job.name}"
+    if timetable.timezone is None:
+        return starts
+    return f"{starts}: {timetable}. It fires whenever that can be in UTC, and the function drops what is not due"

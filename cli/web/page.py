@@ -163,10 +163,10 @@ def _show(app: Flask, desk: _Desk) -> None:
 
     @app.get("/jobs/<job>/backfill")
     def backfill(job: str) -> "str | AnyResponse":
-        since, until = (_instant(request.args.get(key, ""), g.clock) for key in ("from", "to"))
-        found = desk.job(job)
+        since, until = _span(request.args)
+        asked = desk.operator.ask("past", job=job, since=since.isoformat(), until=until.isoformat())
         return render_template(
-            "backfill.html", job=found, since=since, until=until, times=_between(found, since, until)
+            "backfill.html", job=desk.job(job), since=since, until=until, occurrences=asked["occurrences"]
         )
 
     @app.get("/runs/<run_id>")
@@ -195,12 +195,11 @@ def _show(app: Flask, desk: _Desk) -> None:
             found = desk.works[work_id]
         except KeyError:
             raise RefusedError("nobody knows of this any more: see the runs of the job") from None
-        if found.what != "backfill":
-            if run_id := desk.works.find_run(found):
-                return _go(url_for("run", run_id=run_id))
-            if found.done:
-                flash(f"{found.job} did not run: {found.trouble}", "bad")
-                return _go(url_for("job", job=found.job))
+        if run_id := desk.works.find_run(found):
+            return _go(url_for("run", run_id=run_id))
+        if found.done:
+            flash(f"{found.job} did not run: {found.trouble}", "bad")
+            return _go(url_for("job", job=found.job))
         return render_template("work.html", work=found, seconds=SECONDS_BETWEEN_LOOKS if not found.done else 0)
 
 
@@ -252,10 +251,16 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/backfill")
     def begin_backfill(job: str) -> "AnyResponse":
-        found = desk.job(job)
-        since, until = (_instant(request.form.get(key, ""), g.clock) for key in ("from", "to"))
-        work = desk.works.backfill(job, _between(found, since, until))
-        return redirect(url_for("work", work_id=work.id), 303)
+        since, until = _span(request.form)
+        keys = {"since": since.isoformat(), "until": until.isoformat()}
+        asked = desk.operator.change("backfill", job=job, **keys, by=_by(), reason=request.form.get("reason", ""))
+        runs = sum(each["does"] != "keep" for each in asked["occurrences"])
+        flash(
+            f"{runs} of {len(asked['occurrences'])} occurrences of {job} run, the oldest first. The supervisor works "
+            "them off, whether this page is open or not.",
+            "good",
+        )
+        return redirect(url_for("job", job=job), 303)
 
     @app.post("/runs/<run_id>/cancel")
     def cancel(run_id: str) -> "AnyResponse":
@@ -381,17 +386,14 @@ def _instant(text: str, clock: Clock) -> dt.datetime:
     return (given if given.tzinfo else given.replace(tzinfo=clock.zone)).astimezone(dt.UTC)
 
 
-def _between(job: Mapping[str, Any], since: dt.datetime, until: dt.datetime) -> list[str]:
-    from nightshift.declaration import iso
-
+def _span(given: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime]:
+    """From when to when a backfill goes."""
+    since, until = (_instant(given.get(key, ""), g.clock) for key in ("from", "to"))
     if since >= until:
         raise RefusedError("the end comes after the start: turn the two times round")
     if until > times.now():
         raise RefusedError("the end is in the future: a backfill is for past occurrences")
-    found = [iso(time) for time in job_words.occurrences(job, since, until)]
-    if not found:
-        raise RefusedError(f"{job['job']} has no occurrence between these times: it runs {words(job['schedule'])}")
-    return found
+    return since, until
 
 
 def _times_of_day(clock: Clock) -> Callable[[Mapping[str, Any]], str | None]:

@@ -7,13 +7,13 @@ import datetime as dt
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cli.aws import AwsError, FunctionError
 from cli.deployment import Operator
 from cli.refusals import RefusedError
-from cli.running import failure, settled
+from cli.running import failure
 
 KEPT = 100
 """So many pieces of work are remembered."""
@@ -21,12 +21,12 @@ KEPT = 100
 
 @dataclass
 class Work:
-    """One call of a job's function, or a backfill: several, one after the other."""
+    """One call of a job's function."""
 
     id: str
     job: str
     what: str
-    """plan, run, redrive or backfill."""
+    """plan, run or redrive."""
     began: dt.datetime
     before: frozenset[str] = frozenset()
     """The latest runs of the job when it began: the one that is not among them is its own."""
@@ -34,8 +34,6 @@ class Work:
     done: bool = False
     trouble: str | None = None
     """Why it did not go well, in words."""
-    occurrences: list[str] = field(default_factory=list)
-    settled: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def words(self) -> str:
@@ -44,7 +42,6 @@ class Work:
             "plan": f"{self.job} is planned",
             "run": f"{self.job} is running",
             "redrive": f"{self.job} goes on",
-            "backfill": f"{self.job} runs for its past occurrences",
         }[self.what]
 
 
@@ -73,12 +70,6 @@ class Works:
         before = frozenset(run["run_id"] for run in runs)
         work = self._new(Work(secrets.token_urlsafe(9), job, what, self._now(), before, run_id))
         self._in_a_thread(work, lambda: self._invoke(work, {**payload, "once": True}))
-        return work
-
-    def backfill(self, job: str, occurrences: list[str]) -> Work:
-        """Run a job for its past occurrences, the oldest first. It stops at the first that fails."""
-        work = self._new(Work(secrets.token_urlsafe(9), job, "backfill", self._now(), occurrences=occurrences))
-        self._in_a_thread(work, lambda: self._settle(work))
         return work
 
     def find_run(self, work: Work) -> str | None:
@@ -116,13 +107,3 @@ class Works:
             work.trouble = failure(work.job, error)
         else:
             work.run_id = answer["run_id"]
-
-    def _settle(self, work: Work) -> None:
-        for time in work.occurrences:
-            run = settled(self._operator, work.job, time)
-            work.settled.append(run)
-            if run["outcome"] == "failed":
-                work.trouble = (
-                    f"It stopped at the first occurrence that failed: {run.get('reason') or 'no reason is known'}"
-                )
-                return

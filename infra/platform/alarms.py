@@ -108,6 +108,16 @@ def alarm_on_the_whole(
         first="run `nightshift runs` to see which, and run it by hand if it still matters.",
         read_on="a-job-did-not-run",
     )
+    topics.alarm(
+        scope,
+        "anomalies",
+        severity="ordinary",
+        metric=own_metric(name, "Anomalies", "Sum", minutes),
+        over=0,
+        happened="A run was unusual for its job, or a job has had no success for longer than its rhythm.",
+        first="run `nightshift runs` and look for slow, nothing or many beside an outcome, and `nightshift health`.",
+        read_on="a-run-is-unusual",
+    )
     mute = topics.alarm(
         scope,
         "dispatcher-silent",

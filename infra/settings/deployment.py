@@ -255,6 +255,8 @@ class Settings(Group):
             change: dict[str, Any] = {} if settings.enabled else {"enabled": False}
             if settings.schedule is not None:
                 change["schedule"] = settings.schedule
+            if settings.timezone is not None:
+                change["timezone"] = settings.timezone
             if settings.parameters:
                 change["parameters"] = dict(settings.parameters)
             if change:

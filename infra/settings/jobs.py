@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, SkipValidation, ValidationInfo
 from infra.settings.refusals import Place, nearest, refused
 from infra.settings.strain import Strain
 from infra.settings.values import ByDefault, Group, LogRetention, Text
-from nightshift.declaration import Registration, Schedule
+from nightshift.declaration import Job, Registration, Schedule, ScheduleError
 from nightshift.errors import SettingError
+from nightshift.zones import zone
 
 
 def _in_capitals(schedule: str) -> str:
@@ -18,7 +19,13 @@ def _in_capitals(schedule: str) -> str:
     return Schedule.parse(schedule, fires_after=dt.datetime.now(dt.UTC)).expression
 
 
+def _known_zone(name: str) -> str:
+    zone(name)
+    return name
+
+
 Cron = Annotated[Text, AfterValidator(_in_capitals)]
+ZoneName = Annotated[Text, AfterValidator(_known_zone)]
 
 
 class JobSettings(Group):
@@ -26,7 +33,14 @@ class JobSettings(Group):
 
     enabled: bool = Field(default=True, description="`false` switches the rule off, and the function refuses to run")
     schedule: Annotated[Cron | None, ByDefault("the declared one")] = Field(
-        default=None, description="six fields as EventBridge has them, in UTC, weekdays by name: `cron(0 5 ? * MON *)`"
+        default=None,
+        description="six fields as EventBridge has them, weekdays by name: `cron(0 5 ? * MON *)`; in UTC, or in the "
+        "job's time zone",
+    )
+    timezone: Annotated[ZoneName | None, ByDefault("the declared one, or UTC")] = Field(
+        default=None,
+        description="the time zone whose clocks the schedule means, like `Europe/Berlin`; `UTC` for a job that "
+        "declares another ([schedules.md](schedules.md))",
     )
     # The job itself reads them, see below: it knows their names and limits.
     parameters: Annotated[Mapping[str, SkipValidation[int]], ByDefault("the declared ones")] = Field(
@@ -40,6 +54,10 @@ class JobSettings(Group):
     log_retention_days: Annotated[LogRetention | None, ByDefault("that of the deployment")] = Field(
         default=None, description="how long the job's log is kept"
     )
+
+    def timetable(self, job: Job) -> Schedule:
+        """When the job is due in this deployment."""
+        return job.timetable_with({"schedule": self.schedule, "timezone": self.timezone})
 
 
 def _as_declared(jobs: Mapping[str, JobSettings], info: ValidationInfo) -> Mapping[str, JobSettings]:
@@ -55,6 +73,11 @@ def _as_declared(jobs: Mapping[str, JobSettings], info: ValidationInfo) -> Mappi
             resolved = registry[name].job.resolve(settings.parameters)
         except SettingError as error:
             wrong.append(((name, "parameters"), f": {error}"))
+            continue
+        try:
+            settings.timetable(registry[name].job)
+        except ScheduleError as error:
+            wrong.append(((name, "timezone"), f": {error}"))
             continue
         given = {parameter: resolved[parameter] for parameter in settings.parameters}
         checked[name] = settings.model_copy(update={"parameters": given})

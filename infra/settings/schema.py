@@ -66,6 +66,7 @@ def _job(registration: Registration) -> dict[str, Any]:
         "allOf": [{"$ref": "#/$defs/JobSettings"}],
         "properties": {
             "schedule": {"default": job.schedule},
+            **({"timezone": {"default": job.timezone}} if job.timezone else {}),
             "parameters": {
                 "properties": {parameter.name: _parameter(parameter) for parameter in job.all_parameters},
                 "additionalProperties": False,

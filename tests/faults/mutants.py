@@ -72,23 +72,23 @@ BREAKS = (
         ("one attempt too many", "record.attempts >= record.max_attempts", "record.attempts > record.max_attempts"),
         (
             "waiting runs start out of order",
-            "        tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id),\n",
-            "",
+            "        in_turn(RunRecord) < tuple_(literal",
+            "        False and tuple_(literal",
         ),
         (
             "the latest starts first",
-            "tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id)",
-            "tuple_(RunRecord.scheduled_for, RunRecord.id) > tuple_(record.scheduled_for, record.id)",
+            "in_turn(RunRecord) < tuple_(literal",
+            "in_turn(RunRecord) > tuple_(literal",
         ),
         (
             "of two of one time now one and now the other is the first",
-            "tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id)",
+            'in_turn(RunRecord) < tuple_(literal(record.trigger == "backfill"), record.scheduled_for, record.id)',
             "RunRecord.scheduled_for < record.scheduled_for",
         ),
         (
             "a run starts beside one that works",
-            '        and_(RunRecord.state == "running", RunRecord.lease_until > clock),\n        tuple_',
-            "        tuple_",
+            '        and_(RunRecord.state == "running", RunRecord.lease_until > clock),\n        in_turn',
+            "        in_turn",
         ),
         (
             "an open plan counts as an open run",
@@ -111,8 +111,8 @@ BREAKS = (
         ("an event opens what was left out", "and request.trigger not in UNASKED and", "and"),
         (
             "the supervisor opens what was left out",
-            " and request.run_id is None:\n            _reopen",
-            ":\n            _reopen",
+            " and request.run_id is None:\n            reopen",
+            ":\n            reopen",
         ),
         (
             "what is opened again keeps its old parameters",
@@ -299,8 +299,8 @@ BREAKS = (
         ),
         (
             "a later run is begun first",
-            "tuple_(other.scheduled_for, other.id) < tuple_",
-            "tuple_(other.scheduled_for, other.id) > tuple_",
+            "in_turn(other) < in_turn",
+            "in_turn(other) > in_turn",
         ),
         (
             "a dead run is not continued",

@@ -29,6 +29,8 @@ if any((PROJECT / "layers/application/python").rglob("*.py")):
 with shop_beside():
     JOBS = dict(registry())
 CHANGED = "abandoned-carts"
+ZONED = "daily-takings"
+"""A job that the settings give a time zone."""
 
 EXISTING: dict[str, Any] = {
     "database": {
@@ -49,7 +51,8 @@ EXISTING: dict[str, Any] = {
             "schedule": "cron(0 5 ? * MON *)",
             "parameters": {"retention_days": 40},
             "log_retention_days": 90,
-        }
+        },
+        ZONED: {"timezone": "Europe/Berlin"},
     },
 }
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:pages"

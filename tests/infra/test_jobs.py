@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from nightshift.declaration import Registration, packs, stack_name
-from tests.infra.conftest import CHANGED, JOBS, LAYERS, SECURITY_GROUP, SUBNETS, Assembly, actions, text
+from nightshift.declaration import Registration, Schedule, packs, rule_expression, stack_name
+from nightshift.environment import SCHEDULE_VARIABLE
+from tests.infra.conftest import CHANGED, JOBS, LAYERS, SECURITY_GROUP, SUBNETS, ZONED, Assembly, actions, text
+
+IN_BERLIN = Schedule.parse(JOBS[ZONED].job.schedule, "Europe/Berlin")
 
 EVERY_JOB = pytest.mark.parametrize("registration", JOBS.values(), ids=list(JOBS))
 
@@ -56,6 +59,7 @@ def test_environment_holds_what_the_job_needs_and_no_more(existing: Assembly, re
     expected |= {"NIGHTSHIFT_DEPLOYMENT"} if "deployment" in job.needs else set()
     expected |= {"NIGHTSHIFT_RDS_CLUSTER"} if "snapshots" in job.needs else set()
     expected |= {"NIGHTSHIFT_ENABLED"} if job.name == CHANGED else set()
+    expected |= {"NIGHTSHIFT_SCHEDULE"} if job.timezone or job.name == ZONED else set()
     assert set(environment) == expected
     assert json.loads(environment["NIGHTSHIFT_DATABASE"])["host"] == "db.example.internal"
 
@@ -76,11 +80,28 @@ def test_rule_fires_by_the_schedule_into_the_function(existing: Assembly, regist
     rule = existing.one("AWS::Events::Rule", Name=f"nightshift-{name}")
 
     changed = name == CHANGED
-    assert rule["ScheduleExpression"] == ("cron(0 5 ? * MON *)" if changed else registration.job.timetable.expression)
+    expected = {CHANGED: "cron(0 5 ? * MON *)", ZONED: rule_expression(IN_BERLIN)}
+    assert rule["ScheduleExpression"] == expected.get(name, registration.job.timetable.expression)
     assert rule["State"] == ("DISABLED" if changed else "ENABLED")
     (target,) = rule["Targets"]
     assert "DeadLetters" in text(target["DeadLetterConfig"])
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 30}
+
+
+@EVERY_JOB
+def test_a_function_knows_its_time_zone_and_no_other_has_one(existing: Assembly, registration: Registration) -> None:
+    name = registration.job.name
+    function = existing.one("AWS::Lambda::Function", FunctionName=f"nightshift-{name}")
+    rule = existing.one("AWS::Events::Rule", Name=f"nightshift-{name}")
+
+    told = function["Environment"]["Variables"].get(SCHEDULE_VARIABLE)
+
+    if name == ZONED:
+        assert json.loads(told) == {"schedule": IN_BERLIN.expression, "timezone": "Europe/Berlin"}
+        assert str(IN_BERLIN) in rule["Description"]
+    else:
+        assert (told is None) == (registration.job.timezone is None)
+        assert rule["Description"] == f"Starts the job {name}" or registration.job.timezone is not None
 
 
 @EVERY_JOB

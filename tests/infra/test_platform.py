@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nightshift.declaration import Deployment, stack_name
-from tests.infra.conftest import CHANGED, JOBS, LAYERS, Assembly, actions, text
+from tests.infra.conftest import CHANGED, JOBS, LAYERS, ZONED, Assembly, actions, text
 
 RESOURCES_OF_A_STACK = 500  # CloudFormation's limit
 BYTES_OF_A_QUEUE_POLICY = 8192  # SQS's limit
@@ -192,6 +192,7 @@ def test_platform_functions_know_what_was_deployed(existing: Assembly, name: str
     assert list(deployment.jobs()) == list(JOBS)
     assert not deployment.jobs()[CHANGED].enabled
     assert deployment.jobs()[CHANGED].schedule.expression == "cron(0 5 ? * MON *)"
+    assert deployment.jobs()[ZONED].schedule.timezone == "Europe/Berlin"
 
 
 def test_only_the_dispatcher_may_send_mails_and_only_from_the_sender(existing: Assembly) -> None:

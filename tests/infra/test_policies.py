@@ -23,9 +23,10 @@ SHOWN = {
 }
 WHY = ("--by", "Ada", "--reason", "a test")
 SPAN = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
-LOOK = {"jobs", "next", "runs", "show", "log", "status", "health"}
-OF_THEIR_OWN = {"restore"}
-"""It asks no function: it reads the file store, and connects to the database."""
+LOOK = {"jobs", "next", "runs", "show", "log", "status", "health", "suggest", "backfills"}
+OF_THEIR_OWN = {"restore", "web"}
+"""One asks no function: it reads the file store, and connects to the database. The other serves a page, from which the
+same functions are asked as by the commands."""
 
 
 def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
@@ -47,7 +48,8 @@ class Recorder:
     def invoke(self, function: str, payload: Any) -> dict[str, Any]:
         self.invoked.append(function)
         if payload.get("query") == "jobs" and "job" in payload:
-            return {"jobs": [{"schedule": "cron(0 2 * * ? *)"}], "runs": [], "commands": []}
+            one = {"job": payload["job"], "enabled": True, "schedule": "cron(0 2 * * ? *)"}
+            return {"jobs": [one], "runs": [], "commands": []}
         raise AwsError("recorded")
 
 
@@ -57,7 +59,9 @@ def arguments(command: str) -> list[str]:
         "show": ["show", "0123abcd"],
         "run": ["run", job],
         "plan": ["plan", job],
-        "backfill": ["backfill", job, *SPAN],
+        "backfill": ["backfill", job, *SPAN, *WHY],
+        "check": ["check", "--job", job],
+        "dial": ["dial", job, "--pause", "0.2s", *WHY],
         "pause": ["pause", job, *WHY],
         "resume": ["resume", job, *WHY],
         "cancel": ["cancel", "0123abcd", *WHY],

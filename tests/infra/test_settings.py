@@ -126,6 +126,8 @@ BAD = {
     "both days": (job(schedule="cron(0 3 1 * MON *)"), "put ? in exactly one of them"),
     "31 February": (job(schedule="cron(0 3 31 FEB ? *)"), "never fires"),
     "past": (job(schedule="cron(0 3 * * ? 2025)"), "is over"),
+    "no zone": (job(timezone="Berlin"), "timezone: no time zone is named 'Berlin': did you mean 'Europe/Berlin'?"),
+    "no zone at all": (job(timezone=1), "timezone must be a text; got 1"),
     "no cron": (job(schedule="daily"), "not a cron expression"),
     "log retention": (job(log_retention_days=8), "must be one that CloudWatch has"),
     "alarm address": ({**NEW, "alarms": {"critical": ["oncall"]}}, "no e-mail address"),

@@ -253,7 +253,7 @@ def test_an_attempt_that_still_works_is_left_to_its_end_though_its_job_was_disab
     assert world.run(claim).state == "running"
 
 
-@pytest.mark.parametrize(("trigger", "mode"), [("manual", "apply"), ("manual", "plan"), ("backfill", "apply")])
+@pytest.mark.parametrize(("trigger", "mode"), [("manual", "apply"), ("manual", "plan")])
 def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger: Any, mode: Any) -> None:
     at = ledger.database_clock(world.session) - dt.timedelta(hours=1)
     world.session.rollback()
@@ -384,6 +384,7 @@ def test_what_the_alarms_on_the_whole_watch_is_written_for_them(
         "OccurrencesMissed": "Count",
         "RunsContinued": "Count",
         "RunsFailed": "Count",
+        "Anomalies": "Count",
         "SupervisorHindered": "Count",
         "OldestOpenRunSeconds": "Seconds",
     }

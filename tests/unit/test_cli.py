@@ -19,7 +19,7 @@ from botocore import exceptions
 from botocore.stub import ANY, Stubber
 from typer.testing import CliRunner, Result
 
-from cli import known_jobs, running, times
+from cli import known_jobs, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
 from cli.commands import application
 from cli.docs import CLI
@@ -32,6 +32,7 @@ CONSOLE, CONTROL = function_name("console"), function_name("control")
 JOBS_OF_THE_PROJECT = list(registry())  # read before the shop stands in their place
 JOB = "abandoned-carts"
 RUN = "0123abcd-0000-4000-8000-000000000001"
+WHO = ("--by", "Ada", "--reason", "the rows were late")
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
 
@@ -261,9 +262,12 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
         ),
         (["redrive", "0123abcd", "--by", "Ada"], CONTROL, {"command": "redrive", "run_id": "0123abcd", "by": "Ada"}),
         (
-            ["backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-05T00:00Z"],
+            ["backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-05T00:00Z", *WHO, "--dry-run"],
             CONSOLE,
-            {"query": "jobs", "job": JOB},
+            {
+                **{"query": "past", "job": JOB, "reprocess": "none"},
+                **{"since": "2026-03-01T00:00:00+00:00", "until": "2026-03-05T00:00:00+00:00"},
+            },
         ),
     ],
 )
@@ -526,32 +530,53 @@ def test_a_redriven_run_is_gone_on_with_at_once() -> None:
     assert deployed.asked[1] == (f"nightshift-{JOB}", {"run_id": RUN, "once": True})
 
 
-def test_a_backfill_runs_each_occurrence_and_waits_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    # GIVEN a daily job, of which the second of three occurrences is interrupted once
-    monkeypatch.setattr(running, "SECONDS_BETWEEN_LOOKS", 0.0)
-    schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
-    interrupted = {**RESULT, "outcome": "interrupted"}
-    deployed = Script(
-        [schedule, RESULT, interrupted, {"run": {**RESULT, "outcome": "running"}}, {"run": RESULT}, RESULT]
-    )
-    # WHEN they are backfilled
-    done = nightshift("backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-04T02:00:00Z", on=deployed)
-    # THEN each is asked for, the oldest first, and the interrupted one is waited for; the last instant is not included
+ASKED = {
+    "backfill": {
+        "backfill_id": RUN, "job": JOB, "since": "2026-03-01T00:00:00Z", "until": "2026-03-04T02:00:00Z",
+        "state": "open", "occurrences": 3, "done": 1, "counts": {"kept": 1}, "by": "Ada",
+        "reason": "late", "told": None,
+    },
+    "occurrences": [
+        {"scheduled_for": "2026-03-01T02:00:00Z", "outcome": "succeeded", "does": "keep"},
+        {"scheduled_for": "2026-03-02T02:00:00Z", "outcome": "missed", "does": "run"},
+        {"scheduled_for": "2026-03-03T02:00:00Z", "outcome": None, "does": "run"},
+    ],
+}  # fmt: skip
+
+
+def test_a_backfill_is_asked_for_and_tells_fresh_occurrences_from_old_ones() -> None:
+    deployed = Script([ASKED])
+    done = nightshift("backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-04T02:00Z", *WHO, on=deployed)
+
     assert done.exit_code == 0, done.stderr
-    invoked = [payload["scheduled_for"] for function, payload in deployed.asked if function == f"nightshift-{JOB}"]
-    assert invoked == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z", "2026-03-03T02:00:00Z"]
-    asked = [payload for _, payload in deployed.asked if "trigger" in payload]
-    assert all((payload["trigger"], payload["once"]) == ("backfill", True) for payload in asked)
-    assert done.stdout.count("succeeded  deleted 1,200") == 3
+    [(function, payload)] = deployed.asked
+    assert function == CONTROL
+    assert payload == {
+        **{"command": "backfill", "job": JOB, "reprocess": "none", "by": "Ada", "reason": "the rows were late"},
+        **{"since": "2026-03-01T00:00:00+00:00", "until": "2026-03-04T02:00:00+00:00"},
+    }
+    lines = done.stdout.splitlines()
+    first, second, third = (next(line for line in lines if f"2026-03-0{day}" in line) for day in (1, 2, 3))
+    assert ("succeeded" in first, "is left as it is" in first) == (True, True)
+    assert ("missed" in second, "runs" in second) == (True, True)
+    assert ("has no run" in third, "runs" in third) == (True, True)
+    assert "2 of 3 occurrences run; 1 are left as they are" in done.stdout
 
 
-def test_a_backfill_stops_at_the_first_failure() -> None:
-    schedule = {"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}
-    deployed = Script([schedule, RESULT, FunctionError("RunFailedError", "out of luck")])
-    done = nightshift("backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-09T00:00Z", on=deployed)
-    assert done.exit_code == 1
-    assert "out of luck" in done.stdout
-    assert "stopped at the occurrence of 2026-03-02T02:00:00Z" in done.stderr
+def test_backfills_are_listed_and_changed() -> None:
+    listed = nightshift("backfills", on=Script([{"backfills": [ASKED["backfill"]]}]))
+    assert [word for word in (RUN, JOB, "open", "1 of 3", "kept 1", "Ada") if word not in listed.stdout] == []
+    for what, who in (("pause", WHO), ("cancel", WHO), ("resume", WHO[:2])):
+        deployed = Script([{"backfill": ASKED["backfill"]}])
+        assert nightshift("backfills", f"--{what}", RUN, *who, on=deployed).exit_code == 0
+        assert deployed.asked[0][1]["command"] == f"{what}_backfill"
+    for wrong in (
+        ["--pause", RUN],
+        ["--pause", RUN, "--by", "Ada"],
+        ["--resume", RUN],
+        ["--pause", RUN, "--cancel", RUN],
+    ):
+        assert nightshift("backfills", *wrong, on=Deployed({})).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -559,26 +584,24 @@ def test_a_backfill_stops_at_the_first_failure() -> None:
     [
         ("2026-03-01", "2026-03-09T00:00Z", "--from: '2026-03-01' has no time zone"),
         ("2026-03-01T00:00Z", "2199-03-09T00:00Z", "--to 2199-03-09T00:00Z is in the future"),
-        ("2026-03-01T03:00Z", "2026-03-01T04:00Z", "has no occurrence from 2026-03-01T03:00Z"),
         ("2026-03-09T00:00Z", "2026-03-01T00:00Z", "--from 2026-03-09T00:00Z is not before --to 2026-03-01T00:00Z"),
         ("2026-03-01T02:00Z", "2026-03-01T02:00Z", "--from 2026-03-01T02:00Z is not before --to 2026-03-01T02:00Z"),
         ("2026-03-01T02:00Z", "2026-03-01T02:00+01:00", "--from 2026-03-01T02:00Z is not before --to"),
     ],
 )
 def test_a_backfill_that_cannot_be_meant_runs_nothing(since: str, until: str, answer: str) -> None:
-    deployed = Deployed({"jobs": [{"schedule": "cron(0 2 * * ? *)"}]})
-    refused = nightshift("backfill", JOB, "--from", since, "--to", until, on=deployed)
+    deployed = Deployed({})
+    refused = nightshift("backfill", JOB, "--from", since, "--to", until, *WHO, on=deployed)
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert answer in refused.stderr
-    assert not [function for function, _ in deployed.asked if function != CONSOLE]
+    assert deployed.asked == []
 
 
 def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
-    deployed = Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}])
-    listed = nightshift(
-        "backfill", JOB, "--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z", "--dry-run", on=deployed
-    )
-    assert listed.stdout.split() == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z"]
+    deployed = Script([{"occurrences": ASKED["occurrences"]}])
+    listed = nightshift("backfill", JOB, *MARCH, *WHO, "--dry-run", on=deployed)
+    assert deployed.asked[0][1]["query"] == "past"
+    assert "Nothing was asked for" in listed.stdout
 
 
 @pytest.mark.parametrize("kind", ["EventError", "SettingError"])
@@ -614,7 +637,7 @@ DRIVER_TEXT = (
         ["jobs", "--json"],
         ["show", "0123abcd"],
         ["resume", JOB, "--by", "Ada", "--reason", "moved"],
-        ["backfill", JOB, *MARCH],
+        ["backfill", JOB, *MARCH, *WHO],
     ],
 )
 def test_a_database_that_is_down_is_one_sentence(arguments: list[str], kind: str) -> None:
@@ -636,13 +659,11 @@ def test_the_health_of_a_deployment_whose_database_is_down_is_told_in_both_forms
 def test_a_run_that_could_not_begin_says_so_without_the_words_of_the_driver() -> None:
     down = FunctionError("UnclaimedError", f"job {JOB} could not claim its run: InterfaceError from the database")
     begun = nightshift("run", JOB, on=Deployed(down))
-    filled = nightshift("backfill", JOB, *MARCH, on=Script([{"jobs": [{"schedule": "cron(0 2 * * ? *)"}]}, down]))
 
     reason = "the run did not start, because the database does not answer or the ledger is locked"
     assert (begun.exit_code, begun.stdout, begun.stderr.count("\n")) == (1, "", 1)
     assert reason in begun.stderr
     assert "InterfaceError" not in begun.stderr
-    assert (filled.exit_code, reason in filled.stdout) == (1, True)
 
 
 def test_an_error_of_several_lines_is_told_in_one() -> None:

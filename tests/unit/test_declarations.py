@@ -306,7 +306,7 @@ def test_the_usual_zone_is_not_looked_for_among_all_zones_at_every_cold_start(mo
     def all_of_them() -> set[str]:
         raise AssertionError("the list of all zones was read")
 
-    monkeypatch.setattr("nightshift.steps.rows.available_timezones", all_of_them)
+    monkeypatch.setattr("nightshift.steps.rows.zone_names", all_of_them)
     delete()
     with pytest.raises(AssertionError):
         delete(zone="Europe/Berlin")

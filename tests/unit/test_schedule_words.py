@@ -50,3 +50,5 @@ from nightshift.declaration import Schedule
 )
 def test_a_schedule_reads_as_one_would_say_it(fields: str, words: str) -> None:
     assert in_words(Schedule.parse(f"cron({fields})")) == words
+    zoned = words.replace("UTC", "Europe/Berlin")
+    assert in_words(Schedule.parse(f"cron({fields})", "Europe/Berlin")) == zoned

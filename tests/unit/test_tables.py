@@ -15,7 +15,7 @@ TABLES = library().tables.values()
 def test_the_library_knows_no_table_but_its_own() -> None:
     assert {table.name for table in TABLES} == {
         *("jobs", "runs", "attempts", "quarantine", "candidates", "job_runs", "dials", "dial_changes", "pauses"),
-        *("commands", "deployments", "signs_of_life"),
+        *("commands", "deployments", "signs_of_life", "backfills"),
         *("notifications", "metric_rollups", "metric_findings", "differences", "health_checks", "backups", "data_keys"),
     }
     assert {table.schema for table in TABLES} == {NIGHTSHIFT_SCHEMA}

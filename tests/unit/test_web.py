@@ -174,7 +174,16 @@ class Visitor:
 
 @pytest.fixture
 def deployed() -> Deployed:
-    return Deployed({"overview": {"jobs": [job()], "others": []}, "runs": {"runs": [run()]}, "run": {"run": run()}})
+    past = [
+        {"scheduled_for": "2026-03-01T02:00:00Z", "outcome": "succeeded", "does": "keep"},
+        {"scheduled_for": "2026-03-02T02:00:00Z", "outcome": None, "does": "run"},
+    ]
+    return Deployed(
+        {
+            **{"overview": {"jobs": [job()], "others": []}, "runs": {"runs": [run()]}, "run": {"run": run()}},
+            **{"past": {"occurrences": past}, "backfill": {"occurrences": past, "backfill": {}}},
+        }
+    )
 
 
 @pytest.fixture
@@ -266,7 +275,10 @@ FORMS = {
     f"/jobs/{JOB}/pause": {"by": "Ada", "reason": "a move"},
     f"/jobs/{JOB}/resume": {"by": "Ada", "reason": "moved"},
     f"/jobs/{JOB}/dial": {"by": "Ada", "reason": "a busy evening", "held": "yes"},
-    f"/jobs/{JOB}/backfill": {"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
+    f"/jobs/{JOB}/backfill": {
+        **{"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
+        **{"by": "Ada", "reason": "late rows"},
+    },
     f"/runs/{RUN}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/redrive": {"by": "Ada"},
     f"/runs/{PLAN}/confirm": {},
@@ -399,6 +411,7 @@ def test_what_strangers_write_is_text(path: str) -> None:
         "overview": {"jobs": [hostile], "others": [{"job": VILLAIN, "reason": VILLAIN}]},
         "runs": {"runs": [told]},
         "run": {"run": told},
+        "past": {"occurrences": [{"scheduled_for": "2026-03-01T02:00:00Z", "outcome": VILLAIN, "does": "keep"}]},
     }
     page = Visitor(Deployed(answers)).come_in().get(path).text
     assert "&lt;script&gt;" in page
@@ -742,28 +755,16 @@ def test_a_page_that_waits_goes_on_to_the_run_as_soon_as_the_ledger_has_it(deplo
     going.set()
 
 
-def test_a_backfill_shows_its_occurrences_and_runs_them_the_oldest_first(
-    visitor: Visitor, deployed: Deployed, waits: Callable[[], None]
-) -> None:
-    deployed.answers[JOB] = run(outcome="succeeded")
+def test_a_backfill_shows_its_occurrences_and_is_asked_for(visitor: Visitor, deployed: Deployed) -> None:
     page = visitor.get(f"/jobs/{JOB}/backfill?from=2026-03-01T00:00Z&to=2026-03-03T00:00Z").text
-    assert "2 occurrences, the oldest first." in page
+    assert "1 of 2 occurrences run, the oldest first." in page
+    assert (page.count("is left as it is</span>"), page.count("runs</span>")) == (1, 1)
+    span = {"from": "2026-03-01T00:00Z", "to": "2026-03-03T00:00Z"}
+    answer = visitor.send(f"/jobs/{JOB}/backfill", **span, by="Ada", reason="late rows")
     assert deployed.told(JOB) == []
-    answer = visitor.send(f"/jobs/{JOB}/backfill", **{"from": "2026-03-01T00:00Z", "to": "2026-03-03T00:00Z"})
-    waits()
-    asked = [payload["scheduled_for"] for payload in deployed.told(JOB)]
-    assert asked == ["2026-03-01T02:00:00Z", "2026-03-02T02:00:00Z"]
-    assert "2 of 2 occurrences. All are done." in visitor.after(answer)
-
-
-def test_a_backfill_stops_at_the_first_that_fails(
-    visitor: Visitor, deployed: Deployed, waits: Callable[[], None]
-) -> None:
-    deployed.answers[JOB] = FunctionError("RunFailedError", "out of luck")
-    answer = visitor.send(f"/jobs/{JOB}/backfill", **{"from": "2026-03-01T00:00Z", "to": "2026-03-09T00:00Z"})
-    waits()
-    assert "It stopped at the first occurrence that failed: out of luck" in visitor.after(answer)
-    assert len(deployed.told(JOB)) == 1
+    asked = [payload for payload in deployed.told("control") if payload["command"] == "backfill"]
+    assert [(each["job"], each["since"], each["by"]) for each in asked] == [(JOB, "2026-03-01T00:00:00+00:00", "Ada")]
+    assert f"1 of 2 occurrences of {JOB} run, the oldest first." in visitor.after(answer)
 
 
 @pytest.mark.parametrize(
@@ -771,7 +772,6 @@ def test_a_backfill_stops_at_the_first_that_fails(
     [
         ("2026-03-03T00:00Z", "2026-03-01T00:00Z", "The end comes after the start"),
         ("2026-03-01T00:00Z", "2999-03-01T00:00Z", "The end is in the future"),
-        ("2026-03-01T03:00Z", "2026-03-01T04:00Z", f"{JOB.capitalize()} has no occurrence between these times"),
         ("yesterday", "2026-03-01T04:00Z", "&#39;yesterday&#39; is not a time"),
     ],
 )

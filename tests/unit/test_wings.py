@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "layers/nightshift/python/nightshift"
 
-FLOOR = {"deadline", "environment", "errors", "faces", "telemetry"}
+FLOOR = {"deadline", "environment", "errors", "faces", "telemetry", "zones"}
 """Modules beside the wings: all may import them, and they import nothing of the library."""
 
 WINGS = {

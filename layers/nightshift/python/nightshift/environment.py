@@ -19,7 +19,11 @@ PARAMETERS_VARIABLE = "NIGHTSHIFT_PARAMETERS"
 """Environment variable with the settings of the deployed job: a JSON object of parameter names and numbers."""
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`."""
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "timezone": …, …}}}`."""
+
+SCHEDULE_VARIABLE = "NIGHTSHIFT_SCHEDULE"
+"""Environment variable with the schedule of a deployed job that has a time zone, in its declaration or by the settings:
+`{"schedule": "cron(…)", "timezone": "Europe/Berlin"}`. Its rule fires too often, and the function drops the rest."""
 
 DATABASE_VARIABLE = "NIGHTSHIFT_DATABASE"
 """Environment variable that says where the database is: a JSON object, see `DatabaseSettings.from_mapping`."""

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, literal
 from sqlalchemy.types import UserDefinedType
 
 from nightshift.catalogue.table import Column, TableError
+from nightshift.zones import zone as zone_named
 
 EpochUnit = Literal["seconds", "milliseconds", "microseconds"]
 PER_SECOND: dict[EpochUnit, int] = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -69,7 +70,7 @@ def before(
     age: ColumnElement[object], column: Column, cutoff: dt.datetime, *, zone: str, measure: Measure | None
 ) -> ColumnElement[bool]:
     """The plain comparison with the cut-off, as the bounds of a partition are compared with it."""
-    return age < literal(_in_terms_of(column, cutoff, ZoneInfo(zone), measure), SqlType(column.type))
+    return age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.type))
 
 
 def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: Measure | None) -> str:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Reapplied as Reapplied,
         this_project as this_project,
     )
+    from nightshift.declaration.rules import not_covered as not_covered, rule_expression as rule_expression
     from nightshift.declaration.run import Mode as Mode, Run as Run, Trigger as Trigger
     from nightshift.declaration.schedule import Schedule as Schedule, ScheduleError as ScheduleError
     from nightshift.declaration.step import (
@@ -70,6 +71,7 @@ __getattr__ = face(
     partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
     project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
+    rules="not_covered rule_expression",
     run="Mode Run Trigger",
     schedule="Schedule ScheduleError",
     step="BATCHES Batch EventLog Execution QUARANTINED SAMPLE_SIZE Step StepDefaults StepPlan fingerprint_of iso",

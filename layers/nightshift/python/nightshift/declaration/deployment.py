@@ -18,7 +18,7 @@ from nightshift.environment import deployment_name
 from nightshift.errors import SettingError, printable
 
 DEPLOYMENT_VARIABLE = "NIGHTSHIFT_DEPLOYMENT"
-"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "parameters": {…}}}}`,
+"""Environment variable: `{"packs": […], "jobs": {name: {"enabled": false, "schedule": …, "timezone": …, …}}}`,
 and `freezes`, see `Freeze.read`."""
 
 
@@ -104,7 +104,6 @@ class Deployment:
 
     def _job(self, registration: Registration) -> DeployedJob:
         change = self.changes.get(registration.job.name, {})
-        given = change.get("schedule")
-        schedule = Schedule.parse(given) if given else registration.job.timetable
+        schedule = registration.job.timetable_with(change)
         parameters = registration.job.resolve(change.get("parameters", {}))
         return DeployedJob(registration, schedule, parameters, change.get("enabled", True))

@@ -56,7 +56,8 @@ class Job:
 
     name: kebab-case, unique, at most 43 characters. The job's file has the same name with underscores.
     kind: sets the policy for overlapping, missed and late occurrences, unless `policy` is given.
-    schedule: in AWS's own syntax, in UTC: `cron(0 2 * * ? *)`. A deployment can replace it with a setting.
+    schedule: in AWS's own syntax: `cron(0 2 * * ? *)`. A deployment can replace it with a setting.
+    timezone: whose clocks the schedule means, like `Europe/Berlin`. None: UTC. A setting can replace it as well.
     steps: what the job does, in order.
     parameters: numbers that operators can set, in addition to those that the steps declare.
     needs: what the job uses besides the database. The deployment grants exactly that. `files` is Nightshift's own file
@@ -86,6 +87,7 @@ class Job:
     timeout: dt.timedelta = LONGEST_TIMEOUT
     memory_mb: int = 512
     about: str = ""
+    timezone: str | None = None
 
     def __post_init__(self) -> None:
         check_job_name(self.name)
@@ -93,6 +95,8 @@ class Job:
         must_be_one_of(f"{where} kind", self.kind, choices(Kind))
         like = "a text, like 'cron(0 2 * * ? *)'"
         must_be(isinstance(self.schedule, str), f"{where} schedule", like, self.schedule)
+        zone = self.timezone is None or isinstance(self.timezone, str)
+        must_be(zone, f"{where} timezone", "a text, like 'Europe/Berlin'", self.timezone)
         self._check_work(where)
         self._check_function(where)
         policy = self.policy is None or isinstance(self.policy, Policy)
@@ -155,12 +159,23 @@ class Job:
         """The declared schedule, parsed. The registry checks it at synth; a running function rarely needs it.
 
         Raises:
-            DeclarationError: AWS would not accept the schedule, or it never fires.
+            DeclarationError: AWS would not accept the schedule, it never fires, or there is no such time zone.
         """
         try:
-            return Schedule.parse(self.schedule)
+            return Schedule.parse(self.schedule, self.timezone)
         except ScheduleError as error:
             raise DeclarationError(f"job {self.name}: {error}") from None
+
+    def timetable_with(self, settings: Mapping[str, Any]) -> Schedule:
+        """The schedule where a deployment's settings replace the declared `schedule`, `timezone`, or both.
+
+        Raises:
+            ScheduleError: as `Schedule.parse`.
+        """
+        changed = {name: settings[name] for name in ("schedule", "timezone") if settings.get(name)}
+        if not changed:
+            return self.timetable
+        return Schedule.parse(changed.get("schedule", self.schedule), changed.get("timezone", self.timezone))
 
     @cached_property
     def effective_policy(self) -> Policy:

@@ -1,4 +1,4 @@
-"""Schedules in EventBridge's syntax: `cron(minute hour day-of-month month day-of-week year)`, always in UTC.
+"""Schedules in EventBridge's syntax: `cron(minute hour day-of-month month day-of-week year)`, in UTC or a time zone.
 
 The fields are described in "Cron expressions reference" in the EventBridge user guide. aws-croniter reads them and
 finds the next fire time. Only this module uses that library. It adds what the library lacks: errors with a remedy,
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aws_croniter import AwsCroniter
 
+    from nightshift.declaration.clocks import Clock
+
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 """The years that EventBridge knows."""
 
@@ -26,6 +28,9 @@ CALENDAR_END = dt.datetime(LAST_YEAR + 1, 1, 1, tzinfo=dt.UTC)
 
 NOT_OVER_BY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 """A schedule must fire after this. The date is fixed, because a schedule that loads today must still load next year."""
+
+UTC = "UTC"
+"""The name of the zone that a schedule is in unless it says another."""
 
 _MINUTE = dt.timedelta(minutes=1)
 _MOMENT = dt.timedelta.resolution
@@ -54,7 +59,7 @@ class ScheduleError(ValueError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """The fire times of one EventBridge rule. Use `parse` to make one. Two are equal if their expressions are.
+    """When a job is due. Use `parse` to make one. Two are equal if their expressions and time zones are.
 
     Arguments may have any time zone; results are in UTC, on the whole minute. A naive datetime raises ScheduleError.
     """
@@ -62,20 +67,25 @@ class Schedule:
     expression: str
     """As AWS accepts it, in capitals and with single spaces: `cron(0 3 ? * MON *)`."""
 
+    timezone: str | None = None
+    """The time zone whose clocks the expression means, see `nightshift.declaration.clocks`. None: UTC."""
+
     @classmethod
-    def parse(cls, text: str, *, fires_after: dt.datetime = NOT_OVER_BY) -> "Schedule":
-        """Read and check an expression.
+    def parse(cls, text: str, timezone: str | None = None, *, fires_after: dt.datetime = NOT_OVER_BY) -> "Schedule":
+        """Read and check an expression, and the name of its time zone. `UTC` is the same as none.
 
         `fires_after` is the instant after which the schedule must fire at least once. A deployment passes the present
         time.
 
         Raises:
-            ScheduleError: EventBridge would not accept the expression, it does not mean what it seems to mean, or it
-                never fires.
+            ScheduleError: EventBridge would not accept the expression, it does not mean what it seems to mean, it
+                never fires, or there is no such time zone.
         """
         try:
-            schedule = cls(f"cron({' '.join(_fields(text))})")
+            schedule = cls(f"cron({' '.join(_fields(text))})", timezone if timezone != UTC else None)
             _compiled(schedule.expression)
+            if schedule.timezone is not None:
+                _check_zone(schedule.timezone)
         except ScheduleError as error:
             raise ScheduleError(f"schedule {text!r}: {error}") from None
         if schedule.next_after(fires_after) is None:
@@ -84,10 +94,12 @@ class Schedule:
         return schedule
 
     def __str__(self) -> str:
-        return self.expression
+        return self.expression if self.timezone is None else f"{self.expression} in {self.timezone}"
 
     def next_after(self, instant: dt.datetime) -> dt.datetime | None:
         """The first fire time strictly after `instant`, or None when the schedule is over."""
+        if self.timezone is not None:
+            return _clock(self.expression, self.timezone).next_after(_on_calendar(instant))
         cron = _compiled(self.expression)
         # Whole minutes only: the library rounds to milliseconds and would lose a fire time less than half of one ahead.
         start = _on_calendar(instant).replace(second=0, microsecond=0) + _MINUTE
@@ -125,6 +137,10 @@ class Schedule:
         """The last fire time strictly before `instant`, or None when there is none."""
         return self.previous_at_or_before(_on_calendar(instant) - _MOMENT)
 
+    def fires_at(self, instant: dt.datetime) -> bool:
+        """Whether `instant` is a fire time."""
+        return self.next_after(_on_calendar(instant) - _MOMENT) == instant
+
     def between(self, start: dt.datetime, end: dt.datetime) -> Iterator[dt.datetime]:
         """Every fire time from `start` (included) to `end` (excluded), in order."""
         return self._fires(after=_on_calendar(start) - _MOMENT, up_to=_on_calendar(end) - _MOMENT)
@@ -160,6 +176,23 @@ def _on_calendar(instant: dt.datetime) -> dt.datetime:
     if instant.utcoffset() is None:
         raise ScheduleError(f"{instant.isoformat()} has no time zone: pass an aware datetime, such as now(UTC)")
     return min(max(instant, CALENDAR_START - _MINUTE), CALENDAR_END).astimezone(dt.UTC)
+
+
+def _check_zone(name: str) -> None:
+    from nightshift.zones import UnknownZoneError, zone
+
+    try:
+        zone(name)
+    except UnknownZoneError as error:
+        raise ScheduleError(str(error)) from None
+
+
+@cache
+def _clock(expression: str, timezone: str) -> "Clock":
+    from nightshift.declaration.clocks import Clock
+    from nightshift.zones import zone
+
+    return Clock(Schedule(expression), zone(timezone))
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Tuple, and_, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Mode, Policy, Run, Trigger
@@ -99,9 +99,10 @@ def claim(
             _give_up_those_before(session, registered, policy, clock, frozen)
         if record is None:
             record = open_run(session, registered, policy, request, clock)
-            alone = record.state == "queued" and _is_skipped_beside_others(record, policy)  # so there are none
+            # So there are none, unless it waits for a backfill's.
+            alone = record.state == "queued" and record.reason is None and _is_skipped_beside_others(record, policy)
         elif record.state in UNDONE and request.trigger not in UNASKED and request.run_id is None:
-            _reopen(record, request)
+            reopen(record, request)
         if frozen is not None and record.mode == "apply":
             _wait_for_the_end(record, policy, clock, frozen)
         elif alone or _may_start(session, record, clock):
@@ -139,7 +140,7 @@ def _wait_for_the_end(record: RunRecord, policy: Policy, clock: dt.datetime, fro
         record.reason = frozen
 
 
-def _reopen(record: RunRecord, request: Request) -> None:
+def reopen(record: RunRecord, request: Request) -> None:
     """Open an occurrence that was left out, because a person asks for it, with the parameters that the person gave."""
     record.state, record.reason, record.finished_at = "queued", None, None
     record.trigger, record.request_id = request.trigger, request.request_id
@@ -210,8 +211,12 @@ def _settled_at_once(
     if record.trigger in UNASKED and policy.late_limit is not None and late > policy.late_limit:
         return "missed", f"started {late} after its time; the limit is {policy.late_limit}"
     if _is_skipped_beside_others(record, policy):
-        other = session.scalars(select(RunRecord).where(*others_open(record)).limit(1)).first()
-        if other is not None:
+        backfilled = RunRecord.trigger == "backfill"
+        other = session.scalars(select(RunRecord).where(*others_open(record)).order_by(backfilled).limit(1)).first()
+        if other is not None and other.trigger == "backfill":
+            # A backfill has time, and takes no occurrence from the job's own schedule.
+            record.reason = f"waits for run {other.id} of a backfill"
+        elif other is not None:
             return "skipped", f"run {other.id} of {other.scheduled_for:%Y-%m-%dT%H:%M:%SZ} is still {other.state}"
     return None
 
@@ -230,8 +235,13 @@ def others_open(record: RunRecord) -> tuple[ColumnElement[bool], ...]:
     )
 
 
+def in_turn(run: type[RunRecord]) -> Tuple:
+    """What runs of a job that wait for each other are ordered by: backfills last, then by their occurrences."""
+    return tuple_(run.trigger == "backfill", run.scheduled_for, run.id)
+
+
 def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
-    """Whether an attempt may start now. Runs that wait for each other start in the order of their occurrences."""
+    """Whether an attempt may start now. Runs that wait for each other start in the order of `in_turn`."""
     if record.state not in OPEN_STATES:
         return False
     if record.state == "running" and record.lease_until is not None and record.lease_until > clock:
@@ -242,7 +252,7 @@ def _may_start(session: Session, record: RunRecord, clock: dt.datetime) -> bool:
         return True
     ahead = or_(
         and_(RunRecord.state == "running", RunRecord.lease_until > clock),
-        tuple_(RunRecord.scheduled_for, RunRecord.id) < tuple_(record.scheduled_for, record.id),
+        in_turn(RunRecord) < tuple_(literal(record.trigger == "backfill"), record.scheduled_for, record.id),
     )
     return session.scalar(select(RunRecord.id).where(*others_open(record), ahead).limit(1)) is None
 

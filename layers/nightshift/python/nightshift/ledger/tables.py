@@ -40,6 +40,8 @@ class RegisteredJob(Base):
     """Every occurrence of the schedule before this instant has a run."""
     paused_until: Mapped[Timestamp | None]
     """When the pause ends by itself; None: when somebody ends it."""
+    silent_since: Mapped[Timestamp | None]
+    """The last success, or the registration, after which operators were told that none has come."""
 
 
 class RunRecord(Base):
@@ -111,6 +113,10 @@ class RunRecord(Base):
     """When the operators were told of its final failure in words, by the supervisor."""
     recovered_at: Mapped[Timestamp | None]
     """When they were told that the job has succeeded since."""
+    anomalies: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    """What is unusual about it, in words, by kind: see `nightshift.ledger.anomalies`."""
+    judged_at: Mapped[Timestamp | None]
+    """When that was settled, after its end."""
 
 
 class Attempt(Base):
@@ -258,6 +264,43 @@ class PauseOfAll(Base):
     paused_until: Mapped[Timestamp | None]
     paused_by: Mapped[str]
     reason: Mapped[str]
+
+
+class Backfill(Base):
+    """A request to run past occurrences of a job, which the supervisor works off, oldest first."""
+
+    __tablename__ = "backfills"
+    __table_args__ = (
+        one_of("reprocess", "none", "failed", "all"),
+        one_of("state", "open", "paused", "done", "cancelled"),
+        Index("backfills_open", "created_at", postgresql_where=text("state in ('open', 'paused')")),
+        IN_NIGHTSHIFT,
+    )
+
+    id: Mapped[UuidKey]
+    job: Mapped[str] = mapped_column(ForeignKey(f"{NIGHTSHIFT_SCHEMA}.jobs.name"))
+    schedule: Mapped[str]
+    """As it was when the backfill was asked for, with its time zone: a later one has other occurrences."""
+    timezone: Mapped[str | None]
+    since: Mapped[Timestamp]
+    until: Mapped[Timestamp]
+    """Not included."""
+    reprocess: Mapped[str]
+    state: Mapped[str]
+    occurrences: Mapped[int]
+    """How many there are from `since` to `until`."""
+    reached: Mapped[Timestamp]
+    """Occurrences before this instant are done with."""
+    run_id: Mapped[uuid.UUID | None]
+    """The run that it waits for."""
+    counts: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    """How many of its runs ended with which outcome, and how many occurrences were left as they are (`kept`)."""
+    requested_by: Mapped[str]
+    reason: Mapped[str]
+    told: Mapped[str | None]
+    """Why it is paused or cancelled, and by whom."""
+    created_at: Mapped[CreatedNow]
+    finished_at: Mapped[Timestamp | None]
 
 
 job_runs = Table(

@@ -5,11 +5,12 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased
 
 from nightshift import telemetry
+from nightshift.ledger.claims import in_turn
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, Attempt, CommandRecord, RunRecord, SignOfLife
@@ -38,7 +39,7 @@ RETRY_PATIENCE = dt.timedelta(minutes=1)
 """Lambda retries after one and two minutes. The supervisor's next round after this time starts what Lambda has not: it
 gives up for good on what it could not start."""
 
-ASKED = ("manual", "backfill")
+ASKED = ("manual",)
 """Triggers with a person behind them, who may have waited for the failure and seen it."""
 
 ASKED_PATIENCE = dt.timedelta(minutes=4)
@@ -66,7 +67,7 @@ def stalled(session: Session) -> list[Stalled]:
         other.id != RunRecord.id,
         or_(
             and_(other.state == "running", other.lease_until > func.clock_timestamp()),
-            tuple_(other.scheduled_for, other.id) < tuple_(RunRecord.scheduled_for, RunRecord.id),
+            in_turn(other) < in_turn(RunRecord),
         ),
     )
     may_start = or_(RunRecord.mode == "plan", ~ahead)
@@ -204,11 +205,13 @@ def waiting(session: Session, working: Collection[str]) -> bool:
 
 
 def oldest_open_seconds(session: Session) -> float:
-    """How many seconds ago the oldest open run was due; 0 when no run is open."""
+    """How many seconds ago the oldest open run was due; 0 when no run is open. Those of backfills were due long ago."""
     oldest = func.min(RunRecord.scheduled_for)
     age = func.extract("epoch", func.clock_timestamp() - oldest)
     with session.begin():
-        found = session.execute(select(age).where(RunRecord.state.in_(OPEN_STATES))).scalar_one()
+        found = session.execute(
+            select(age).where(RunRecord.state.in_(OPEN_STATES), RunRecord.trigger != "backfill")
+        ).scalar_one()
     return max(0.0, float(found or 0))
 
 

@@ -8,15 +8,18 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from nightshift.declaration import DeployedJob, Deployment, iso
+from nightshift.declaration import DeployedJob, Deployment, Schedule, iso
 from nightshift.declaration.fields import shown
 from nightshift.declaration.windows import Freeze, freeze_of
 from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing, duration_ms
+from nightshift.ledger.backfills import REPROCESS, Past, Reprocess
+from nightshift.ledger.claims import UNDONE
 from nightshift.ledger.dials import dials, dials_of, history
 from nightshift.ledger.pauses import Pause, pause_of_one
+from nightshift.ledger.tables import Backfill
 
 Answer = dict[str, Any]
 MOST_ROWS = 500
@@ -55,10 +58,15 @@ def declared(deployed: DeployedJob, now: dt.datetime) -> Answer:
         "kind": job.kind,
         "critical": job.critical,
         "rule": deployed.registration.rule.partition("\n\n")[0].replace("\n", " "),
-        "schedule": str(schedule),
+        **_when(schedule),
         "enabled": deployed.enabled,
         "next_run": iso_or_none(schedule.next_after(now)) if deployed.enabled else None,
     }
+
+
+def _when(schedule: Schedule) -> Answer:
+    """A schedule as answers show it. `timezone` is null for one in UTC."""
+    return {"schedule": schedule.expression, "timezone": schedule.timezone}
 
 
 def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> list[Answer]:
@@ -74,7 +82,7 @@ def upcoming(jobs: Mapping[str, DeployedJob], now: dt.datetime, count: int) -> l
         fires(name, deployed) for name, deployed in jobs.items() if deployed.enabled
     )
     return [
-        {"job": name, "scheduled_for": iso(fire), "schedule": str(jobs[name].schedule)}
+        {"job": name, "scheduled_for": iso(fire), **_when(jobs[name].schedule)}
         for fire, name in islice(heapq.merge(*streams), count)
     ]
 
@@ -101,6 +109,7 @@ def run_summary(record: RunRecord, *, brief: bool = False) -> Answer:
         "attempt": record.attempts,
         "max_attempts": record.max_attempts,
         "counters": standing.counters,
+        "anomalies": dict(record.anomalies or {}),
         "errors": [printable(error, most=most) for error in standing.errors],
         "notes": [] if brief else [printable(note) for note in standing.notes],
         "strain": record.strain,
@@ -152,12 +161,90 @@ def find_run(session: Session, run_id: Any) -> RunRecord:
     return found[0]
 
 
-def _begins_with(run_id: Any) -> ColumnElement[bool]:
+def _begins_with(
+    run_id: Any, column: InstrumentedAttribute[uuid.UUID] = RunRecord.id, what: str = "run"
+) -> ColumnElement[bool]:
     """The ids that start with these digits: one range of the key, from the digits and zeros to the digits and fs."""
     digits = str(run_id).replace("-", "").lower()
     if not SHORTEST_RUN_ID <= len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
-        raise EventError(f"run_id must be a run's id, or its first {SHORTEST_RUN_ID} characters; got {shown(run_id)}")
-    return RunRecord.id.between(uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f")))
+        raise EventError(
+            f"{what}_id must be a {what}'s id, or its first {SHORTEST_RUN_ID} characters; got {shown(run_id)}"
+        )
+    return column.between(uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f")))
+
+
+def find_backfill(session: Session, backfill_id: Any) -> Backfill:
+    """The backfill with that id, or the only one whose id starts with it.
+
+    Raises:
+        EventError: none matches, several match, or the text is not an id.
+    """
+    found = session.scalars(select(Backfill).where(_begins_with(backfill_id, Backfill.id, "backfill")).limit(2)).all()
+    if len(found) != 1:
+        lack = f"no backfill has the id {backfill_id}" if not found else f"several backfills begin with {backfill_id}"
+        raise EventError(lack)
+    return found[0]
+
+
+def backfill_answer(backfill: Backfill) -> Answer:
+    """A backfill as answers show it. `done`: how many of its occurrences are behind it."""
+    done = sum(backfill.counts.values())
+    return {
+        "backfill_id": str(backfill.id),
+        "job": backfill.job,
+        "schedule": backfill.schedule,
+        "timezone": backfill.timezone,
+        "since": iso(backfill.since),
+        "until": iso(backfill.until),
+        "reprocess": backfill.reprocess,
+        "state": backfill.state,
+        "told": backfill.told and printable(backfill.told),
+        "occurrences": backfill.occurrences,
+        "done": done,
+        "counts": backfill.counts,
+        "run_id": None if backfill.run_id is None else str(backfill.run_id),
+        "by": backfill.requested_by,
+        "reason": backfill.reason,
+        "created_at": iso(backfill.created_at),
+        "finished_at": iso_or_none(backfill.finished_at),
+    }
+
+
+def past_answer(past: Iterable[Past]) -> list[Answer]:
+    """What a backfill does with each occurrence: `run` one that has not run, `run again`, or `keep`."""
+    return [
+        {
+            "scheduled_for": iso(each.time),
+            "outcome": each.outcome,
+            "does": "keep" if not each.runs else ("run" if each.outcome in (None, *UNDONE) else "run again"),
+        }
+        for each in past
+    ]
+
+
+def read_reprocess(value: Any) -> Reprocess:
+    for known in REPROCESS:
+        if value == known:
+            return known
+    raise EventError(f"reprocess must be one of {', '.join(REPROCESS)}; got {shown(value)}")
+
+
+def read_span(since: Any, until: Any) -> tuple[dt.datetime, dt.datetime]:
+    """From when to when a backfill goes, in UTC."""
+    start, end = (_instant(key, value) for key, value in (("since", since), ("until", until)))
+    if start >= end:
+        raise EventError(f"since {iso(start)} is not before until {iso(end)}: the end comes after the start")
+    return start, end
+
+
+def _instant(key: str, value: Any) -> dt.datetime:
+    try:
+        instant = dt.datetime.fromisoformat(value)
+        if instant.tzinfo is not None:
+            return instant.astimezone(dt.UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise EventError(f"{key} must be a time with a zone, like 2026-03-02T09:00:00Z; got {shown(value)}")
 
 
 def read_number(key: str, value: Any) -> int:

@@ -38,21 +38,26 @@ from nightshift.ledger import (
     RunRecord,
     SignOfLife,
 )
+from nightshift.ledger.backfills import past_occurrences
 from nightshift.ledger.dials import dials, dials_of
 from nightshift.ledger.pauses import Pause, pause_of_all
-from nightshift.ledger.tables import EVERY_JOB
+from nightshift.ledger.tables import EVERY_JOB, Backfill
 from nightshift.operations.answers import (
     HISTORY,
     Answer,
+    backfill_answer,
     declared,
     deployed_job,
     dials_answer,
     find_run,
     frozen_answer,
     iso_or_none,
+    past_answer,
     pause_of,
     read_number,
+    read_reprocess,
     read_request,
+    read_span,
     run_in_history,
     run_summary,
     upcoming,
@@ -217,6 +222,25 @@ class Console:
             ]
         }
 
+    def backfills(self, *, job: Any = None, limit: Any = 20) -> Answer:
+        """Backfills of one job or of all: those that are at work first, then the latest that ended."""
+        of_job = true() if job is None else Backfill.job.in_(self._asked_for(job))
+        ended = Backfill.finished_at.is_not(None)
+        found = select(Backfill).where(of_job).order_by(ended, Backfill.created_at.desc(), Backfill.id)
+        return {
+            "backfills": [
+                backfill_answer(each) for each in self.session.scalars(found.limit(read_number("limit", limit)))
+            ]
+        }
+
+    def past(self, *, job: Any = None, since: Any = None, until: Any = None, reprocess: Any = "none") -> Answer:
+        """What a backfill of a job from one time to another would do with each occurrence."""
+        deployed, (start, end) = deployed_job(self.deployment, job), read_span(since, until)
+        found = past_occurrences(
+            self.session, deployed.job.name, deployed.schedule, start, min(end, self.now), read_reprocess(reprocess)
+        )
+        return {"occurrences": past_answer(found)}
+
     def health(self) -> Answer:
         """Whether the database answers, and whether every job has succeeded recently.
 
@@ -347,6 +371,8 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "commands": (Console.commands, frozenset({"job", "limit"})),
     "suggest": (Console.suggest, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
+    "backfills": (Console.backfills, frozenset({"job", "limit"})),
+    "past": (Console.past, frozenset({"job", "since", "until", "reprocess"})),
 }
 """Every question by its name, with the keys that it may have."""
 

@@ -1,4 +1,4 @@
-"""What an operator changes in the ledger: pause and resume jobs, turn their dials, cancel a run, redrive a failed run.
+"""What an operator changes in the ledger: pause and resume jobs, turn their dials, cancel or redrive a run, backfill.
 
 Each answer shows the job or the run after the change, in the same form as `nightshift.operations.console`.
 """
@@ -6,7 +6,7 @@ Each answer shows the job or the run after the change, in the same form as `nigh
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -17,18 +17,23 @@ from nightshift.declaration import Deployment
 from nightshift.declaration.fields import shown
 from nightshift.declaration.windows import Hours
 from nightshift.errors import EventError, printable
-from nightshift.ledger import CommandRecord
+from nightshift.ledger import CommandRecord, backfills
 from nightshift.ledger.dials import turn
 from nightshift.ledger.pauses import pause_all, pause_of_all, resume_all
 from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
     Answer,
+    backfill_answer,
     deployed_job,
     dials_answer,
+    find_backfill,
     find_run,
+    past_answer,
     pause_answer,
     pause_of,
+    read_reprocess,
     read_request,
+    read_span,
     run_summary,
 )
 
@@ -120,6 +125,52 @@ class Control:
         record = ledger.redrive(self.session, found.id, told, override=override)
         return {"run": run_summary(record)}
 
+    def backfill(
+        self,
+        *,
+        job: Any = None,
+        since: Any = None,
+        until: Any = None,
+        reprocess: Any = "none",
+        by: Any = None,
+        reason: Any = None,
+    ) -> Answer:
+        """Have the supervisor run a job's occurrences from one time to another, oldest first.
+
+        reprocess: which of those that have run already run again: `none`, those that `failed`, or `all`.
+        """
+        deployed, (start, end) = deployed_job(self.deployment, job), read_span(since, until)
+        if not deployed.enabled:
+            raise EventError(f"job {deployed.job.name} is disabled by the deployment's settings: enable it first")
+        asked, past = backfills.ask_for(
+            self.session,
+            deployed.job.name,
+            deployed.schedule,
+            start,
+            end,
+            read_reprocess(reprocess),
+            by=_words("by", by),
+            reason=_words("reason", reason),
+        )
+        return {"backfill": backfill_answer(asked), "occurrences": past_answer(past)}
+
+    def pause_backfill(self, *, backfill_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
+        """Begin no more runs of a backfill until it is resumed. Its open run goes on."""
+        return self._change_backfill(backfill_id, "paused", f"paused by {_words('by', by)}: {_words('reason', reason)}")
+
+    def resume_backfill(self, *, backfill_id: Any = None, by: Any = None) -> Answer:
+        """Go on with a paused backfill, at its next occurrence. One that failed is not repeated: redrive its run."""
+        return self._change_backfill(backfill_id, "open", f"resumed by {_words('by', by)}")
+
+    def cancel_backfill(self, *, backfill_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
+        """End a backfill for good. What it has run stays, and its open run goes on."""
+        told = f"cancelled by {_words('by', by)}: {_words('reason', reason)}"
+        return self._change_backfill(backfill_id, "cancelled", told)
+
+    def _change_backfill(self, backfill_id: Any, to: Literal["open", "paused", "cancelled"], told: str) -> Answer:
+        found = find_backfill(self.session, backfill_id)
+        return {"backfill": backfill_answer(backfills.change(self.session, found.id, to, printable(told)))}
+
     def _all(self, job: Any, every: Any) -> bool:
         if not isinstance(every, bool):
             raise EventError(f"all must be true or false; got {shown(every)}")
@@ -184,6 +235,10 @@ COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "resume": (Control.resume, frozenset({"job", "all", "by", "reason"})),
     "cancel": (Control.cancel, frozenset({"run_id", "by", "reason"})),
     "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
+    "backfill": (Control.backfill, frozenset({"job", "since", "until", "reprocess", "by", "reason"})),
+    "pause_backfill": (Control.pause_backfill, frozenset({"backfill_id", "by", "reason"})),
+    "resume_backfill": (Control.resume_backfill, frozenset({"backfill_id", "by"})),
+    "cancel_backfill": (Control.cancel_backfill, frozenset({"backfill_id", "by", "reason"})),
     "dial": (Control.dial, frozenset({"job", "all", "by", "reason", "reset", *_DIALS})),
 }
 """Every command by its name, with the keys that it may have."""

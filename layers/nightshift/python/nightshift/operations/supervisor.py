@@ -5,6 +5,8 @@
   here. A job never invokes itself, because AWS cuts such chains after 16 hops.
 - A run that died on its last attempt is settled.
 - A final failure that nobody has been told of is reported. The operators are told of each, and of the recovery.
+- What is unusual about a run, or about a job without a success, is marked and told once.
+- Backfills that somebody has asked for are worked off, one run of a job at a time.
 - An open run of a job that the settings disable, or that is not deployed any more, is cancelled: nobody may begin it.
 - Runs that ended long ago are deleted from the ledger.
 """
@@ -23,7 +25,7 @@ from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
 from nightshift.declaration import DeployedJob, Deployment, function_name, iso
 from nightshift.declaration.windows import Freeze, freeze_of
-from nightshift.ledger import Stalled, Standing, dials as ledger_dials, occurrences
+from nightshift.ledger import Stalled, Standing, anomalies, backfills, dials as ledger_dials, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -116,25 +118,67 @@ def look_over(
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
+    watched_closely = {name: jobs[name] for name in working if name not in kept_back}
+    unusual = _tell_what_is_unusual(session, watched_closely, tell, apart)
     with session.begin():
         ledger.forget(session)
         ledger.note_alive(session, ledger.SUPERVISOR)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
     may_go_on = [name for name in working if name not in kept_back]
-    continued = _go_on(session, may_go_on, invoke_later, apart, begun)
-    while ledger.waiting(session, may_go_on) and stay(SECONDS_BETWEEN_LOOKS):
+    continued = 0
+    while True:
+        filling = _fill(session, {name: jobs[name] for name in may_go_on}, apart)
         continued += _go_on(session, may_go_on, invoke_later, apart, begun)
+        if not (filling or ledger.waiting(session, may_go_on)) or not stay(SECONDS_BETWEEN_LOOKS):
+            break
     caught_up, missed = unannounced["queued"], unannounced["missed"]
     telemetry.measure(
         OccurrencesCaughtUp=caught_up,
         OccurrencesMissed=missed,
         RunsContinued=continued,
         RunsFailed=failed,
+        Anomalies=unusual,
         SupervisorHindered=apart.hindered,
         OldestOpenRunSeconds=oldest,
     )
     return Round(caught_up, missed, continued, failed, apart.hindered, oldest)
+
+
+def _tell_what_is_unusual(session: Session, jobs: Mapping[str, DeployedJob], tell: Tell | None, apart: "_Apart") -> int:
+    """Mark runs that are unusual, and jobs without a success, and tell the operators of each once. Returns how many.
+
+    It is told before it is noted: if the supervisor dies in between, it is told twice, never zero times.
+    """
+    told = 0
+    if tell is None:
+        return told
+    for run_id, name in anomalies.unjudged(session):
+        if name in jobs:
+            with apart.of(name, run_id=run_id), session.begin():
+                for found in anomalies.judge(session, run_id, jobs[name].job):
+                    _unusual(tell, name, found.said, f"nightshift show {run_id}")
+                    told += 1
+    for silent in anomalies.silences(session, jobs):
+        with apart.of(silent.job), session.begin():
+            _unusual(tell, silent.job, silent.said, f"nightshift runs {silent.job}")
+            anomalies.note_silence(session, silent)
+            told += 1
+    return told
+
+
+def _unusual(tell: Tell, job: str, said: str, first: str) -> None:
+    telemetry.warn("job.unusual", job=job, reason=said)
+    tell(Notice(f"{job} is unusual", f"The job {job}: {said}", first, "a-run-is-unusual"))
+
+
+def _fill(session: Session, jobs: Mapping[str, DeployedJob], apart: "_Apart") -> bool:
+    """Go on with the backfills of these jobs. Returns whether there are any."""
+    waiting = backfills.waiting_jobs(session, jobs)
+    for name in waiting:
+        with apart.of(name):
+            backfills.advance(session, jobs[name])
+    return bool(waiting)
 
 
 def _kept_back(session: Session, jobs: Mapping[str, DeployedJob], freezes: Sequence[Freeze]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from nightshift import ledger, telemetry
 from nightshift.database import DatabaseSettings, describe, sqlstate, still_answers
 from nightshift.database.failures import READ_ONLY
 from nightshift.deadline import Deadline
-from nightshift.declaration import Job, iso
+from nightshift.declaration import Job, Schedule, iso
 from nightshift.declaration.parameters import from_environment
 from nightshift.declaration.step import CUTOFF
 from nightshift.declaration.windows import freeze_of, freezes_from
@@ -34,6 +34,7 @@ from nightshift.errors import (
 )
 from nightshift.ledger import Claim, Request, Standing
 from nightshift.ledger.claims import UNASKED
+from nightshift.runtime.due import not_due
 from nightshift.runtime.events import read_event
 from nightshift.runtime.reach import Reach
 
@@ -90,6 +91,8 @@ def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = ma
         raise SettingError(f"job {job.name} is disabled in the deployment's settings; enable it there and deploy again")
     try:
         request = read_event(job, event, request_id=context.aws_request_id, configured=from_environment())
+        if schedule := not_due(job, request):
+            return _dropped(job, request, schedule)
         settings = DatabaseSettings.from_environment()
     except (EventError, SettingError) as refusal:
         telemetry.error("event.refused", reason=str(refusal))
@@ -114,6 +117,16 @@ def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = ma
     standing = _settled(job, ended, database, heard=request.heard)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
+
+
+def _dropped(job: Job, request: Request, schedule: Schedule) -> dict[str, Any]:
+    """An event of the job's rule that is no occurrence of the job."""
+    assert request.scheduled_for is not None
+    time, following = iso(request.scheduled_for), schedule.next_after(request.scheduled_for)
+    due = following and iso(following)
+    telemetry.log("occurrence.not_due", scheduled_for=time, schedule=str(schedule), next=due)
+    reason = f"the rule fires whenever {schedule} can be; this is not that time"
+    return {"job": job.name, "scheduled_for": time, "outcome": "not_due", "reason": reason, "next": due}
 
 
 @contextmanager

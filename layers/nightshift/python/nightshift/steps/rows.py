@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from zoneinfo import available_timezones
 
 from sqlalchemy import (
     ColumnElement,
@@ -83,6 +82,7 @@ from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, ta
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
 from nightshift.steps.conditions import check_column, check_condition, check_new_values
+from nightshift.zones import zone_names
 
 if TYPE_CHECKING:
     from nightshift.engine.checking import Finding
@@ -98,7 +98,7 @@ PLAIN_TYPES = {
 """Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
 
 UTC = "UTC"
-"""The zone of most tables. The list of all zones stands in hundreds of files, which a cold start need not look for."""
+"""The zone of most tables. A cold start need not read the list of all zones for it."""
 
 NO_AGE = null().cast(Text)
 
@@ -166,7 +166,7 @@ class RowStep(ABC):
         must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
         for name in ("visible_rows", "sample_keys"):
             must_be_truth(f"{where} {name}", getattr(self, name))
-        if self.zone != UTC and self.zone not in available_timezones():
+        if self.zone != UTC and self.zone not in zone_names():
             raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
         if self.table is None:
             return
