@@ -106,7 +106,7 @@ class Rest:
 
     def _told(self, run: Any) -> Iterator[str]:
         """Of every final failure somebody hears: whoever waits for the answer, or whoever reads the queue."""
-        if run.state != "failed" or run.trigger in ("manual", "backfill"):
+        if run.state != "failed":
             return
         if run.reported_at is None:
             yield "nobody has reported it"

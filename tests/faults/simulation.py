@@ -81,7 +81,7 @@ class Weather:
 FAIR = Weather()
 ROUGH = Weather(
     lost=0.1, doubled=0.1, delayed=0.1, throttled=0.1, struck=0.25, fails=0.05, slow=0.05, outages=0.7, absences=0.7,
-    operators=12,
+    operators=24,
 )  # fmt: skip
 
 Fault = Literal["dies", "freezes", "loses its connection", "loses the answer", "dies after its commit"]
@@ -98,6 +98,10 @@ POLICIES = {
 }
 PERIODS = (2, 3, 4, 5)
 """Minutes from one occurrence to the next."""
+
+
+OFTEN = ("run", "repeat", "ask")
+"""What people do most, so that some of what they have asked for fails."""
 
 
 def batches_of(run: Run) -> int:
@@ -407,7 +411,7 @@ class World:
     def _operate(self) -> None:
         """Somebody does something. It may be refused."""
         job = self.random.choice(sorted(self.jobs))
-        command = self.random.choice(("pause", "resume", "resume", "cancel", "redrive", "run", "repeat", "ask", "plan"))
+        command = self.random.choice((*OFTEN, *OFTEN, "pause", "resume", "resume", "cancel", "redrive", "plan"))
         self.happened[command] += 1
         who = {"by": "an operator", "reason": "a reason"}
         with suppress(EventError, OSError), self.session() as session:
