@@ -34,7 +34,7 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
-	@$(RUN) pytest --quiet --numprocesses 2 --dist loadgroup tests/e2e $(wildcard tests/removal)
+	@$(RUN) pytest --quiet --numprocesses 2 tests/e2e $(wildcard tests/removal)
 
 tour: .venv/installed node_modules/installed ## Walk through the page in a browser on the local AWS, and take the pictures of docs/tour.md anew
 	@$(RUN) NIGHTSHIFT_TOUR=docs/tour pytest --quiet tests/e2e/test_web.py
@@ -52,10 +52,12 @@ lint: .venv/installed ## Check style and format
 types: .venv/installed ## Check types
 	@$(RUN) mypy --no-error-summary $(CODE)
 
-# Two, because the command may not know the settings: cli.docs writes the command and the jobs, infra.docs the settings.
+# The command may not know the settings: cli.docs writes the command and the jobs, infra.docs the settings, infra.cost
+# what the templates cost.
 docs: .venv/installed ## Write the generated pages of docs/ anew
 	@$(RUN) python -m cli.docs
 	@$(RUN) python -m infra.docs
+	@$(RUN) python -m infra.cost
 
 synth: .venv/installed node_modules/installed ## Synthesize the CloudFormation templates into cdk.out
 	@$(RUN) node_modules/.bin/cdk synth --quiet --no-notices

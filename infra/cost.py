@@ -1,4 +1,7 @@
-"""What a deployment costs in a month, counted in its templates. `python -m infra.docs` writes docs/cost.md."""
+"""What a deployment costs in a month, counted in its templates. `python -m infra.cost` writes docs/cost.md.
+
+It synthesizes, which takes its time.
+"""
 
 import datetime as dt
 import json
@@ -16,6 +19,7 @@ from nightshift.declaration import Schedule, registry
 
 FILE = Path(__file__).with_name("prices.json")
 TABLE = json.loads(FILE.read_text())
+PAGE = Path(__file__).parent.parent / "docs/cost.md"
 PRICES: Mapping[str, float] = TABLE["prices"]
 ASSUMED: Mapping[str, float] = TABLE["assumed"]
 SOURCE = TABLE["source"].partition(",")[0]
@@ -192,3 +196,7 @@ def _aurora(found: list[Mapping[str, Any]]) -> Iterator[Line]:
         least = cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"]
         yield Line("Aurora, capacity", f"{least:g} ACU at all times, at least", least * HOURS * PRICES["acu_hour"])
         yield Line("Aurora, storage", f"about {ASSUMED['aurora_gb']:g} GB", ASSUMED["aurora_gb"] * PRICES["aurora_gb"])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,5 +1,5 @@
-"""`python -m infra.docs` writes docs/cost.md, docs/settings.schema.json, the policies of docs/security.md and the
-tables of docs/settings.md.
+"""`python -m infra.docs` writes docs/settings.schema.json, the policies of docs/security.md and the tables of
+docs/settings.md.
 """
 
 import json
@@ -18,7 +18,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 SCHEMA = DOCS / "settings.schema.json"
 SETTINGS = DOCS / "settings.md"
 SECURITY = DOCS / "security.md"
-COST = DOCS / "cost.md"
 
 _CALLS = re.compile(r"(<!-- calls of functions: [^\n]*-->\n).*?(<!-- end of calls -->)", re.DOTALL)
 
@@ -51,7 +50,5 @@ def _calls(jobs: Mapping[str, Registration]) -> str:
 
 
 if __name__ == "__main__":
-    from infra.cost import page  # it synthesizes, which takes its time
-
-    for path, content in {**pages(), COST: page()}.items():
+    for path, content in pages().items():
         path.write_text(content)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from local.deploy import PROJECT
 from local.machine import DATABASE, Machine, machine as started_machine
@@ -36,18 +37,24 @@ CARTS = "abandoned-carts"
 with shop_beside():
     JOBS = dict(registry())
 
+DEPLOY_THEIR_OWN = ("test_deployments.py", "test_own_database.py")
+
 QUIET = dt.timedelta(hours=3)
 """So long no rule but that one fires."""
 
 Found = TypeVar("Found")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers: one has the tests on the local AWS that they share, the other those that deploy their own."""
-    for item in items:
-        shared = "deployed" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("the local AWS" if shared else item.path.name))
+class SharedApart(LoadScopeScheduling):  # type: ignore[misc]
+    """Two workers: one has the tests on the local AWS that they share, the other the files that deploy their own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/removal") or Path(file).name in DEPLOY_THEIR_OWN else "shared"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return SharedApart(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,8 +3,7 @@
 import subprocess
 import sys
 
-from infra.cost import DEPLOYMENTS, PRICES, TABLE, lines
-from infra.docs import COST
+from infra.cost import DEPLOYMENTS, PAGE, PRICES, TABLE, lines
 from tests.infra.conftest import PROJECT, Assembly
 
 
@@ -13,9 +12,9 @@ def test_the_page_totals_the_templates_of_three_deployments_as_they_are_now() ->
     code = "from infra.cost import page; print(page(), end='')"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
 
-    assert COST.read_text() == done.stdout, "cost.md is stale: make docs"
+    assert PAGE.read_text() == done.stdout, "cost.md is stale: make docs"
     assert len(DEPLOYMENTS) == 3
-    assert TABLE["as_of"] in COST.read_text()
+    assert TABLE["as_of"] in PAGE.read_text()
 
 
 def test_endpoints_alarms_and_keys_are_counted_as_they_stand_in_the_templates(
