@@ -150,7 +150,7 @@ def local(own_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_every_rule_is_off_and_nothing_has_run(local: Local) -> None:
     found = json.loads(local.shell(f"python -c '{LOOK}'"))
 
-    names = {"nightshift-purge-finished", "nightshift-supervisor", "nightshift-dispatcher"}
+    names = {f"nightshift-{name}" for name in ("purge-finished", "supervisor", "dispatcher", "watch")}
     assert found["rules"] == dict.fromkeys(names, "DISABLED")
     assert local.counted("select count(*) from nightshift.runs") == 0
     # One's own settings hold.

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from nightshift.declaration import Batch, Step
-from nightshift.engine.tally import begin_anew, deleted, deleted_in
+from nightshift.engine.tally import deleted, deleted_in
 from nightshift.errors import PassedPlanError
 
 OWN_SCHEMA = "nightshift."
@@ -41,7 +41,6 @@ class Deletions:
         with _noting_rollbacks(batch.session) as rolled_back:
             yield
         gone = self._allowed(deleted(batch.session) - before)
-        begin_anew(batch.session)
         if rolled_back:
             # The server counts what a savepoint has taken back as well, so only the tables can be compared.
             self.with_this_batch = self._rows

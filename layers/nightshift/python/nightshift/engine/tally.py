@@ -32,13 +32,16 @@ BLIND = 0
 UNTOUCHED = Touched("", 0, 0, 0)
 
 
-def tally(session: Session) -> dict[int, Touched]:
+def tally(session: Session, *, last: bool = False) -> dict[int, Touched]:
     """By oid, each of the application's tables in which the caller's transaction has deleted or updated rows.
+
+    last: the counters begin at zero once the transaction has ended.
 
     Raises:
         PermanentError: the server does not count, or does not follow foreign keys, for this role.
     """
-    found = {row.oid: Touched(row.name, row.deleted, row.updated, row.moved) for row in session.execute(_COUNTERS)}
+    rows = session.execute(_LAST_COUNTERS if last else _COUNTERS)
+    found = {row.oid: Touched(row.name, row.deleted, row.updated, row.moved) for row in rows if row.oid is not None}
     if BLIND in found:
         raise PermanentError(
             f"the setting {found[BLIND].table} of this database or role keeps what a deletion takes with it from being "
@@ -48,16 +51,11 @@ def tally(session: Session) -> dict[int, Touched]:
 
 
 def deleted(session: Session) -> Counter[str]:
-    """By table, how many rows the caller's transaction has deleted, with what `tally` says of earlier ones."""
+    """By table, how many rows the caller's transaction has deleted; see `tally`. The next one begins at zero."""
     found: Counter[str] = Counter()
-    for each in tally(session).values():
+    for each in tally(session, last=True).values():
         found[each.table] += each.deleted - each.moved
     return +found
-
-
-def begin_anew(session: Session) -> None:
-    """Let the counters begin at zero once the caller's transaction has ended."""
-    session.execute(text("select pg_stat_force_next_flush()"))
 
 
 def cascaded(name: str) -> str:
@@ -81,8 +79,7 @@ def along(counters: Mapping[str, int]) -> int:
 
 
 # Nightshift's own records are written in the same transaction, and are nobody's rows.
-_COUNTERS = text(
-    """
+_COUNT = """
     select c.oid, counted.deleted, counted.updated,
            case when c.relispartition then counted.inserted else 0 end as moved,
            case when n.nspname = 'public' then '' else n.nspname || '.' end || r.relname as name
@@ -99,5 +96,6 @@ _COUNTERS = text(
     select 0, 1, 0, 0, name || ' = ' || current_setting(name)
       from (values ('track_counts', 'on'), ('session_replication_role', 'origin, local')) needed (name, values)
      where strpos(values, current_setting(name)) = 0
-    """
-)
+"""
+_COUNTERS = text(_COUNT)
+_LAST_COUNTERS = text(f"{_COUNT} union all select null, 0, 0, 0, '' from pg_stat_force_next_flush()")  # noqa: S608 - constants
