@@ -199,7 +199,7 @@ class Runs(RuleBasedStateMachine):
             self._control("pause", job=job)
         else:
             with self.session.begin():
-                Control(self.session, DEPLOYMENT).resume(job=job)
+                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="it goes on")
 
     # --- What attempts do: each of them at any time, also long after another has taken its run over ------------------
 
@@ -436,7 +436,7 @@ class Runs(RuleBasedStateMachine):
         self.called.clear()
         with self.session.begin():
             for job in JOBS:
-                Control(self.session, DEPLOYMENT).resume(job=job)
+                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="it goes on")
         end, first = self.now, self.rounds[0] if self.rounds else None
         for _ in range(LONGEST_REST):
             self.now += MINUTE
