@@ -596,7 +596,11 @@ BREAKS = (
     *breaks(
         "outbox/parcels.py",
         DISPATCH,
-        ("a throttled mail stays claimed", '"pending", "claimed_at": None, "attempts"', '"pending", "attempts"'),
+        (
+            "a throttled mail stays claimed",
+            'values |= {"status": "pending", "claimed_at": None, ',
+            'values |= {"status": "pending", ',
+        ),
         (
             "a mail that is tried later stays claimed",
             '"pending", "claimed_at": None, "scheduled_for"',

@@ -1,7 +1,8 @@
 """A run's states: whatever happens to it, in any order, against the real ledger on a real PostgreSQL in virtual time.
 
 Hypothesis chooses what happens next. With NIGHTSHIFT_SIMULATION_SECONDS it plays that many fresh games, and shortens
-what breaks an invariant to the fewest events, which takes minutes. The nights of test_simulation play whole invocations; here each call of the ledger is one step, so that every order of them occurs.
+what breaks an invariant to the fewest events, which takes minutes. The nights of test_simulation play whole
+invocations; here each call of the ledger is one step, so that every order of them occurs.
 """
 
 import datetime as dt
