@@ -34,8 +34,7 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
-	@$(RUN) pytest --quiet tests/e2e
-	@$(if $(wildcard tests/removal),$(RUN) pytest --quiet tests/removal)
+	@$(RUN) pytest --quiet --numprocesses 2 --dist loadgroup tests/e2e $(wildcard tests/removal)
 
 tour: .venv/installed node_modules/installed ## Walk through the page in a browser on the local AWS, and take the pictures of docs/tour.md anew
 	@$(RUN) NIGHTSHIFT_TOUR=docs/tour pytest --quiet tests/e2e/test_web.py

@@ -21,7 +21,7 @@ from infra.code import Code
 from infra.database import DatabaseAccess, RdsDatabase
 from infra.function import Function
 from infra.nag import acknowledge
-from infra.platform.keys import OF_DATA_KEYS
+from infra.platform.keys import of_data_keys
 from infra.settings import Settings
 from nightshift.declaration import Job, Registration, Schedule, function_name, rule_expression
 from nightshift.declaration.job import BACKUPS
@@ -114,7 +114,7 @@ class ScheduledJob(Construct):
         elif job.needs & {"files", "application_files"}:
             self._allow_files(around.files, job.own_folders, erase="application_files" in job.needs)
         if "keys" in job.needs:
-            self.function.allow(["kms:Decrypt"], around.keys, among=OF_DATA_KEYS)
+            self.function.allow(["kms:Decrypt"], around.keys, among=of_data_keys(around.settings))
         if rds is not None:
             self._allow_snapshots(rds)
         if "operators" in job.needs:

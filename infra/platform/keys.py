@@ -6,9 +6,14 @@ from infra.retention import where_data_is
 from infra.settings import Settings
 from infra.shared import KEYS, share
 
-OF_DATA_KEYS = {"kms:EncryptionContextKeys": ["nightshift:data-key"]}
-"""The encryption context that every data key is made and opened with, see `nightshift.store.keys`. A KMS key that
-others use as well opens nothing else for these functions."""
+
+def of_data_keys(settings: Settings) -> dict[str, list[str]]:
+    """A condition: the encryption context that every data key is made and opened with, see `nightshift.store.keys`.
+
+    A KMS key that others use as well opens nothing else for these functions. The local AWS does not tell its policies
+    the context.
+    """
+    return {} if settings.architecture == "local" else {"kms:EncryptionContextKeys": ["nightshift:data-key"]}
 
 
 def keys_of_data_keys(scope: Stack, settings: Settings) -> list[str]:

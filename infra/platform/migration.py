@@ -6,7 +6,7 @@ from aws_cdk import Duration, triggers
 
 from infra.database import NewCluster
 from infra.platform.functions import PlatformFunctions
-from infra.platform.keys import OF_DATA_KEYS
+from infra.platform.keys import of_data_keys
 from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE
 
 TIMEOUT = Duration.minutes(14)
@@ -36,7 +36,7 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequen
         environment=environment,
     )
     if keys:
-        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys[0]], among=OF_DATA_KEYS)
+        migrate.allow(["kms:GenerateDataKeyWithoutPlaintext"], [keys[0]], among=of_data_keys(functions.settings))
     if new is not None:
         for grant in new.owner.grants:
             migrate.role.add_to_principal_policy(grant)

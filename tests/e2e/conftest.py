@@ -42,6 +42,14 @@ QUIET = dt.timedelta(hours=3)
 Found = TypeVar("Found")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers: one has the tests on the local AWS that they share, the other those that deploy their own."""
+    for item in items:
+        shared = "deployed" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("the local AWS" if shared else item.path.name))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def on_the_ground() -> Iterator[None]:
     """The shop's packs stand beside the project's own."""

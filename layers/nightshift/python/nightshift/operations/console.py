@@ -71,7 +71,20 @@ COMMANDS_SHOWN = 20
 SILENT_AFTER = dt.timedelta(minutes=5)
 """The supervisor looks over the ledger every minute."""
 
-READS = (*("attempts", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs", "signs_of_life"),)
+READS = (
+    *(
+        "attempts",
+        "backfills",
+        "commands",
+        "dial_changes",
+        "dials",
+        "jobs",
+        "pauses",
+        "quarantine",
+        "runs",
+        "signs_of_life",
+    ),
+)
 """The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
 
