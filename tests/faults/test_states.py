@@ -1,7 +1,8 @@
 """A run's states: whatever happens to it, in any order, against the real ledger on a real PostgreSQL in virtual time.
 
-Hypothesis chooses what happens next, and shortens what breaks an invariant to the fewest events. The nights of
-test_simulation play whole invocations; here each call of the ledger is one step, so that every order of them occurs.
+Hypothesis chooses what happens next. With NIGHTSHIFT_SIMULATION_SECONDS it plays that many fresh games, and shortens
+what breaks an invariant to the fewest events, which takes minutes. The nights of test_simulation play whole
+invocations; here each call of the ledger is one step, so that every order of them occurs.
 """
 
 import datetime as dt
@@ -79,6 +80,11 @@ class Attempt:
     done: int
     progressed: bool = False
     errors: list[str] = field(default_factory=list)
+
+
+def turn(run: Any) -> tuple[bool, dt.datetime, uuid.UUID]:
+    """Backfills last, then by occurrence."""
+    return (run.trigger == "backfill", run.scheduled_for, run.id)
 
 
 class Runs(RuleBasedStateMachine):
@@ -199,7 +205,7 @@ class Runs(RuleBasedStateMachine):
             self._control("pause", job=job)
         else:
             with self.session.begin():
-                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="it goes on")
+                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="a reason")
 
     # --- What attempts do: each of them at any time, also long after another has taken its run over ------------------
 
@@ -329,9 +335,7 @@ class Runs(RuleBasedStateMachine):
             for other in self.seen.values()
             if other.job == run.job and other.mode == "apply" and other.state in OPEN_STATES and other.id != run.id
         ]
-        return not any(
-            self._is_alive(other) or (other.scheduled_for, other.id) < (run.scheduled_for, run.id) for other in others
-        )
+        return not any(self._is_alive(other) or turn(other) < turn(run) for other in others)
 
     def _one(self, data: st.DataObject, *, leaves: bool = False) -> Attempt:
         which = data.draw(st.integers(0, len(self.attempts) - 1), "attempt")
@@ -436,7 +440,7 @@ class Runs(RuleBasedStateMachine):
         self.called.clear()
         with self.session.begin():
             for job in JOBS:
-                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="it goes on")
+                Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="a reason")
         end, first = self.now, self.rounds[0] if self.rounds else None
         for _ in range(LONGEST_REST):
             self.now += MINUTE
@@ -481,6 +485,7 @@ CHOSEN = settings(
     max_examples=int(SECONDS_OF_TORTURE or 12),  # each takes about a second,
     stateful_step_count=30,
     derandomize=SECONDS_OF_TORTURE is None,
+    phases=[Phase.generate] if SECONDS_OF_TORTURE is None else [Phase.generate, Phase.shrink],
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -394,6 +394,41 @@ def test_throttling_is_waited_out_with_growing_pauses(database: Engine, session:
     assert {row(session, key).attempts for key in keys} == {1}, "being throttled is no try"
 
 
+@pytest.mark.parametrize("answer", [Throttled("TooManyRequestsException"), NotSent("ServiceUnavailable")])
+def test_what_is_put_back_is_nobodys(database: Engine, session: Session, answer: Exception) -> None:
+    """Its sender has let it go: when it was claimed is told of the next claim."""
+    key = notice(session)
+    counts = send(database, Letterbox(*[answer] * 50), seconds=3)
+    assert counts.keys() == {"put_back"}
+    waits = row(session, key)
+    assert (waits.status, waits.claimed_at, waits.error) == ("pending", None, str(answer))
+
+
+def test_only_what_is_pending_is_released_to_the_application(database: Engine, session: Session) -> None:
+    """What somebody has suppressed stays so, and what was sent keeps its time."""
+    states = ("pending", "sent", "suppressed", "failed")
+    keys = {state: notice(session, state, channel="in_app", status=state) for state in states}
+    assert send(database, Letterbox()) == {"released": 1}
+    found = {state: row(session, key) for state, key in keys.items()}
+    assert {state: each.status for state, each in found.items()} == {
+        **dict(zip(states, states, strict=True)),
+        "pending": "sent",
+    }
+    assert [state for state, each in found.items() if each.sent_at is not None] == ["pending"]
+
+
+def test_no_quota_is_asked_for_while_no_mail_is_due(database: Engine, session: Session) -> None:
+    """Rows of other channels may wait for ever: nobody need know how many mails the account may send."""
+    notice(session, "for the telephone", channel="push")
+    notice(session, "later", scheduled_for=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+
+    class Asked(Letterbox):
+        def allowance(self) -> Allowance:
+            raise AssertionError("no mail is due")
+
+    assert send(database, Asked()) == {}
+
+
 def test_several_are_in_the_air_at_once_as_an_answer_takes_longer_than_a_turn(
     database: Engine, session: Session
 ) -> None:
