@@ -243,9 +243,11 @@ def test_past_occurrences_are_run_from_the_page(new_page: Visit) -> None:
     page.get_by_label("From, included").fill((until - dt.timedelta(days=2)).strftime("%Y-%m-%dT%H:%M"))
     page.get_by_label("To, not included").fill(until.strftime("%Y-%m-%dT%H:%M"))
     page.get_by_role("button", name="See the occurrences").click()
-    expect(page.get_by_text("2 occurrences, the oldest first.")).to_be_visible()
+    expect(page.get_by_text("2 of 2 occurrences run, the oldest first.")).to_be_visible()
+    page.locator("input[name=by]").fill("Ada")
+    page.locator("[name=reason]").fill("they were missed")
     page.get_by_role("button", name="Run them").click()
-    expect(page.get_by_text("2 of 2 occurrences. All are done.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(f"2 of 2 occurrences of {ITEMS} run, the oldest first.")).to_be_visible(timeout=30_000)
 
 
 @pytest.fixture
