@@ -27,6 +27,11 @@ if TYPE_CHECKING:
         interrupt as interrupt,
         redrive as redrive,
     )
+    from nightshift.ledger.operators import (
+        CommandRecord as CommandRecord,
+        ServedDeployment as ServedDeployment,
+        SignOfLife as SignOfLife,
+    )
     from nightshift.ledger.ownership import ForeignDatabaseError as ForeignDatabaseError, own as own
     from nightshift.ledger.runs import (
         ERRORS_KEPT as ERRORS_KEPT,
@@ -43,12 +48,9 @@ if TYPE_CHECKING:
         OPEN_STATES as OPEN_STATES,
         OUTCOMES as OUTCOMES,
         Attempt as Attempt,
-        CommandRecord as CommandRecord,
         QuarantinedItem as QuarantinedItem,
         RegisteredJob as RegisteredJob,
         RunRecord as RunRecord,
-        ServedDeployment as ServedDeployment,
-        SignOfLife as SignOfLife,
         job_runs as job_runs,
     )
     from nightshift.ledger.upkeep import (
@@ -78,12 +80,10 @@ __getattr__ = face(
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
     dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
+    operators="CommandRecord ServedDeployment SignOfLife",
     ownership="ForeignDatabaseError own",
     runs="ERRORS_KEPT NOTES_KEPT Standing database_clock duration_ms durations lock_job quarantined standing",
-    tables=(
-        "Attempt CommandRecord OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord ServedDeployment "
-        "SignOfLife job_runs"
-    ),
+    tables=("Attempt OPEN_STATES OUTCOMES QuarantinedItem RegisteredJob RunRecord job_runs"),
     upkeep=(
         "SUPERVISOR Stalled exhausted fail_exhausted forget left_behind note_alive note_recovered note_reported "
         "note_told oldest_open_seconds recovered settle_left_behind stalled unreported untold waiting"

@@ -21,9 +21,10 @@ from nightshift.declaration import DeployedJob, Schedule, iso
 from nightshift.errors import EventError
 from nightshift.ledger.claims import UNDONE, Request, open_run, reopen
 from nightshift.ledger.endings import redrive
+from nightshift.ledger.operators import Backfill
 from nightshift.ledger.pauses import pause_in_force
 from nightshift.ledger.runs import database_clock, durations, lock_job
-from nightshift.ledger.tables import OPEN_STATES, Backfill, RegisteredJob, RunRecord
+from nightshift.ledger.tables import OPEN_STATES, RegisteredJob, RunRecord
 
 Reprocess = Literal["none", "failed", "all"]
 """Which occurrences that have run already are run again: none; those that failed or were cancelled; or all."""

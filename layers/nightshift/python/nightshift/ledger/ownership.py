@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import telemetry
 from nightshift.errors import SettingError
-from nightshift.ledger.tables import ServedDeployment
+from nightshift.ledger.operators import ServedDeployment
 
 LOCAL_ACCOUNT = "000000000000"
 """The account of the local AWS. Its deployments are trials, and any on the real AWS may follow them."""

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, aliased
 from nightshift import telemetry
 from nightshift.ledger.claims import in_turn
 from nightshift.ledger.endings import fail
+from nightshift.ledger.operators import CommandRecord, SignOfLife
 from nightshift.ledger.runs import Standing, database_clock, end_attempt
-from nightshift.ledger.tables import OPEN_STATES, Attempt, CommandRecord, RunRecord, SignOfLife
+from nightshift.ledger.tables import OPEN_STATES, Attempt, RunRecord
 
 KEPT = dt.timedelta(days=400)
 """How long the ledger keeps a run that has ended: a year and a month, so that two years can be compared."""
@@ -105,10 +106,14 @@ def unreported(session: Session) -> list[Unreported]:
 
 def note_reported(session: Session, run_id: uuid.UUID) -> None:
     """Somebody has been told of the run's failure."""
-    told = update(RunRecord).where(RunRecord.id == run_id, RunRecord.state == "failed")
+    _note(session, "reported_at", RunRecord.id == run_id, RunRecord.state == "failed")
+
+
+def _note(session: Session, what: str, *runs: ColumnElement[bool]) -> None:
+    """Write down of these runs that it has happened now."""
+    noted = update(RunRecord).where(*runs).values({what: func.clock_timestamp()})
     with session.begin():
-        told = told.values(reported_at=func.clock_timestamp())
-        session.execute(told.execution_options(synchronize_session=False))
+        session.execute(noted.execution_options(synchronize_session=False))
 
 
 def untold(session: Session) -> list[Standing]:
@@ -121,10 +126,7 @@ def untold(session: Session) -> list[Standing]:
 
 def note_told(session: Session, run_id: uuid.UUID) -> None:
     """The operators have been told of the run's failure."""
-    told = update(RunRecord).where(RunRecord.id == run_id, RunRecord.state == "failed")
-    with session.begin():
-        told = told.values(told_at=func.clock_timestamp())
-        session.execute(told.execution_options(synchronize_session=False))
+    _note(session, "told_at", RunRecord.id == run_id, RunRecord.state == "failed")
 
 
 def recovered(session: Session) -> list[Standing]:
@@ -151,12 +153,9 @@ def recovered(session: Session) -> list[Standing]:
 
 def note_recovered(session: Session, job: str) -> None:
     """The operators have been told that the job succeeds again."""
-    told = update(RunRecord).where(
-        RunRecord.job == job, RunRecord.told_at.is_not(None), RunRecord.recovered_at.is_(None)
+    _note(
+        session, "recovered_at", RunRecord.job == job, RunRecord.told_at.is_not(None), RunRecord.recovered_at.is_(None)
     )
-    with session.begin():
-        told = told.values(recovered_at=func.clock_timestamp())
-        session.execute(told.execution_options(synchronize_session=False))
 
 
 SUPERVISOR = "supervisor"

@@ -17,9 +17,9 @@ from nightshift.errors import MOST_BYTES, EventError, printable
 from nightshift.ledger import RegisteredJob, RunRecord, Standing, duration_ms
 from nightshift.ledger.backfills import REPROCESS, Past, Reprocess
 from nightshift.ledger.claims import UNDONE
-from nightshift.ledger.dials import dials, dials_of, history
+from nightshift.ledger.dialling import dials, dials_of, history
+from nightshift.ledger.operators import Backfill
 from nightshift.ledger.pauses import Pause, pause_of_one
-from nightshift.ledger.tables import Backfill
 
 Answer = dict[str, Any]
 MOST_ROWS = 500

@@ -39,9 +39,10 @@ from nightshift.ledger import (
     SignOfLife,
 )
 from nightshift.ledger.backfills import past_occurrences
-from nightshift.ledger.dials import dials, dials_of
+from nightshift.ledger.dialling import dials, dials_of
+from nightshift.ledger.operators import Backfill
 from nightshift.ledger.pauses import Pause, pause_of_all
-from nightshift.ledger.tables import EVERY_JOB, Backfill
+from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
     HISTORY,
     Answer,
@@ -72,18 +73,8 @@ SILENT_AFTER = dt.timedelta(minutes=5)
 """The supervisor looks over the ledger every minute."""
 
 READS = (
-    *(
-        "attempts",
-        "backfills",
-        "commands",
-        "dial_changes",
-        "dials",
-        "jobs",
-        "pauses",
-        "quarantine",
-        "runs",
-        "signs_of_life",
-    ),
+    *("attempts", "backfills", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs"),
+    "signs_of_life",
 )
 """The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 

@@ -15,10 +15,11 @@ from nightshift import ledger
 from nightshift.database import describe
 from nightshift.declaration import Deployment
 from nightshift.declaration.fields import shown
+from nightshift.declaration.payload import read_instant, read_truth
 from nightshift.declaration.windows import Hours
 from nightshift.errors import EventError, printable
 from nightshift.ledger import CommandRecord, backfills
-from nightshift.ledger.dials import turn
+from nightshift.ledger.dialling import turn
 from nightshift.ledger.pauses import pause_all, pause_of_all, resume_all
 from nightshift.ledger.tables import EVERY_JOB
 from nightshift.operations.answers import (
@@ -92,8 +93,7 @@ class Control:
         """
         name = EVERY_JOB if self._all(job, all) else self._job(job)
         who, why = _words("by", by), _words("reason", reason)
-        if not isinstance(reset, bool):
-            raise EventError(f"reset must be true or false; got {shown(reset)}")
+        reset = read_truth("reset", reset)
         changes = {key: _DIALS[key](key, value) for key, value in dials.items()}
         if not changes and not reset:
             raise EventError(f"say which dial to turn ({', '.join(_DIALS)}), or reset")
@@ -114,8 +114,7 @@ class Control:
         override_cap: let it touch, this once, as many rows as it has counted and stated, with a reason.
         """
         found, who = find_run(self.session, run_id), _words("by", by)
-        if not isinstance(override_cap, bool):
-            raise EventError(f"override_cap must be true or false; got {shown(override_cap)}")
+        override_cap = read_truth("override_cap", override_cap)
         deployed = self.deployment.understood()[0].get(found.job)
         if deployed is None or not deployed.enabled:
             lack = "is not deployed" if deployed is None else "is disabled by the deployment's settings"
@@ -172,11 +171,10 @@ class Control:
         return {"backfill": backfill_answer(backfills.change(self.session, found.id, to, printable(told)))}
 
     def _all(self, job: Any, every: Any) -> bool:
-        if not isinstance(every, bool):
-            raise EventError(f"all must be true or false; got {shown(every)}")
-        if every and job is not None:
+        of_all = read_truth("all", every)
+        if of_all and job is not None:
             raise EventError(f"name one job, or all of them; got both, all and {shown(job)}")
-        return every
+        return of_all
 
     def _job(self, name: Any) -> str:
         if isinstance(name, str) and name in self.deployment.understood()[1]:
@@ -213,18 +211,12 @@ def _hours(key: str, value: Any) -> str:
         raise EventError(f"{key}: {error}") from None
 
 
-def _truth(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise EventError(f"{key} must be true or false; got {shown(value)}")
-    return value
-
-
 _DIALS: Mapping[str, Callable[[str, Any], Any]] = {
     "largest_batch": _rows,
     "rows_per_second": _per_second,
     "pause_seconds": _seconds,
     "hours": _hours,
-    "held": _truth,
+    "held": read_truth,
 }
 """Every dial, and how its value is read."""
 
@@ -299,12 +291,7 @@ def deployed_name(deployment: Deployment, job: Any) -> str | None:
 
 
 def _later(key: str, value: Any, clock: dt.datetime) -> dt.datetime:
-    try:
-        instant = dt.datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {shown(value)}") from None
-    if instant.tzinfo is None:
-        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {shown(value)}")
+    instant = read_instant(key, value)
     if instant <= clock:
         raise EventError(f"{key} must lie in the future; got {shown(value)}")
     return instant

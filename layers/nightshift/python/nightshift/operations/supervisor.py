@@ -25,7 +25,7 @@ from nightshift import ledger, telemetry
 from nightshift.database import describe, still_answers
 from nightshift.declaration import DeployedJob, Deployment, function_name, iso
 from nightshift.declaration.windows import Freeze, freeze_of
-from nightshift.ledger import Stalled, Standing, anomalies, backfills, dials as ledger_dials, occurrences
+from nightshift.ledger import Stalled, Standing, anomalies, backfills, dialling, occurrences
 
 InvokeLater = Callable[[str, Mapping[str, Any]], None]
 """Invoke a function by name with a payload, asynchronously."""
@@ -118,17 +118,16 @@ def look_over(
             unannounced += occurrences.account(session, watched, jobs[watched.name])
     if unannounced:
         telemetry.warn("occurrences.unannounced", counts=dict(unannounced))
-    watched_closely = {name: jobs[name] for name in working if name not in kept_back}
-    unusual = _tell_what_is_unusual(session, watched_closely, tell, apart)
+    may_go_on = {name: jobs[name] for name in working if name not in kept_back}
+    unusual = _tell_what_is_unusual(session, may_go_on, tell, apart)
     with session.begin():
         ledger.forget(session)
         ledger.note_alive(session, ledger.SUPERVISOR)
     oldest = ledger.oldest_open_seconds(session)
     begun: set[uuid.UUID] = set()
-    may_go_on = [name for name in working if name not in kept_back]
     continued = 0
     while True:
-        filling = _fill(session, {name: jobs[name] for name in may_go_on}, apart)
+        filling = _fill(session, may_go_on, apart)
         continued += _go_on(session, may_go_on, invoke_later, apart, begun)
         if not (filling or ledger.waiting(session, may_go_on)) or not stay(SECONDS_BETWEEN_LOOKS):
             break
@@ -187,7 +186,7 @@ def _kept_back(session: Session, jobs: Mapping[str, DeployedJob], freezes: Seque
     Their open runs are not invoked in vain every minute; they go on when it is over.
     """
     now = dt.datetime.now(dt.UTC)
-    found = ledger_dials.kept_back(session, jobs, now)
+    found = dialling.kept_back(session, jobs, now)
     for name, deployed in jobs.items():
         freeze = freeze_of(freezes, deployed.job, now)
         if freeze is not None:

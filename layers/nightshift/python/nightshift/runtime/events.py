@@ -7,6 +7,7 @@ from typing import Any
 
 from nightshift.declaration import Job
 from nightshift.declaration.fields import shown
+from nightshift.declaration.payload import read_instant, read_truth
 from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from nightshift.errors import EventError
 from nightshift.ledger import Request
@@ -35,7 +36,7 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
             raise EventError(
                 f"run_id must be the only key but once: the run's facts are frozen; got {shown(sorted(event))}"
             )
-        once = _flag(event, "once")
+        once = read_truth("once", event.get("once", False))
         try:
             return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id, once=once)
         except ValueError:
@@ -54,7 +55,7 @@ def _scheduled(job: Job, event: Mapping[str, Any], request_id: str | None, confi
 def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configured: Mapping[str, Any]) -> Request:
     if unknown := sorted(set(event) - MANUAL_KEYS):
         raise EventError(f"unknown key {shown(unknown[0])}; the payload must be {FORMS}")
-    plan, forced, once = (_flag(event, key) for key in ("dry_run", "force", "once"))
+    plan, forced, once = (read_truth(key, event.get(key, False)) for key in ("dry_run", "force", "once"))
     given = event.get("parameters", {})
     if not isinstance(given, Mapping):
         raise EventError(f"parameters must be an object of names and numbers; got {shown(given)}")
@@ -75,20 +76,8 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
     )
 
 
-def _flag(event: Mapping[str, Any], key: str) -> bool:
-    value = event.get(key, False)
-    if not isinstance(value, bool):
-        raise EventError(f"{key} must be true or false; got {shown(value)}")
-    return value
-
-
 def _instant(key: str, value: Any) -> dt.datetime:
-    try:
-        instant = dt.datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise EventError(f"{key} must be a time like 2026-03-02T09:00:00Z; got {shown(value)}") from None
-    if instant.tzinfo is None:
-        raise EventError(f"{key} must have a time zone, like 2026-03-02T09:00:00Z; got {shown(value)}")
+    instant = read_instant(key, value)
     if not CALENDAR_START <= instant < CALENDAR_END:
         raise EventError(f"{key} must lie in the years {FIRST_YEAR} to {LAST_YEAR}; got {shown(value)}")
     return instant.astimezone(dt.UTC)
