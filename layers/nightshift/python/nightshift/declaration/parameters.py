@@ -110,11 +110,19 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     Raises:
         SettingError: the variable does not hold a JSON object.
     """
-    text = environment.get(PARAMETERS_VARIABLE, "{}")
+    return read_object(PARAMETERS_VARIABLE, environment.get(PARAMETERS_VARIABLE, "{}"))
+
+
+def read_object(variable: str, text: str) -> dict[str, Any]:
+    """The JSON object that an environment variable holds.
+
+    Raises:
+        SettingError: it holds none.
+    """
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingError(f"{PARAMETERS_VARIABLE} must be a JSON object: {error}") from None
+        raise SettingError(f"{variable} must be a JSON object: {error}") from None
     if not isinstance(values, dict):
-        raise SettingError(f"{PARAMETERS_VARIABLE} must be a JSON object; got {shown(text)}")
+        raise SettingError(f"{variable} must be a JSON object; got {shown(text)}")
     return values

@@ -4,12 +4,12 @@ The rule of a job in a time zone knows UTC only. It fires at every hour that the
 is dropped here, before anything connects to the database.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from nightshift.declaration import Job, Schedule, ScheduleError
+from nightshift.declaration.parameters import read_object
 from nightshift.environment import SCHEDULE_VARIABLE
 from nightshift.errors import SettingError
 from nightshift.ledger import Request
@@ -34,11 +34,6 @@ def not_due(job: Job, request: Request, environment: Mapping[str, str] = os.envi
 
 
 def _read(text: str) -> Mapping[str, Any]:
-    try:
-        given = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingError(f"{SCHEDULE_VARIABLE} must be a JSON object: {error}") from None
-    if not isinstance(given, dict):
-        raise SettingError(f"{SCHEDULE_VARIABLE} must be a JSON object; got {text}")
+    given = read_object(SCHEDULE_VARIABLE, text)
     # Written by the deployment, which has settled both: nothing declared holds beside them.
     return {"schedule": given.get("schedule"), "timezone": given.get("timezone") or "UTC"}

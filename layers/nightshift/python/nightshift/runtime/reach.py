@@ -62,10 +62,7 @@ class Reach:
                         kept.enter_context(tried.pop_all())
                         break
                 except (DBAPIError, OSError) as cause:
-                    pause = next(pauses)
-                    if not is_away(cause) or self.deadline.remaining - pause < until:
-                        raise
-                    telemetry.warn("database.away", reason=describe(cause))
+                    pause = self._before_the_next_try(cause, pauses, until)
                 time.sleep(pause)
             yield session, found
 
@@ -90,8 +87,14 @@ class Reach:
                 ) as session:
                     return work(session)
             except (DBAPIError, OSError) as cause:
-                pause = next(pauses)
-                if not is_away(cause) or self.deadline.remaining - pause < spare:
-                    raise
-                telemetry.warn("database.away", reason=describe(cause))
+                pause = self._before_the_next_try(cause, pauses, spare)
             time.sleep(pause)
+
+    def _before_the_next_try(self, cause: DBAPIError | OSError, pauses: Iterator[float], until: float) -> float:
+        """How many seconds to wait. Raises the cause again where no other try would help, or be over `until` seconds
+        before the deadline."""
+        pause = next(pauses)
+        if not is_away(cause) or self.deadline.remaining - pause < until:
+            raise cause
+        telemetry.warn("database.away", reason=describe(cause))
+        return pause
