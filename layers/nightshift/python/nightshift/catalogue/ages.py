@@ -49,6 +49,10 @@ class SqlType(UserDefinedType[str]):
         return self.name
 
 
+TID = SqlType("tid")
+"""A row's place in its table."""
+
+
 def older_than(
     age: ColumnElement[object], column: Column, cutoff: dt.datetime, *, zone: str, measure: Measure | None
 ) -> ColumnElement[bool]:

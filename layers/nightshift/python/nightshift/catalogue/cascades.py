@@ -27,8 +27,8 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.orm import Session
-from sqlalchemy.types import UserDefinedType
 
+from nightshift.catalogue.ages import TID
 from nightshift.catalogue.table import Reference, TableFacts, find, name_of, quoted, read
 
 SHARE_APPLIES_ABOVE = 10_000
@@ -264,16 +264,9 @@ def _gone_without_circles(
     return gone
 
 
-class _Tid(UserDefinedType[str]):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "tid"
-
-
 def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> Gone:
     """The same where tables refer to themselves or to each other in a circle: row by row, until none is new."""
-    place = [literal_column("tableoid").label("leaf"), literal_column("ctid", _Tid()).label("tid")]
+    place = [literal_column("tableoid").label("leaf"), literal_column("ctid", TID).label("tid")]
     first = select(literal(found.root.oid, BigInteger).label("rel"), *place).select_from(source).where(condition)
     reached = first.cte("reached", recursive=True)
     steps: list[Any] = []
@@ -288,13 +281,13 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
             select(
                 literal(reference.child, BigInteger).label("rel"),
                 literal_column(f"{names[0]}.tableoid").label("leaf"),
-                literal_column(f"{names[0]}.ctid", _Tid()).label("tid"),
+                literal_column(f"{names[0]}.ctid", TID).label("tid"),
             )
             .select_from(child.join(parent, referring == referred))
             .where(
                 reached.c.rel == parent_oid,
                 literal_column(f"{names[1]}.tableoid") == reached.c.leaf,
-                literal_column(f"{names[1]}.ctid", _Tid()) == reached.c.tid,
+                literal_column(f"{names[1]}.ctid", TID) == reached.c.tid,
             )
             .correlate(reached)
         )
@@ -305,7 +298,7 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
     for oid in dict.fromkeys(edge.child for _, edge in found.edges if edge.on_delete == "cascade"):
         name = f"gone_{oid}"
         child = from_clause(found.facts(oid), name)
-        here = tuple_(literal_column(f"{name}.tableoid"), literal_column(f"{name}.ctid", _Tid()))
+        here = tuple_(literal_column(f"{name}.tableoid"), literal_column(f"{name}.ctid", TID))
         theirs = select(every.c.leaf, every.c.tid).where(every.c.rel == oid)
         if oid == found.root.oid:  # the root's own candidates are no cascade
             own = select(*place).select_from(source).where(condition)

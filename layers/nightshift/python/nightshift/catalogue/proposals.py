@@ -348,7 +348,7 @@ def _along(facts: TableFacts, reach: Closure, rows: int | None, total: int | Non
 
 def _rows_of(facts: TableFacts) -> int | None:
     """The planner's number of rows; of a partitioned table the sum, as autovacuum never analyses it as a whole."""
-    leaves = [leaf for portion in facts.portions for leaf in portion.leaves]
+    leaves = facts.leaves
     if any(leaf.rows <= 0 and leaf.blocks for leaf in leaves):
         return None
     return round(sum(max(0.0, leaf.rows) for leaf in leaves))
@@ -358,7 +358,7 @@ def _measured(
     session: Session, facts: TableFacts, ages: Sequence[tuple[Role, int, str]]
 ) -> tuple[Role, int, Column, EpochUnit | None] | None:
     """The first of the columns that tells an age: of a number, the size of the values says what it counts."""
-    leaves = [leaf.oid for portion in facts.portions for leaf in portion.leaves]
+    leaves = [leaf.oid for leaf in facts.leaves]
     for role, days, name in ages:
         column = facts.columns[name]
         if column.base not in NUMBERS:

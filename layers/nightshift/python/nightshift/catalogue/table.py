@@ -173,6 +173,11 @@ class TableFacts:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Every table that holds its rows."""
+        return tuple(leaf for portion in self.portions for leaf in portion.leaves)
+
+    @property
     def about(self) -> int | None:
         """How many rows it has by the planner's estimate; None where it was never analysed."""
         return round(self.rows) if self.rows >= 0 else None
@@ -296,7 +301,7 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
     if facts.kind not in ("r", "p"):
         yield Obstacle(f"{name} is {_KINDS.get(facts.kind, 'no table')}", "name the table that holds the rows")
         return
-    foreign = [leaf.name for portion in facts.portions for leaf in portion.leaves if leaf.filenode == 0]
+    foreign = [leaf.name for leaf in facts.leaves if leaf.filenode == 0]
     if foreign:
         yield Obstacle(
             f"{name} has rows in the foreign table {foreign[0]}", "name the tables that are here, one by one"
@@ -332,7 +337,7 @@ def create_index(facts: TableFacts, columns: Sequence[str]) -> str:
     them and only joins them.
     """
     keys = ", ".join(map(quoted, columns))
-    leaves = [leaf.name for portion in facts.portions for leaf in portion.leaves]
+    leaves = [leaf.name for leaf in facts.leaves]
     if facts.kind != "p":
         return f"create index concurrently on {facts.quoted} ({keys})"
     some = leaves if len(leaves) <= MOST_LEAVES_NAMED else []

@@ -87,9 +87,8 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
     if job.destructive:
         look_after(job, execution)
     declared = {name: execution.counters[name] for name in job.counters}
-    counters = (
-        declared | dict(+execution.counters) | execution.pacing.counters
-    )  # what nobody declares is told where there is any
+    # What nobody declares is told where there is any.
+    counters = declared | dict(+execution.counters) | execution.pacing.counters
     execution.settle()
     with execution.session.begin():
         trail = this_project().trail() if job.audited and job.changed(counters) else None

@@ -6,7 +6,7 @@ and a note where all is right and somebody should know. Nothing imports this bef
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -62,8 +62,7 @@ def check_job(session: Session, job: Job, run: Run) -> list[Finding]:
     found = [*_check_ledger(own), *_check_server(own, job)]
     for step in job.steps:
         found += [replace(each, step=step.name) for each in _check_step(session, job, step, run, own)]
-    order = ("error", "warning", "note")
-    return sorted(dict.fromkeys(found), key=lambda each: order.index(each.severity))
+    return sorted(dict.fromkeys(found), key=lambda each: get_args(Severity).index(each.severity))
 
 
 def _check_step(session: Session, job: Job, step: Step, run: Run, own: Ledger) -> list[Finding]:
@@ -174,7 +173,7 @@ def check_reach(found: Closure, more: Mapping[int, Access], most: int | None) ->
         if most is not None and child.rows > most:
             severity: Severity = "error"
             said += f": it has about {child.rows:,.0f} rows, and a run is refused (unindexed_rows is {most:,})"
-        elif not any(leaf.blocks for portion in child.portions for leaf in portion.leaves):
+        elif not any(leaf.blocks for leaf in child.leaves):
             severity = "note"
             said += ": it is empty now; later it is read whole for each row that is deleted"
         else:
@@ -214,7 +213,7 @@ def check_triggers(facts: TableFacts, more: Access | None, action: str) -> Itera
 
 def check_statistics(facts: TableFacts) -> Iterator[Finding]:
     """Whether sizes and estimates are known."""
-    leaves = [leaf for portion in facts.portions for leaf in portion.leaves]
+    leaves = facts.leaves
     if any(leaf.rows < 0 and leaf.blocks for leaf in leaves):
         said = "it was never analysed: how many rows it has is unknown, and the planner guesses"
         yield Finding("note", facts.fullname, said, f"analyze {facts.quoted}")

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.ages import TID, SqlType
 from nightshift.catalogue.table import Leaf
 from nightshift.database import by_halves
 from nightshift.engine.subject import Subject
@@ -69,7 +69,7 @@ def without_odd_rows(session: Session, subject: Subject) -> Subject:
                 f"the step's condition fails over more than {MOST_ODD} rows of {subject.facts.fullname}: {error}"
             )
 
-    for leaf in (leaf for portion in subject.facts.portions for leaf in portion.leaves):
+    for leaf in subject.facts.leaves:
         _halve(session, subject, leaf, leave)
     if not odd:
         return subject
@@ -84,7 +84,7 @@ def _halve(session: Session, subject: Subject, leaf: Leaf, leave: Callable[[Row[
         _judge(session, subject, _between(leaf, blocks))
 
     def judge_rows(rows: Sequence[Row[Any]]) -> None:
-        places = cast([row[0] for row in rows], ARRAY(SqlType("tid")))
+        places = cast([row[0] for row in rows], ARRAY(TID))
         _judge(session, subject, [_of(leaf), any_(places) == PLACE])
 
     def halve_the_block(block: int, _: str) -> None:
@@ -120,11 +120,11 @@ def _same(subject: Subject, row: Sequence[Any]) -> ColumnElement[bool]:
     if subject.facts.key:
         keys = zip(subject.key_columns(), _key(row), strict=True)
         return and_(*(column == literal(value, Text) for column, value in keys))
-    return and_(literal(row[0], SqlType("tid")) == PLACE, literal_column("tableoid") == _oid(row[1]))
+    return and_(literal(row[0], TID) == PLACE, literal_column("tableoid") == _oid(row[1]))
 
 
 def _between(leaf: Leaf, blocks: Sequence[int]) -> list[ColumnElement[bool]]:
-    first, end = (literal(f"({block},0)", SqlType("tid")) for block in (blocks[0], blocks[-1] + 1))
+    first, end = (literal(f"({block},0)", TID) for block in (blocks[0], blocks[-1] + 1))
     return [_of(leaf), first <= PLACE, end > PLACE]
 
 
@@ -136,4 +136,4 @@ def _oid(number: Any) -> ColumnElement[Any]:
     return literal(str(number), SqlType("oid"))
 
 
-PLACE: ColumnElement[Any] = literal_column("ctid", SqlType("tid"))
+PLACE: ColumnElement[Any] = literal_column("ctid", TID)

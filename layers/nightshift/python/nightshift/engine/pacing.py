@@ -325,13 +325,6 @@ class Pacing:
         return bool(self.dials.pause_seconds or self.dials.rows_per_second)
 
 
-def told(strain: Mapping[str, Any] | None) -> str | None:
-    """What a run's `strain` says, in one line."""
-    if not strain or "state" not in strain:
-        return None
-    return f"{strain['state']} by {strain.get('why')}"
-
-
 def whole(seconds: Mapping[str, float], kind: str) -> float:
     """How many seconds all counters of a kind hold together."""
     return math.fsum(value for name, value in seconds.items() if name.startswith(kind))

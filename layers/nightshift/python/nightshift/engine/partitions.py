@@ -30,7 +30,7 @@ from nightshift.declaration.partitions import (
     Whole,
 )
 from nightshift.declaration.step import Batch, Execution
-from nightshift.engine.subject import Explain, Subject
+from nightshift.engine.subject import Explain, Subject, nodes
 
 LOCK_SECONDS = 0.2
 """How long a batch waits for its locks, all of them together, and how long its statement may take with them."""
@@ -38,7 +38,6 @@ PAUSES = (0.5, 1.0, 2.0)
 """Seconds before those that were locked are tried again, all others first."""
 COUNT_SECONDS = 10.0
 """How long a partition is counted under its lock. Meanwhile others read it, and wait if they write to it."""
-_MOMENT = int(LOCK_SECONDS * 1000)
 _EXCLUDE = "set local constraint_exclusion to on"
 """What lets the planner compare a bound with a condition."""
 _GONE = "somebody else has detached or dropped it since it was counted"
@@ -51,7 +50,7 @@ WHOLE = "whole"
 
 _REFUSALS = {
     "23503": "rows of another table refer to its rows",
-    "42P01": "somebody else has detached or dropped it since it was counted",
+    "42P01": _GONE,
     "3F000": "its schema is gone",
     "2BP01": "another object depends on it",
     "42501": "this role may not take it away",
@@ -228,7 +227,7 @@ class _Taking:
     def _take(self, session: Session, found: Partition, limit: str) -> None:
         """Behind the locks, in the order in which readers take theirs: first the table above it."""
         started = time.monotonic()
-        _run(session, f"set local statement_timeout to {_MOMENT}")
+        _run(session, _limited(LOCK_SECONDS))
         with _briefly(above=True):
             _run(session, f"lock table only {found.parent} in access exclusive mode")
         left = max(0.01, LOCK_SECONDS - (time.monotonic() - started))
@@ -339,14 +338,10 @@ def _proved(session: Session, facts: TableFacts, bounds: Mapping[str, str], cond
             for place, name in enumerate(some)
         ]
         explained = session.scalar(Explain(union_all(*arms) if len(arms) > 1 else arms[0]))
-        for node in _nodes(explained[0]["Plan"]):
+        for node in nodes(explained[0]["Plan"]):
             if "Alias" in node:
                 found.discard(names[int(node["Alias"].removeprefix("bound_"))])
     return found
-
-
-def _nodes(plan: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]
 
 
 def _referred(session: Session, subject: Subject, partition: Partition) -> str | None:

@@ -112,9 +112,7 @@ class Subject:
         Told by the planner: another relation, this one a second time, a subquery, or a volatile function.
         """
         explained = session.scalar(Explain(self.rows(literal_column("1")).where(self.condition)))
-        own = {leaf.name for portion in self.facts.portions for leaf in portion.leaves} | {
-            f"{self.facts.schema}.{self.facts.name}"
-        }
+        own = {leaf.name for leaf in self.facts.leaves} | {f"{self.facts.schema}.{self.facts.name}"}
         found = list(nodes(explained[0]["Plan"]))
         scans = [f"{node['Schema']}.{node['Relation Name']}" for node in found if "Relation Name" in node]
         if set(scans) - own or len(scans) > len(set(scans)) or any("Subplan Name" in node for node in found):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import Delete, Update
 
-from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.ages import TID, SqlType
 from nightshift.catalogue.table import Portion, TableError, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
@@ -24,7 +24,6 @@ from nightshift.engine.pacing import TARGET_SECONDS
 from nightshift.engine.subject import Subject
 from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
 from nightshift.engine.ways import (
-    TID,
     HeapWalk,
     KeyWalk,
     RangeWalk,
@@ -171,12 +170,9 @@ class _Sweeping:
         self._watches = self.subject.action == "delete"
         self._watched = self._watches and bool(closure.edges or self.subject.facts.triggers)
         self._names = {
-            leaf.oid: facts.fullname
-            for facts in (closure.root, *closure.reached.values())
-            for portion in facts.portions
-            for leaf in portion.leaves
+            leaf.oid: facts.fullname for facts in (closure.root, *closure.reached.values()) for leaf in facts.leaves
         }
-        self._own = {leaf.oid for portion in self.subject.facts.portions for leaf in portion.leaves}
+        self._own = {leaf.oid for leaf in self.subject.facts.leaves}
         self._portions = self.subject.facts.portions
 
     @property
@@ -195,7 +191,7 @@ class _Sweeping:
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
         if self.task.keys_first:
-            self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
+            self._walk(Portion(self.subject.facts.leaves))
         else:
             for portion in self._portions:
                 # Partitions that went as a whole before leave a position that is in no portion.

@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.ages import TID, SqlType
 from nightshift.catalogue.table import Portion, quoted
-from nightshift.engine.subject import Explain, Subject
+from nightshift.engine.subject import Explain, Subject, nodes
 
 DENSE_SHARE = 0.05
 """From this share of matching rows on, going through the heap is faster than going through an index."""
@@ -40,10 +40,6 @@ FIRST_ROWS = 20_000
 
 ROW_SECONDS = 0.6e-6
 """What the deletion of a row takes at least."""
-
-
-TID = SqlType("tid")
-"""A row's place in its table."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +226,7 @@ def _indexed(session: Session, subject: Subject, portion: Portion) -> bool:
         session.execute(text("; ".join(f"set local enable_{way} to off" for way in ("seqscan", "sort", "bitmapscan"))))
         explained = session.scalar(Explain(rows))
         nested.rollback()
-    return not any(node["Node Type"] in ("Seq Scan", "Sort", "Tid Range Scan") for node in _nodes(explained[0]["Plan"]))
-
-
-def _nodes(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]
+    return not any(node["Node Type"] in ("Seq Scan", "Sort", "Tid Range Scan") for node in nodes(explained[0]["Plan"]))
 
 
 __all__ = ["HeapWalk", "KeyWalk", "RangeWalk", "Walk", "Window", "and_", "choose", "write_keys"]

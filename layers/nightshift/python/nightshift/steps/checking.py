@@ -129,7 +129,7 @@ def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, mo
     bare = isinstance(age, ColumnClause) and age.name in facts.columns
     if age is None or not bare or step.cutoff(run) is None:
         return
-    leaves = [leaf for portion in facts.portions for leaf in portion.leaves]
+    leaves = facts.leaves
     if not any(leaf.blocks for leaf in leaves):
         return  # empty: an index would find nothing faster
     if _found_through_an_index(session, subject):
@@ -149,7 +149,7 @@ def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, mo
 
 def _found_through_an_index(session: Session, subject: Subject) -> bool:
     """Whether the planner has a way to the rows without reading a whole table: asked with that forbidden."""
-    own = {leaf.name for portion in subject.facts.portions for leaf in portion.leaves}
+    own = {leaf.name for leaf in subject.facts.leaves}
     with session.begin_nested() as nested:
         session.execute(text("set local enable_seqscan to off"))
         explained = session.scalar(Explain(subject.rows(literal_column("1")).where(subject.workable)))

@@ -585,11 +585,8 @@ class Delete(RowStep):
         return PartitionAge(known, plain)
 
     def apply(self, execution: Execution) -> None:
-        def statement(subject: Subject) -> DeleteStatement:
-            return delete(cast(Table, subject.table))
-
         if self.partitions is None:
-            self._sweep(execution, statement)
+            self._sweep(execution, self._statement)
             return
         session, run = execution.session, execution.run
         stated = execution.stated_partitions(self.name)
@@ -602,10 +599,14 @@ class Delete(RowStep):
                 keys_first = keys_written(session, run.id, self.name) > 0 or self._keys_first(session, rest)
         take_away(execution, Taking(self.name, subject.facts, age, self.partitions, self.counter), stated)
         if rest is not None:
-            self._sweep_over(execution, rest, keys_first, statement)
+            self._sweep_over(execution, rest, keys_first, self._statement)
 
     def explained(self, run: Run, subject: Subject) -> Any:
-        return delete(cast(Table, subject.table)).where(subject.workable)
+        return self._statement(subject).where(subject.workable)
+
+    @staticmethod
+    def _statement(subject: Subject) -> DeleteStatement:
+        return delete(cast(Table, subject.table))
 
 
 @dataclass(frozen=True, kw_only=True)
