@@ -230,7 +230,7 @@ def _act(app: Flask, desk: _Desk) -> None:
         given = request.form.get("until", "").strip()
         until = _instant(given, g.clock).isoformat() if given else None
         end = {"until": until} if until else {}
-        desk.operator.change("pause", job=job, by=_by(), reason=request.form.get("reason", ""), **end)
+        desk.operator.change("pause", job=job, **_who(), **end)
         when = f" until {g.clock.words(until)}" if until else ""
         so_long = "until then" if until else "until somebody resumes it"
         flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.", "good")
@@ -238,14 +238,14 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/resume")
     def resume(job: str) -> "AnyResponse":
-        done = desk.operator.change("resume", job=job, by=_by(), reason=request.form.get("reason", ""))
+        done = desk.operator.change("resume", job=job, **_who())
         after = "" if done["paused"] else " It runs from its next occurrence on; a backfill runs those it left out."
         flash(job_words.resumed(job, done) + after, "good")
         return redirect(url_for("job", job=job), 303)
 
     @app.post("/jobs/<job>/dial")
     def dial(job: str) -> "AnyResponse":
-        done = desk.operator.change("dial", job=job, **_turned(), by=_by(), reason=request.form.get("reason", ""))
+        done = desk.operator.change("dial", job=job, **_turned(), **_who())
         flash(job_words.turned(done), "good")
         return redirect(url_for("job", job=job), 303)
 
@@ -253,7 +253,7 @@ def _act(app: Flask, desk: _Desk) -> None:
     def begin_backfill(job: str) -> "AnyResponse":
         since, until = _span(request.form)
         keys = {"since": since.isoformat(), "until": until.isoformat()}
-        asked = desk.operator.change("backfill", job=job, **keys, by=_by(), reason=request.form.get("reason", ""))
+        asked = desk.operator.change("backfill", job=job, **keys, **_who())
         runs = sum(each["does"] != "keep" for each in asked["occurrences"])
         flash(
             f"{runs} of {len(asked['occurrences'])} occurrences of {job} run, the oldest first. The supervisor works "
@@ -264,15 +264,15 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/runs/<run_id>/cancel")
     def cancel(run_id: str) -> "AnyResponse":
-        done = desk.operator.change("cancel", run_id=run_id, by=_by(), reason=request.form.get("reason", ""))["run"]
+        done = desk.operator.change("cancel", run_id=run_id, **_who())["run"]
         flash(job_words.cancelled(done), "good")
         return redirect(url_for("run", run_id=run_id), 303)
 
     @app.post("/runs/<run_id>/redrive")
     def redrive(run_id: str) -> "AnyResponse":
         lifted = request.form.get("override_cap") == "yes"
-        keys = {"override_cap": True, "reason": request.form.get("reason", "")} if lifted else {}
-        opened = desk.operator.change("redrive", run_id=run_id, by=_by(), **keys)["run"]
+        who = {**_who(), "override_cap": True} if lifted else {"by": _by()}
+        opened = desk.operator.change("redrive", run_id=run_id, **who)["run"]
         desk.works.start(opened["job"], "redrive", {"run_id": opened["run_id"]}, run_id=opened["run_id"])
         flash(job_words.redriven(opened, lifted=lifted), "good")
         return redirect(url_for("run", run_id=opened["run_id"]), 303)
@@ -283,7 +283,7 @@ def _fail(app: Flask) -> None:
 
     @app.errorhandler(RefusedError)
     def refused(error: RefusedError) -> "tuple[str, int] | AnyResponse":
-        remedy = "Start nightshift doctor, or see docs/operations.md." if isinstance(error, DatabaseDownError) else None
+        remedy = "See docs/operations.md." if isinstance(error, DatabaseDownError) else None
         return _said(str(error), remedy, 503 if isinstance(error, DatabaseDownError) else 400)
 
     @app.errorhandler(AwsError)
@@ -368,6 +368,11 @@ def _by() -> str:
     if name:
         session["by"] = name[:200]
     return name
+
+
+def _who() -> dict[str, str]:
+    """Who does it, and why, as a change needs it."""
+    return {"by": _by(), "reason": request.form.get("reason", "")}
 
 
 def _me() -> str:

@@ -16,7 +16,7 @@ def alarm_on_the_whole(
     dead_letters: sqs.Queue,
     supervisor: tuple[Function, events.Rule],
     dispatcher: tuple[Function, events.Rule],
-    watch: tuple[Function, events.Rule],
+    watch: Function,
 ) -> None:
     """What goes wrong apart from a single job, and what no job would tell of itself."""
     name = topics.deployment
@@ -179,11 +179,11 @@ def alarm_on_the_whole(
         scope,
         "watch-failing",
         severity="critical",
-        metric=watch[0].function.metric_errors(period=minute, statistic="Sum"),
+        metric=watch.function.metric_errors(period=minute, statistic="Sum"),
         over=0,
         periods=3,
         lasts=True,
         happened="Seen from outside its network, the deployment does not answer, or its supervisor has stopped.",
-        first=f"read the log group /aws/lambda/{watch[0].name}: watch.failed says which.",
+        first=f"read the log group /aws/lambda/{watch.name}: watch.failed says which.",
         read_on="the-watch-fails",
     )

@@ -1,6 +1,6 @@
 """Looks at the deployment from outside its network, and tells a monitor outside the account."""
 
-from aws_cdk import Aws, Duration, aws_events as events
+from aws_cdk import Aws, Duration
 
 from infra.function import Function
 from infra.platform.functions import PlatformFunctions
@@ -10,7 +10,7 @@ from nightshift.environment import CONSOLE_VARIABLE, PING_VARIABLE
 LONGEST_ANSWER = Duration.seconds(50)
 
 
-def watch(functions: PlatformFunctions) -> tuple[Function, events.Rule]:
+def watch(functions: PlatformFunctions) -> Function:
     """It asks the console every minute. It stands in no network and has no database, so it fails with neither."""
     console = function_name("console", functions.settings.name)
     environment = {CONSOLE_VARIABLE: console}
@@ -25,4 +25,5 @@ def watch(functions: PlatformFunctions) -> tuple[Function, events.Rule]:
     )
     arn = f"arn:{Aws.PARTITION}:lambda:{Aws.REGION}:{Aws.ACCOUNT_ID}:function:{console}"
     made.allow(["lambda:InvokeFunction"], [arn])
-    return made, functions.start_every_minute("watch", made)
+    functions.start_every_minute("watch", made)
+    return made

@@ -1,6 +1,5 @@
 """`nightshift new job`: what it writes works, or says what is missing; what could not work is refused."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from cli.refusals import RefusedError
 from nightshift import DeclarationError, Job
 from nightshift.declaration.fields import choices
 from nightshift.declaration.policy import Kind
+from tests.job_files import loaded
 
 LONG = f"{'s' * 63}.{'t' * 63}"
 TABLES = (None, "orders", 'shop."Order"', LONG)
@@ -26,22 +26,8 @@ EVERY = [
 ]
 
 
-def loaded(job: NewJob, project: Path) -> Job:
-    return loaded_file(project / f"functions/chores/{job.module}.py")
-
-
-def loaded_file(file: Path) -> Job:
-    """The job that a file declares."""
-    spec = importlib.util.spec_from_file_location("new_job", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = module.job
-    assert isinstance(found, Job)
-    assert callable(module.handler)
-    assert module.__doc__
-    return found
+def declared(job: NewJob, project: Path) -> Job:
+    return loaded(project / f"functions/chores/{job.module}.py")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("job", [job for job in EVERY if job.filled], ids=str)
 def test_a_job_of_which_all_is_known_works(job: NewJob, project: Path) -> None:
-    found = loaded(job, project)
+    found = declared(job, project)
 
     assert (found.name, found.kind) == (job.name, job.kind)
     assert found.timetable
@@ -74,7 +60,7 @@ def test_a_job_of_which_all_is_known_works(job: NewJob, project: Path) -> None:
 @pytest.mark.parametrize("job", [job for job in EVERY if not job.filled], ids=str)
 def test_what_is_not_known_is_marked_and_refused_with_the_remedy(job: NewJob, project: Path) -> None:
     with pytest.raises(DeclarationError, match=r"say by which column|name it, like|give it something to do"):
-        loaded(job, project)
+        declared(job, project)
     assert "FILL IN" in (project / f"functions/chores/{job.module}.py").read_text()
 
 
@@ -88,7 +74,7 @@ def test_a_job_that_is_filled_in_works(tmp_path: Path) -> None:
         for blank, filled in blanks.items():
             assert blank in file.read_text()
             file.write_text(file.read_text().replace(blank, filled))
-        assert loaded(job, tmp_path).steps
+        assert declared(job, tmp_path).steps
 
 
 def test_every_file_passes_the_linter(project: Path) -> None:
@@ -145,7 +131,7 @@ def test_a_job_that_is_offered_is_the_one_of_the_docs_and_is_written_once(name: 
     written = job_files.write("chores", files, tmp_path)
 
     assert written == [tmp_path / path]
-    assert loaded_file(tmp_path / path).name == name
+    assert loaded(tmp_path / path).name == name
     for pack in ("chores", "others"):
         with pytest.raises(RefusedError, match=f"{re.escape(path)} is there already"):
             job_files.check_free(pack, job_files.offered(name, pack), tmp_path)

@@ -125,15 +125,8 @@ def test_a_face_shows_the_names_that_type_checkers_see_and_no_other(wing: str) -
 @pytest.mark.parametrize("wing", FACES)
 def test_a_face_imports_nothing_before_it_is_asked(wing: str) -> None:
     code = f"import sys, nightshift.{wing}; print(*(name for name in sys.modules if name.startswith('nightshift.')))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(LIBRARY.parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
 
-    assert set(done.stdout.split()) == {"nightshift.faces", f"nightshift.{wing}"}
+    assert set(printed(code)) == {"nightshift.faces", f"nightshift.{wing}"}
 
 
 def test_a_handler_imports_nothing_of_what_only_a_check_or_a_proposal_asks_for() -> None:
@@ -143,6 +136,16 @@ def test_a_handler_imports_nothing_of_what_only_a_check_or_a_proposal_asks_for()
         "steps=(Delete('t', where='x'),)));"
         "print(*(name for name in sys.modules if name.startswith('nightshift.')))"
     )
+    found = printed(code)
+
+    asked = {"checking", "proposals", "names", "access"}
+    assert "nightshift.steps.rows" in found
+    loaded = {name for name in found if name.rpartition(".")[2] in asked}
+    assert loaded <= {"nightshift.declaration.names"}
+
+
+def printed(code: str) -> list[str]:
+    """Run a few statements in a fresh interpreter that knows the library alone, and return the words they print."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(LIBRARY.parent)},
@@ -150,8 +153,4 @@ def test_a_handler_imports_nothing_of_what_only_a_check_or_a_proposal_asks_for()
         text=True,
         check=True,
     )
-
-    asked = {"checking", "proposals", "names", "access"}
-    assert "nightshift.steps.rows" in done.stdout.split()
-    loaded = {name for name in done.stdout.split() if name.rpartition(".")[2] in asked}
-    assert loaded <= {"nightshift.declaration.names"}
+    return done.stdout.split()

@@ -1,7 +1,6 @@
 """What is proposed for databases that nobody here has seen, and what never is."""
 
 import datetime as dt
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Collection
@@ -18,12 +17,12 @@ from cli.planning import plan_in
 from cli.project import proposed
 from cli.project.files import ROOT
 from cli.refusals import RefusedError
-from nightshift import Job
 from nightshift.catalogue.proposals import Proposal, Suggested, suggest
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Deployment
 from nightshift.operations import answer
 from tests.integration.tables.conftest import Filled
+from tests.job_files import loaded
 
 NOW = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
 
@@ -225,17 +224,6 @@ def test_the_console_answers_without_the_declared_tables(others: Engine) -> None
     assert "error" not in found
     assert {each["name"] for each in found["proposals"]} <= set(FOUND)
     assert found["looked_at"] > 40
-
-
-def loaded(file: Path) -> Job:
-    spec = importlib.util.spec_from_file_location("proposed_job", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = module.job
-    assert isinstance(found, Job)
-    return found
 
 
 def test_written_jobs_do_what_was_proposed_and_overwrite_nothing(others: Engine, tmp_path: Path) -> None:
