@@ -172,7 +172,8 @@ class Writing:
 
     def __init__(self, store: FileStore, key: str, content_type: str) -> None:
         self._store = store
-        self._bucket, self._key = store.bucket, store.prefix + key
+        self._key = key
+        self._bucket, self._whole_key = store.bucket, store.prefix + key
         self._content_type = content_type
         self._buffer = bytearray()
         self._upload: str | None = None
@@ -191,13 +192,13 @@ class Writing:
     def complete(self) -> None:
         content = bytes(self._buffer)
         if self._upload is None:
-            self._store.write(self._key.removeprefix(self._store.prefix), content, content_type=self._content_type)
+            self._store.write(self._key, content, content_type=self._content_type)
             return
         if content:
             self._send(content)
         with self._store.asking("CompleteMultipartUpload") as client:
             client.complete_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+                Bucket=self._bucket, Key=self._whole_key, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
         self._upload = None
 
@@ -205,19 +206,19 @@ class Writing:
         """End the upload. S3 keeps the parts of an unfinished upload, and charges for them."""
         if self._upload is not None:
             with self._store.asking("AbortMultipartUpload") as client:
-                client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload)
+                client.abort_multipart_upload(Bucket=self._bucket, Key=self._whole_key, UploadId=self._upload)
             self._upload = None
 
     def _send(self, content: bytes) -> None:
         if self._upload is None:
             with self._store.asking("CreateMultipartUpload") as client:
                 begun = client.create_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                    Bucket=self._bucket, Key=self._whole_key, ContentType=self._content_type
                 )
             self._upload = begun["UploadId"]
         number = len(self._parts) + 1
         with self._store.asking("UploadPart") as client:
             sent = client.upload_part(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload, PartNumber=number, Body=content
+                Bucket=self._bucket, Key=self._whole_key, UploadId=self._upload, PartNumber=number, Body=content
             )
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})

@@ -37,15 +37,15 @@ class KeyService:
         return self.known[0]
 
     def refuse_unknown(self, key_id: int, sealed_by: str | None) -> None:
-        """
+        """Refuse a data key that this deployment cannot open, before anything is done with it.
+
         Raises:
-            SettingError: another KMS key encrypted this data key. Nothing that it sealed can be opened here.
+            SettingError: another KMS key encrypted it. Nothing that it sealed can be opened here.
         """
         if sealed_by is not None and sealed_by not in self.known:
             raise SettingError(
                 f"data key {key_id} was encrypted under {sealed_by}, which this deployment does not know: give that "
-                f"key as "
-                "the setting kms_key_arn, and deploy again (docs/undeploying.md)"
+                "key as the setting kms_key_arn, and deploy again (docs/undeploying.md)"
             )
 
     @cached_property
