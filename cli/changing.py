@@ -32,14 +32,15 @@ def pause(
     """Pause a job, or all of them, until a time or until it is resumed.
 
     Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job. To hold open
-    runs as well: nightshift dial --hold.
+    runs as well: nightshift dial --hold. A pause that is there already is replaced, and shown.
     """
     end = _end(until, for_)
     whom = _one_or_all(job, every)
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
+    before = job_words.replaced(answer, lambda time: shown(time, now()))
     again = f"nightshift resume {job or '--all'} --by NAME --reason TEXT"
-    screen.show(answer, as_json, [f"{job_words.paused(job, when)} To resume it: {again}"])
+    screen.show(answer, as_json, [f"{job_words.paused(job, when)}{before} To resume it: {again}"])
 
 
 @command()
@@ -49,7 +50,7 @@ def resume(
     """Resume a paused job, or end the pause of all.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
-    A job that was paused by itself stays so when the pause of all ends.
+    A job that was paused by itself stays so when the pause of all ends. Refused when there is no such pause.
     """
     answer = change(ctx, "resume", **_one_or_all(job, every), by=by, reason=reason)
     if answer["paused"]:

@@ -604,6 +604,19 @@ def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
     assert "Nothing was asked for" in listed.stdout
 
 
+def test_a_second_pause_tells_whose_it_has_replaced() -> None:
+    before = {"by": "Ben", "at": "2026-03-11T09:00:00Z", "until": "2199-01-01T00:00:00Z", "reason": "a new index"}
+    pause = ["pause", JOB, "--by", "Ada", "--reason", "a move"]
+    second = nightshift(*pause, on=Deployed({"job": JOB, "paused": {}, "replaced": before})).stdout
+    assert re.search(
+        f"^{JOB} is paused. It replaces the pause by Ben from 2026-03-11 09:00 .* until 2199-01-01 00:00 .*: a new "
+        f"index. To resume it: nightshift resume {JOB} --by NAME --reason TEXT$",
+        second.strip(),
+    )
+    first = nightshift(*pause, on=Deployed({"job": JOB, "paused": {}, "replaced": None}))
+    assert "replaces" not in first.stdout
+
+
 @pytest.mark.parametrize("kind", ["EventError", "SettingError"])
 def test_what_the_function_refuses_is_exit_code_2(kind: str) -> None:
     refused = nightshift("run", JOB, on=Deployed(FunctionError(kind, "the job is disabled")))
