@@ -105,6 +105,16 @@ def test_a_person_can_run_a_paused_job_and_its_paused_occurrence(session: Sessio
     assert invoke_job(job, scheduled(AT))["outcome"] == "succeeded", "and the rule's event does not undo it"
 
 
+def test_an_occurrence_that_has_run_says_so_when_a_person_asks_for_it_again(
+    session: Session, invoke_job: Invoke
+) -> None:
+    removed_items(session, 3)
+    first, second = invoke_job(job, at=AT), invoke_job(job, at=AT)
+    assert "already" not in first
+    assert second == {**first, "already": True}
+    assert "already" not in invoke_job(job, {"force": True}, at=AT)
+
+
 def test_a_backfill_meets_an_open_run_and_waits(session: Session, invoke_job: Invoke) -> None:
     claim = ledger.claim(session, job.name, job.effective_policy, ledger.Request("manual"), seconds=60)
     waiting = invoke_job(job, {"trigger": "backfill"}, at=AT)

@@ -512,6 +512,18 @@ def test_the_exit_code_of_a_run_is_its_outcome(outcome: str, code: int) -> None:
     assert [word for word in (outcome, "because", "held") if word not in done.stdout] == []
 
 
+def test_a_run_of_before_is_not_shown_like_a_fresh_one() -> None:
+    at = ["run", JOB, "--at", "2026-03-11T02:00:00Z"]
+    fresh, old = (nightshift(*at, on=Deployed({**RESULT, **more})).stdout for more in ({}, {"already": True}))
+
+    assert "before" not in fresh
+    assert "--force" not in fresh
+    assert old.startswith(f"{JOB}: succeeded in 1.2 s, before: this time nothing was done\n")
+    assert f"To run it again: nightshift run {JOB} --at 2026-03-11T02:00:00Z --force" in old
+    at_work = {**RESULT, "outcome": "running", "duration_ms": None, "already": True}
+    assert "--force" not in nightshift(*at, on=Deployed(at_work)).stdout, "nothing is to be repeated yet"
+
+
 def test_a_failed_attempt_is_exit_code_1_and_says_where_to_look() -> None:
     failed = Deployed(FunctionError("RunFailedError", f"{JOB}, run {RUN}: ValueError: out of luck"))
 
