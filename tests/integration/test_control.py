@@ -109,10 +109,11 @@ def test_an_occurrence_that_has_run_says_so_when_a_person_asks_for_it_again(
     session: Session, invoke_job: Invoke
 ) -> None:
     removed_items(session, 3)
-    first, second = invoke_job(job, at=AT), invoke_job(job, at=AT)
+    first, second = (invoke_job(job, {"once": True}, at=AT) for _ in range(2))
     assert "already" not in first
     assert second == {**first, "already": True}
-    assert "already" not in invoke_job(job, {"force": True}, at=AT)
+    assert invoke_job(job, scheduled(AT)) == first, "the rule's event is nobody's question"
+    assert "already" not in invoke_job(job, {"force": True, "once": True}, at=AT)
 
 
 def test_a_backfill_meets_an_open_run_and_waits(session: Session, invoke_job: Invoke) -> None:
