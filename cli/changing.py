@@ -9,7 +9,7 @@ import typer
 from cli import job_tables, job_words, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, change
-from cli.options import All, By, For, Json, MaybeJob, Reason, RunId, Until
+from cli.options import All, By, EndedRun, For, Json, MaybeJob, OpenRun, Reason, Until
 from cli.refusals import RefusedError
 from cli.running import run_and_show
 from cli.times import duration, now, parse, shown
@@ -143,7 +143,7 @@ def _end(until: str | None, for_: str | None) -> str | None:
 
 
 @command()
-def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json = False) -> None:
+def cancel(ctx: typer.Context, run: OpenRun, by: By, reason: Reason, as_json: Json = False) -> None:
     """Cancel an open run.
 
     What it has committed stays. An attempt that is running commits nothing more.
@@ -155,7 +155,7 @@ def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json
 @command()
 def redrive(
     ctx: typer.Context,
-    run: RunId,
+    run: EndedRun,
     by: By,
     override_cap: Annotated[
         bool, typer.Option("--override-cap", help="Let the run touch as many rows as it has counted. Needs --reason.")
