@@ -186,6 +186,19 @@ def results_table(invocations: list[Invocation]) -> Table:
     return table
 
 
+def notes(invocations: list[Invocation]) -> list[str]:
+    """What is to be read beside the counters: what runs have noted, and the errors of rows that were left as they
+    were. What several jobs say is told once.
+    """
+    told: dict[str, list[str]] = {}
+    for each in invocations:
+        for note in each.answer.get("notes", ()):
+            told.setdefault(note, []).append(each.job)
+        if each.answer.get("errors"):
+            told.setdefault(f"left as they were: {each.answer['errors'][0]}", []).append(each.job)
+    return [f"{', '.join(jobs)}: {note}" for note, jobs in told.items()]
+
+
 def _done(counters: Mapping[str, Any]) -> str:
     told = {name: value for name, value in counters.items() if isinstance(value, int) and value and name != "batches"}
     return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in told.items()) or "nothing to do"
