@@ -133,7 +133,9 @@ def _end(until: str | None, for_: str | None) -> str | None:
         raise RefusedError("--until and --for both say when it ends: give one of them")
     try:
         if for_ is not None:
-            return (now() + _length("--for", for_)).isoformat()
+            if not (length := _length("--for", for_)):
+                raise RefusedError(f"--for {for_} is no time at all: give a longer one")
+            return (now() + length).isoformat()
         end = None if until is None else parse(until)
     except (ValueError, OverflowError) as error:
         raise RefusedError(f"--until: {error}") from None

@@ -109,9 +109,9 @@ def demo() -> None:
 
     jobs = len(registry())
     then = [
-        Step("loading data as if the application had been used for years", 20),
-        Step(f"running {jobs} jobs through Lambda", 40),
-        Step("sending mails, failing on purpose, killing a job in its middle, losing an event", 25),
+        Step("loading data as if the application had been used for years", 15),
+        Step(f"running {jobs} jobs through Lambda", 30),
+        Step("sending mails, failing on purpose, killing a job in its middle, losing an event", 20),
     ]
     steps = Steps(console, [*machine_steps(jobs), *then])
     with _running(partial(machine, "demo"), steps) as running:

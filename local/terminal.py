@@ -34,9 +34,9 @@ def machine_steps(jobs: int, *, database: bool = True) -> list[Step]:
     own = [Step("starting PostgreSQL", 3)] if database else []
     return [
         *own,
-        Step("starting the local AWS", 8),
-        Step("preparing the local AWS for the CDK", 12),
-        Step(f"deploying {jobs} jobs", 50),
+        Step("starting the local AWS", 5),
+        Step("preparing the local AWS for the CDK", 8),
+        Step(f"deploying {jobs} jobs", 40),
     ]
 
 
@@ -71,7 +71,7 @@ def _about(seconds: int) -> str:
 def progress_bar(console: Console) -> Progress:
     """How far something is and since when; gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager

@@ -333,6 +333,31 @@ LONG_RUN["attempts"] = [{**FULL["attempts"][0], "request_id": f"r-{RUN}", "error
 LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_REASON}]
 
 
+LONG_COMMAND = {**COMMAND, "job": LONG_JOB, "reason": LONG_REASON, "request_id": f"c-{RUN}"}
+LONG_LOG = {"commands": [{**LONG_COMMAND, "result": f"refused: {LONG_REASON}"}]}
+LONG_BACKFILL = {
+    **{"backfill_id": RUN, "job": LONG_JOB, "since": "2026-03-01T00:00:00Z", "until": "2026-03-04T02:00:00Z"},
+    **{"state": "open", "occurrences": 3, "done": 1, "counts": {"kept": 1}, "by": "Ada", "reason": LONG_REASON},
+    "told": None,
+}
+LONG_CHANGE = {"job": LONG_JOB, "dials": {}, "at": "2026-03-11T09:00:00Z", "by": "Ada", "reason": LONG_REASON}
+LONG_DIALS = {
+    "job": LONG_JOB,
+    "dials": dict.fromkeys(("rows_per_second", "largest_batch", "pause_seconds", "hours")),
+    "held_because": LONG_REASON,
+    "changes": [LONG_CHANGE],
+}
+PAUSE = {"by": "Ada", "at": "2026-03-11T09:00:00Z", "reason": LONG_REASON}
+PAUSED_JOB = {**JOBS["jobs"][0], "job": LONG_JOB, "running": False, "paused": PAUSE}
+
+
+def test_jobs_tells_who_has_paused_until_when_and_why() -> None:
+    for all_of_them, words in ({}, ""), ({"all": True}, " with all jobs"):
+        paused = {**PAUSE, "until": "2199-01-01T00:00:00Z", **all_of_them}
+        shown = nightshift("jobs", on=Deployed({"jobs": [{**PAUSED_JOB, "paused": paused}]})).stdout
+        assert re.search(f"paused{words} by Ada until 2199-01-01 00:00 [^:]*: {LONG_REASON}", shown)
+
+
 @pytest.mark.parametrize("columns", [None, "200", "120", "80", "40"])
 @pytest.mark.parametrize(
     ("arguments", "answer", "whole"),
@@ -345,6 +370,10 @@ LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_RE
         (["next"], {"next": [{**NEXT["next"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
         (["run", JOB], {**RESULT, "reason": LONG_REASON, "errors": [LONG_KEY]}, [RUN, LONG_REASON, LONG_KEY]),
         (["plan", JOB], PLAN, ["delete-carts", "public.carts", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
+        (["log"], LONG_LOG, [RUN, LONG_JOB, LONG_REASON, COMMAND["caller"], f"c-{RUN}", f"refused: {LONG_REASON}"]),
+        (["backfills"], {"backfills": [LONG_BACKFILL]}, [RUN, LONG_JOB, LONG_REASON]),
+        (["dial", JOB], LONG_DIALS, [LONG_JOB, LONG_REASON]),
+        (["jobs"], {"jobs": [PAUSED_JOB]}, [LONG_JOB, "Ada"]),
     ],
 )
 def test_an_id_a_name_and_a_reason_are_whole_on_a_terminal_of_any_width(
@@ -454,6 +483,8 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
             "unknown parameter 'retention'; this job has: max_rows, max_share, retention_days, unindexed_rows",
         ),
         (["--force"], "--force runs an occurrence again: name it with --at TIME"),
+        (["--force", "--dry-run", "--at", "2026-03-02T09:00Z"], "and --dry-run runs none: give one of them"),
+        (["--param", "max_rows=5", "--param", "max_rows=6"], "--param max_rows is given twice: 5 and 6"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: list[str], answer: str) -> None:
@@ -626,9 +657,9 @@ def test_backfills_are_listed_and_changed() -> None:
     ):
         refused = nightshift("backfills", *wrong)
         assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1), "and nothing is asked"
-    deployed = Deployed({"backfill": ASKED["backfill"]})
-    nightshift("backfills", "--resume", RUN, *WHO, on=deployed)
-    assert deployed.asked[0][1]["reason"] == WHO[3], "a reason that is given is kept"
+    resumed = Script([{"backfill": ASKED["backfill"]}])
+    nightshift("backfills", "--resume", RUN, *WHO, on=resumed)
+    assert resumed.asked[0][1]["reason"] == WHO[3], "a reason that is given is kept"
 
 
 @pytest.mark.parametrize(
@@ -654,6 +685,21 @@ def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
     listed = nightshift("backfill", JOB, *MARCH, *WHO, "--dry-run", on=deployed)
     assert deployed.asked[0][1]["query"] == "past"
     assert "Nothing was asked for" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "answer"),
+    [
+        (["--for", "0h"], "--for 0h is no time at all"),
+        (["--for", "-3h"], "--for: '-3h' is no length of time"),
+        (["--until", "2026-01-01T00:00Z"], "--until 2026-01-01T00:00Z is in the past"),
+        (["--until", "2199-01-01T00:00Z", "--for", "3h"], "give one of them"),
+    ],
+)
+def test_a_pause_that_ends_before_it_begins_is_refused(end: list[str], answer: str) -> None:
+    refused = nightshift("pause", JOB, *WHO, *end)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert answer in refused.stderr
 
 
 def test_a_second_pause_tells_whose_it_has_replaced() -> None:
@@ -861,7 +907,7 @@ def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, cod
     ],
 )
 def test_missing_settings_are_one_line_that_says_what_to_do(
-    options: dict[str, str], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -1073,7 +1119,7 @@ def test_an_instant_is_shown_in_utc_whatever_its_zone() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(command: str) -> None:
     found = nightshift(command, "--help")
-    parameters = ROOT_GROUP.commands[command].params
+    parameters: list[Any] = ROOT_GROUP.commands[command].params
 
     assert found.exit_code == 0
     assert [parameter.name for parameter in parameters if not parameter.help] == []

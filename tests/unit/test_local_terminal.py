@@ -61,7 +61,7 @@ def test_the_lines_of_the_machine_begin_its_steps(terminal: bool) -> None:
 
     told = written.getvalue()
     assert re.findall(r"(\d) of 4", told) == ["1", "2", "3", "4"]
-    assert "4 of 4, after 0 s: deploying 38 jobs (about 50 s)" in told
+    assert "4 of 4, after 0 s: deploying 38 jobs (about 40 s)" in told
     assert "✅  Nightshift-Platform" in told
     assert "nobody needs" not in told
     assert "Starting" not in told
