@@ -18,7 +18,7 @@ from local.accidents import LongWork
 from local.aws import LocalAws, calls_at_once
 from local.machine import DATABASE, Machine, deployed_jobs
 from local.occasions import last_due
-from local.terminal import progress_bar
+from local.terminal import tracked
 from nightshift import Job
 from nightshift.declaration import function_name, registry
 from nightshift.outbox import Notification
@@ -89,10 +89,10 @@ def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Inv
         answer = functions.invoke(FunctionName=function_name(job), Payload=json.dumps(payload).encode())
         return Invocation(job, due.get(job), "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
-    with progress_bar(console) as progress, calls_at_once() as pool:
+    with calls_at_once() as pool:
         at_once = pool.map(invoke, [job for job in jobs if job not in due])
         in_turn = map(invoke, sorted(due, key=due.__getitem__))
-        found = list(progress.track(chain(at_once, in_turn), total=len(jobs), description="Running every job"))
+        found = list(tracked(console, chain(at_once, in_turn), len(jobs), "Running every job"))
     return sorted(found, key=lambda each: jobs.index(each.job))
 
 

@@ -4,13 +4,16 @@ each stack, and its lines.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+Found = TypeVar("Found")
 
 UNBOUNDED = 100_000
 """The width of a table that is never cut."""
@@ -72,6 +75,20 @@ def progress_bar(console: Console) -> Progress:
     """How far something is and since when; gone when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def tracked(console: Console, found: Iterable[Found], total: int, description: str) -> Iterator[Found]:
+    """What is found, with a bar on a terminal; in a log, a line at each quarter."""
+    if console.is_terminal:
+        with progress_bar(console) as progress:
+            yield from progress.track(found, total=total, description=description)
+        return
+    since = time.monotonic()
+    for number, each in enumerate(found, 1):
+        yield each
+        if 4 * number // total > 4 * (number - 1) // total:
+            line = f"  {number} of {total} after {time.monotonic() - since:.0f} s"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

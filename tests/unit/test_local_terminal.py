@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.table import Column, Table
 
-from local.terminal import Step, Steps, deployment_display, machine_steps, show_table
+from local.terminal import Step, Steps, deployment_display, machine_steps, show_table, tracked
 
 ROOT = Path(__file__).parents[2]
 JOB = "generate-productivity-insights-weekly"
@@ -75,6 +75,15 @@ def test_the_machine_says_as_many_steps_as_are_told() -> None:
 
     assert functions["machine"] + functions["_deployed"] == len(machine_steps(1))
     assert functions["machine_with"] + functions["_deployed"] == len(machine_steps(1, database=False))
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
+def test_a_long_step_says_how_far_it_is_in_a_log_too(terminal: bool) -> None:
+    out, written = console(terminal=terminal)
+    assert list(tracked(out, iter(range(38)), 38, "Running every job")) == list(range(38))
+    told = re.findall(r"^  (\d+) of 38 after 0 s$", written.getvalue(), re.MULTILINE)
+    assert told == ([] if terminal else ["10", "19", "29", "38"])
+    assert ("Running every job" in written.getvalue()) == terminal
 
 
 @pytest.mark.parametrize("width", [40, 80, 150, 300])
