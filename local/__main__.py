@@ -80,7 +80,7 @@ def _up_on(database_url: str, *, yes: bool) -> None:
     try:
         own = OwnDatabase.parse(database_url)
         found = own.look(tables=own_settings().get("application_tables") == "create")
-        console.print(found.said, markup=False, highlight=False, soft_wrap=True)
+        _say(found.said)
         consent(found, yes=yes, ask=console.input if sys.stdin.isatty() else None)
     except REFUSALS as error:
         _give_up(error)
@@ -118,12 +118,12 @@ def demo() -> None:
         now = dt.datetime.now(dt.UTC)
         steps.begin()
         rows = load_data(running, console, now=now)
-        console.print("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
+        _say("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
         steps.begin()
         invocations = invoke_all(running.aws, console, now=now)
         show_table(console, results_table(invocations))
         for line in notes(invocations):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _say(line)
         steps.begin()
         with spinner(console, "Sending the mails, failing on purpose, killing a job, losing an event"):
             put_off_mails(running)
@@ -135,30 +135,33 @@ def demo() -> None:
             collected = collect(running, OUTPUT)
             waiting = sum(mails_waiting(running))
         well = sum(invocation.as_it_should for invocation in invocations)
-        console.print(f"{well} of {len(invocations)} jobs did what they should.")
+        _say(f"{well} of {len(invocations)} jobs did what they should.")
         if error:
-            console.print(
-                f"One invocation was made to fail. After three attempts it reached the dead-letter queue: {error}"
-            )
+            _say(f"One invocation was made to fail. After three attempts it reached the dead-letter queue: {error}")
         else:
-            console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
+            _say("The failure on purpose did not reach the dead-letter queue.", style="red")
         if killed:
-            console.print(f"{killed}.")
+            _say(f"{killed}.")
         elif its:
-            console.print("The run that was killed in its middle was not finished by the supervisor.", style="red")
-        console.print(f"{lost}." if lost else "No lost event was caught up.", style=None if lost else "red")
+            _say("The run that was killed in its middle was not finished by the supervisor.", style="red")
+        _say(f"{lost}." if lost else "No lost event was caught up.", style=None if lost else "red")
         if unsent:
-            console.print(f"The dispatcher failed: {unsent}", style="red")
-        console.print(
+            _say(f"The dispatcher failed: {unsent}", style="red")
+        _say(
             f"To read: {collected.mails:,} mails in {OUTPUT.name}/mails, "
             f"and {collected.files:,} files in {OUTPUT.name}/files."
         )
         if waiting:
-            console.print(f"{waiting:,} more mails wait in the outbox: only some of each kind were sent, to be read.")
-        console.print(f"Took {steps.seconds:.0f} s from start to end.")
+            _say(f"{waiting:,} more mails wait in the outbox: only some of each kind were sent, to be read.")
+        _say(f"Took {steps.seconds:.0f} s from start to end.")
         went_wrong = error is None or lost is None or (its is not None and killed is None)
         if went_wrong or unsent or well < len(invocations):
             raise typer.Exit(1)
+
+
+def _say(line: str, style: str | None = None) -> None:
+    """Print a line as it is. What is too long for a terminal, the terminal wraps, so that it can be copied."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 _MADE_ANEW = """The database is made anew each time, with the example's tables, empty.
@@ -182,7 +185,7 @@ def _running(start: Callable[..., AbstractContextManager[Running]], steps: Steps
 
 
 def _give_up(error: Exception) -> NoReturn:
-    console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    _say(str(error), style="red")
     raise typer.Exit(1) from error
 
 
