@@ -32,6 +32,7 @@ application = typer.Typer(
     help="Nightshift on one machine.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would name the type of a flag
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 console = Console()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from rich.table import Column, Table
+from typer.testing import CliRunner
 
+from local.__main__ import application
 from local.terminal import Step, Steps, deployment_display, machine_steps, show_table, tracked
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +100,11 @@ def test_no_name_in_a_table_is_cut(width: int) -> None:
     assert "…" not in written.getvalue()
     if width >= 80:
         assert max(map(len, lines)) <= max(width, 100), "and what may be broken is"
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["demo"]], ids=" ".join)
+def test_the_help_is_short_to_ask_for_and_names_no_type_of_python(command: list[str]) -> None:
+    short, long = (CliRunner().invoke(application, [*command, flag]) for flag in ("-h", "--help"))
+    assert (short.exit_code, short.stdout) == (0, long.stdout)
+    assert "-h, --help" in short.stdout
+    assert not re.search("<|TEXT|BOOL", short.stdout)
