@@ -30,8 +30,10 @@ WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than
 STYLES = {
     "succeeded": "green",
     "healthy": "green",
+    "done": "green",
     "planned": "cyan",
     "running": "cyan",
+    "open": "cyan",
     "failed": "bold red",
     "degraded": "bold red",
     "not_ready": "bold red",
