@@ -111,7 +111,7 @@ def test_the_overview_is_of_one_job_and_from_a_time_on(session: Session) -> None
 def test_the_overview_tells_backfills_at_work_what_is_unusual_who_did_what_and_the_supervisor(session: Session) -> None:
     register(session)
     add_run(session, ended=NOW - HOUR, anomalies={"slow": "it has taken 400 s, and usually takes 20 s"})
-    facts = {
+    facts: dict[str, Any] = {
         "job": DAILY,
         "schedule": "cron(0 2 * * ? *)",
         "reprocess": "none",

@@ -45,7 +45,7 @@ ATTEMPT = {
 }
 
 
-COMMAND = {
+COMMAND: dict[str, Any] = {
     "at": "2026-03-11T09:00:00Z",
     "command": "redrive",
     "job": "abandoned-carts",
@@ -552,7 +552,9 @@ def test_a_backfill_that_waits_for_somebody_needs_attention(deployed: Deployed) 
 
 
 def test_the_page_tells_who_did_what(deployed: Deployed) -> None:
-    told = {"commands": [{**COMMAND, "arguments": {"override_cap": True}, "caller": "arn:aws:iam::1:user/ada"}]}
+    told: dict[str, Any] = {
+        "commands": [{**COMMAND, "arguments": {"override_cap": True}, "caller": "arn:aws:iam::1:user/ada"}]
+    }
     deployed.answers |= {"overview": {"jobs": [job(**told)], "others": []}, "run": {"run": run(**told)}}
     guest = Visitor(deployed).come_in()
     for path in (f"/jobs/{JOB}", f"/runs/{RUN}"):
@@ -608,6 +610,15 @@ def test_a_run_tells_why_it_failed_and_what_it_left(visitor: Visitor) -> None:
         *("1,216 of 4,000 rows", "3 of 3", "retention_days 30"),
     ):
         assert words in page
+
+
+def test_the_facts_of_a_run_are_kept_fresh_while_it_is_at_work(deployed: Deployed) -> None:
+    guest = Visitor(deployed).come_in()
+    assert '<dl class="facts" id="facts">' in guest.get(f"/runs/{RUN}").text
+    deployed.answers["run"] = {"run": run(outcome="running", finished_at=None)}
+    page = guest.get(f"/runs/{RUN}").text
+    assert '<dl class="facts" id="facts" data-live="2">' in page
+    assert "<dt>Batches</dt><dd>3</dd>" in page
 
 
 def test_a_cap_is_lifted_only_where_a_run_has_stopped_at_one(deployed: Deployed) -> None:
