@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def past(machine: Machine, functions: Lambda, engine: Any) -> Iterator[None]:
-    """Nights that went well."""
+    """Nights that went well, and a supervisor that has looked over the ledger since. The functions have begun before."""
+    with ThreadPoolExecutor() as threads:
+        for name, payload in (("supervisor", {}), ("control", {"command": "none"}), (CARTS, {"dry_run": True})):
+            threads.submit(functions.call, name, payload)
     jobs = functions.call("console", {"query": "jobs"})["jobs"]
     deployed = Deployment(changes={job["job"]: {"schedule": job["schedule"]} for job in jobs if job["job"] != TICKING})
     with Session(engine) as session:
@@ -280,7 +284,7 @@ def test_a_job_is_paused_and_resumed_with_the_keyboard_alone(visit: Visit) -> No
     assert found == []
 
 
-def test_a_backfill_is_asked_for_watched_paused_resumed_and_cancelled(visit: Visit) -> None:
+def test_a_backfill_is_asked_for_watched_paused_resumed_and_cancelled(visit: Visit, session: Session) -> None:
     # Occurrences that are older than those of the nights, so that nobody has run them.
     until = NOW - dt.timedelta(days=40)
     page = visit(f"jobs/{ITEMS}")
@@ -293,7 +297,17 @@ def test_a_backfill_is_asked_for_watched_paused_resumed_and_cancelled(visit: Vis
     fill(page, "Run them", your_name="Ada", reason="they were missed")
     expect(page.get_by_text(f"30 of 30 occurrences of {ITEMS} run, the oldest first.")).to_be_visible()
     expect(page.get_by_role("paragraph").filter(has_text=re.compile(r"^\d+ of 30 occurrences$"))).to_be_visible()
+    # Some time later
+    later = """
+        update nightshift.backfills
+        set counts = '{"succeeded": 11, "failed": 1}', created_at = created_at - interval '40 minutes'
+        where job = :job and finished_at is null
+    """
+    session.execute(text(later), {"job": ITEMS})
+    session.commit()
     page.get_by_role("link", name="Backfill", exact=True).click()
+    far = re.compile(r"^1\d of 30 occurrences, 1 failed, about \d+ min left$")
+    expect(page.get_by_role("paragraph").filter(has_text=far)).to_be_visible()
     expect(page.get_by_text(re.compile(r"Asked for by Ada .*: they were missed"))).to_be_visible()
     picture(page, "backfills")
     page.get_by_text("Pause").first.click()
