@@ -57,7 +57,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def past(machine: Machine, functions: Lambda, engine: Any) -> Iterator[None]:
-    """Nights that went well, and a supervisor that has looked over the ledger since. The functions have begun before."""
+    """Nights that went well, and a supervisor that has looked over the ledger since. The functions are awake."""
     with ThreadPoolExecutor() as threads:
         for name, payload in (("supervisor", {}), ("control", {"command": "none"}), (CARTS, {"dry_run": True})):
             threads.submit(functions.call, name, payload)
