@@ -27,12 +27,13 @@ def doctor(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check the installation: what stands on AWS and in the database, and what to do about what is wrong.
+    """Check that the installation is in order.
 
-    TLS, migrations, clocks, the supervisor, jobs that never ran, functions, rules against what this folder declares,
-    rules that no longer cover a time zone, concurrency, alarms, subscribers, dead letters, mails. `nightshift check` is
-    for the tables of jobs. Each probe stands apart: what AWS refuses is told as unknown, with the reason, and stops no
-    other. Nothing is written. It needs the viewer's policy of docs/security.md. Exit code 1: there is an error.
+    What stands on AWS and in the database, and what to do about what is wrong: TLS, migrations, clocks, the supervisor,
+    jobs that never ran, functions, rules against what this folder declares, rules that no longer cover a time zone,
+    concurrency, alarms, subscribers, dead letters, mails. `nightshift check` is for the tables of jobs.
+    Each probe stands apart: what AWS refuses is told as unknown, with the reason, and stops no other. Nothing is
+    written. It needs the viewer's policy of docs/security.md. Exit code 1: there is an error.
     """
     with screen.waiting("looking at the installation"):
         answer = _look(ctx)

@@ -36,18 +36,17 @@ def tls(facts: Facts) -> Iterator[Finding]:
         else:
             yield Finding("ok", "connection", "nothing leaves the machine on the way to the database")
         return
-    if found["server"] is False:
+    if not found["server"]:
         remedy = "have the proxy connect with TLS (PgBouncer: server_tls_sslmode = verify-full)"
         yield Finding("warning", "proxy", "nothing between the proxy and the database is encrypted", remedy)
     expires = dt.datetime.fromisoformat(found["expires"]) if found["expires"] else None
-    told = f"{found['protocol']}, the server's certificate is verified"
-    if expires is None or expires - facts.at > EXPIRES_SOON:
+    if expires is not None and expires - facts.at < EXPIRES_SOON:
+        remedy = "renew it (RDS: aws rds modify-db-instance --ca-certificate-identifier … --apply-immediately)"
+        what = f"the server's certificate expires on {expires:%Y-%m-%d}, and then no function connects any more"
+        yield Finding("warning", "certificate", what, remedy)
+    elif found["server"]:
         until = f", and holds until {expires:%Y-%m-%d}" if expires else ""
-        yield Finding("ok", "connection", told + until)
-        return
-    remedy = "renew it (RDS: aws rds modify-db-instance --ca-certificate-identifier … --apply-immediately)"
-    what = f"the server's certificate expires on {expires:%Y-%m-%d}, and then no function connects any more"
-    yield Finding("warning", "certificate", what, remedy)
+        yield Finding("ok", "connection", f"{found['protocol']}, the server's certificate is verified{until}")
 
 
 def migrations(facts: Facts) -> Iterator[Finding]:
