@@ -144,7 +144,10 @@ class Account:
         functions: LambdaClient
         with self._client("lambda", "lambda:GetFunctionConfiguration") as functions:
             found = functions.get_function_configuration(FunctionName=function_name(function, self.name))
-        return found.get("Environment", {}).get("Variables", {})
+        environment = found.get("Environment", {})
+        if error := environment.get("Error"):  # its key of KMS is not for these credentials
+            raise UnreadError(f"AWS does not show the environment of {found['FunctionName']}: {error.get('Message')}")
+        return environment.get("Variables", {})
 
     def concurrency(self) -> Concurrency:
         functions: LambdaClient

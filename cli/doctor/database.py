@@ -144,7 +144,7 @@ def _never_ran(facts: Facts, each: Mapping[str, Any], pause: Mapping[str, Any] |
     job = each["job"]
     if each["registered_at"] is None:
         return Finding("error", job, "the ledger does not know it", migrate(facts.name))
-    if pause:
+    if pause and (each["due"] or each["ended"]):
         remedy = f"nightshift resume {'--all' if pause.get('all') else job} --by NAME --reason TEXT"
         return Finding("note", job, f"it has never run, and is paused by {pause['by']}: {pause['reason']}", remedy)
     if each["due"]:

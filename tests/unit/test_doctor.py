@@ -645,8 +645,11 @@ def test_what_does_not_leave_the_machine_need_not_be_encrypted(installation: Ins
 def test_a_job_whose_time_has_not_come_is_all_right(installation: Installation) -> None:
     never(CART)(installation)
 
+    paused(ITEMS)(installation)
+    never(ITEMS)(installation)
+
     assert [each[:3] for each in installation.told("jobs")] == [
-        ("ok", "jobs", "every job that was due has run, and 1 are not due yet")
+        ("ok", "jobs", "every job that was due has run, and 2 are not due yet")
     ]
 
 
@@ -802,6 +805,16 @@ def test_a_part_that_the_console_cannot_read_is_unknown_and_the_others_are_known
         ("unknown", "nightshift", "the console could not read it: permission denied (42501)", "")
     ]
     assert [each[0] for each in installation.told("TLS")] == ["ok"]
+
+
+def test_an_environment_that_aws_does_not_show_is_unknown(installation: Installation, aws: dict[str, Any]) -> None:
+    hidden = {"Error": {"ErrorCode": "AccessDeniedException", "Message": "no kms:Decrypt"}}
+    aws["GetFunctionConfiguration"] = lambda asked: {"FunctionName": asked["FunctionName"], "Environment": hidden}
+
+    found = {probe: installation.told(probe)[0] for probe in ("rules", "mail sender")}
+
+    assert {each[0] for each in found.values()} == {"unknown"}
+    assert found["rules"][2] == "AWS does not show the environment of nightshift-console: no kms:Decrypt"
 
 
 def test_a_console_of_older_code_is_told_to_be_older(installation: Installation) -> None:
