@@ -135,7 +135,7 @@ def jobs(facts: Facts) -> Iterator[Finding]:
     found = [finding for each in never if (finding := _never_ran(facts, each, paused.get(each["job"])))]
     yield from found
     if not found and not (facts.switched_off and late):
-        waiting = f", and {len(never)} are not due yet" if never else ""
+        waiting = f"; not due yet: {len(never)}" if never else ""
         yield Finding("ok", "jobs", f"every job that was due has run{waiting}")
 
 

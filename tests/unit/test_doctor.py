@@ -649,7 +649,7 @@ def test_a_job_whose_time_has_not_come_is_all_right(installation: Installation) 
     never(ITEMS)(installation)
 
     assert [each[:3] for each in installation.told("jobs")] == [
-        ("ok", "jobs", "every job that was due has run, and 2 are not due yet")
+        ("ok", "jobs", "every job that was due has run; not due yet: 2")
     ]
 
 
