@@ -45,6 +45,8 @@ STYLES = {
     "error": "bold red",
     "warning": "yellow",
     "note": "dim",
+    "unknown": "yellow",
+    "ok": "green",
     "frozen": "yellow",
     "held": "yellow",
     "slowed": "yellow",

@@ -73,8 +73,8 @@ SILENT_AFTER = dt.timedelta(minutes=5)
 """The supervisor looks over the ledger every minute."""
 
 READS = (
-    *("attempts", "backfills", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs"),
-    "signs_of_life",
+    *("alembic_version", "attempts", "backfills", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine"),
+    *("runs", "signs_of_life"),
 )
 """The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
@@ -304,6 +304,12 @@ class Console:
         jobs = [*(each.job for each in understood.values()), *(each.job for each in others.values())]
         return suggest(self.session, cleaned(jobs), now=self.now).as_json()
 
+    def installation(self) -> Answer:
+        """What `nightshift doctor` asks: how the functions reach the database, and what the ledger says of them."""
+        from nightshift.operations.installation import installation  # no other question needs it
+
+        return installation(self.session, self.deployment, self.now, self._supervisor)
+
     def _health_of(
         self,
         name: str,
@@ -388,6 +394,7 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "health": (Console.health, frozenset()),
     "commands": (Console.commands, frozenset({"job", "limit"})),
     "suggest": (Console.suggest, frozenset()),
+    "installation": (Console.installation, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
     "backfills": (Console.backfills, frozenset({"job", "limit"})),
     "past": (Console.past, frozenset({"job", "since", "until", "reprocess"})),
