@@ -38,6 +38,7 @@ ELSEWHERE = {
     "suggest": "tests/unit/test_cli_check.py",
     "check": "tests/unit/test_cli_check.py",
     "backup": "tests/unit/test_cli.py",
+    "doctor": "tests/unit/test_doctor.py",
     "--database-url": "tests/integration/test_plan_in_a_database.py",
 }
 """The commands that do not ask the deployment alone, and the tests that run them."""
