@@ -496,6 +496,7 @@ def test_of_several_in_one_transaction_only_those_stay_that_must(
         f"create table events (id int, at timestamptz not null) partition by range (at); {days}"
         "insert into events select i, timestamptz '2025-11-01Z' + i * interval '1 hour' from generate_series(0, 479) i"
     )
+    monkeypatch.setattr(engine_partitions, "TOGETHER_SECONDS", 60)
     before_taking(monkeypatch, lambda: do(engine, "create view late as select * from events_15"))
 
     with started_before_taking(engine, "select id from events_09 where id = 195 for update"):

@@ -18,7 +18,6 @@ from sqlalchemy import ColumnElement, and_, literal_column, not_, or_, select, t
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.cascades import from_clause
 from nightshift.catalogue.partitions import Partition, Partitions, against_whole, around, tree_of
 from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
 from nightshift.database.failures import describe, is_passing, sqlstate
@@ -117,8 +116,8 @@ def divide(session: Session, subject: Subject, age: Age, setting: Whole) -> Divi
     old = _contradicted(session, facts, bounds, age.younger)
     candidates = _topmost(tree, facts.oid, old)
     reasons = {each.oid: each.against for each in candidates}
-    for each in candidates:
-        reasons[each.oid] = reasons[each.oid] or _referred(session, subject, each) or _odd(session, age, each)
+    reasons |= _referred(session, subject, [each for each in candidates if each.against is None])
+    reasons |= {each.oid: _odd(session, age, each) for each in candidates if reasons[each.oid] is None}
     going = tuple(each for each in candidates if reasons[each.oid] is None)
     staying = tuple(StayingPartition(each.name, str(reasons[each.oid])) for each in candidates if reasons[each.oid])
     rest = subject if setting.rest == "delete" else None
@@ -373,19 +372,24 @@ def _proved(session: Session, facts: TableFacts, bounds: Mapping[str, str], cond
     return found
 
 
-def _referred(session: Session, subject: Subject, partition: Partition) -> str | None:
-    """That rows of another table, or of this one, refer to rows of the partition."""
-    facts = subject.facts
-    for reference in facts.references:
+def _referred(session: Session, subject: Subject, partitions: Sequence[Partition]) -> dict[int, str]:
+    """By oid: that rows of another table, or of the same one, refer to rows of a partition."""
+    found: dict[int, str] = {}
+    for reference in subject.facts.references:
         child = subject.closure.facts(reference.child)
-        theirs = from_clause(child, "referring")
-        ours = from_clause(replace(facts, schema=partition.schema, name=partition.relname), "referred")
         names = zip(reference.columns, reference.parent_columns, strict=True)
-        joined = and_(*(theirs.c[one] == ours.c[other] for one, other in names))
-        found: Any = select(literal_column("1")).select_from(theirs.join(ours, joined)).limit(1)
-        if session.scalar(found) is not None:
-            return f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
-    return None
+        joined = " and ".join(f"referring.{quoted(one)} = referred.{quoted(other)}" for one, other in names)
+        for first in range(0, len(partitions), PROVED_AT_ONCE):
+            some = partitions[first : first + PROVED_AT_ONCE]
+            looks = [
+                f"exists (select from {child.quoted} referring join {each.quoted} referred on {joined})"
+                for each in some
+            ]
+            answers = session.connection().exec_driver_sql(f"select {', '.join(looks)}").one()
+            for each, is_referred in zip(some, answers, strict=True):
+                if is_referred:
+                    found[each.oid] = f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
+    return found
 
 
 def _odd(session: Session, age: Age, partition: Partition) -> str | None:
