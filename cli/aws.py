@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 15 * 60 + 30
 """A little longer than the longest time that Lambda lets a function run."""
 
+DESK_SECONDS = 40
+"""A little longer than console and control may take."""
+
 CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another profile with --profile"
 
 
 class AwsError(Exception):
     """AWS did not answer, or refused. The message is one line that says what to do."""
+
+
+class ConnectionLostError(AwsError):
+    """The call had been sent, and its answer did not come. What it has begun goes on."""
 
 
 class FunctionError(Exception):
@@ -52,6 +59,8 @@ class LambdaFunctions:
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
+    seconds: int = WAIT_SECONDS
+    """How long it waits for an answer."""
 
     def __post_init__(self) -> None:
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
@@ -68,7 +77,7 @@ class LambdaFunctions:
             raise AwsError(_refusal(error.response["Error"], function, self.region)) from None
         except HTTPClientError:
             text = f"the connection broke while {function} was running; it may still run: see nightshift status"
-            raise AwsError(text) from None
+            raise ConnectionLostError(text) from None
         except BotoCoreError as error:
             raise AwsError(unreachable(error)) from None
         if "FunctionError" in response:
@@ -99,7 +108,7 @@ class LambdaFunctions:
 
         config = Config(
             connect_timeout=10,
-            read_timeout=WAIT_SECONDS,
+            read_timeout=self.seconds,
             retries={"total_max_attempts": 1},  # a second call would be a second run
             tcp_keepalive=True,  # gateways on the way drop connections that are silent for minutes
         )
