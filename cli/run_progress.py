@@ -77,6 +77,8 @@ def at_work(run: Mapping[str, Any], progress: RunProgress | None) -> str:
     """How far an open run is, in words: rows, pace and time left, or what it has counted so far."""
     if progress is not None:
         return progress.words
+    counted = counters(run["counters"]) or "nothing counted yet"
+    if run["outcome"] != "running":
+        return counted
     step = f", step {run['step']}" if run.get("step") else ""
-    what = "the plan is being made" if run["mode"] == "plan" else "at work"
-    return f"{what}{step}: {counters(run['counters']) or 'nothing counted yet'}"
+    return f"{'the plan is being made' if run['mode'] == 'plan' else 'at work'}{step}: {counted}"

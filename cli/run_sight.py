@@ -22,7 +22,7 @@ from cli.run_progress import RunProgress, at_work
 SECONDS_BETWEEN_LINES = 15
 """How often a line tells of the progress where nobody sees a bar. A change of state is told at once."""
 
-BAR = 32
+BAR = 20
 """The bar's width in characters."""
 
 

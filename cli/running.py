@@ -118,7 +118,7 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
             if found is None and start.answer and start.answer["outcome"] in OPEN and live() and not as_json:
                 found = lookout.until_its_end(_in_the_ledger(start), shown)
     except KeyboardInterrupt:
-        leave(start.run_id, start.found or _looked_for(start))
+        leave(start.run_id, start.found or _looked_for_once_more(start))
     except FunctionError as error:
         reason = failure(job, error)
         found = None if error.kind == "UnclaimedError" else _looked_for(start)
@@ -177,7 +177,15 @@ def _looked_for(start: Start) -> dict[str, Any] | None:
     """The run, as far as the ledger has it and can be asked now."""
     try:
         return start.find()
-    except (*TROUBLES, KeyboardInterrupt):
+    except TROUBLES:
+        return None
+
+
+def _looked_for_once_more(start: Start) -> dict[str, Any] | None:
+    """The same, for somebody who is leaving, and may be in a hurry."""
+    try:
+        return _looked_for(start)
+    except KeyboardInterrupt:
         return None
 
 
