@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import backfilling, backup, changing, checking, looking, mail, running, suggesting, watching
+from cli import backfilling, backup, changing, checking, logs, looking, mail, running, suggesting, watching
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
@@ -37,6 +37,7 @@ application = typer.Typer(
 )
 application.add_typer(looking.application)
 application.add_typer(watching.application)
+application.add_typer(logs.application)
 application.add_typer(checking.application)
 application.add_typer(suggesting.application)
 application.add_typer(web.application)

@@ -57,7 +57,8 @@ RESULT = {
         "cutoff": "2026-02-09T02:00:00Z",
     },
 }
-LIVELY = {"supervisor": {"last_round": "2026-03-11T11:59:30Z", "silent": False}, "status": "ready"}
+LIVELY_SUPERVISOR = {"last_round": "2026-03-11T11:59:30Z", "silent": False}
+LIVELY = {"supervisor": LIVELY_SUPERVISOR, "status": "ready"}
 JOBS = {"jobs": [{"job": JOB, "enabled": True, "open_runs": [], "frozen": None, "paused": None}]}
 
 
@@ -67,7 +68,13 @@ def run(**facts: Any) -> dict[str, Any]:
 
 def at_work(**facts: Any) -> dict[str, Any]:
     began = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=100)).isoformat()
-    told = {"outcome": "running", "started_at": began, "finished_at": None, "duration_ms": None, "notes": []}
+    told: dict[str, Any] = {
+        "outcome": "running",
+        "started_at": began,
+        "finished_at": None,
+        "duration_ms": None,
+        "notes": [],
+    }
     return run(**told | facts)
 
 
@@ -317,7 +324,7 @@ ROUND = ". The supervisor looks every minute"
 def test_a_run_that_does_not_go_on_says_why(facts: dict[str, Any], job: dict[str, Any], words: str | None) -> None:
     of_job = {**JOBS["jobs"][0], **job}
 
-    told = run_waits.waits(at_work(**facts), lambda: of_job, lambda: LIVELY["supervisor"], NOW)  # type: ignore[arg-type]
+    told = run_waits.waits(at_work(**facts), lambda: of_job, lambda: LIVELY_SUPERVISOR, NOW)
 
     assert told == words
 
@@ -475,7 +482,7 @@ def test_on_a_terminal_a_run_that_is_interrupted_is_watched_to_its_end(
 def test_a_deployment_that_is_older_than_the_command_still_runs_its_jobs(on: Any) -> None:
     deployed = on(None)
     unknown = FunctionError("EventError", "unknown key 'id'; the payload must be a scheduled event, …")
-    answers = iter([unknown, RESULT])
+    answers: Iterator[dict[str, Any] | Exception] = iter([unknown, dict(RESULT)])
 
     def invoke(function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         deployed.asked.append((function, dict(payload)))
