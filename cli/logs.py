@@ -1,9 +1,9 @@
 """The command logs: what a job's function has logged, and logs while one looks."""
 
 import datetime as dt
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import sleep
 from typing import Annotated
 
 import typer
@@ -73,7 +73,7 @@ def _follow(reading: Following, say: Callable[[Event], None]) -> None:
     """Print what is logged from now on, until Ctrl-C. CloudWatch may be busy or away meanwhile."""
     told = False
     while True:
-        time.sleep(SECONDS_BETWEEN_READINGS)
+        sleep(SECONDS_BETWEEN_READINGS)
         try:
             _print(reading.news(), say)
             told = False

@@ -23,10 +23,10 @@ SHOWN = {
 }
 WHY = ("--by", "Ada", "--reason", "a test")
 SPAN = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
-LOOK = {"jobs", "next", "runs", "show", "log", "status", "health", "suggest", "backfills"}
-OF_THEIR_OWN = {"restore", "web"}
-"""One asks no function: it reads the file store, and connects to the database. The other serves a page, from which the
-same functions are asked as by the commands."""
+LOOK = {"jobs", "next", "runs", "show", "log", "status", "health", "suggest", "backfills", "watch"}
+OF_THEIR_OWN = {"restore", "web", "logs"}
+"""One asks no function: it reads the file store, and connects to the database. One serves a page, from which the same
+functions are asked as by the commands. One reads log groups: it has a test of its own."""
 
 
 def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
@@ -57,6 +57,7 @@ def arguments(command: str) -> list[str]:
     job = next(iter(registry()))
     return {
         "show": ["show", "0123abcd"],
+        "watch": ["watch", "0123abcd"],
         "run": ["run", job],
         "plan": ["plan", job],
         "backfill": ["backfill", job, *SPAN, *WHY],
@@ -89,6 +90,31 @@ def test_who_looks_may_look_and_who_operates_may_do_everything(command: str) -> 
         assert not allows(SHOWN["deployer"], *call)
     seen = [f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}" for function in recorder.invoked]
     assert all(allows(SHOWN["viewer"], "lambda:InvokeFunction", each) for each in seen) == (command in LOOK)
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)], ids=["once", "follow"])
+@pytest.mark.parametrize("function", [next(iter(registry())), "supervisor"])
+def test_who_looks_may_read_the_logs(function: str, follow: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, str]] = []
+
+    def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        called.append((f"{client.meta.service_model.service_name}:{operation}", arguments["logGroupName"]))
+        if len(called) > 1:
+            raise KeyboardInterrupt
+        return {"events": []}
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", call)
+    monkeypatch.setattr("cli.logs.sleep", lambda _: None)
+
+    done = CliRunner().invoke(application, ["logs", function, *follow, "--name", NAME, "--region", REGION])
+
+    assert (done.exit_code, len(called)) == (0, 2 if follow else 1), done.stderr
+    for action, group in called:
+        resource = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"
+        assert [name for name, policy in SHOWN.items() if allows(policy, action, resource)] == [
+            *("viewer", "operator", "administrator")
+        ]
+        assert not allows(SHOWN["administrator"], action, resource.replace(f"/{NAME}-", "/staging-"))
 
 
 @pytest.mark.parametrize("function", ["migrate", "supervisor", "dispatcher", "watch"])
