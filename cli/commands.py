@@ -13,11 +13,11 @@ from cli import backfilling, backup, changing, checking, logs, looking, mail, ru
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.project import commands as project
-from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
+from cli.refusals import EXIT_FAILED, EXIT_LEFT, EXIT_REFUSED, RefusedError, end
 from cli.web import command as web
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
-refused, or AWS or the database does not answer. Errors go to standard error."""
+refused, or AWS or the database does not answer. {EXIT_LEFT}: Ctrl-C. Errors go to standard error."""
 
 
 class OneLineErrors(Root):

@@ -58,14 +58,14 @@ def slowly(session: Session) -> Iterator[None]:
         text(
             """
             truncate cart_items;
-            insert into cart_items (removed_at) select now() - interval '9 days' from generate_series(1, :rows);
             create function slowly() returns trigger language plpgsql as
                 'begin perform pg_sleep(0.5); return null; end';
             create trigger slowly before delete on cart_items for each statement execute function slowly();
             """
-        ),
-        {"rows": ROWS},
+        )
     )
+    items = text("insert into cart_items (removed_at) select now() - interval '9 days' from generate_series(1, :rows)")
+    session.execute(items, {"rows": ROWS})
     session.commit()
     yield
     session.rollback()

@@ -18,7 +18,7 @@ from cli.aws import AwsError, ConnectionLostError, FunctionError
 from cli.commands import application
 from cli.deployment import Operator
 from cli.run_progress import RunProgress
-from cli.run_sight import Bar, Lines, Seen
+from cli.run_sight import Bar, Lines, Seen, live
 from nightshift.ledger import OPEN_STATES
 
 JOB = "abandoned-carts"
@@ -249,6 +249,29 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left() -> None:
     assert re.search("━+.* 1,000 of 4,000 rows, 10 a second, about 5 min 0 s left", drawn(bar))
     whole = Bar("", Seen(at_work(), RunProgress(4000, 4000, 10, 0)))
     assert (drawn(bar).count("━"), drawn(whole).count("━")) == (5, 20)
+
+
+@pytest.mark.parametrize("command", [("watch", RUN), ("run", JOB)])
+def test_the_bar_stands_on_standard_error_and_the_result_alone_on_standard_output(
+    on: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("cli.run_sight.live", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    done = nightshift(*command, on=on(at_work(counters={"deleted": 1000}), run()))
+
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"{JOB}: succeeded in 2.0 s")
+    assert "rows," not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kind", "bar"), [(True, "xterm", True), (False, "xterm", False), (True, "dumb", False)]
+)
+def test_a_bar_is_only_drawn_where_it_can_be(
+    terminal: bool, kind: str, bar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", kind)
+    assert live() == bar
 
 
 def test_a_bar_says_what_the_run_waits_for_and_what_is_amiss_whole() -> None:
