@@ -96,22 +96,20 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     _add_carts(session, 200_000)
     _add_carts(session, 1_000, days_old=3)
     _slow_down_deletes(session)
-    due = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0) - dt.timedelta(minutes=5)
-    event = scheduled(due)
+    event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
     functions.send(short_lease, event)
 
-    def this_run() -> Any | None:
-        """The supervisor may find other occurrences of this job lost and make up for them meanwhile."""
-        return next((run for run in runs(session, short_lease) if run.scheduled_for == due), None)
+    def at_work(deleted: int) -> bool:
+        run = runs(session, short_lease)[0]
+        return run.trigger == "schedule" and run.state == "running" and run.counters.get("deleted", 0) >= deleted
 
-    def halfway() -> bool:
-        run = this_run()
-        return run is not None and 0 < run.counters.get("deleted", 0) < 200_000
-
-    eventually(halfway, seconds=30)
+    eventually(lambda: at_work(0), seconds=30)
+    worker = _worker(short_lease)  # to find it takes a while: now, not in the middle
+    eventually(lambda: at_work(1), seconds=30)
     # WHEN its process is killed
-    _worker(short_lease).kill()
-    assert 0 < _old_carts(session) < 200_000, "the process was not caught in the middle"
+    worker.kill()
+    assert at_work(1), "the process was not caught in the middle"
+    assert 0 < _old_carts(session) < 200_000
 
     # THEN the same event says that the run may still be alive, as long as its lease lasts, and then ends it
     def ended() -> dict[str, Any] | None:
@@ -126,8 +124,7 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     assert answer["counters"]["deleted"] == 200_000
     assert _old_carts(session) == 0
     assert session.scalar(text("select count(*) from carts")) == 1_000
-    run = this_run()
-    assert run is not None
+    run = runs(session, short_lease)[0]
     assert (run.trigger, run.attempts) == ("schedule", 2)
 
 
