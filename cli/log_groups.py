@@ -1,6 +1,7 @@
 """What functions have logged, read from their log groups in CloudWatch."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ PASSING = {
 }
 
 Event = Mapping[str, Any]
-"""A record as CloudWatch returns it: `eventId`, `timestamp` (milliseconds since 1970), `message`."""
+"""A record as CloudWatch returns it: `eventId`, `timestamp` (milliseconds since 1970), `message`. The local AWS knows no
+ids of what functions have printed."""
 
 
 class NotNowError(AwsError):
@@ -70,16 +72,21 @@ class Following:
     since: dt.datetime
 
     def __post_init__(self) -> None:
-        self._seen: dict[str, int] = {}
+        self._seen: dict[tuple[str, int], int] = {}
 
     def news(self) -> Iterator[Event]:
         """The records that were not there the last time, the oldest first. Raises what `LogGroups.events` does."""
         newest = max(self._seen.values(), default=0)
         start = max(_milliseconds(self.since), newest - OVERLAP // dt.timedelta(milliseconds=1))
         self._seen = {id: at for id, at in self._seen.items() if at >= start}
+        times: Counter[str] = Counter()
         for event in self.groups.events(self.function, dt.datetime.fromtimestamp(start / 1000, dt.UTC)):
-            if event["eventId"] not in self._seen:
-                self._seen[event["eventId"]] = event["timestamp"]
+            id = event.get("eventId") or "/".join(
+                map(str, (event["logStreamName"], event["timestamp"], event["message"]))
+            )
+            times[id] += 1  # without ids, the second of two that are alike is another record
+            if (id, times[id]) not in self._seen:
+                self._seen[id, times[id]] = event["timestamp"]
                 yield event
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from local.machine import Machine
@@ -17,8 +17,9 @@ from tests.e2e.conftest import ITEMS
 
 pytestmark = pytest.mark.e2e
 
-ROWS = 100_000
-"""So many that a run of batches which take their time does not end by itself while the test looks."""
+ROWS = 4_000
+GATE = 4711
+"""The number of an advisory lock, as the trigger below names it, too."""
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -52,32 +53,37 @@ def begun(machine: Machine, project: Path) -> Iterator[Begun]:
 
 
 @pytest.fixture
-def slowly(session: Session) -> Iterator[None]:
-    """Lines of carts that are due, and a table that takes its time for each batch."""
+def gate(engine: Engine, session: Session) -> Iterator[Connection]:
+    """Lines of carts that are due, of which none goes as long as the lock of this connection is held."""
     session.execute(
         text(
             """
             truncate cart_items;
-            create function slowly() returns trigger language plpgsql as
-                'begin perform pg_sleep(0.5); return null; end';
-            create trigger slowly before delete on cart_items for each statement execute function slowly();
+            create function waits() returns trigger language plpgsql as
+                'begin
+                     while not pg_try_advisory_xact_lock_shared(4711) loop perform pg_sleep(0.05); end loop;
+                     return null;
+                 end';
+            create trigger waits before delete on cart_items for each statement execute function waits();
             """
         )
     )
     items = text("insert into cart_items (removed_at) select now() - interval '9 days' from generate_series(1, :rows)")
     session.execute(items, {"rows": ROWS})
     session.commit()
-    yield
+    with engine.connect() as connection:
+        connection.execute(text("select pg_advisory_lock(:gate)"), {"gate": GATE})
+        yield connection
     session.rollback()
-    session.execute(text("drop function if exists slowly cascade; truncate cart_items"))
+    session.execute(text("drop function if exists waits cascade; truncate cart_items"))
     session.commit()
 
 
 def test_a_run_is_left_found_again_watched_to_its_end_and_read_in_the_log(
-    begun: Begun, slowly: None, session: Session
+    begun: Begun, gate: Connection, session: Session
 ) -> None:
-    # GIVEN a run that takes its time, and whose progress is told WHEN its command is left
-    running = begun("run", ITEMS)
+    # GIVEN a run at work, whose progress is told WHEN its command is left
+    running = begun("run", ITEMS, "--param", "max_share=100")
     said = read_until(running.stderr, rf"^{ITEMS}, run ({UUID}): running, .*of {ROWS:,} rows")
     os.killpg(running.pid, signal.SIGINT)
     out, words = running.communicate(timeout=20)
@@ -91,9 +97,7 @@ def test_a_run_is_left_found_again_watched_to_its_end_and_read_in_the_log(
     reading = begun("logs", ITEMS, "--since", "5min", "--follow")
     watching = begun("watch", run_id)
     read_until(watching.stderr, rf"run {run_id}: running, .*of {ROWS:,} rows")
-    hurry = "create or replace function slowly() returns trigger language plpgsql as 'begin return null; end'"
-    session.execute(text(hurry))
-    session.commit()
+    gate.execute(text("select pg_advisory_unlock_all()"))
     out, words = watching.communicate(timeout=30)
     assert watching.returncode == 0, words
     assert out.startswith(f"{ITEMS}: succeeded in ")

@@ -794,7 +794,7 @@ def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, cod
     ],
 )
 def test_missing_settings_are_one_line_that_says_what_to_do(
-    options: dict[str, str], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

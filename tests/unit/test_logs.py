@@ -281,6 +281,20 @@ def test_following_does_not_remember_what_cannot_come_again(log: Any) -> None:
     assert len(reading._seen) == 1
 
 
+def test_records_without_ids_are_told_apart_too(answers: list[Any]) -> None:
+    """As those of the local AWS are, which has all that an invocation printed in one millisecond."""
+    alike = [{**event("alike"), "logStreamName": "one"} for _ in range(2)]
+    other = {**event("other"), "logStreamName": "one"}
+    for each in (*alike, other):
+        del each["eventId"]
+    answers += [alike, [*alike, other], [*alike, other]]
+    reading = Following(LogGroups(region=REGION), function_name(JOB), NOW)
+
+    told = [[each["message"] for each in reading.news()] for _ in range(3)]
+
+    assert told == [["alike", "alike"], ["other"], []]
+
+
 def answer(request: Any, code: int, body: dict[str, Any]) -> AWSResponse:
     class Raw:
         def stream(self, **_: Any) -> Iterator[bytes]:
