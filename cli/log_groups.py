@@ -23,8 +23,8 @@ PASSING = {
 }
 
 Event = Mapping[str, Any]
-"""A record as CloudWatch returns it: `eventId`, `timestamp` (milliseconds since 1970), `message`. The local AWS knows no
-ids of what functions have printed."""
+"""A record as CloudWatch returns it: `eventId`, `timestamp` (milliseconds since 1970), `message`, `logStreamName`. The
+local AWS knows no ids of what functions have printed."""
 
 
 class NotNowError(AwsError):
@@ -81,9 +81,7 @@ class Following:
         self._seen = {id: at for id, at in self._seen.items() if at >= start}
         times: Counter[str] = Counter()
         for event in self.groups.events(self.function, dt.datetime.fromtimestamp(start / 1000, dt.UTC)):
-            id = event.get("eventId") or "/".join(
-                map(str, (event["logStreamName"], event["timestamp"], event["message"]))
-            )
+            id = event.get("eventId") or f"{event['logStreamName']} {event['timestamp']} {event['message']}"
             times[id] += 1  # without ids, the second of two that are alike is another record
             if (id, times[id]) not in self._seen:
                 self._seen[id, times[id]] = event["timestamp"]

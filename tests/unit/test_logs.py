@@ -288,7 +288,7 @@ def test_records_without_ids_are_told_apart_too(answers: list[Any]) -> None:
     for each in (*alike, other):
         del each["eventId"]
     answers += [alike, [*alike, other], [*alike, other]]
-    reading = Following(LogGroups(region=REGION), function_name(JOB), NOW)
+    reading = Following(LogGroups(region=REGION), function_name(JOB), dt.datetime(2026, 3, 11, tzinfo=dt.UTC))
 
     told = [[each["message"] for each in reading.news()] for _ in range(3)]
 
