@@ -9,16 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import backfilling, backup, changing, checking, completing, looking, mail, running, suggesting
+from cli import (
+    backfilling,
+    backup,
+    changing,
+    checking,
+    completing,
+    logs,
+    looking,
+    mail,
+    running,
+    suggesting,
+    watching,
+)
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.doctor import command as doctor
 from cli.project import commands as project
-from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
+from cli.refusals import EXIT_FAILED, EXIT_LEFT, EXIT_REFUSED, RefusedError, end
 from cli.web import command as web
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
-refused, or AWS or the database does not answer. Errors go to standard error."""
+refused, or AWS or the database does not answer. {EXIT_LEFT}: Ctrl-C. Errors go to standard error."""
 
 
 class OneLineErrors(Root):
@@ -37,6 +49,8 @@ application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
+application.add_typer(watching.application)
+application.add_typer(logs.application)
 application.add_typer(checking.application)
 application.add_typer(doctor.application)
 application.add_typer(suggesting.application)

@@ -16,7 +16,7 @@ from cli.backfill_progress import backfill_progress
 from cli.deployment import DatabaseDownError, Operator
 from cli.job_tables import words
 from cli.refusals import RefusedError
-from cli.run_progress import kept_rows, run_progress
+from cli.run_progress import at_work as at_work_in_words, kept_rows, run_progress
 from cli.running import past
 from cli.web import drawings
 from cli.web.clock import COOKIE, Clock
@@ -67,6 +67,7 @@ def make_page(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals |= {
         "anomalies": job_words.anomalies,
+        "at_work_in_words": at_work_in_words,
         "badge": badge,
         "because": job_words.because,
         "concerns": job_words.concerns,

@@ -25,10 +25,10 @@ SHOWN = {
 }
 WHY = ("--by", "Ada", "--reason", "a test")
 SPAN = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
-LOOK = {"jobs", "next", "runs", "show", "log", "status", "health", "suggest", "backfills", "doctor"}
-OF_THEIR_OWN = {"restore", "web"}
-"""One asks no function: it reads the file store, and connects to the database. The other serves a page, from which the
-same functions are asked as by the commands."""
+LOOK = {"jobs", "next", "runs", "show", "log", "status", "health", "suggest", "backfills", "doctor", "watch"}
+OF_THEIR_OWN = {"restore", "web", "logs"}
+"""One asks no function: it reads the file store, and connects to the database. One serves a page, from which the same
+functions are asked as by the commands. One reads log groups: it has a test of its own."""
 
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME}-critical"
 ANSWERS: dict[str, Any] = {
@@ -112,6 +112,7 @@ def arguments(command: str) -> list[str]:
     job = next(iter(registry()))
     return {
         "show": ["show", "0123abcd"],
+        "watch": ["watch", "0123abcd"],
         "run": ["run", job],
         "plan": ["plan", job],
         "backfill": ["backfill", job, *SPAN, *WHY],
@@ -158,6 +159,31 @@ def test_the_viewer_may_call_nothing_that_doctor_does_not_call(called: list[tupl
     statements = [each for each in SHOWN["viewer"]["Statement"] if each["Sid"] not in of_logs_and_alarms]
     granted = {action for statement in statements for action in statement["Action"]}
     assert granted == {action for action, _ in called} - NEED_NO_POLICY - {"cloudwatch:DescribeAlarms"}
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)], ids=["once", "follow"])
+@pytest.mark.parametrize("function", [next(iter(registry())), "supervisor"])
+def test_who_looks_may_read_the_logs(function: str, follow: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, str]] = []
+
+    def call(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        called.append((f"{client.meta.service_model.service_name}:{operation}", arguments["logGroupName"]))
+        if len(called) > 1:
+            raise KeyboardInterrupt
+        return {"events": []}
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", call)
+    monkeypatch.setattr("cli.logs.sleep", lambda _: None)
+
+    done = CliRunner().invoke(application, ["logs", function, *follow, "--name", NAME, "--region", REGION])
+
+    assert (done.exit_code, len(called)) == (0, 2 if follow else 1), done.stderr
+    for action, group in called:
+        resource = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"
+        assert [name for name, policy in SHOWN.items() if allows(policy, action, resource)] == [
+            *("viewer", "operator", "administrator")
+        ]
+        assert not allows(SHOWN["administrator"], action, resource.replace(f"/{NAME}-", "/staging-"))
 
 
 @pytest.mark.parametrize("function", ["migrate", "supervisor", "dispatcher", "watch"])

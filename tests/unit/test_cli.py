@@ -36,6 +36,8 @@ CONSOLE, CONTROL = function_name("console"), function_name("control")
 JOBS_OF_THE_PROJECT = list(registry())  # read before the shop stands in their place
 JOB = "abandoned-carts"
 RUN = "0123abcd-0000-4000-8000-000000000001"
+NEW_RUN = "0123abcd-0000-4000-8000-000000000002"
+"""The id that the command gives to a run which it starts."""
 WHO = ("--by", "Ada", "--reason", "the rows were late")
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
@@ -153,6 +155,11 @@ NEXT = {
 
 
 @pytest.fixture(autouse=True)
+def one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.starting.new_id", lambda: NEW_RUN)
+
+
+@pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's terminal and database: whoever runs the tests may have told of theirs."""
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -214,18 +221,18 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
 @pytest.mark.parametrize(
     ("arguments", "function", "payload"),
     [
-        (["run", JOB], f"nightshift-{JOB}", {"once": True}),
-        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
-        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
+        (["run", JOB], f"nightshift-{JOB}", {"once": True, "id": NEW_RUN}),
+        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True, "once": True, "id": NEW_RUN}),
+        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True, "once": True, "id": NEW_RUN}),
         (
             ["run", JOB, "--at", "2026-03-02T10:00:00+01:00", "--force"],
             f"nightshift-{JOB}",
-            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True, "once": True},
+            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True, "once": True, "id": NEW_RUN},
         ),
         (
             ["plan", JOB, "--param", "retention_days=60", "--param", "max_rows=5"],
             f"nightshift-{JOB}",
-            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}, "once": True},
+            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}, "once": True, "id": NEW_RUN},
         ),
         (["jobs"], CONSOLE, {"query": "jobs"}),
         (["jobs", JOB], CONSOLE, {"query": "jobs", "job": JOB}),

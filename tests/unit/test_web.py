@@ -30,6 +30,9 @@ PORT, TOKEN = 8321, "a-token"
 HOST = f"127.0.0.1:{PORT}"
 RUN, PLAN = "0123abcd-0000-4000-8000-000000000001", "0123abcd-0000-4000-8000-000000000002"
 BACKFILL = "0123abcd-0000-4000-8000-000000000003"
+NEW_RUN = "0123abcd-0000-4000-8000-000000000004"
+"""The id that the page gives to a run which it starts."""
+
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
 VILLAIN = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 TIMES = {"scheduled_for": "2026-03-11T02:00:00Z", "started_at": "2026-03-11T02:00:01Z"}
@@ -209,6 +212,11 @@ class Visitor:
         """What the page says to which an answer leads."""
         assert answer.status_code == 303, answer.text
         return self.get(answer.headers["Location"]).text
+
+
+@pytest.fixture(autouse=True)
+def one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.starting.new_id", lambda: NEW_RUN)
 
 
 @pytest.fixture
@@ -809,7 +817,7 @@ def test_a_plan_is_made_with_the_parameters_of_the_form(
     deployed.answers[JOB] = PLANNED
     answer = visitor.send(f"/jobs/{JOB}/plan", **{"param.retention_days": "60", "param.max_rows": ""})
     waits()
-    assert deployed.told(JOB) == [{"dry_run": True, "parameters": {"retention_days": 60}, "once": True}]
+    assert deployed.told(JOB) == [{"dry_run": True, "parameters": {"retention_days": 60}, "once": True, "id": NEW_RUN}]
     led = visitor.get(answer.headers["Location"])
     assert led.headers["Location"] == f"/runs/{PLAN}"
 
@@ -828,21 +836,21 @@ def test_what_deletes_is_planned_where_a_run_is_asked_for(
     deployed.answers[JOB] = PLANNED
     visitor.send(f"/jobs/{JOB}/run")
     waits()
-    assert deployed.told(JOB) == [{"dry_run": True, "once": True}]
+    assert deployed.told(JOB) == [{"dry_run": True, "once": True, "id": NEW_RUN}]
 
 
 def test_what_does_not_delete_is_run(visitor: Visitor, deployed: Deployed, waits: Callable[[], None]) -> None:
     deployed.answers[CHECK] = run(job=CHECK, outcome="succeeded")
     visitor.send(f"/jobs/{CHECK}/run")
     waits()
-    assert deployed.told(CHECK) == [{"once": True}]
+    assert deployed.told(CHECK) == [{"once": True, "id": NEW_RUN}]
 
 
 def test_a_plan_is_run_with_its_own_parameters(visitor: Visitor, deployed: Deployed, waits: Callable[[], None]) -> None:
     deployed.answers |= {"run": {"run": PLANNED}, JOB: run(outcome="succeeded")}
     visitor.send(f"/runs/{PLAN}/confirm")
     waits()
-    assert deployed.told(JOB) == [{"parameters": {"retention_days": 30}, "once": True}]
+    assert deployed.told(JOB) == [{"parameters": {"retention_days": 30}, "once": True, "id": NEW_RUN}]
 
 
 def test_only_a_plan_can_be_confirmed(visitor: Visitor, deployed: Deployed) -> None:
@@ -870,15 +878,16 @@ def test_a_page_that_waits_goes_on_to_the_run_as_soon_as_the_ledger_has_it(deplo
                 assert going.wait(10)
             return super().invoke(function, payload)
 
-    slow = Slow({**deployed.answers, CHECK: run(job=CHECK)})
+    slow = Slow({**deployed.answers, CHECK: run(job=CHECK), "run": {"error": f"no run has the id {NEW_RUN}"}})
     guest = Visitor(slow).come_in()
     guest.get(f"/jobs/{CHECK}")
     where = guest.send(f"/jobs/{CHECK}/run").headers["Location"]
     assert "Waiting for its run" in guest.get(where).text
-    its = run(run_id=PLAN, job=CHECK, trigger="manual", outcome="running", finished_at=None)
-    slow.answers["runs"] = {"runs": [its, run()]}
+    its = run(run_id=NEW_RUN, job=CHECK, trigger="manual", outcome="running", finished_at=None)
+    slow.answers["run"] = {"run": its}
     live = guest.get(where, **{"X-Live": "1"})
-    assert live.headers["Nightshift-Go"] == f"/runs/{PLAN}"
+    assert live.headers["Nightshift-Go"] == f"/runs/{NEW_RUN}"
+    assert {"query": "run", "run_id": NEW_RUN} in slow.told("console")
     going.set()
 
 
