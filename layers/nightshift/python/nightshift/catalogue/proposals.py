@@ -258,7 +258,7 @@ def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Propo
         return left
     measured = _measured(session, facts, ages)
     if measured is None:
-        return LeftAside(name, "unit", _unmeasured(facts, ages[0][2]))
+        return LeftAside(name, "unit", _unmeasured(session, facts, ages[0][2]))
     role, days, column, unit = measured
     total, rows, unknown, remedy = _estimated(session, facts, column, unit, now - dt.timedelta(days=days))
     if total == 0:
@@ -369,24 +369,32 @@ def _rows_of(facts: TableFacts) -> int | None:
     return round(sum(max(0.0, leaf.rows) for leaf in leaves))
 
 
-def _unmeasured(facts: TableFacts, column: str) -> str:
+def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
     """Why nobody knows what a number counts."""
-    if _sees_statistics(facts):
+    hidden = _hidden(session, facts, facts.leaves)
+    if not hidden:
         return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
-    remedy = "" if (sql := _grant(facts)) is None else f": {sql}"
+    remedy = "" if (sql := _grant(facts, hidden)) is None else f": {sql}"
     return f"{column} is a number, and this role may not see the statistics that say what it counts{remedy}"
 
 
-def _sees_statistics(facts: TableFacts) -> bool:
-    """PostgreSQL shows them to whoever may read all rows."""
-    return "select" in facts.may and not facts.filtered
+def _hidden(session: Session, facts: TableFacts, leaves: Sequence[Leaf]) -> list[Leaf]:
+    """Those whose statistics PostgreSQL does not show to this role: it may not read all rows, or not this partition."""
+    if facts.filtered:
+        return [*leaves]
+    asked = text(
+        "select oid::bigint from unnest(cast(:oids as oid[])) oid where not has_table_privilege(oid, 'select')"
+    )
+    unreadable = set(session.scalars(asked, {"oids": [leaf.oid for leaf in leaves]}))
+    return [leaf for leaf in leaves if leaf.oid in unreadable]
 
 
-def _grant(facts: TableFacts) -> str | None:
+def _grant(facts: TableFacts, hidden: Sequence[Leaf]) -> str | None:
     """The SQL after which this role sees them, where a right is all that it takes."""
     if facts.filtered:
         return None
-    return f"grant select on {facts.quoted} to {quoted(facts.role)}"
+    tables = dict.fromkeys((facts.quoted, *(_quoted(leaf) for leaf in hidden)))
+    return f"grant select on {', '.join(tables)} to {quoted(facts.role)}"
 
 
 def _measured(
@@ -432,17 +440,19 @@ def _estimated(
     if unknown:
         return None, None, "it was not analysed since it has rows, so nobody knows how many", _analyze(facts, unknown)
     if unread:
-        if not _sees_statistics(facts):
-            return round(total), None, "this role may not see its statistics", _grant(facts)
+        if hidden := _hidden(session, facts, unread):
+            return round(total), None, "this role may not see its statistics", _grant(facts, hidden)
         return round(total), None, f"there are no statistics of {column.name}", _analyze(facts, unread)
     return round(total), round(going), None, None
 
 
 def _analyze(facts: TableFacts, leaves: Sequence[Leaf]) -> str:
-    if len(leaves) == 1:
-        schema, _, name = leaves[0].name.partition(".")
-        return f"analyze {quoted(schema)}.{quoted(name)}"
-    return f"analyze {facts.quoted}"
+    return f"analyze {_quoted(leaves[0]) if len(leaves) == 1 else facts.quoted}"
+
+
+def _quoted(leaf: Leaf) -> str:
+    schema, _, name = leaf.name.partition(".")
+    return f"{quoted(schema)}.{quoted(name)}"
 
 
 def _by_bound(bound: str | None, column: str, cutoff: dt.datetime) -> float | None:
