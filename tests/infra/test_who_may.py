@@ -162,7 +162,7 @@ def test_who_reads_a_secret_may_open_it_with_its_key_and_nobody_else_may(
 def test_a_job_reaches_the_applications_files_below_their_prefix_and_nothing_else_of_the_bucket(tmp_path: Path) -> None:
     assembly = Assembly(tmp_path)
     found = JOBS["store-room"]
-    erasing = replace(found, job=replace(found.job, needs=frozenset({"application_files"}), steps=()))
+    erasing = replace(found, job=replace(found.job, needs=frozenset({"application_files"})))
     app = App(context=context(EXISTING), outdir=str(tmp_path))
     build(app, read_settings({**EXISTING, "jobs": {}, "packs": [found.pack]}, JOBS), {"store-room": erasing})
     app.synth()
