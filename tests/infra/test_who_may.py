@@ -148,8 +148,11 @@ def test_who_reads_a_secret_may_open_it_with_its_key_and_nobody_else_may(
             assert len(opens) == (1 if secret and key else 0), name
             for each in opens:
                 assert (each["Action"], each["Resource"]) == ("kms:Decrypt", key)
-                (service,) = each["Condition"]["StringEquals"].values()
-                assert service["Fn::Join"][1] == ["secretsmanager.", {"Ref": "AWS::Region"}, ".amazonaws.com"]
+                (services,) = each["Condition"]["StringEquals"].values()
+                assert [service["Fn::Join"][1] for service in services] == [
+                    ["secretsmanager.", {"Ref": "AWS::Region"}, ".amazonaws.com"],
+                    ["secretsmanager.", {"Ref": "AWS::Region"}, ".", {"Ref": "AWS::URLSuffix"}],
+                ]
             if assembly is without_nat and secret:
                 read_by.setdefault(secret, set()).add(name)
 
