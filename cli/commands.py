@@ -1,8 +1,8 @@
 """The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
 what takes --database-url, are the exceptions.
 
-The commands are in modules by subject: looking, checking, suggesting, running, backfilling, changing, backup, mail; and
-project/ for one's own project.
+The commands are in modules by subject: looking, checking, suggesting, running, backfilling, changing, backup, mail;
+doctor/ for the installation, web/ for the page, and project/ for one's own project.
 """
 
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from cli import backfilling, backup, changing, checking, looking, mail, running, suggesting
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
+from cli.doctor import command as doctor
 from cli.project import commands as project
 from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
 from cli.web import command as web
@@ -37,6 +38,7 @@ application = typer.Typer(
 )
 application.add_typer(looking.application)
 application.add_typer(checking.application)
+application.add_typer(doctor.application)
 application.add_typer(suggesting.application)
 application.add_typer(web.application)
 application.add_typer(running.application)

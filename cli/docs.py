@@ -18,9 +18,9 @@ INTRODUCTION = """<!-- Made by `make docs` from the commands in cli/. -->
 
 `make` installs it into `.venv/bin`. It calls AWS with your own credentials. It needs `lambda:InvokeFunction`: on
 `nightshift-console` to look, on a job's function to run it, and on `nightshift-control` to pause, resume, cancel and
-redrive. `nightshift web` does all of that in a browser: [tour.md](tour.md). Only `nightshift backup` connects
-to the database and the file store. `plan`, `check` and `suggest` connect to the database alone when they have
-`--database-url`, for which they need no AWS.
+redrive. `nightshift web` does all of that in a browser: [tour.md](tour.md). `doctor` also reads what stands on AWS, by
+[the viewer's policy](security.md#policies). Only `nightshift backup` connects to the database and the file store.
+`plan`, `check` and `suggest` connect to the database alone when they have `--database-url`, for which they need no AWS.
 For the local AWS, `source` the file that `make local` names.
 
 `--profile`, `--region` and `--endpoint-url` may stand before the command's name or after it.

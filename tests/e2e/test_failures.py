@@ -99,14 +99,17 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
     functions.send(short_lease, event)
 
-    def halfway() -> bool:
+    def at_work(deleted: int) -> bool:
         run = runs(session, short_lease)[0]
-        return bool(run.trigger == "schedule" and 0 < run.counters.get("deleted", 0) < 200_000)
+        return run.trigger == "schedule" and run.state == "running" and run.counters.get("deleted", 0) >= deleted
 
-    eventually(halfway, seconds=30)
+    eventually(lambda: at_work(0), seconds=30)
+    worker = _worker(short_lease)  # to find it takes a while: now, not in the middle
+    eventually(lambda: at_work(1), seconds=30)
     # WHEN its process is killed
-    _worker(short_lease).kill()
-    assert 0 < _old_carts(session) < 200_000, "the process was not caught in the middle"
+    worker.kill()
+    assert at_work(1), "the process was not caught in the middle"
+    assert 0 < _old_carts(session) < 200_000
 
     # THEN the same event says that the run may still be alive, as long as its lease lasts, and then ends it
     def ended() -> dict[str, Any] | None:

@@ -314,6 +314,7 @@ def test_the_consoles_user_reads_what_answers_come_from_and_nothing_else(
         for name, keys in questions.items():
             answered = answer(session, Deployment(("market",)), {"query": name, **keys}, now=dt.datetime.now(dt.UTC))
             assert "does not answer" not in str(answered.get("error")), (name, answered)
+            assert "'unread'" not in str(answered), (name, answered)
     with reader.connect() as connection:
         may = text(
             "select c.relname, p from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) p"

@@ -29,7 +29,7 @@ OWN = ("layers/application", "local/example", "bench/example", "tests/*/example"
 """What goes, beside every pack."""
 
 TESTS = (
-    *("tests/unit", "--ignore=tests/unit/test_schedule.py"),
+    *("tests/unit", "--ignore=tests/unit/test_schedule.py", "--ignore=tests/unit/test_time_zones.py"),
     *(f"tests/integration/test_{name}.py" for name in ("console", "control", "migrate")),
 )
 

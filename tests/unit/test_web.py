@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from werkzeug.test import Client, TestResponse
 
 from cli.aws import AwsError, FunctionError
+from cli.backfill_progress import backfill_progress
 from cli.commands import application
 from cli.deployment import Operator
 from cli.web.clock import Clock
@@ -28,6 +29,7 @@ JOB, CHECK = "abandoned-carts", "shop-check"
 PORT, TOKEN = 8321, "a-token"
 HOST = f"127.0.0.1:{PORT}"
 RUN, PLAN = "0123abcd-0000-4000-8000-000000000001", "0123abcd-0000-4000-8000-000000000002"
+BACKFILL = "0123abcd-0000-4000-8000-000000000003"
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
 VILLAIN = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 TIMES = {"scheduled_for": "2026-03-11T02:00:00Z", "started_at": "2026-03-11T02:00:01Z"}
@@ -40,6 +42,20 @@ ATTEMPT = {
     "ended_at": "2026-03-11T02:00:03Z",
     "ending": "failed",
     "error": "out of luck",
+}
+
+
+COMMAND: dict[str, Any] = {
+    "at": "2026-03-11T09:00:00Z",
+    "command": "redrive",
+    "job": "abandoned-carts",
+    "run_id": "0123abcd-0000-4000-8000-000000000001",
+    "by": "Ada",
+    "caller": None,
+    "request_id": "r-2",
+    "reason": "mended",
+    "arguments": {},
+    "result": "done",
 }
 
 
@@ -107,6 +123,29 @@ PLANNED = run(
     reason=None,
     plan={"steps": [{**STEP, "cascades": [CASCADE]}], "over_cap": []},
 )
+
+
+def backfill(**facts: Any) -> dict[str, Any]:
+    told = {
+        "backfill_id": BACKFILL,
+        "job": JOB,
+        "schedule": "cron(0 2 * * ? *)",
+        "timezone": None,
+        "since": "2026-02-01T00:00:00Z",
+        "until": "2026-03-03T00:00:00Z",
+        "reprocess": "none",
+        "state": "open",
+        "told": None,
+        "occurrences": 30,
+        "done": 12,
+        "counts": {"succeeded": 8, "failed": 2, "kept": 2},
+        "run_id": RUN,
+        "by": "Ada",
+        "reason": "late rows",
+        "created_at": "2026-03-11T10:00:00Z",
+        "finished_at": None,
+    }
+    return {**told, **facts}
 
 
 @dataclass
@@ -182,6 +221,7 @@ def deployed() -> Deployed:
         {
             **{"overview": {"jobs": [job()], "others": []}, "runs": {"runs": [run()]}, "run": {"run": run()}},
             **{"past": {"occurrences": past}, "backfill": {"occurrences": past, "backfill": {}}},
+            "backfills": {"backfills": [backfill()]},
         }
     )
 
@@ -213,6 +253,7 @@ PAGES = [
     f"/jobs/{JOB}",
     f"/runs/{RUN}",
     f"/jobs/{JOB}/backfill?from=2026-03-01T00:00&to=2026-03-03T00:00",
+    "/backfills",
 ]
 
 
@@ -279,6 +320,9 @@ FORMS = {
         **{"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
         **{"by": "Ada", "reason": "late rows"},
     },
+    f"/backfills/{BACKFILL}/pause": {"by": "Ada", "reason": "a move"},
+    f"/backfills/{BACKFILL}/resume": {"by": "Ada"},
+    f"/backfills/{BACKFILL}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/redrive": {"by": "Ada"},
     f"/runs/{PLAN}/confirm": {},
@@ -286,8 +330,9 @@ FORMS = {
 
 
 def test_every_form_of_the_page_is_tried_below(visitor: Visitor) -> None:
-    posts = {rule.rule for rule in visitor.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
-    assert len(posts) == len(FORMS)
+    posts = {rule.endpoint for rule in visitor.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    addresses = visitor.app.url_map.bind(HOST)
+    assert {addresses.match(path, method="POST")[0] for path in FORMS} == posts
 
 
 @pytest.mark.parametrize(("path", "fields"), FORMS.items(), ids=lambda given: str(given))
@@ -399,19 +444,26 @@ def test_what_strangers_write_is_text(path: str) -> None:
         override={"by": VILLAIN, "reason": VILLAIN},
         attempts=[{**ATTEMPT, "error": VILLAIN, "request_id": VILLAIN}],
         quarantined=[{"step": VILLAIN, "item": VILLAIN, "error": VILLAIN}],
+        anomalies={"slow": VILLAIN, VILLAIN: VILLAIN},
+        commands=[{**COMMAND, **dict.fromkeys(("command", "by", "caller", "reason", "result"), VILLAIN)}],
     )
+    filling = backfill(**dict.fromkeys(("job", "state", "told", "by", "reason", "backfill_id"), VILLAIN))
     if path.endswith(PLAN):
         step = {**STEP, "step": VILLAIN, "table": VILLAIN, "sample": [VILLAIN], "missing": [VILLAIN], "way": VILLAIN}
         told |= {"outcome": "planned", "mode": "plan", "plan": {"steps": [step], "over_cap": [VILLAIN]}}
     paused = {"at": TIMES["started_at"], "by": VILLAIN, "reason": VILLAIN}
     hostile = job(
-        VILLAIN, rule=VILLAIN, pack=VILLAIN, paused=paused, last_run=told, open_runs=[{**told, "outcome": "retrying"}]
+        VILLAIN,
+        **{"rule": VILLAIN, "pack": VILLAIN, "paused": paused, "last_run": told, "commands": told["commands"]},
+        open_runs=[{**told, "outcome": "retrying"}],
+        backfills=[filling, {**filling, "state": "paused"}],
     )
     answers = {
         "overview": {"jobs": [hostile], "others": [{"job": VILLAIN, "reason": VILLAIN}]},
         "runs": {"runs": [told]},
         "run": {"run": told},
         "past": {"occurrences": [{"scheduled_for": "2026-03-01T02:00:00Z", "outcome": VILLAIN, "does": "keep"}]},
+        "backfills": {"backfills": [filling]},
     }
     page = Visitor(Deployed(answers)).come_in().get(path).text
     assert "&lt;script&gt;" in page
@@ -464,6 +516,64 @@ def test_a_schedule_is_told_in_words_and_by_the_viewers_clock(deployed: Deployed
     assert "Thu 07:30</time>" in page
 
 
+UNUSUAL = {"slow": "it has taken 400 s, and usually takes 20 s", "many": "it has touched 90,000 rows"}
+
+
+def test_what_is_unusual_about_runs_needs_attention(deployed: Deployed) -> None:
+    last = run(outcome="succeeded", reason=None, counters={}, anomalies=UNUSUAL)
+    at_work = run(run_id=PLAN, outcome="running", finished_at=None, anomalies={"slow": UNUSUAL["slow"]})
+    ill = [job("one", last_run=last), job("other", running=True, open_runs=[at_work])]
+    deployed.answers |= {"overview": {"jobs": ill, "others": []}, "runs": {"runs": [last]}, "run": {"run": last}}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "2 jobs need attention" in page
+    assert "The last run is unusual: slow, far more than usual" in page
+    assert "it has taken 400 s, and usually takes 20 s; it has touched 90,000 rows" in page
+    assert "A run at work is unusual: slow" in page
+    deployed.answers["overview"] = {"jobs": ill[:1], "others": []}
+    assert "The last run is unusual: slow, far more than usual" in guest.get("/jobs/one").text
+    assert ">slow</span>" in guest.get("/runs").text
+    told = guest.get(f"/runs/{RUN}").text
+    assert "It is unusual: far more than usual.</strong> It has touched 90,000 rows." in told
+
+
+def test_a_backfill_that_waits_for_somebody_needs_attention(deployed: Deployed) -> None:
+    why = f"its run {RUN} of 2026-02-13T02:00:00Z is failed: out of luck"
+    waits = job(backfills=[backfill(state="paused", told=why), backfill(backfill_id=PLAN)])
+    deployed.answers["overview"] = {"jobs": [waits], "others": []}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "1 job needs attention" in page
+    assert page.count("A backfill is paused") == 1
+    assert why in page
+    assert f'href="/backfills#b-{BACKFILL}"' in page
+    page = guest.get(f"/jobs/{JOB}").text
+    assert page.count('<div class="progress" id="at-') == 2
+
+
+def test_the_page_tells_who_did_what(deployed: Deployed) -> None:
+    told: dict[str, Any] = {
+        "commands": [{**COMMAND, "arguments": {"override_cap": True}, "caller": "arn:aws:iam::1:user/ada"}]
+    }
+    deployed.answers |= {"overview": {"jobs": [job(**told)], "others": []}, "run": {"run": run(**told)}}
+    guest = Visitor(deployed).come_in()
+    for path in (f"/jobs/{JOB}", f"/runs/{RUN}"):
+        page = guest.get(path).text
+        for words in ("Who did what", "redrive, cap lifted", "Ada", "mended", "arn:aws:iam::1:user/ada"):
+            assert words in page
+
+
+def test_all_is_not_well_while_the_supervisor_is_silent(deployed: Deployed) -> None:
+    deployed.answers["overview"]["supervisor"] = {"last_round": "2026-03-11T09:00:00Z", "silent": True}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "<h1>The supervisor is silent</h1>" in page
+    assert "3 h ago" in page
+    assert "All is well" not in page
+    deployed.answers["overview"]["supervisor"]["silent"] = False
+    assert "<h1>All is well</h1>" in guest.get("/").text
+
+
 @pytest.mark.parametrize("zone", ["../../etc/passwd", VILLAIN, "Mars/Olympus", ""])
 def test_a_zone_that_nobody_knows_is_that_of_this_machine(zone: str) -> None:
     assert Clock.of(NOW, zone).name == Clock.of(NOW, None).name
@@ -500,6 +610,15 @@ def test_a_run_tells_why_it_failed_and_what_it_left(visitor: Visitor) -> None:
         *("1,216 of 4,000 rows", "3 of 3", "retention_days 30"),
     ):
         assert words in page
+
+
+def test_the_facts_of_a_run_are_kept_fresh_while_it_is_at_work(deployed: Deployed) -> None:
+    guest = Visitor(deployed).come_in()
+    assert '<dl class="facts" id="facts">' in guest.get(f"/runs/{RUN}").text
+    deployed.answers["run"] = {"run": run(outcome="running", finished_at=None)}
+    page = guest.get(f"/runs/{RUN}").text
+    assert '<dl class="facts" id="facts" data-live="2">' in page
+    assert "<dt>Batches</dt><dd>3</dd>" in page
 
 
 def test_a_cap_is_lifted_only_where_a_run_has_stopped_at_one(deployed: Deployed) -> None:
@@ -779,6 +898,69 @@ def test_a_backfill_of_nonsense_is_refused(visitor: Visitor, since: str, until: 
     answer = visitor.get(f"/jobs/{JOB}/backfill?from={since}&to={until}")
     assert answer.status_code == 400
     assert words in answer.text
+
+
+def test_the_page_asks_which_occurrences_run_again(visitor: Visitor, deployed: Deployed) -> None:
+    assert 'name="reprocess"' in visitor.get(f"/jobs/{JOB}").text
+    span = {"from": "2026-03-01T00:00Z", "to": "2026-03-03T00:00Z", "reprocess": "failed"}
+    page = visitor.get(f"/jobs/{JOB}/backfill?" + "&".join(f"{key}={value}" for key, value in span.items())).text
+    assert "One that failed runs again" in page
+    assert 'name="reprocess" value="failed"' in page
+    visitor.send(f"/jobs/{JOB}/backfill", **span, by="Ada", reason="late rows")
+    asked = [payload for _, payload in deployed.asked if "past" in payload.values() or "backfill" in payload.values()]
+    assert [payload["reprocess"] for payload in asked] == ["failed", "failed"]
+
+
+def test_backfills_tell_how_far_they_are(visitor: Visitor, deployed: Deployed) -> None:
+    over = backfill(backfill_id=PLAN, state="done", done=30, run_id=None, finished_at="2026-03-11T11:00:00Z")
+    deployed.answers["backfills"] = {"backfills": [backfill(), over]}
+    page = visitor.get("/backfills").text
+    # Two hours for ten runs, and eighteen occurrences left
+    assert "12 of 30 occurrences, 2 failed, about 4 h left, 2 left as they were" in page
+    assert f'href="/runs/{RUN}"' in page
+    assert "Asked for by Ada" in page
+    assert "late rows" in page
+    assert page.count("Pause the backfill</button>") == page.count("Cancel the backfill</button>") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "words"),
+    [
+        ("pause", "paused", "is paused: 12 of 30 occurrences are done. Its open run goes on to its end."),
+        ("resume", "open", "goes on, at the oldest occurrence that is left: 12 of 30 occurrences are done."),
+        ("cancel", "cancelled", "is cancelled: 12 of 30 occurrences are done, and stay so. Its open run goes on"),
+    ],
+)
+def test_a_backfill_is_paused_resumed_and_cancelled(
+    visitor: Visitor, deployed: Deployed, what: str, state: str, words: str
+) -> None:
+    deployed.answers[f"{what}_backfill"] = {"backfill": backfill(state=state)}
+    page = visitor.after(visitor.send(f"/backfills/{BACKFILL}/{what}", by="Ada", reason="a move"))
+    [asked] = [payload for payload in deployed.told("control") if payload["command"] == f"{what}_backfill"]
+    assert (asked["backfill_id"], asked["by"]) == (BACKFILL, "Ada")
+    assert f"The backfill of {JOB} {words}" in page
+
+
+def test_a_backfill_that_is_over_says_so(visitor: Visitor, deployed: Deployed) -> None:
+    deployed.answers["pause_backfill"] = {"error": f"backfill {BACKFILL} has already ended: done"}
+    page = visitor.after(visitor.send(f"/backfills/{BACKFILL}/pause", by="Ada", reason="a move"))
+    assert f"Nothing was done: Backfill {BACKFILL} has already ended: done" in page
+    assert "<h1>Backfills</h1>" in page
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "left"),
+    [
+        ({}, "12 of 30 occurrences, 2 failed, about 4 h left", True),
+        ({"state": "paused"}, "12 of 30 occurrences, 2 failed", False),
+        ({"done": 2, "counts": {"kept": 2}}, "2 of 30 occurrences", False),
+        ({"done": 0, "counts": {}}, "0 of 30 occurrences", False),
+        ({"state": "done", "done": 30, "counts": {"succeeded": 30}}, "30 of 30 occurrences", False),
+    ],
+)
+def test_the_progress_of_a_backfill_is_told_in_words(facts: dict[str, Any], words: str, left: bool) -> None:
+    found = backfill_progress(backfill(**facts), NOW)
+    assert (found.words, found.seconds_left is not None) == (words, left)
 
 
 # What goes wrong.
