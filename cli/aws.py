@@ -52,6 +52,8 @@ class LambdaFunctions:
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
+    seconds: float = WAIT_SECONDS
+    """How long an answer is waited for."""
 
     def __post_init__(self) -> None:
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
@@ -98,8 +100,8 @@ class LambdaFunctions:
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=10,
-            read_timeout=WAIT_SECONDS,
+            connect_timeout=min(10, self.seconds),
+            read_timeout=self.seconds,
             retries={"total_max_attempts": 1},  # a second call would be a second run
             tcp_keepalive=True,  # gateways on the way drop connections that are silent for minutes
         )

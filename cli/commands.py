@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import backfilling, backup, changing, checking, looking, mail, running, suggesting
+from cli import backfilling, backup, changing, checking, completing, looking, mail, running, suggesting
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.doctor import command as doctor
@@ -58,8 +58,12 @@ def main(
             metavar="NAME", envvar="NIGHTSHIFT_NAME", help="The deployment's name. Default: as cdk.json names it."
         ),
     ] = None,
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile.")] = None,
-    region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The AWS profile.", autocompletion=completing.profiles)
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="The AWS region.", autocompletion=completing.regions)
+    ] = None,
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The address of a local AWS. Default: AWS_ENDPOINT_URL.")
     ] = None,

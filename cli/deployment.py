@@ -10,14 +10,15 @@ from typing import Any
 import typer
 
 from cli import screen
-from cli.aws import FunctionError, Functions, LambdaFunctions
+from cli.aws import WAIT_SECONDS, FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
 
 CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 
 NOT_REACHED = {
-    *("InterfaceError", "OperationalError", "DatabaseError"),
-    *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
+    *("InterfaceError", "OperationalError", "DatabaseError", "DBAPIError"),
+    *("ConnectionRefusedError", "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "TimeoutError"),
+    *("OSError", "gaierror", "herror", "SSLError", "SSLEOFError", "SSLZeroReturnError", "SSLCertVerificationError"),
 }
 """The errors that console and control raise when they cannot connect to the database."""
 
@@ -73,12 +74,15 @@ class Operator:
         return answer
 
 
-def operator(ctx: typer.Context) -> Operator:
-    """Whoever has called the command, in the account and region that its options name."""
+def operator(ctx: typer.Context, *, seconds: float = WAIT_SECONDS) -> Operator:
+    """Whoever has called the command, in the account and region that its options name.
+
+    seconds: how long each answer is waited for.
+    """
     name = deployment_name(ctx)
     if given := ctx.find_root().obj:
         return Operator(given, name)
-    functions = LambdaFunctions(**where(ctx))
+    functions = LambdaFunctions(**where(ctx), seconds=seconds)
     return Operator(functions, name, functions.caller)
 
 

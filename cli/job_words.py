@@ -167,6 +167,18 @@ def paused(job: str | None, until: str = "") -> str:
     return f"{job or 'every job'} is paused{until}."
 
 
+def replaced(answer: Mapping[str, Any], told: Callable[[str], str]) -> str:
+    """The pause that a new one has taken the place of, with a space before it; nothing where there was none.
+
+    told: how an instant is shown.
+    """
+    before = answer.get("replaced")
+    if not before:
+        return ""
+    until = f" until {told(before['until'])}" if before.get("until") else ""
+    return f" It replaces the pause by {before['by']} from {told(before['at'])}{until}: {before['reason']}."
+
+
 def resumed(job: str | None, answer: Mapping[str, Any]) -> str:
     if answer["paused"]:
         return f"{job} itself is not paused, and all jobs are."

@@ -48,6 +48,8 @@ def run(
     payload = _payload(registration, at, param, dry_run=dry_run)
     if force and at is None:
         raise RefusedError("--force runs an occurrence again: name it with --at TIME")
+    if force and dry_run:
+        raise RefusedError("--force runs an occurrence again, and --dry-run runs none: give one of them")
     if force:
         payload["force"] = True
     run_and_show(ctx, job, payload, as_json)
@@ -128,7 +130,11 @@ def _payload(
         if at is not None:
             payload["scheduled_for"] = past(at).isoformat()
         if given:
-            parameters = dict(_parameter(text) for text in given)
+            parameters: dict[str, str] = {}
+            for name, value in map(_parameter, given):
+                if name in parameters:
+                    raise RefusedError(f"--param {name} is given twice: {parameters[name]} and {value}")
+                parameters[name] = value
             resolved = registration.job.resolve(parameters)
             payload["parameters"] = {name: resolved[name] for name in parameters}
     except ValueError as error:  # SettingError is one

@@ -24,7 +24,10 @@ Answer = Mapping[str, Any]
 UNBOUNDED = 100_000
 """The width of a line that is never broken: in a pipe, or on a terminal too narrow for a table."""
 
-WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"}
+WHOLE = {
+    *("Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"),
+    *("Why", "Result", "SQL"),
+}
 """Columns whose cells are never broken, so that each can be copied and searched. Others break between words."""
 
 STYLES = {

@@ -251,10 +251,11 @@ def _act(app: Flask, desk: _Desk) -> None:
         given = request.form.get("until", "").strip()
         until = _instant(given, g.clock).isoformat() if given else None
         end = {"until": until} if until else {}
-        desk.operator.change("pause", job=job, **_who(), **end)
+        done = desk.operator.change("pause", job=job, **_who(), **end)
         when = f" until {g.clock.words(until)}" if until else ""
         so_long = "until then" if until else "until somebody resumes it"
-        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.", "good")
+        before = job_words.replaced(done, g.clock.words)
+        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.{before}", "good")
         return redirect(url_for("job", job=job), 303)
 
     @app.post("/jobs/<job>/resume")

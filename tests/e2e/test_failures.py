@@ -101,7 +101,8 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
 
     def at_work(deleted: int) -> bool:
         run = runs(session, short_lease)[0]
-        return run.trigger == "schedule" and run.state == "running" and run.counters.get("deleted", 0) >= deleted
+        mine = run.trigger == "schedule" and run.state == "running"
+        return bool(mine and run.counters.get("deleted", 0) >= deleted)
 
     eventually(lambda: at_work(0), seconds=30)
     worker = _worker(short_lease)  # to find it takes a while: now, not in the middle

@@ -86,6 +86,7 @@ def test_a_run_id_continues_a_run() -> None:
         ({"once": "yes"}, "once must be true or false"),
         ({"run_id": str(uuid.UUID(int=1)), "once": 1}, "once must be true or false"),
         ({"force": 1}, "force must be true or false"),
+        ({"force": True}, "force runs an occurrence again: name it with scheduled_for"),
         ({"parameters": [1]}, "parameters must be an object"),
         ({"scheduled_for": "tomorrow"}, "scheduled_for must be a time like"),
         ({"scheduled_for": 1772330400}, "scheduled_for must be a time like"),

@@ -679,6 +679,14 @@ def waits() -> Iterator[Callable[[], None]]:
     wait()
 
 
+def test_a_second_pause_tells_whose_it_has_replaced(visitor: Visitor, deployed: Deployed) -> None:
+    before = {"by": "Ben", "at": "2026-03-11T09:00:00Z", "reason": "a new <index>"}
+    deployed.answers["pause"] = {"job": JOB, "paused": {}, "replaced": before}
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/pause", by="Ada", reason="a move"))
+    assert "It replaces the pause by Ben from " in page
+    assert ": a new &lt;index&gt;." in page
+
+
 def test_pause_and_resume_say_what_came_of_it(visitor: Visitor, deployed: Deployed) -> None:
     deployed.answers |= {"pause": {"job": JOB, "paused": {}}, "resume": {"job": JOB, "paused": None}}
     page = visitor.after(visitor.send(f"/jobs/{JOB}/pause", by="Ada", reason="a move"))

@@ -65,6 +65,8 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
     at = event.get("scheduled_for")
     if trigger == "backfill" and at is None:
         raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
+    if forced and at is None:
+        raise EventError("force runs an occurrence again: name it with scheduled_for, like 2026-03-02T09:00:00Z")
     return Request(
         trigger,
         mode="plan" if plan else "apply",
