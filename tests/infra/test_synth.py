@@ -15,7 +15,7 @@ from infra.settings import read_settings
 from tests.ground.world import FUNCTIONS
 from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, Assembly, context, synthesize, text
 
-ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
+ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new", "without_nat", "through_proxy"])
 
 
 @ASSEMBLIES
