@@ -184,7 +184,10 @@ def test_what_is_refused_is_refused_before_anything_is_built(
     """A first build of the layers takes a minute."""
     monkeypatch.setattr(Packages, "_build", lambda *_, **__: pytest.fail("something was built"))
 
-    assert main(context(BAD[bad][0]), str(tmp_path)) == 2
+    settings, _ = BAD[bad]
+    assert isinstance(settings, dict)
+
+    assert main(context(settings), str(tmp_path)) == 2
 
 
 def somebodys_settings() -> st.SearchStrategy[Any]:
