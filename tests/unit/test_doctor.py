@@ -80,8 +80,9 @@ class Installation:
 
     def deploy(self) -> None:
         """Put everything on AWS that a deployment makes and a probe looks at."""
-        self._functions()
-        events = boto3.client("events")
+        aws = cache(boto3.client)  # making one takes longer than what it does here
+        self._functions(aws)
+        events = aws("events")
         for job, deployed in self.deployment.understood()[0].items():
             events.put_rule(
                 Name=self._of(job),
@@ -90,11 +91,11 @@ class Installation:
             )
         for each in PLATFORM_RULES:
             events.put_rule(Name=self._of(each), ScheduleExpression=EVERY_MINUTE)
-        boto3.client("sqs").create_queue(QueueName=self._of("dead-letters"))
+        aws("sqs").create_queue(QueueName=self._of("dead-letters"))
         for alarm, severity in (("supervisor-silent", "critical"), ("backlog", "ordinary")):
-            topic = boto3.client("sns").create_topic(Name=self._of(severity))["TopicArn"]
-            boto3.client("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint=f"{severity}@example.com")
-            boto3.client("cloudwatch").put_metric_alarm(
+            topic = aws("sns").create_topic(Name=self._of(severity))["TopicArn"]
+            aws("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint=f"{severity}@example.com")
+            aws("cloudwatch").put_metric_alarm(
                 AlarmName=self._of(alarm),
                 AlarmDescription=f"The {alarm} is bad. First: look there. docs/operations.md#{alarm}",
                 AlarmActions=[topic],
@@ -107,11 +108,11 @@ class Installation:
                 Statistic="Sum",
             )
 
-    def _functions(self) -> None:
+    def _functions(self, aws: Callable[[str], Any]) -> None:
         try:
-            role = boto3.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+            role = aws("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         except ClientError:  # another deployment has made it
-            role = boto3.client("iam").get_role(RoleName="any")["Role"]["Arn"]
+            role = aws("iam").get_role(RoleName="any")["Role"]["Arn"]
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
             archive.writestr("handler.py", "")
@@ -120,7 +121,7 @@ class Installation:
             "dispatcher": {SENDER_VARIABLE: SENDER},
         }
         for each in (*registry(), *PLATFORM_FUNCTIONS):
-            boto3.client("lambda").create_function(
+            aws("lambda").create_function(
                 FunctionName=self._of(each),
                 Role=role,
                 Code={"ZipFile": code.getvalue()},
