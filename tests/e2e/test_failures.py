@@ -118,7 +118,8 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
         if session.scalar(text("select bool_or(state = 'running' and lease_until > now()) from nightshift.runs")):
             return None
         answer = functions.call(short_lease, event)
-        return answer if answer["outcome"] != "running" else None
+        # On a machine that is slow its few seconds may not be enough for the rest.
+        return answer if answer["outcome"] not in ("running", "interrupted") else None
 
     answer = eventually(ended, seconds=60)
     assert answer["outcome"] == "succeeded"
