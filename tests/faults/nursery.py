@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _child(work: Callable[[], int | None], seconds: float, output: Path) -> int 
 def _make_ready(server: PostgresServer, administration: Connection, output: Path) -> None:
     for name, project in ((SHOP, "tests.ground.application.project"), (EXAMPLE, "application.project")):
         administration.execute(text(f"create database {name} template template0"))
-        _child(lambda name=name, project=project: _migrate(server.url(name), project), 120, output)
+        _child(partial(_migrate, server.url(name), project), 120, output)
 
 
 def main() -> None:
@@ -131,7 +132,7 @@ def main() -> None:
         for line in sys.stdin:
             tests, seconds = json.loads(line)
             asked = ["-q", "-x", "--tb=line", "-p", "no:cacheprovider", *tests]
-            code = _child(lambda asked=asked: pytest.main(asked, plugins=[Ready(server)]), seconds, output)
+            code = _child(partial(pytest.main, asked, [Ready(server)]), seconds, output)
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as administration:
                 for name in administration.scalars(LEFT).all():
                     administration.execute(text(f"drop database {name} with (force)"))

@@ -477,6 +477,27 @@ def test_the_objects_of_an_expired_backup_go_and_its_row_stays(
     assert left == {young.location, FOLDER}
 
 
+def test_a_snapshot_that_cannot_be_deleted_is_kept_in_mind_and_the_next_one_goes(
+    invoke_job: Invoke, files: FileStore, snapshots: Snapshots, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _known(session, NOW - DAY, kind="snapshot", location="the last good one")
+    stuck, old = (_known(session, NOW - days * DAY, kind="snapshot", location=f"{days}") for days in (9, 8))
+    gone = []
+
+    def delete(_: Snapshots, name: str) -> None:
+        if name == stuck.location:
+            raise SnapshotError("RDS answered DeleteSnapshot with InvalidDBSnapshotState")
+        gone.append(name)
+
+    monkeypatch.setattr(Snapshots, "delete", delete)
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert (gone, counters["expired_deleted"], counters["quarantined"]) == ([old.location], 1, 1)
+    for row in (stuck, old):
+        session.refresh(row)
+    assert (stuck.status, old.status) == ("succeeded", "expired")
+
+
 def test_the_last_good_backup_stays_however_old_it_is(session: Session) -> None:
     older, _last = _known(session, NOW - 300 * DAY), _known(session, NOW - 200 * DAY)
     torn = _known(session, NOW - 150 * DAY, manifest={"consistent": False})
