@@ -243,6 +243,26 @@ def test_an_export_that_fails_leaves_a_failed_row_and_the_retry_makes_it_good(
     assert backup_row(session).status == "succeeded"
 
 
+def test_what_comes_while_tables_are_exported_is_in_none_of_them(
+    invoke_job: Invoke, files: FileStore, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[str] = []
+
+    def export(its_session: Session, source: backups.Source, *of: Any, **more: Any) -> Any:
+        if len(exported) == 1:
+            with Session(database) as another, another.begin():
+                another.add(User(email="ann@example.org"))
+        exported.append(source.name)
+        return backups.export(its_session, source, *of, **more)
+
+    monkeypatch.setattr("nightshift.steps.backups.export.export", export)
+    invoke_job(job, at=NOW)
+
+    assert session.scalar(select(func.count(User.id))) == 1
+    (users,) = (table for table in backup_row(session).manifest["tables"] if table["name"] == "users")
+    assert users["rows"] == 0
+
+
 def test_a_backup_that_nobody_finished_is_given_up_by_the_next_run(
     invoke_job: Invoke, files: FileStore, session: Session
 ) -> None:
