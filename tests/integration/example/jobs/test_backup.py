@@ -263,6 +263,13 @@ def test_what_comes_while_tables_are_exported_is_in_none_of_them(
     assert users["rows"] == 0
 
 
+def test_a_good_backup_is_not_made_again(invoke_job: Invoke, files: FileStore, session: Session) -> None:
+    first = invoke_job(job, at=NOW)
+    again = invoke_job(job, {"force": True}, at=NOW)
+    assert (again["outcome"], again["counters"]["tables"]) == ("succeeded", 0)
+    assert backup_row(session).manifest["run_id"] == first["run_id"]
+
+
 def test_a_backup_that_nobody_finished_is_given_up_by_the_next_run(
     invoke_job: Invoke, files: FileStore, session: Session
 ) -> None:
