@@ -27,6 +27,9 @@ NewDatabase = Callable[..., AbstractContextManager[Engine]]
 ON_EMPTY_TABLES = "tested on empty tables only"
 """The property of a test whose job found no row to work on. Its value is the job's name."""
 
+TRIED = "tried"
+"""The property of a test that looks for faults by chance. Its value says what it has tried."""
+
 # Roles belong to the server. Those that a test has made for its database must not be there for the next of its name.
 FORGOTTEN_ROLES = text(
     "select quote_ident(rolname) from pg_roles where rolname !~ '^pg_' and rolname <> current_user"
@@ -113,9 +116,12 @@ def empty_database(new_database: NewDatabase) -> Iterator[Engine]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the jobs whose tests found no row to work on: they are promised less than they seem to be."""
+    """Say what was tried by chance; and name the jobs whose tests found no row to work on: they are promised less than
+    they seem to be."""
     reports = chain.from_iterable(terminalreporter.stats.values())
-    properties = chain.from_iterable(getattr(report, "user_properties", ()) for report in reports)
+    properties = list(chain.from_iterable(getattr(report, "user_properties", ()) for report in reports))
+    for said in dict.fromkeys(value for name, value in properties if name == TRIED):
+        terminalreporter.write_line(f"\n{said}")
     if names := sorted({str(value) for name, value in properties if name == ON_EMPTY_TABLES}):
         terminalreporter.write_line(f"{ON_EMPTY_TABLES}: {', '.join(names)} (rows for them: tests/own/rows.sql)")
 

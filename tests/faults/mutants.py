@@ -7,23 +7,26 @@ that mutation tools know, and each try of theirs would cost a database.
 """
 
 import argparse
-import os
+import re
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from compileall import compile_dir
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+
+from tests.faults.nursery import Nursery
 
 PROJECT = Path(__file__).parents[2]
 LIBRARY = "layers/nightshift/python/nightshift"
 SECONDS = 180
 """A break with which the tests take longer makes something endless: that is noticed too."""
+SECONDS_IN_ALL = 3600
+"""For all of these tests without any break."""
 
 CLAIMS = ("tests/integration/test_claims.py",)
 LEDGER = (*CLAIMS, "tests/integration/test_ledger.py")
@@ -737,6 +740,9 @@ def broken(folder: Path, fault: Break) -> Iterator[None]:
     """Inside the block the copy has the break. Its file is written back whatever happens."""
     file = Path(folder, fault.file)
     whole = file.read_text()
+    # Byte code is told by size and second, and a break may change neither.
+    for compiled in file.parent.glob(f"__pycache__/{file.stem}.*"):
+        compiled.unlink()
     file.write_text(whole.replace(fault.old, fault.new))
     try:
         yield
@@ -744,35 +750,20 @@ def broken(folder: Path, fault: Break) -> Iterator[None]:
         file.write_text(whole)
 
 
-def red(folder: Path, tests: Sequence[str]) -> bool | None:
-    """Whether a test fails, or they do not end. None: they could not be run at all."""
-    paths = [f"{folder}/{part}" for part in ("", "layers/nightshift/python", "layers/application/python")]
-    # Byte code is told by size and second, and a break may change neither.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet) as process:
-        try:
-            return {0: False, 1: True}.get(process.wait(SECONDS))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # so that it stops its server and removes its files
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            return True
+def tried(
+    chosen: Iterable[Break], nurseries: "Queue[tuple[Path, Nursery]]", workers: int
+) -> Iterator[tuple[Break, bool | None, str]]:
+    """Each break, whether it was noticed, and by which test."""
 
-
-def tried(chosen: Iterable[Break], copies: "Queue[Path]", workers: int) -> Iterator[tuple[Break, bool | None]]:
-    """Each break, and whether it was noticed."""
-
-    def attempt(fault: Break) -> tuple[Break, bool | None]:
-        folder = copies.get()
+    def attempt(fault: Break) -> tuple[Break, bool | None, str]:
+        folder, nursery = nurseries.get()
         try:
             with broken(folder, fault):
-                return fault, red(folder, fault.beside)
+                found, said = nursery.red(fault.beside, SECONDS)
+                by = re.search(r"^(?:FAILED|ERROR) \S*::(\S+)", said, re.MULTILINE)
+                return fault, found, by[1] if by else ""
         finally:
-            copies.put(folder)
+            nurseries.put((folder, nursery))
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(attempt, chosen)
@@ -784,25 +775,29 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="how many are tried at once, each in its own copy")
     options = parser.parse_args()
     words = options.words
-    chosen = [each for each in BREAKS if not words or any(word in f"{each.what} {each.file}" for word in words)]
+    there = [each for each in BREAKS if all(Path(PROJECT, name).exists() for name in (each.file, *each.beside))]
+    chosen = [each for each in there if not words or any(word in f"{each.what} {each.file}" for word in words)]
     if stale := [each for each in chosen if Path(PROJECT, each.file).read_text().count(each.old) != 1]:
         for each in stale:
             print(f"not found once in {each.file}: {each.what}: {each.old!r}")
         return 2
-    with tempfile.TemporaryDirectory(prefix="nightshift-mutants-") as folder:
-        copies: Queue[Path] = Queue()
+    with tempfile.TemporaryDirectory(prefix="nightshift-mutants-") as folder, ExitStack() as begun:
+        nurseries: Queue[tuple[Path, Nursery]] = Queue()
         for number in range(options.workers):
-            copies.put(Path(folder, str(number)))
-            copy(Path(folder, str(number)))
-        for tests in dict.fromkeys(each.beside for each in chosen):
-            if red(Path(folder, "0"), tests) is not False:
-                print(f"without any break these tests do not pass: {' '.join(tests)}")
-                return 2
+            place = Path(folder, str(number))
+            copy(place)
+            compile_dir(place, quiet=2)
+            nurseries.put((place, nursery := Nursery(place)))
+            begun.callback(nursery.close)
+        failing, said = nursery.red(sorted({test for each in chosen for test in each.beside}), SECONDS_IN_ALL)
+        if failing is not False:
+            print(f"without any break not all tests pass:\n{said}")
+            return 2
         noticed = 0
-        for fault, found in tried(chosen, copies, options.workers):
+        for fault, found, by in tried(chosen, nurseries, options.workers):
             noticed += bool(found)
             told = {True: "noticed", False: "NOT NOTICED", None: "COULD NOT RUN"}[found]
-            print(f"{told:13} {Path(fault.file).name}: {fault.what}", flush=True)
+            print(f"{told:13} {Path(fault.file).name}: {fault.what}{f': {by}' if by else ''}", flush=True)
     print(f"{noticed} of {len(chosen)} noticed: {noticed / max(1, len(chosen)):.0%}")
     return int(noticed < len(chosen))
 

@@ -7,6 +7,7 @@ happens, and the same seed happens again.
 
 import datetime as dt
 import heapq
+import inspect
 import itertools
 import json
 import random
@@ -16,12 +17,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
+from pg8000.converters import make_params
+from pg8000.dbapi import convert_paramstyle
 from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -45,7 +49,6 @@ from tests.faults.deaths import Death
 
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 NIGHT = dt.timedelta(minutes=45)
-"""How long faults happen. Then all is well, and everything must come to rest."""
 MINUTE = dt.timedelta(minutes=1)
 LONGEST_REST = dt.timedelta(hours=12)
 LAMBDAS_PAUSES = (60, 120)
@@ -182,10 +185,11 @@ class Process(threading.Thread):
 class World:
     """One night, as the seed wills it."""
 
-    def __init__(self, database: Engine, seed: int, weather: Weather = ROUGH) -> None:
+    def __init__(self, database: Engine, seed: int, weather: Weather = ROUGH, night: dt.timedelta = NIGHT) -> None:
+        """night: how long faults happen. Then all is well, and everything must come to rest."""
         self.database, self.seed, self.weather = database, seed, weather
         self.random = random.Random(seed)  # noqa: S311 - chance, and no secret
-        self.now, self.end = START, START + NIGHT
+        self.now, self.end = START, START + night
         self.process: Process | None = None
         self.alive: set[Process] = set()
         self.happened: Counter[str] = Counter()
@@ -198,7 +202,7 @@ class World:
         self._away_until = self._absent_until = START
         self._events: list[tuple[dt.datetime, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._free: list[Connection] = []
+        self._free = KEPT.setdefault(database, [])
         self.jobs = self._declared()
         self.deployment = Deployed((), {}, {name: deployed(job) for name, job in self.jobs.items()})
 
@@ -264,7 +268,7 @@ class World:
         self._supervise()
         for job in self.jobs.values():
             self._schedule(job, START - MINUTE)
-        for minute in range(int(NIGHT / MINUTE)):
+        for minute in range(int((self.end - START) / MINUTE)):
             hourly = self.weather.outages, self.weather.absences, self.weather.operators
             for often, what in zip(hourly, (self._outage, self._absence, self._operate), strict=True):
                 if self.chance(often / 60):
@@ -296,8 +300,6 @@ class World:
             with suppress(Exception):
                 process.resume()
             process.join()
-        for connection in self._free:
-            connection.close()
 
     # --- EventBridge and Lambda --------------------------------------------------------------------------------------
 
@@ -512,6 +514,9 @@ class World:
             patches.enter_context(patch("nightshift.runtime.reach.time", SimpleNamespace(sleep=self._sleep)))
             patches.enter_context(patch("nightshift.ledger.claims.uuid", SimpleNamespace(uuid4=self._uuid)))
             patches.enter_context(patch.dict("os.environ", environment))
+            patches.enter_context(patch("pg8000.legacy.convert_paramstyle", _numbered))
+            patches.enter_context(patch("pg8000.core.CoreConnection.execute_unnamed", _execute_prepared))
+            patches.enter_context(patch("inspect.getsource", _source))
             for name, listener in (
                 ("begin", self._begin),
                 ("commit", self._commit),
@@ -565,6 +570,38 @@ def _work(world: World, may_be_lost: bool, execution: Execution) -> None:
                 batch.count(told=told)
             batch.position = {"done": done + 1}
             batch.count(done=1)
+
+
+KEPT: WeakKeyDictionary[Engine, list[Connection]] = WeakKeyDictionary()
+"""Connections that no process has, and that the next night takes."""
+
+
+def close_connections(database: Engine) -> None:
+    for connection in KEPT.pop(database, ()):
+        connection.close()
+
+
+_source = cache(inspect.getsource)
+"""What a step's fingerprint is made of, read once."""
+
+_numbered_text = cache(partial(convert_paramstyle, "format", args=()))
+
+
+def _numbered(style: str, query: str, args: Any) -> tuple[str, Any]:
+    """What the driver does with a statement's placeholders, done once for each text."""
+    assert style == "format", style
+    return _numbered_text(query)[0], args
+
+
+def _execute_prepared(driver: Any, statement: str, vals: Any = (), oids: Any = (), stream: Any = None) -> Any:
+    """In place of the driver's own way: what was prepared once takes one round trip instead of three."""
+    assert stream is None, "no job of the simulation copies"
+    known: dict[tuple[str, tuple[int, ...]], Any] = vars(driver).setdefault("prepared", {})
+    this = statement, tuple(oids)
+    if this not in known:
+        known[this] = driver.prepare_statement(statement, oids)
+    name, columns, readers = known[this]
+    return driver.execute_named(name, make_params(driver.py_types, vals), columns, readers, statement)
 
 
 def prepare(database: Engine) -> None:

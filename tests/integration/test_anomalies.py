@@ -132,29 +132,47 @@ def test_a_run_that_is_still_at_work_is_told_as_slow_and_not_again_at_its_end(wo
 @pytest.mark.parametrize("trigger", ["manual", "backfill"])
 def test_what_a_person_asks_for_is_neither_judged_nor_compared(world: World, trigger: str) -> None:
     usual(world)
-    asked = ran(world, 2, 700, 0, trigger=trigger)
+    asked = [ran(world, days, 700, 0, trigger=trigger) for days in (2, *range(10, 17))]
     world.look()
-    assert (shown(world, asked), told(world)) == ({}, [])
+    assert (shown(world, asked[0]), told(world)) == ({}, [])
+    odd = ran(world, 1, 700, 100)
+    world.look()
+    assert list(shown(world, odd)) == ["slow"]
+
+
+def test_a_run_that_was_usual_at_its_end_is_judged_no_more(world: World) -> None:
+    usual(world)
+    even = ran(world, 1, 11, 90)
+    world.look()
+    world.session.execute(text("update nightshift.runs set counters = '{}' where id = :id"), {"id": even})
+    world.session.commit()
+    world.look()
+    assert shown(world, even) == {}
 
 
 def test_a_job_without_a_success_for_longer_than_its_rhythm_is_told_once_for_each_last_success(world: World) -> None:
     last = ran(world, 4, 10, 5)
+    ran(world, 1, 10, 5, "failed")
     ago = text(
-        "update nightshift.runs set finished_at = now() - interval '3 days 1 hour', judged_at = now() where id = :id"
+        "update nightshift.runs set finished_at = now() - cast(:ago as interval), judged_at = now() where id = :id"
     )
     accounted = text("update nightshift.jobs set registered_at = now(), accounted_until = now()")
-    world.session.execute(ago, {"id": last})
+    world.session.execute(ago, {"id": last, "ago": "1 day 23 hours"})
     world.session.execute(accounted)
+    world.session.commit()
+    world.look()
+    silence = f"The job {CARTS}: its last success was at "
+    assert not any(body.startswith(silence) for body in told(world))
+    world.session.execute(ago, {"id": last, "ago": "3 days 1 hour"})
     world.session.commit()
 
     for _ in range(3):
         world.look()
-    [body] = told(world)
-    assert body.startswith(f"The job {CARTS}: its last success was at ")
+    [body] = [body for body in told(world) if body.startswith(silence)]
     assert "more than two periods of its schedule ago" in body
     ran(world, 0, 10, 5, judged=dt.datetime.now(dt.UTC))
     world.look()
-    assert len(told(world)) == 1
+    assert sum(body.startswith(silence) for body in told(world)) == 1
 
 
 def test_a_paused_or_disabled_job_is_not_missed(world: World) -> None:

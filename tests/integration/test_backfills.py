@@ -113,6 +113,34 @@ def test_what_ran_already_is_run_again_where_that_is_asked(world: World, reproce
     kept = {"kept": kept} if (kept := does.count("keep")) else {}
     assert listed(world)[0]["counts"] == {**kept, "succeeded": 3 - does.count("keep")}
     assert len(runs(world)) == 3 + (reprocess == "all")
+    # What was redriven gives way to the job's own schedule from then on.
+    triggers = {time: trigger for time, trigger, _ in runs(world)}
+    assert triggers[TIMES[1]] == ("schedule" if reprocess == "none" else "backfill")
+
+
+def test_the_request_that_came_first_is_worked_off_first(world: World) -> None:
+    ask(world, since="2026-03-03T00:00:00Z")
+    ask(world, until="2026-03-02T00:00:00Z")
+    for _ in range(2):
+        world.look()
+        settle(world, world.begun[-1])
+        world.look()
+    assert [time for time, *_ in runs(world)] == [TIMES[2], TIMES[0]]
+
+
+def test_a_paused_request_keeps_no_other_from_being_worked_off(world: World) -> None:
+    paused = ask(world, since="2026-03-03T00:00:00Z")["backfill"]["backfill_id"]
+    ask(world, until="2026-03-02T00:00:00Z")
+    command(world, "pause", paused, by="Ada", reason="lunch")
+    world.look()
+    assert [time for time, *_ in runs(world)] == [TIMES[0]]
+
+
+def test_a_plan_of_an_occurrence_is_not_the_occurrence(world: World) -> None:
+    world.claim(CARTS, Request(mode="plan", scheduled_for=TIMES[0], request_id="a plan"))
+    ask(world)
+    world.look()
+    assert [(time, trigger) for time, trigger, _ in runs(world)] == [(TIMES[0], "manual"), (TIMES[0], "backfill")]
 
 
 def test_a_run_that_fails_pauses_its_backfill_and_the_next_occurrence_comes_when_it_is_resumed(world: World) -> None:
@@ -214,6 +242,8 @@ def test_what_cannot_be_meant_is_refused_in_words(world: World) -> None:
         ({"reason": " "}, "say reason"),
     ):
         assert says in ask(world, **wrong)["error"]
+    world.deployment = Deployment(changes={CARTS: {"schedule": "cron(* * * * ? *)"}})
+    assert "more than 10000 occurrences" in ask(world, until="2026-03-07T22:41:00Z")["error"]
     assert listed(world) == []
 
 

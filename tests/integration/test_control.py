@@ -208,6 +208,7 @@ def test_a_cancelled_run_can_go_on_after_all(session: Session) -> None:
         ({"command": "pause", "job": job.name, "by": "Ada"}, "say reason"),
         ({"command": "pause", "job": job.name, "by": " ", "reason": "x"}, "say by"),
         ({"command": "pause", "job": "no-such-job", **ADA}, "no deployed job is named 'no-such-job'"),
+        ({"command": "pause", "job": job.name, "all": True, **ADA}, "name one job, or all of them"),
         ({"command": "resume", "job": job.name, "by": "Ada"}, "say reason"),
         ({"command": "resume", "job": job.name, "reason": "moved"}, "say by"),
         ({"command": "resume", "job": job.name, **ADA, "force": True}, "has no key 'force'"),

@@ -648,6 +648,8 @@ def test_one_user_gets_no_more_than_the_daily_cap_but_duties_pass(database: Engi
 
     assert counts["suppressed"] == 1
     assert sorted(outlets.subjects)[:-1] in (["1", "2", "4"], ["1", "3", "4"], ["2", "3", "4"])
+    notice(session, "5", recipient=ann, kind="shop_alarm")
+    assert send(database, outlets, cap=2)["sent"] == 1
     session.execute(
         update(Notification)
         .where(Notification.status == "sent")

@@ -135,6 +135,7 @@ def test_a_second_notice_with_the_same_key_is_no_row_and_no_error(invoke_job: In
     second = invoke_job(AT_ONCE, at=NOON + QUARTER)["counters"]
 
     assert (first["emails"], second["emails"], second["matched"]) == (1, 0, 1)
+    assert second["quarantined"] == 0
     assert [(step["rows"], len(step["sample"])) for (step,) in plans] == [(1, 1), (0, 0)]
     assert len(outbox(session)) == 1
 

@@ -576,6 +576,18 @@ def test_a_final_failure_is_told_once_in_words_and_so_is_the_first_success_after
     assert told[-1].title == f"{CARTS} has failed"
 
 
+def test_the_recovery_of_one_job_is_not_that_of_another(world: World) -> None:
+    told: list[Notice] = []
+    for job in (CARTS, TAKINGS):
+        failed_for_good(world, job)
+    world.look(tell=told.append)
+    for job in (CARTS, TAKINGS):
+        succeeded(world, job)
+        world.look(tell=told.append)
+
+    assert [notice.title for notice in told[2:]] == [f"{CARTS} is well again", f"{TAKINGS} is well again"]
+
+
 def test_a_redriven_run_that_fails_again_is_told_again_and_one_that_succeeds_has_recovered(world: World) -> None:
     told: list[Notice] = []
     claim = failed_for_good(world, CARTS)

@@ -243,6 +243,33 @@ def test_an_export_that_fails_leaves_a_failed_row_and_the_retry_makes_it_good(
     assert backup_row(session).status == "succeeded"
 
 
+def test_what_comes_while_tables_are_exported_is_in_none_of_them(
+    invoke_job: Invoke, files: FileStore, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[str] = []
+
+    def export(its_session: Session, source: backups.Source, *of: Any, **more: Any) -> Any:
+        if len(exported) == 1:
+            with Session(database) as another, another.begin():
+                another.add(User(email="ann@example.org"))
+        exported.append(source.name)
+        return backups.export(its_session, source, *of, **more)
+
+    monkeypatch.setattr("nightshift.steps.backups.export.export", export)
+    invoke_job(job, at=NOW)
+
+    assert session.scalar(select(func.count(User.id))) == 1
+    (users,) = (table for table in backup_row(session).manifest["tables"] if table["name"] == "users")
+    assert users["rows"] == 0
+
+
+def test_a_good_backup_is_not_made_again(invoke_job: Invoke, files: FileStore, session: Session) -> None:
+    first = invoke_job(job, at=NOW)
+    again = invoke_job(job, {"force": True}, at=NOW)
+    assert (again["outcome"], again["counters"]["tables"]) == ("succeeded", 0)
+    assert backup_row(session).manifest["run_id"] == first["run_id"]
+
+
 def test_a_backup_that_nobody_finished_is_given_up_by_the_next_run(
     invoke_job: Invoke, files: FileStore, session: Session
 ) -> None:
@@ -475,6 +502,27 @@ def test_the_objects_of_an_expired_backup_go_and_its_row_stays(
     assert (old.status, failed.status, young.status) == ("expired", "expired", "succeeded")
     left = {key.rpartition("/")[0] + "/" for key in objects(files)}
     assert left == {young.location, FOLDER}
+
+
+def test_a_snapshot_that_cannot_be_deleted_is_kept_in_mind_and_the_next_one_goes(
+    invoke_job: Invoke, files: FileStore, snapshots: Snapshots, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _known(session, NOW - DAY, kind="snapshot", location="the last good one")
+    stuck, old = (_known(session, NOW - days * DAY, kind="snapshot", location=f"{days}") for days in (9, 8))
+    gone = []
+
+    def delete(_: Snapshots, name: str) -> None:
+        if name == stuck.location:
+            raise SnapshotError("RDS answered DeleteSnapshot with InvalidDBSnapshotState")
+        gone.append(name)
+
+    monkeypatch.setattr(Snapshots, "delete", delete)
+    counters = invoke_job(job, at=NOW)["counters"]
+
+    assert (gone, counters["expired_deleted"], counters["quarantined"]) == ([old.location], 1, 1)
+    for row in (stuck, old):
+        session.refresh(row)
+    assert (stuck.status, old.status) == ("succeeded", "expired")
 
 
 def test_the_last_good_backup_stays_however_old_it_is(session: Session) -> None:

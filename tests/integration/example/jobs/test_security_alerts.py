@@ -376,6 +376,18 @@ def test_an_administrator_whose_mail_is_refused_keeps_no_other_from_being_told(
     assert (result["outcome"], result["counters"]["notified"], result["counters"]["quarantined"]) == ("succeeded", 1, 1)
 
 
+def test_an_alert_whose_mails_are_all_refused_is_told_by_the_next_run(
+    invoke_job: Invoke, session: Session, admin: uuid.UUID
+) -> None:
+    by_different_people(session, burst(5))
+    refuse(session, "insert on nightshift.notifications", "true")
+    assert invoke_job(job, at=NOW)["counters"]["notified"] == 0
+
+    session.execute(text("drop trigger refuse on nightshift.notifications"))
+    session.commit()
+    assert invoke_job(job, at=NOW + 15 * MINUTE)["counters"]["notified"] == 1
+
+
 def test_the_last_super_administrator_is_not_locked(invoke_job: Invoke, session: Session) -> None:
     some = [person(session, name, role="super_admin") for name in ("ann", "bob", "cem")]
     person(session, "gone", role="super_admin", is_active=False)
