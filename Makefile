@@ -32,8 +32,9 @@ OWN_DATABASE = $(if $(filter command,$(firstword $(origin DATABASE_URL))),NIGHTS
 local: .venv/installed node_modules/installed ## Keep a local AWS with the app deployed up until Ctrl-C: DATABASE_URL=… on your own database
 	@$(RUN) $(OWN_DATABASE) python -m local up $(if $(YES),--yes)
 
+# The longest tests first: with them last one process would wait for the other.
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
-	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal tests/unit tests/infra tests/integration $(wildcard tests/own tests/faults)
+	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal $(wildcard tests/faults) tests/infra tests/integration $(wildcard tests/own) tests/unit
 	@$(RUN) pytest --quiet --numprocesses 2 tests/e2e $(wildcard tests/removal)
 
 tour: .venv/installed node_modules/installed ## Walk through the page in a browser on the local AWS, and take the pictures of docs/tour.md anew

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 15 * 60 + 30
 """A little longer than the longest time that Lambda lets a function run."""
 
+DESK_SECONDS = 40
+"""A little longer than console and control may take."""
+
 CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another profile with --profile"
 
 
 class AwsError(Exception):
     """AWS did not answer, or refused. The message is one line that says what to do."""
+
+
+class ConnectionLostError(AwsError):
+    """The call had been sent, and its answer did not come. What it has begun goes on."""
 
 
 class FunctionError(Exception):
@@ -42,8 +49,8 @@ class Functions(Protocol):
 
 
 @dataclass(frozen=True)
-class LambdaFunctions:
-    """The functions of one account and region. Nothing connects before the first invocation.
+class Account:
+    """One account and region. Nothing connects before the first call.
 
     Raises:
         AwsError: the endpoint is no URL.
@@ -52,10 +59,27 @@ class LambdaFunctions:
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
+    seconds: float = WAIT_SECONDS
+    """How long an answer is waited for."""
 
     def __post_init__(self) -> None:
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
             raise AwsError(f"--endpoint-url {self.endpoint_url!r} is no URL: write it like http://127.0.0.1:4566")
+
+    def session(self) -> "Session":
+        import boto3
+
+        return boto3.Session(profile_name=self.profile, region_name=self.region)
+
+    @property
+    def place(self) -> str:
+        """Where something is not that was looked for."""
+        return f"in region {self.region}" if self.region else "in this account and region"
+
+
+@dataclass(frozen=True)
+class LambdaFunctions(Account):
+    """The functions of one account and region."""
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         # boto3 takes 0.3 s to import, and not every command needs it.
@@ -65,10 +89,10 @@ class LambdaFunctions:
             response = self._client().invoke(FunctionName=function, Payload=json.dumps(payload))
             answer = json.loads(response["Payload"].read())
         except ClientError as error:
-            raise AwsError(_refusal(error.response["Error"], function, self.region)) from None
+            raise AwsError(_refusal(error.response["Error"], function, self.place)) from None
         except HTTPClientError:
             text = f"the connection broke while {function} was running; it may still run: see nightshift status"
-            raise AwsError(text) from None
+            raise ConnectionLostError(text) from None
         except BotoCoreError as error:
             raise AwsError(unreachable(error)) from None
         if "FunctionError" in response:
@@ -84,26 +108,21 @@ class LambdaFunctions:
         # The command does not depend on it: what AWS itself writes down names the caller, too.
         config = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
         try:
-            client = self._session().client("sts", endpoint_url=self.endpoint_url, config=config)
+            client = self.session().client("sts", endpoint_url=self.endpoint_url, config=config)
             return client.get_caller_identity()["Arn"]
         except (BotoCoreError, ClientError):
             return None
-
-    def _session(self) -> "Session":
-        import boto3
-
-        return boto3.Session(profile_name=self.profile, region_name=self.region)
 
     def _client(self) -> "LambdaClient":
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=10,
-            read_timeout=WAIT_SECONDS,
+            connect_timeout=min(10, self.seconds),
+            read_timeout=self.seconds,
             retries={"total_max_attempts": 1},  # a second call would be a second run
             tcp_keepalive=True,  # gateways on the way drop connections that are silent for minutes
         )
-        return self._session().client("lambda", endpoint_url=self.endpoint_url, config=config)
+        return self.session().client("lambda", endpoint_url=self.endpoint_url, config=config)
 
 
 def use_for_every_client(profile: str | None, region: str | None, endpoint_url: str | None) -> None:
@@ -144,16 +163,24 @@ def unreachable(error: "BotoCoreError") -> str:
             return f"the call to AWS failed: {error}"
 
 
-def _refusal(error: Mapping[str, Any], function: str, region: str | None) -> str:
+REFUSED_CREDENTIALS = (
+    *("ExpiredTokenException", "ExpiredToken"),
+    *("UnrecognizedClientException", "InvalidSignatureException"),
+)
+"""What AWS calls credentials that it does not accept (any more)."""
+
+CREDENTIALS_REFUSED = f"AWS no longer accepts your credentials: {CREDENTIALS_REMEDY}"
+
+
+def _refusal(error: Mapping[str, Any], function: str, place: str) -> str:
     """Why AWS did not invoke a function, in one line that says what to do."""
     match error["Code"]:
         case "ResourceNotFoundException":
-            where = f"in region {region}" if region else "in this account and region"
-            return f"{function} is not deployed {where}: run make deploy, or choose with --profile and --region"
+            return f"{function} is not deployed {place}: run make deploy, or choose with --profile and --region"
         case "AccessDeniedException" | "AccessDenied":
             return f"you may not invoke {function}: you need lambda:InvokeFunction on it"
-        case "ExpiredTokenException" | "ExpiredToken" | "UnrecognizedClientException" | "InvalidSignatureException":
-            return f"AWS no longer accepts your credentials: {CREDENTIALS_REMEDY}"
+        case code if code in REFUSED_CREDENTIALS:
+            return CREDENTIALS_REFUSED
         case "TooManyRequestsException":
             return f"{function} is busy: try again in a minute"
         case code:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import backfill_tables, known_jobs, screen
+from cli import backfill_tables, completing, known_jobs, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, change
 from cli.known_jobs import known
@@ -13,6 +13,9 @@ from cli.options import ISO_8601, By, JobName, Json, OneJob, Reason
 from cli.refusals import RefusedError
 from cli.running import past
 from cli.times import now
+
+REPROCESS = ("none", "failed", "all")
+SHOWN = 20
 
 application = typer.Typer()
 command = partial(application.command, cls=DeploymentCommand)
@@ -29,7 +32,9 @@ def backfill(
     reprocess: Annotated[
         str,
         typer.Option(
-            metavar="WHICH", help="Which occurrences that have run already are run again: none, failed, or all."
+            metavar="WHICH",
+            help="Which occurrences that have run already are run again: none, failed, or all.",
+            autocompletion=lambda: list(REPROCESS),
         ),
     ] = "none",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the occurrences only; ask for nothing.")] = False,
@@ -45,25 +50,29 @@ def backfill(
     name, first, last = known(job).job.name, past(since, "--from"), past(until, "--to")
     if first >= last:
         raise RefusedError(f"--from {since} is not before --to {until}: the end comes after the start")
-    if reprocess not in ("none", "failed", "all"):
+    if reprocess not in REPROCESS:
         raise RefusedError(f"--reprocess must be none, failed or all; got {reprocess!r}")
     keys: dict[str, Any] = {"job": name, "since": first.isoformat(), "until": last.isoformat(), "reprocess": reprocess}
     answer = ask(ctx, "past", **keys) if dry_run else change(ctx, "backfill", **keys, by=by, reason=reason)
     screen.show(answer, as_json, backfill_tables.asked(answer, now()))
 
 
+def _chosen(what: str, *states: str) -> Any:
+    return typer.Option(metavar="BACKFILL", help=what, autocompletion=completing.backfills(*states))
+
+
 @command(rich_help_panel="Look")
 def backfills(
     ctx: typer.Context,
     job: OneJob = None,
-    pause: Annotated[str | None, typer.Option(metavar="BACKFILL", help="Pause one. Needs --by and --reason.")] = None,
-    resume: Annotated[str | None, typer.Option(metavar="BACKFILL", help="Go on with one. Needs --by.")] = None,
-    cancel: Annotated[
-        str | None, typer.Option(metavar="BACKFILL", help="End one for good. Needs --by and --reason.")
-    ] = None,
+    pause: Annotated[str | None, _chosen("Pause one. Needs --by and --reason.", "open")] = None,
+    resume: Annotated[str | None, _chosen("Go on with one. Needs --by.", "paused")] = None,
+    cancel: Annotated[str | None, _chosen("End one for good. Needs --by and --reason.", "open", "paused")] = None,
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who does this. The ledger keeps it.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why. The ledger keeps it.")] = None,
-    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=500, help="How many backfills to show.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, max=500, help="How many backfills to show. Default: 20.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the backfills and how far each is, or pause, resume or cancel one.
@@ -73,14 +82,18 @@ def backfills(
     wanted = {"pause": pause, "resume": resume, "cancel": cancel}
     chosen = [(what, which) for what, which in wanted.items() if which is not None]
     if not chosen:
-        answer = ask(ctx, "backfills", limit=limit, **known_jobs.key(job))
+        if by is not None or reason is not None:
+            raise RefusedError("say what to do with which backfill: --pause, --resume or --cancel BACKFILL")
+        answer = ask(ctx, "backfills", limit=limit or SHOWN, **known_jobs.key(job))
         screen.show(answer, as_json, [backfill_tables.backfills(answer["backfills"], now())])
         return
     if len(chosen) > 1:
         raise RefusedError("give one of --pause, --resume and --cancel")
     [(what, which)] = chosen
+    if job is not None or limit is not None:
+        raise RefusedError(f"--{what} names a backfill: leave out {'the job' if job is not None else '--limit'}")
     if by is None or (what != "resume" and reason is None):
         raise RefusedError(f"say who does this{'' if what == 'resume' else ', and why: --reason TEXT'}: --by NAME")
-    why = {} if what == "resume" else {"reason": reason}
+    why = {} if reason is None else {"reason": reason}
     answer = change(ctx, f"{what}_backfill", backfill_id=which, by=by, **why)
     screen.show(answer, as_json, [backfill_tables.backfills([answer["backfill"]], now())])

@@ -13,7 +13,7 @@ import typer
 
 from cli import aws, screen
 from cli.backup_files import newest_owed, parts_of
-from cli.command_line import DeploymentCommand, Group
+from cli.command_line import DeploymentCommand, DeploymentGroup
 from cli.database_url import place_of, why
 from cli.deployment import where
 from cli.refusals import EXIT_FAILED, RefusedError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SECONDS = 24 * 3600
 """How long a restore may take."""
 
-application = typer.Typer(cls=Group, no_args_is_help=True, help="Restore backups and test them.")
+application = typer.Typer(cls=DeploymentGroup, no_args_is_help=True, help="Restore backups and test them.")
 
 File = Annotated[
     str,
@@ -158,7 +158,7 @@ def _settings(option: str, given: str) -> "DatabaseSettings":
     from nightshift.database.address import certificates
     from nightshift.errors import SettingError
 
-    text = given.strip()
+    text = given.strip().removeprefix("\ufeff")  # some editors begin a file with it
     try:
         settings = DatabaseSettings.from_mapping(json.loads(text) if text.startswith("{") else {"url": text})
         return dataclasses.replace(settings, ca_file=certificates(settings.ca_file))

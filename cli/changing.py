@@ -9,7 +9,7 @@ import typer
 from cli import job_tables, job_words, known_jobs, run_tables, screen
 from cli.command_line import DeploymentCommand
 from cli.deployment import ask, change
-from cli.options import All, By, For, Json, MaybeJob, Reason, RunId, Until
+from cli.options import All, By, EndedRun, For, Json, MaybeJob, OpenRun, Reason, Until
 from cli.refusals import RefusedError
 from cli.running import run_and_show
 from cli.times import duration, now, parse, shown
@@ -32,14 +32,15 @@ def pause(
     """Pause a job, or all of them, until a time or until it is resumed.
 
     Its occurrences are settled as paused. Open runs continue, and nightshift run still runs the job. To hold open
-    runs as well: nightshift dial --hold.
+    runs as well: nightshift dial --hold. A pause that is there already is replaced, and shown.
     """
     end = _end(until, for_)
     whom = _one_or_all(job, every)
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
+    before = job_words.replaced(answer, lambda time: shown(time, now()))
     again = f"nightshift resume {job or '--all'} --by NAME --reason TEXT"
-    screen.show(answer, as_json, [f"{job_words.paused(job, when)} To resume it: {again}"])
+    screen.show(answer, as_json, [f"{job_words.paused(job, when)}{before} To resume it: {again}"])
 
 
 @command()
@@ -49,7 +50,7 @@ def resume(
     """Resume a paused job, or end the pause of all.
 
     It runs again from its next occurrence on. To run the occurrences it left out: nightshift backfill.
-    A job that was paused by itself stays so when the pause of all ends.
+    A job that was paused by itself stays so when the pause of all ends. Refused when there is no such pause.
     """
     answer = change(ctx, "resume", **_one_or_all(job, every), by=by, reason=reason)
     if answer["paused"]:
@@ -132,7 +133,9 @@ def _end(until: str | None, for_: str | None) -> str | None:
         raise RefusedError("--until and --for both say when it ends: give one of them")
     try:
         if for_ is not None:
-            return (now() + _length("--for", for_)).isoformat()
+            if not (length := _length("--for", for_)):
+                raise RefusedError(f"--for {for_} is no time at all: give a longer one")
+            return (now() + length).isoformat()
         end = None if until is None else parse(until)
     except (ValueError, OverflowError) as error:
         raise RefusedError(f"--until: {error}") from None
@@ -142,7 +145,7 @@ def _end(until: str | None, for_: str | None) -> str | None:
 
 
 @command()
-def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json = False) -> None:
+def cancel(ctx: typer.Context, run: OpenRun, by: By, reason: Reason, as_json: Json = False) -> None:
     """Cancel an open run.
 
     What it has committed stays. An attempt that is running commits nothing more.
@@ -154,7 +157,7 @@ def cancel(ctx: typer.Context, run: RunId, by: By, reason: Reason, as_json: Json
 @command()
 def redrive(
     ctx: typer.Context,
-    run: RunId,
+    run: EndedRun,
     by: By,
     override_cap: Annotated[
         bool, typer.Option("--override-cap", help="Let the run touch as many rows as it has counted. Needs --reason.")

@@ -14,11 +14,18 @@ DEPLOYMENT = "Deployment"
 """The heading of the options that say where the deployment is, in the help of a command below the root."""
 
 
+WHOLE = 200
+"""How long the sentence that explains a command may be in a list of commands. None is longer."""
+
+
 class Command(TyperCommand):
     """A command."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        return super().get_short_help_str(WHOLE)
 
 
 class DeploymentCommand(Command):
@@ -31,13 +38,21 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
 
-    def every(self) -> Iterator[TyperCommand]:
-        """The commands of this group and of the groups below it."""
+    def get_short_help_str(self, limit: int = 0) -> str:
+        return super().get_short_help_str(WHOLE)
+
+    def every(self) -> "Iterator[TyperCommand | Group]":
+        """The commands of this group, its groups, and what is below them."""
         for command in self.commands.values():
             if isinstance(command, Group):
+                yield command
                 yield from command.every()
             elif isinstance(command, TyperCommand):
                 yield command
+
+
+class DeploymentGroup(Group):
+    """Commands under one name, which talk to the deployment. The options of the root may stand after that name, too."""
 
 
 class Root(Group):
@@ -46,7 +61,7 @@ class Root(Group):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for command in self.every():
-            if isinstance(command, DeploymentCommand):
+            if isinstance(command, DeploymentCommand | DeploymentGroup):
                 command.params += map(_after, self._of_deployment())
 
     def _of_deployment(self) -> list[TyperOption]:

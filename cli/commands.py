@@ -1,23 +1,36 @@
 """The operator's command. It calls AWS only: the deployment reaches the database in its private network. Backups, and
 what takes --database-url, are the exceptions.
 
-The commands are in modules by subject: looking, checking, suggesting, running, backfilling, changing, backup, mail; and
-project/ for one's own project.
+The commands are in modules by subject: looking, checking, suggesting, running, backfilling, changing, backup, mail;
+doctor/ for the installation, web/ for the page, and project/ for one's own project.
 """
 
 from typing import Annotated, Any
 
 import typer
 
-from cli import backfilling, backup, changing, checking, looking, mail, running, suggesting
+from cli import (
+    backfilling,
+    backup,
+    changing,
+    checking,
+    completing,
+    logs,
+    looking,
+    mail,
+    running,
+    suggesting,
+    watching,
+)
 from cli.aws import AwsError, FunctionError
 from cli.command_line import HELP, Root
+from cli.doctor import command as doctor
 from cli.project import commands as project
-from cli.refusals import EXIT_FAILED, EXIT_REFUSED, RefusedError, end
+from cli.refusals import EXIT_FAILED, EXIT_LEFT, EXIT_REFUSED, RefusedError, end
 from cli.web import command as web
 
 MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. {EXIT_REFUSED}: the command was \
-refused, or AWS or the database does not answer. Errors go to standard error."""
+refused, or AWS or the database does not answer. {EXIT_LEFT}: Ctrl-C. Errors go to standard error."""
 
 
 class OneLineErrors(Root):
@@ -36,7 +49,10 @@ application = typer.Typer(
     cls=OneLineErrors, epilog=MEANING, context_settings=HELP, pretty_exceptions_enable=False, no_args_is_help=True
 )
 application.add_typer(looking.application)
+application.add_typer(watching.application)
+application.add_typer(logs.application)
 application.add_typer(checking.application)
+application.add_typer(doctor.application)
 application.add_typer(suggesting.application)
 application.add_typer(web.application)
 application.add_typer(running.application)
@@ -56,8 +72,12 @@ def main(
             metavar="NAME", envvar="NIGHTSHIFT_NAME", help="The deployment's name. Default: as cdk.json names it."
         ),
     ] = None,
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile.")] = None,
-    region: Annotated[str | None, typer.Option(metavar="REGION", help="The AWS region.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The AWS profile.", autocompletion=completing.profiles)
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="The AWS region.", autocompletion=completing.regions)
+    ] = None,
     endpoint_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The address of a local AWS. Default: AWS_ENDPOINT_URL.")
     ] = None,

@@ -3,23 +3,27 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from cli import screen
-from cli.aws import FunctionError, Functions, LambdaFunctions
+from cli.aws import DESK_SECONDS, WAIT_SECONDS, FunctionError, Functions, LambdaFunctions
 from cli.refusals import RefusedError
 
 CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 
 NOT_REACHED = {
-    *("InterfaceError", "OperationalError", "DatabaseError"),
-    *("ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror"),
+    *("InterfaceError", "OperationalError", "DatabaseError", "DBAPIError"),
+    *("ConnectionRefusedError", "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "TimeoutError"),
+    *("OSError", "gaierror", "herror", "SSLError", "SSLEOFError", "SSLZeroReturnError", "SSLCertVerificationError"),
 }
 """The errors that console and control raise when they cannot connect to the database."""
+
+NO_SUCH_RUN = "no run has the id"
+"""So begins the console's answer about a run that the ledger does not have."""
 
 
 class DatabaseDownError(RefusedError):
@@ -61,6 +65,22 @@ class Operator:
 
         return self.functions.invoke(function_name(name, self.deployment), payload)
 
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """Everything about one run; None if the ledger has none of that id (yet)."""
+        try:
+            found: dict[str, Any] = self.ask("run", run_id=run_id)["run"]
+        except RefusedError as error:
+            if str(error).startswith(NO_SUCH_RUN):
+                return None
+            raise
+        return found
+
+    def at_the_desk(self) -> "Operator":
+        """The same, for whoever looks again and again: a connection that is dead is noticed before the next look."""
+        if isinstance(self.functions, LambdaFunctions):
+            return replace(self, functions=replace(self.functions, seconds=DESK_SECONDS))
+        return self
+
     def _answer(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         try:
             answer = self.invoke(name, payload)
@@ -73,12 +93,15 @@ class Operator:
         return answer
 
 
-def operator(ctx: typer.Context) -> Operator:
-    """Whoever has called the command, in the account and region that its options name."""
+def operator(ctx: typer.Context, *, seconds: float = WAIT_SECONDS) -> Operator:
+    """Whoever has called the command, in the account and region that its options name.
+
+    seconds: how long each answer is waited for.
+    """
     name = deployment_name(ctx)
     if given := ctx.find_root().obj:
         return Operator(given, name)
-    functions = LambdaFunctions(**where(ctx))
+    functions = LambdaFunctions(**where(ctx), seconds=seconds)
     return Operator(functions, name, functions.caller)
 
 

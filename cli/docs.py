@@ -18,13 +18,23 @@ INTRODUCTION = """<!-- Made by `make docs` from the commands in cli/. -->
 
 `make` installs it into `.venv/bin`. It calls AWS with your own credentials. It needs `lambda:InvokeFunction`: on
 `nightshift-console` to look, on a job's function to run it, and on `nightshift-control` to pause, resume, cancel and
-redrive. `nightshift web` does all of that in a browser: [tour.md](tour.md). Only `nightshift backup` connects
-to the database and the file store. `plan`, `check` and `suggest` connect to the database alone when they have
-`--database-url`, for which they need no AWS.
+redrive; and `logs:FilterLogEvents` for `nightshift logs`. `nightshift web` does all of that but the logs in a browser:
+[tour.md](tour.md). `doctor` also reads what stands on AWS, by [the viewer's policy](security.md#policies). Only
+`nightshift backup` connects to the database and the file store. `plan`, `check` and `suggest` connect to the database
+alone when they have `--database-url`, for which they need no AWS.
 For the local AWS, `source` the file that `make local` names.
 
-`--profile`, `--region` and `--endpoint-url` may stand before the command's name or after it.
-`nightshift --install-completion` lets your shell complete commands, options and names of jobs.
+`--name`, `--profile`, `--region` and `--endpoint-url` may stand before the command's name or after it.
+
+## Completion
+
+Type `nightshift --install-completion` in your bash, zsh or fish. It finds out which of them it is, and says which file
+it has written. Open a new terminal then. `nightshift` must be on your `PATH`: `export PATH="$PWD/.venv/bin:$PATH"`.
+For a file of your own: `nightshift --show-completion`.
+
+The Tab key completes commands, options and names of jobs without AWS. For ids of runs and backfills it asks the
+deployment, for three seconds at most: `nightshift cancel` knows the open runs, `nightshift redrive` those that failed
+or were cancelled.
 """
 
 

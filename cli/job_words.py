@@ -21,6 +21,7 @@ class Concern:
     what: str
     why: str
     run_id: str | None = None
+    backfill_id: str | None = None
 
 
 def concerns(job: Mapping[str, Any], told: Callable[[str], str]) -> list[Concern]:
@@ -51,17 +52,36 @@ def _concerns(job: Mapping[str, Any], told: Callable[[str], str]) -> Iterator[Co
         yield Concern("warn", f"The last run left {rows} as they were", "each has its own error", last["run_id"])
     elif last and last["outcome"] == "missed":
         yield Concern("warn", "The last occurrence was missed", last["reason"] or "", last["run_id"])
+    if last and (unusual := anomalies(last)):
+        yield Concern(
+            "warn", f"The last run is unusual: {', '.join(unusual)}", "; ".join(unusual.values()), last["run_id"]
+        )
     for run in job["open_runs"]:
+        if unusual := anomalies(run):
+            what = f"A run at work is unusual: {', '.join(unusual)}"
+            yield Concern("warn", what, "; ".join(unusual.values()), run["run_id"])
         if run["outcome"] == "retrying":
             why = f"attempt {run['attempt']} of {run['max_attempts']}: {run['reason'] or ''}"
             yield Concern("warn", "A run is tried again", why, run["run_id"])
         if word := strained(run):
             yield Concern("warn", f"A run is {word}", run["strain"].get("why") or "", run["run_id"])
+    for backfill in job.get("backfills", ()):
+        if backfill["state"] == "paused":
+            why = backfill["told"] or "nobody has said why"
+            yield Concern("warn", "A backfill is paused", why, backfill_id=backfill["backfill_id"])
     health = job["health"]
     if health["status"] == "degraded":
         yield Concern("bad", "No success in time", health["reason"])
     if state(job) in ("paused", "frozen"):
         yield Concern("warn", state(job).capitalize(), because(job, told).strip())
+
+
+ANOMALIES = {"slow": "slow", "nothing": "nothing touched", "many": "far more than usual"}
+
+
+def anomalies(run: Mapping[str, Any]) -> dict[str, str]:
+    """What is unusual about a run, in a few words, each with the figures that say so."""
+    return {ANOMALIES.get(kind, kind): said for kind, said in (run.get("anomalies") or {}).items()}
 
 
 def state(job: Mapping[str, Any]) -> str:
@@ -147,6 +167,18 @@ def paused(job: str | None, until: str = "") -> str:
     return f"{job or 'every job'} is paused{until}."
 
 
+def replaced(answer: Mapping[str, Any], told: Callable[[str], str]) -> str:
+    """The pause that a new one has taken the place of, with a space before it; nothing where there was none.
+
+    told: how an instant is shown.
+    """
+    before = answer.get("replaced")
+    if not before:
+        return ""
+    until = f" until {told(before['until'])}" if before.get("until") else ""
+    return f" It replaces the pause by {before['by']} from {told(before['at'])}{until}: {before['reason']}."
+
+
 def resumed(job: str | None, answer: Mapping[str, Any]) -> str:
     if answer["paused"]:
         return f"{job} itself is not paused, and all jobs are."
@@ -167,3 +199,15 @@ def cancelled(run: Mapping[str, Any]) -> str:
 def redriven(run: Mapping[str, Any], *, lifted: bool) -> str:
     cap = ", with its cap lifted this once" if lifted else ""
     return f"The run of {run['job']} goes on where it stopped{cap}."
+
+
+def backfill_changed(backfill: Mapping[str, Any]) -> str:
+    """What has become of a backfill that somebody paused, resumed or cancelled."""
+    progress = f"{backfill['done']:,} of {backfill['occurrences']:,} occurrences are done"
+    run = " Its open run goes on to its end." if backfill["run_id"] and backfill["state"] != "open" else ""
+    state = {
+        "open": f"goes on, at the oldest occurrence that is left: {progress}.",
+        "paused": f"is paused: {progress}.{run}",
+        "cancelled": f"is cancelled: {progress}, and stay so.{run}",
+    }
+    return f"The backfill of {backfill['job']} {state.get(backfill['state'], backfill['state'])}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import known_jobs
+from cli import completing, known_jobs
 
 ISO_8601 = "ISO 8601 with a time zone, like 2026-03-02T09:00:00Z."
 
@@ -22,7 +22,7 @@ RunOrJob = Annotated[
     typer.Argument(
         metavar="RUN|JOB",
         help="The run's id, or at least its first 6 characters; or the name of a job.",
-        autocompletion=known_jobs.names,
+        autocompletion=completing.runs_and_jobs,
     ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help=f"When it ends by itself: {ISO_8601} Instead: --for.")]
@@ -34,7 +34,9 @@ MaybeJob = Annotated[
     typer.Argument(metavar="JOB", help="The job's name. Instead: --all.", autocompletion=known_jobs.names),
 ]
 All = Annotated[bool, typer.Option("--all", help="All jobs, also those that are deployed later.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or at least its first 6 characters.")]
+_RUN = "The run's id, or at least its first 6 characters."
+OpenRun = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=completing.open_runs)]
+EndedRun = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=completing.ended_badly)]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=NUMBER", help="Set a parameter for this run only. May be repeated."),

@@ -6,6 +6,8 @@ import typer
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
+EXIT_LEFT = 130
+"""Ctrl-C has ended the waiting, and not what was waited for."""
 
 
 class RefusedError(Exception):

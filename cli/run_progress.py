@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cli.screen import counters
 from cli.times import parse
 
 NOT_DONE = ("quarantined", "referenced", "locked", "changed")
@@ -60,9 +61,9 @@ def run_progress(
     of = sum(rows for name, rows in stated.items() if isinstance(rows, int) and " > " not in name)
     if not of:
         return None
-    counters = run["counters"]
-    done = changed(counters) if changed else sum(counters.get(name, 0) for name in ("deleted", "updated"))
-    done = min(of, done + sum(counters.get(name, 0) for name in NOT_DONE))
+    counted = run["counters"]
+    done = changed(counted) if changed else sum(counted.get(name, 0) for name in ("deleted", "updated"))
+    done = min(of, done + sum(counted.get(name, 0) for name in NOT_DONE))
     if not run["started_at"]:
         return RunProgress(done, of, None, None)
     end = parse(run["finished_at"]) if run["finished_at"] else now
@@ -70,3 +71,14 @@ def run_progress(
     pace = done / seconds if seconds > 0 and done else None
     left = (of - done) / pace if pace and not run["finished_at"] else None
     return RunProgress(done, of, pace, left)
+
+
+def at_work(run: Mapping[str, Any], progress: RunProgress | None) -> str:
+    """How far an open run is, in words: rows, pace and time left, or what it has counted so far."""
+    if progress is not None:
+        return progress.words
+    counted = counters(run["counters"]) or "nothing counted yet"
+    if run["outcome"] != "running":
+        return counted
+    step = f", step {run['step']}" if run.get("step") else ""
+    return f"{'the plan is being made' if run['mode'] == 'plan' else 'at work'}{step}: {counted}"

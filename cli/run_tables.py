@@ -30,7 +30,8 @@ def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
 def result(answer: Answer) -> Iterator[Part]:
     """What a job's function returned: the outcome first, then what it did, then where to look."""
     duration = took(answer["duration_ms"])
-    yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "")
+    before = ", before: this time nothing was done" if answer.get("already") else ""
+    yield Text.assemble(answer["job"], ": ", styled(answer["outcome"]), f" in {duration}" if duration else "", before)
     lines = facts()
     lines.add_row("scheduled for", answer["scheduled_for"])
     if answer.get("reason"):
@@ -45,7 +46,9 @@ def result(answer: Answer) -> Iterator[Part]:
     if answer.get("plan"):
         yield from plan(answer["plan"], answer["scheduled_for"], as_tree=watched())
     if "run_id" in answer:
-        yield f"For details: nightshift show {answer['run_id']}"
+        again = f". To run it again: nightshift run {answer['job']} --at {answer['scheduled_for']} --force"
+        settled = answer.get("already") and duration
+        yield f"For details: nightshift show {answer['run_id']}{again if settled else ''}"
     else:
         yield f"Planned in {answer['database']}. Nothing was written"
 

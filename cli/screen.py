@@ -24,14 +24,19 @@ Answer = Mapping[str, Any]
 UNBOUNDED = 100_000
 """The width of a line that is never broken: in a pipe, or on a terminal too narrow for a table."""
 
-WHOLE = {"Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"}
+WHOLE = {
+    *("Run", "Job", "Step", "Table", "Request id", "Quarantined", "Older than", "Reason", "Error"),
+    *("Why", "Result", "SQL"),
+}
 """Columns whose cells are never broken, so that each can be copied and searched. Others break between words."""
 
 STYLES = {
     "succeeded": "green",
     "healthy": "green",
+    "done": "green",
     "planned": "cyan",
     "running": "cyan",
+    "open": "cyan",
     "failed": "bold red",
     "degraded": "bold red",
     "not_ready": "bold red",
@@ -43,6 +48,8 @@ STYLES = {
     "error": "bold red",
     "warning": "yellow",
     "note": "dim",
+    "unknown": "yellow",
+    "ok": "green",
     "frozen": "yellow",
     "held": "yellow",
     "slowed": "yellow",

@@ -1,7 +1,9 @@
 """The whole app: settings in, stacks out."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, CliCredentialsStackSynthesizer, DefaultStackSynthesizer, StackSynthesizer, Validations
@@ -25,6 +27,8 @@ FLAGS = {
 ones. What cdk.json says of one of them comes first all the same.
 """
 
+FLAG_REPORT = "cdk:feature-flag-report"
+
 REFUSED = 2
 BROKEN = 1
 
@@ -45,9 +49,20 @@ def main(context: Mapping[str, Any] | None = None, outdir: str | None = None) ->
     except BuildError as error:
         sys.stderr.write(f"nightshift: {error}\n")
         return BROKEN
-    app.synth()
+    drop_flag_report(Path(app.synth().directory))
     sys.stderr.writelines(f"nightshift: {note}\n" for note in notes)
     return 0
+
+
+def drop_flag_report(assembly: Path) -> None:
+    """Take the report on the CDK's flags out of what was synthesized. From it the CDK CLI would tell at every synth,
+    diff and deployment how many of them nobody has set, and an operator can do nothing about that: see `FLAGS`.
+    """
+    path = assembly / "manifest.json"
+    manifest = json.loads(path.read_text())
+    artifacts = manifest["artifacts"]
+    manifest["artifacts"] = {name: each for name, each in artifacts.items() if each["type"] != FLAG_REPORT}
+    path.write_text(json.dumps(manifest, indent=2))
 
 
 def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> list[str]:
@@ -57,6 +72,7 @@ def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> lis
     settings.check_files(deployed)
     given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
     packages = Packages(settings.python, settings.architecture, certificate_file=given)
+    packages.ca_file  # noqa: B018 - a file that is not there is refused now, and not after a minute of building
     needed = _endpoints(settings, deployed)
     _stacks(app, settings, deployed, packages)
     return [*packages.notes, *needed]

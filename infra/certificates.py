@@ -4,7 +4,7 @@
     python -m infra.certificates global-bundle.pem …    writes the bundle anew from files that AWS publishes
 
 A bundle holds root authorities alone: RDS presents its intermediate ones itself. AWS publishes those of GovCloud and of
-China apart from all others, so they are in the bundle only when their files were given.
+China apart from all others, and Amazon's own in a third place: give all files at once.
 """
 
 import datetime as dt
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 BUNDLE = Path(__file__).parent.parent / "layers/nightshift/python/nightshift/database/certificates/rds.pem"
 
 HEADER = """\
-# The root authorities of Amazon RDS in every region of AWS's own partition, and those of Amazon, which RDS Proxy uses.
-# Written by `python -m infra.certificates`. GovCloud and China have bundles of their own: see `ca_file` in settings.md.
+# The root authorities of Amazon RDS in every region, GovCloud and China included, and those of Amazon, which RDS Proxy
+# uses. Written by `python -m infra.certificates`.
 """
 
 _OF_A_REGION = re.compile(r"Amazon RDS ([a-z]{2}(?:-[a-z]+)+-\d) Root CA (\w+) G\d+")

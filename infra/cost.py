@@ -8,8 +8,10 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aws_cdk import App
 
@@ -20,7 +22,7 @@ from nightshift.declaration import Schedule, registry
 FILE = Path(__file__).with_name("prices.json")
 TABLE = json.loads(FILE.read_text())
 PAGE = Path(__file__).parent.parent / "docs/cost.md"
-PRICES: Mapping[str, float] = TABLE["prices"]
+PRICES: Mapping[str, float] = {name: each["dollars"] for name, each in TABLE["prices"].items()}
 ASSUMED: Mapping[str, float] = TABLE["assumed"]
 SOURCE = TABLE["source"].partition(",")[0]
 HOURS: float = TABLE["hours_a_month"]
@@ -129,9 +131,20 @@ def page() -> str:
     parts.append(
         f"Assumed: {ASSUMED['seconds_each_minute']:g} second for what runs every minute, "
         f"{ASSUMED['seconds_of_a_job']:g} seconds for a job, arm64. By use, and not counted: mails (0.10 for a "
-        "thousand), archives,\nreports and exports in S3, snapshots, what the jobs do in the database. "
-        "`infra/prices.json` has the prices; change them there\nfor another region, and `make docs` counts anew."
+        "thousand), archives,\nreports and exports in S3, snapshots, what the jobs do in the database, what passes "
+        "through an endpoint (0.01 a GB). Each of\nthe first two yearly rotations of the KMS key adds the price of one."
     )
+    sources = [
+        f"| {each['a']} | {Decimal(str(each['dollars'])):f} | {each['dated']} "
+        f"| [{urlsplit(each['source']).netloc}]({each['source']}) |"
+        for each in TABLE["prices"].values()
+    ]
+    parts += [
+        "## Prices",
+        f"In {TABLE['region']}, looked up on {TABLE['as_of']}, each with the date that its source bears. "
+        "`infra/prices.json` has\nthem; change them there for another region, and `make docs` counts anew.",
+        "\n".join(["| a | dollars | as of | source |", "|---|---|---|---|", *sources]),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

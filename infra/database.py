@@ -258,8 +258,10 @@ def _read_secret(arn: str) -> iam.PolicyStatement:
 
 def _open_secret(key: str) -> iam.PolicyStatement:
     """Secrets Manager opens the secret in the function's name."""
-    service = {"kms:ViaService": f"secretsmanager.{Aws.REGION}.amazonaws.com"}
-    return iam.PolicyStatement(actions=["kms:Decrypt"], resources=[key], conditions={"StringEquals": service})
+    # In China the services' addresses end otherwise.
+    names = [f"secretsmanager.{Aws.REGION}.{suffix}" for suffix in ("amazonaws.com", Aws.URL_SUFFIX)]
+    through = {"StringEquals": {"kms:ViaService": names}}
+    return iam.PolicyStatement(actions=["kms:Decrypt"], resources=[key], conditions=through)
 
 
 def _connect_as(region: str, resource_id: str, user: str) -> iam.PolicyStatement:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightshift.declaration import function_name
-from nightshift.declaration.names import PLATFORM_FUNCTIONS
+from nightshift.declaration.names import DEAD_LETTERS, PLATFORM_FUNCTIONS
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "nightshift"
 """What a reader replaces by their own."""
@@ -17,6 +17,8 @@ BUCKET = "FILES-BUCKET"
 
 NOT_FOR_PEOPLE = tuple(name for name in PLATFORM_FUNCTIONS if name not in ("console", "control"))
 """The functions that only AWS starts."""
+
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{NAME}-{DEAD_LETTERS}"
 
 Statement = dict[str, Any]
 
@@ -30,8 +32,8 @@ def policies() -> dict[str, dict[str, Any]]:
         {**_invoke("ButNotThePlatform", NOT_FOR_PEOPLE), "Effect": "Deny"},
         _allow(
             "DeadLetters",
-            ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:PurgeQueue"],
-            [_arn("sqs", f"{NAME}-dead-letters")],
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:PurgeQueue"],
+            [QUEUE],
         ),
     ]
     administer = [
@@ -77,6 +79,21 @@ def _looking() -> list[Statement]:
             [_arn("logs", f"log-group:/aws/lambda/{NAME}-*")],
         ),
         _allow("Alarms", ["cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "cloudwatch:GetMetricData"], ["*"]),
+        # What `nightshift doctor` reads. AWS knows no resource for the first.
+        _allow("Installation", ["events:ListRules", "lambda:GetAccountSettings", "lambda:ListFunctions"], ["*"]),
+        _allow(
+            "WhatWasDeployed",
+            ["lambda:GetFunctionConfiguration"],
+            [_arn("lambda", f"function:{function_name(each, NAME)}") for each in ("console", "dispatcher")],
+        ),
+        _allow(
+            "Subscribers",
+            ["sns:ListSubscriptionsByTopic"],
+            [_arn("sns", f"{NAME}-{severity}") for severity in ("critical", "ordinary")],
+        ),
+        _allow("DeadLettersWaiting", ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"], [QUEUE]),
+        _allow("MailAccount", ["ses:GetAccount"], ["*"]),
+        _allow("MailSender", ["ses:GetEmailIdentity"], [_arn("ses", "identity/*")]),
     ]
 
 

@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,13 +22,19 @@ from local.machine import DATABASE, MachineBusyError, RunningApp, machine, machi
 from local.own_database import OwnDatabase, OwnDatabaseError, RefusedByPersonError, consent, for_psql
 from local.page import PageError, web_page
 from local.postgres import PostgresError
-from local.terminal import deployment_display
-from nightshift.declaration import function_name
+from local.terminal import Step, Steps, deployment_display, machine_steps, show_table, spinner
+from nightshift.declaration import function_name, registry
 
 NARROWEST_TABLE = 150
 OUTPUT = PROJECT / "demo-output"
 
-application = typer.Typer(help="Nightshift on one machine.", add_completion=False, pretty_exceptions_enable=False)
+application = typer.Typer(
+    help="Nightshift on one machine.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would name the type of a flag
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 console = Console()
 if not console.is_terminal:
     console = Console(width=NARROWEST_TABLE)  # a file or a log has no width of its own
@@ -51,6 +56,7 @@ def up(
         typer.Option(
             envvar=URL_VARIABLE,
             show_envvar=False,
+            metavar="URL",
             help="A database of your own: postgresql://user:password@host:5432/name. Without it one is made.",
         ),
     ] = None,
@@ -63,8 +69,9 @@ def up(
     if database_url:
         _up_on(database_url, yes=yes)
     else:
-        with _running(partial(machine, "up")) as running:
-            _stay(running, for_psql(running.postgres.tcp_url(DATABASE)), _MADE_ANEW)
+        steps = Steps(console, [*machine_steps(len(registry())), _PAGE])
+        with _running(partial(machine, "up"), steps) as running:
+            _stay(running, for_psql(running.postgres.tcp_url(DATABASE)), _MADE_ANEW, steps)
 
 
 def _up_on(database_url: str, *, yes: bool) -> None:
@@ -74,12 +81,13 @@ def _up_on(database_url: str, *, yes: bool) -> None:
     try:
         own = OwnDatabase.parse(database_url)
         found = own.look(tables=own_settings().get("application_tables") == "create")
-        console.print(found.said, markup=False, highlight=False, soft_wrap=True)
+        _say(found.said)
         consent(found, yes=yes, ask=console.input if sys.stdin.isatty() else None)
     except REFUSALS as error:
         _give_up(error)
-    with _running(partial(machine_with, own, "up")) as running:
-        _stay(running, own.url, _EVERY_RULE_OFF)
+    steps = Steps(console, [*machine_steps(len(registry()), database=False), _PAGE])
+    with _running(partial(machine_with, own, "up"), steps) as running:
+        _stay(running, own.url, _EVERY_RULE_OFF, steps)
 
 
 @application.command()
@@ -94,19 +102,31 @@ def demo() -> None:
         invoke_all,
         load_data,
         mails_waiting,
+        notes,
         put_off_mails,
         results_table,
         what_it_gives,
     )
 
-    started = time.monotonic()
-    with _running(partial(machine, "demo")) as running:
+    jobs = len(registry())
+    then = [
+        Step("loading data as if the application had been used for years", 15),
+        Step(f"running {jobs} jobs through Lambda", 30),
+        Step("sending mails, failing on purpose, killing a job in its middle, losing an event", 20),
+    ]
+    steps = Steps(console, [*machine_steps(jobs), *then])
+    with _running(partial(machine, "demo"), steps) as running:
         now = dt.datetime.now(dt.UTC)
+        steps.begin()
         rows = load_data(running, console, now=now)
-        console.print("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
+        _say("No example, no data: the database is empty" if rows is None else f"Loaded {rows:,} rows")
+        steps.begin()
         invocations = invoke_all(running.aws, console, now=now)
-        console.print(results_table(invocations))
-        with console.status("Sending the mails, failing on purpose, killing a job, losing an event"):
+        show_table(console, results_table(invocations))
+        for line in notes(invocations):
+            _say(line)
+        steps.begin()
+        with spinner(console, "Sending the mails, failing on purpose, killing a job, losing an event"):
             put_off_mails(running)
             unsent = dispatch(running.aws)
             error = fail_on_purpose(running, invocations[0].job)
@@ -116,30 +136,33 @@ def demo() -> None:
             collected = collect(running, OUTPUT)
             waiting = sum(mails_waiting(running))
         well = sum(invocation.as_it_should for invocation in invocations)
-        console.print(f"{well} of {len(invocations)} jobs did what they should.")
+        _say(f"{well} of {len(invocations)} jobs did what they should.")
         if error:
-            console.print(
-                f"One invocation was made to fail. After three attempts it reached the dead-letter queue: {error}"
-            )
+            _say(f"One invocation was made to fail. After three attempts it reached the dead-letter queue: {error}")
         else:
-            console.print("The failure on purpose did not reach the dead-letter queue.", style="red")
+            _say("The failure on purpose did not reach the dead-letter queue.", style="red")
         if killed:
-            console.print(f"{killed}.")
+            _say(f"{killed}.")
         elif its:
-            console.print("The run that was killed in its middle was not finished by the supervisor.", style="red")
-        console.print(f"{lost}." if lost else "No lost event was caught up.", style=None if lost else "red")
+            _say("The run that was killed in its middle was not finished by the supervisor.", style="red")
+        _say(f"{lost}." if lost else "No lost event was caught up.", style=None if lost else "red")
         if unsent:
-            console.print(f"The dispatcher failed: {unsent}", style="red")
-        console.print(
+            _say(f"The dispatcher failed: {unsent}", style="red")
+        _say(
             f"To read: {collected.mails:,} mails in {OUTPUT.name}/mails, "
             f"and {collected.files:,} files in {OUTPUT.name}/files."
         )
         if waiting:
-            console.print(f"{waiting:,} more mails wait in the outbox: only some of each kind were sent, to be read.")
-        console.print(f"Took {time.monotonic() - started:.0f} s from start to end.")
+            _say(f"{waiting:,} more mails wait in the outbox: only some of each kind were sent, to be read.")
+        _say(f"Took {steps.seconds:.0f} s from start to end.")
         went_wrong = error is None or lost is None or (its is not None and killed is None)
         if went_wrong or unsent or well < len(invocations):
             raise typer.Exit(1)
+
+
+def _say(line: str, style: str | None = None) -> None:
+    """Print a line as it is. What is too long for a terminal, the terminal wraps, so that it can be copied."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 _MADE_ANEW = """The database is made anew each time, with the example's tables, empty.
@@ -148,11 +171,14 @@ On a database of your own: make local DATABASE_URL=postgresql://user:password@ho
 _EVERY_RULE_OFF = "Every rule is off: nothing runs until you run it. What you run works on your database."
 
 
+_PAGE = Step("starting the page", 2)
+
+
 @contextmanager
-def _running(start: Callable[..., AbstractContextManager[Running]]) -> Iterator[Running]:
+def _running(start: Callable[..., AbstractContextManager[Running]], steps: Steps) -> Iterator[Running]:
     with ExitStack() as stack:
         try:
-            with deployment_display(console) as report:
+            with deployment_display(console, steps) as report:
                 running = stack.enter_context(start(report=report))
         except FAILURES as error:
             _give_up(error)
@@ -160,12 +186,13 @@ def _running(start: Callable[..., AbstractContextManager[Running]]) -> Iterator[
 
 
 def _give_up(error: Exception) -> NoReturn:
-    console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    _say(str(error), style="red")
     raise typer.Exit(1) from error
 
 
-def _stay(running: RunningApp, database: str, about: str) -> None:
+def _stay(running: RunningApp, database: str, about: str, steps: Steps) -> None:
     """Serve the page, show how all is reached, and stay until Ctrl-C."""
+    steps.begin()
     with web_page(running) as address:
         _show(running, database, about, address)
         if console.is_terminal:

@@ -18,7 +18,7 @@ from local.accidents import LongWork
 from local.aws import LocalAws, calls_at_once
 from local.machine import DATABASE, Machine, deployed_jobs
 from local.occasions import last_due
-from local.terminal import progress_bar
+from local.terminal import tracked
 from nightshift import Job
 from nightshift.declaration import function_name, registry
 from nightshift.outbox import Notification
@@ -89,10 +89,10 @@ def invoke_all(aws: LocalAws, console: Console, *, now: dt.datetime) -> list[Inv
         answer = functions.invoke(FunctionName=function_name(job), Payload=json.dumps(payload).encode())
         return Invocation(job, due.get(job), "FunctionError" in answer, json.loads(answer["Payload"].read()))
 
-    with progress_bar(console) as progress, calls_at_once() as pool:
+    with calls_at_once() as pool:
         at_once = pool.map(invoke, [job for job in jobs if job not in due])
         in_turn = map(invoke, sorted(due, key=due.__getitem__))
-        found = list(progress.track(chain(at_once, in_turn), total=len(jobs), description="Running every job"))
+        found = list(tracked(console, chain(at_once, in_turn), len(jobs), "Running every job"))
     return sorted(found, key=lambda each: jobs.index(each.job))
 
 
@@ -184,6 +184,19 @@ def results_table(invocations: list[Invocation]) -> Table:
             "never" if next_run is None else f"{next_run:%a %d %b %H:%M}",
         )
     return table
+
+
+def notes(invocations: list[Invocation]) -> list[str]:
+    """What is to be read beside the counters: what runs have noted, and the errors of rows that were left as they
+    were. What several jobs say is told once.
+    """
+    told: dict[str, list[str]] = {}
+    for each in invocations:
+        for note in each.answer.get("notes", ()):
+            told.setdefault(note, []).append(each.job)
+        if each.answer.get("errors"):
+            told.setdefault(f"left as they were: {each.answer['errors'][0]}", []).append(each.job)
+    return [f"{', '.join(jobs)}: {note}" for note, jobs in told.items()]
 
 
 def _done(counters: Mapping[str, Any]) -> str:

@@ -89,7 +89,14 @@ def new_job(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The job's name in kebab-case, like cleanup-invitations.")
     ],
-    kind: Annotated[str, typer.Option(metavar="KIND", help=f"What it is: {', '.join(job_files.SCHEDULES)}.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help=f"What it is: {', '.join(job_files.SCHEDULES)}.",
+            autocompletion=lambda: list(job_files.SCHEDULES),
+        ),
+    ],
     table: Annotated[str | None, typer.Option(metavar="TABLE", help="The table it is about, like shop.orders.")] = None,
     pack: Pack = None,
     measured_by: Annotated[

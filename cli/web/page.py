@@ -12,10 +12,11 @@ from werkzeug.exceptions import HTTPException
 
 from cli import job_words, known_jobs, plan_views, screen, times
 from cli.aws import AwsError, FunctionError
+from cli.backfill_progress import backfill_progress
 from cli.deployment import DatabaseDownError, Operator
 from cli.job_tables import words
 from cli.refusals import RefusedError
-from cli.run_progress import kept_rows, run_progress
+from cli.run_progress import at_work as at_work_in_words, kept_rows, run_progress
 from cli.running import past
 from cli.web import drawings
 from cli.web.clock import COOKIE, Clock
@@ -32,11 +33,17 @@ if TYPE_CHECKING:
 HISTORY = 50
 """How many of its last runs a job's page shows."""
 
+BACKFILLS = 50
+"""How many backfills their page shows: those that are not over, then the latest."""
+
 OF_A_DAY = 300
 """How many of its runs a job may have on the line of time: one each five minutes."""
 
 SECONDS_BETWEEN_LOOKS = 2
 """How often the page looks at a run that is open, while somebody looks at the page."""
+
+SECONDS_TO_BEGIN = 1
+"""How often it looks for the run of what was just set in motion."""
 
 CALM_SECONDS = 20
 """How often it looks where nothing is at work."""
@@ -59,6 +66,8 @@ def make_page(
     app = Flask(__name__, root_path=str(Path(__file__).parent), static_url_path="/files")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals |= {
+        "anomalies": job_words.anomalies,
+        "at_work_in_words": at_work_in_words,
         "badge": badge,
         "because": job_words.because,
         "concerns": job_words.concerns,
@@ -84,6 +93,7 @@ def make_page(
     def always() -> dict[str, Any]:
         return {
             "clock": g.clock,
+            "progress_of": lambda backfill: backfill_progress(backfill, g.clock.now),
             "by": session.get("by") or _me(),
             "form": session.get("form", ""),
             "seconds": CALM_SECONDS,
@@ -134,7 +144,11 @@ def _show(app: Flask, desk: _Desk) -> None:
             key=lambda each: [one.weight for one in each[1]] or ["z"],
         )
         return render_template(
-            "jobs.html", jobs=found, attention=[each for each in worst if each[1]], here=_times_of_day(g.clock)
+            "jobs.html",
+            jobs=found,
+            attention=[each for each in worst if each[1]],
+            supervisor=overview.get("supervisor"),
+            here=_times_of_day(g.clock),
         )
 
     @app.get("/day")
@@ -161,13 +175,21 @@ def _show(app: Flask, desk: _Desk) -> None:
             seconds=SECONDS_BETWEEN_LOOKS * 2 if found["open_runs"] else CALM_SECONDS,
         )
 
+    @app.get("/backfills")
+    def backfills() -> str:
+        found = desk.operator.ask("backfills", limit=BACKFILLS)["backfills"]
+        at_work = any(each["state"] == "open" for each in found)
+        return render_template(
+            "backfills.html", backfills=found, seconds=SECONDS_BETWEEN_LOOKS * 2 if at_work else CALM_SECONDS
+        )
+
     @app.get("/jobs/<job>/backfill")
     def backfill(job: str) -> "str | AnyResponse":
-        since, until = _span(request.args)
-        asked = desk.operator.ask("past", job=job, since=since.isoformat(), until=until.isoformat())
-        return render_template(
-            "backfill.html", job=desk.job(job), since=since, until=until, occurrences=asked["occurrences"]
+        keys = _past(request.args)
+        asked, found = desk.at_once(
+            lambda: desk.operator.ask("past", job=job, **keys), lambda: desk.operator.ask("overview", job=job)["jobs"]
         )
+        return render_template("backfill.html", job=found[0], keys=keys, occurrences=asked["occurrences"])
 
     @app.get("/runs/<run_id>")
     def run(run_id: str) -> "str | AnyResponse":
@@ -200,7 +222,7 @@ def _show(app: Flask, desk: _Desk) -> None:
         if found.done:
             flash(f"{found.job} did not run: {found.trouble}", "bad")
             return _go(url_for("job", job=found.job))
-        return render_template("work.html", work=found, seconds=SECONDS_BETWEEN_LOOKS if not found.done else 0)
+        return render_template("work.html", work=found, seconds=SECONDS_TO_BEGIN if not found.done else 0)
 
 
 def _act(app: Flask, desk: _Desk) -> None:
@@ -230,10 +252,11 @@ def _act(app: Flask, desk: _Desk) -> None:
         given = request.form.get("until", "").strip()
         until = _instant(given, g.clock).isoformat() if given else None
         end = {"until": until} if until else {}
-        desk.operator.change("pause", job=job, **_who(), **end)
+        done = desk.operator.change("pause", job=job, **_who(), **end)
         when = f" until {g.clock.words(until)}" if until else ""
         so_long = "until then" if until else "until somebody resumes it"
-        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.", "good")
+        before = job_words.replaced(done, g.clock.words)
+        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.{before}", "good")
         return redirect(url_for("job", job=job), 303)
 
     @app.post("/jobs/<job>/resume")
@@ -251,9 +274,7 @@ def _act(app: Flask, desk: _Desk) -> None:
 
     @app.post("/jobs/<job>/backfill")
     def begin_backfill(job: str) -> "AnyResponse":
-        since, until = _span(request.form)
-        keys = {"since": since.isoformat(), "until": until.isoformat()}
-        asked = desk.operator.change("backfill", job=job, **keys, **_who())
+        asked = desk.operator.change("backfill", job=job, **_past(request.form), **_who())
         runs = sum(each["does"] != "keep" for each in asked["occurrences"])
         flash(
             f"{runs} of {len(asked['occurrences'])} occurrences of {job} run, the oldest first. The supervisor works "
@@ -261,6 +282,13 @@ def _act(app: Flask, desk: _Desk) -> None:
             "good",
         )
         return redirect(url_for("job", job=job), 303)
+
+    @app.post("/backfills/<backfill_id>/<any(pause, resume, cancel):what>")
+    def change_backfill(backfill_id: str, what: str) -> "AnyResponse":
+        who = {"by": _by()} if what == "resume" else _who()
+        done = desk.operator.change(f"{what}_backfill", backfill_id=backfill_id, **who)["backfill"]
+        flash(job_words.backfill_changed(done), "good")
+        return redirect(url_for("backfills"), 303)
 
     @app.post("/runs/<run_id>/cancel")
     def cancel(run_id: str) -> "AnyResponse":
@@ -314,6 +342,8 @@ def _page_of_the_form() -> str | None:
     given = request.view_args or {}
     if "run_id" in given:
         return url_for("run", run_id=given["run_id"])
+    if "backfill_id" in given:
+        return url_for("backfills")
     return url_for("job", job=given["job"]) if "job" in given else None
 
 
@@ -391,14 +421,15 @@ def _instant(text: str, clock: Clock) -> dt.datetime:
     return (given if given.tzinfo else given.replace(tzinfo=clock.zone)).astimezone(dt.UTC)
 
 
-def _span(given: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime]:
-    """From when to when a backfill goes."""
+def _past(given: Mapping[str, str]) -> dict[str, str]:
+    """From when to when a backfill goes, and what it runs again, as console and control are asked."""
     since, until = (_instant(given.get(key, ""), g.clock) for key in ("from", "to"))
     if since >= until:
         raise RefusedError("the end comes after the start: turn the two times round")
     if until > times.now():
         raise RefusedError("the end is in the future: a backfill is for past occurrences")
-    return since, until
+    again = given.get("reprocess", "")
+    return {"since": since.isoformat(), "until": until.isoformat(), **({"reprocess": again} if again else {})}
 
 
 def _times_of_day(clock: Clock) -> Callable[[Mapping[str, Any]], str | None]:

@@ -14,6 +14,7 @@ from cli.aws import AwsError, FunctionError
 from cli.deployment import Operator
 from cli.refusals import RefusedError
 from cli.running import failure
+from cli.starting import Start
 
 KEPT = 100
 """So many pieces of work are remembered."""
@@ -28,9 +29,9 @@ class Work:
     what: str
     """plan, run or redrive."""
     began: dt.datetime
-    before: frozenset[str] = frozenset()
-    """The latest runs of the job when it began: the one that is not among them is its own."""
+    start: Start
     run_id: str | None = None
+    """Once the ledger has it."""
     done: bool = False
     trouble: str | None = None
     """Why it did not go well, in words."""
@@ -66,19 +67,15 @@ class Works:
 
     def start(self, job: str, what: str, payload: Mapping[str, Any], *, run_id: str | None = None) -> Work:
         """Invoke a job's function. What fails is not tried again behind the back of whoever looks."""
-        runs = [] if run_id else self._operator.ask("runs", job=job, limit=50)["runs"]
-        before = frozenset(run["run_id"] for run in runs)
-        work = self._new(Work(secrets.token_urlsafe(9), job, what, self._now(), before, run_id))
-        self._in_a_thread(work, lambda: self._invoke(work, {**payload, "once": True}))
+        begun = Start(self._operator, job, payload)
+        work = self._new(Work(secrets.token_urlsafe(9), job, what, self._now(), begun, run_id))
+        self._in_a_thread(work, lambda: self._invoke(work))
         return work
 
     def find_run(self, work: Work) -> str | None:
         """The id of the run that a call has made, as soon as the ledger has it."""
-        if work.run_id is None and not work.done:
-            mode = "plan" if work.what == "plan" else "apply"
-            for run in self._operator.ask("runs", job=work.job, limit=50)["runs"]:
-                if run["run_id"] not in work.before and (run["trigger"], run["mode"]) == ("manual", mode):
-                    work.run_id = work.run_id or run["run_id"]
+        if work.run_id is None and not work.done and (found := work.start.find()) is not None:
+            work.run_id = found["run_id"]
         return work.run_id
 
     def _new(self, work: Work) -> Work:
@@ -100,9 +97,9 @@ class Works:
         # Not waited for at the end: Ctrl-C ends the waiting, and not what runs on AWS.
         threading.Thread(target=carry_out, name=f"nightshift-web-{work.id}", daemon=True).start()
 
-    def _invoke(self, work: Work, payload: Mapping[str, Any]) -> None:
+    def _invoke(self, work: Work) -> None:
         try:
-            answer = self._operator.invoke(work.job, payload)
+            answer = work.start.invoke()
         except FunctionError as error:
             work.trouble = failure(work.job, error)
         else:

@@ -3,7 +3,8 @@
 Passwords, API keys, certificates, licences, subscriptions and trials, as the view of expiring credentials lists them.
 The days left are rounded up; a day without a run jumps to the next step. After the expiry it is told daily for a week,
 then on days 14, 21, 28 and so on, until it is renewed or closed. The instant of expiry is part of what is told once,
-so a renewal starts over. The owner gets a mail for each, and every administrator one with all that are new to them.
+so a renewal starts over. The owner gets a mail for each, and every administrator one with all that are new to them,
+of which the mail names the first.
 """
 
 import datetime as dt
@@ -15,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from application.models import User, expiring_credentials
 from application.people import ADMIN_ROLES
 from nightshift import Job, Run, days, lambda_handler
-from nightshift.outbox import Notification, People, Via, message
+from nightshift.outbox import Notification, People, Via, message, named
 from nightshift.steps import Message, Notify
 
 KIND = "credential_expiry"
@@ -94,7 +95,7 @@ def to_administrators(run: Run, people: People) -> Select[Any]:
             User.id,
             key=func.concat_ws("|", User.id, KIND, cast(literal(run.now.isoformat()), Text)),
             title=case((n == 1, one), else_=cast(n, Text) + several),
-            body=func.string_agg(item.label, aggregate_order_by(literal(", "), *order)),
+            body=named(item.label, *order),
             data=func.jsonb_build_object("items", func.jsonb_agg(aggregate_order_by(facts(item), *order))),
         )
         .join(item.key.table, literal(True))

@@ -15,7 +15,13 @@ from nightshift import telemetry
 from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, session_for
 from nightshift.database.migrations import state, upgrade
 from nightshift.declaration import Deployment, this_project
-from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE, deployment_name
+from nightshift.environment import (
+    CONSOLE_USER_VARIABLE,
+    KMS_KEY_VARIABLE,
+    TABLES_VARIABLE,
+    TAKE_OVER_VARIABLE,
+    deployment_name,
+)
 from nightshift.errors import SettingError
 from nightshift.ledger import RegisteredJob, own
 from nightshift.operations import READS
@@ -36,7 +42,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     if owner:
         _make_users(DatabaseSettings.from_mapping(json.loads(owner)), settings, console, _remaining(context))
     jobs = Deployment.from_environment().jobs()
-    create = os.environ["NIGHTSHIFT_APPLICATION_TABLES"] == "create"
+    create = os.environ[TABLES_VARIABLE] == "create"
     wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         unwanted = [each for each in possible if each not in wanted]

@@ -8,12 +8,12 @@ today, or late, is not told.
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import Select, Text, case, cast, func, literal
+from sqlalchemy import Select, Text, case, cast, func
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from application.models import Goal
 from nightshift import Job, Run, lambda_handler
-from nightshift.outbox import TICK, LocalMoment, People, Via, message
+from nightshift.outbox import TICK, LocalMoment, People, Via, message, named
 from nightshift.steps import Message, Notify
 
 due = cast(Goal.due_on, Text)
@@ -41,7 +41,7 @@ def tomorrow_in_one_mail(run: Run, people: People) -> Select[Any]:
         Goal.user_id,
         key=func.concat_ws("|", Goal.user_id, "goal_deadline", people.c.local_date),
         title=case((n == 1, "A goal is due tomorrow"), else_=cast(n, Text) + " goals are due tomorrow"),
-        body=func.string_agg(Goal.title, aggregate_order_by(literal(", "), Goal.title, Goal.id)),
+        body=named(Goal.title, Goal.title, Goal.id),
         data=func.jsonb_build_object("goals", goals),
     )
     return due_in(found, people, 1, 1).group_by(Goal.user_id, people.c.local_date)

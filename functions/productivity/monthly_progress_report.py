@@ -1,8 +1,8 @@
 """On the 1st at 9:00 by their own clocks, mail people what they got done in the month before.
 
 The month is that of their own calendar, and they must have been users when it began. The completion rate is completed
-to created goals, at most 100 %. A month without anything is reported too. Nothing is sent to those who switched the
-monthly report off.
+to created goals, at most 100 %. A month without anything is reported too, in one sentence. Nothing is sent to those who
+switched the monthly report off.
 """
 
 import datetime as dt
@@ -15,6 +15,8 @@ from functions.productivity._people import focus, goals_within
 from nightshift import Job, Run, lambda_handler
 from nightshift.outbox import TICK, LocalMoment, People, Via, message, midnight
 from nightshift.steps import Message, Notify
+
+QUIET = " was a quiet month: no goals and no sessions."
 
 
 def report(run: Run, people: People) -> Select[Any]:
@@ -37,14 +39,15 @@ def report(run: Run, people: People) -> Select[Any]:
     created, completed, count, minutes = figures.c.created, figures.c.completed, figures.c.sessions, figures.c.minutes
     share = func.least(100, func.round(literal(100.0, Numeric) * completed / func.nullif(created, 0)))
     whole_minutes = cast(func.floor(minutes), Integer)
-    name = func.to_char(cast(first, DateTime), "YYYY-MM")
+    name, month = func.to_char(cast(first, DateTime), "YYYY-MM"), func.to_char(first, "FMMonth YYYY")
+    figures_told = func.format(
+        literal("%s goals completed, %s sessions, %s minutes of focus."), completed, count, whole_minutes
+    )
     found = message(
         User.id,
         key=func.concat_ws("|", User.id, "monthly", name),
-        title=literal("Your month: ") + func.to_char(first, "FMMonth YYYY"),
-        body=func.format(
-            literal("%s goals completed, %s sessions, %s minutes of focus."), completed, count, whole_minutes
-        ),
+        title=literal("Your month: ") + month,
+        body=case((created + completed + count == 0, month + QUIET), else_=figures_told),
         data=func.jsonb_build_object(
             *("month", name, "goals_created", created, "goals_completed", completed),
             *("completion_rate_pct", case((created == 0, 0), else_=share)),

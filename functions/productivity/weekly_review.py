@@ -2,13 +2,13 @@
 
 The week is the last 7 local days, today included: goals completed, completed sessions, minutes of focus, and the days
 in a row with a session. In the application, and as a mail unless the weekly report is switched off. A week without
-anything gets its review too.
+anything gets its review too, in one sentence.
 """
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import Integer, Select, cast, func, literal, select, true
+from sqlalchemy import Integer, Select, case, cast, func, literal, select, true
 
 from application.models import Goal, User
 from functions.productivity._people import focus, goals_within, signed_in_lately, streak_days
@@ -17,6 +17,7 @@ from nightshift.outbox import TICK, LocalMoment, People, Via, message, midnight
 from nightshift.steps import Message, Notify
 
 SUNDAY = 7
+QUIET = "A quiet week. The next one starts with whatever you put first."
 
 
 def review(run: Run, people: People) -> Select[Any]:
@@ -34,14 +35,15 @@ def review(run: Run, people: People) -> Select[Any]:
         .correlate(people)
         .lateral("figures")
     )
+    figures_told = func.format(
+        literal("%s goals completed, %s sessions, %s minutes of focus, %s days in a row."),
+        *(figures.c.goals, figures.c.sessions, figures.c.minutes, figures.c.streak),
+    )
     found = message(
         User.id,
         key=func.concat_ws("|", User.id, "weekly", people.c.local_date),
         title="Your week in review",
-        body=func.format(
-            literal("%s goals completed, %s sessions, %s minutes of focus, %s days in a row."),
-            *(figures.c.goals, figures.c.sessions, figures.c.minutes, figures.c.streak),
-        ),
+        body=case((figures.c.goals + figures.c.sessions == 0, QUIET), else_=figures_told),
         data=func.jsonb_build_object(
             *("first_day", first_day, "last_day", people.c.local_date),
             *("goals_completed", figures.c.goals, "sessions", figures.c.sessions),

@@ -28,6 +28,13 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
     return [StepPlan("remind", "reminder_events", "insert", len(keys), sample=tuple(keys[:5]))]
 
 
+WHAT_ERRORS_ARE = (
+    "errors: so many people have a time zone that PostgreSQL does not know, and are treated as if they were in UTC; "
+    "or a year outside the calendar's table, and get no reminder"
+)
+"""What a run notes beside the counter: its name does not say it."""
+
+
 def apply(execution: Execution) -> None:
     with execution.session.begin():
         today = local_days(execution.session, execution.run)
@@ -39,6 +46,8 @@ def apply(execution: Execution) -> None:
             if more := window is not None:
                 remind(batch, execution.run, window.due)
                 batch.count(**window.counts)
+                if window.counts["errors"]:
+                    batch.note(WHAT_ERRORS_ARE)
                 batch.position = {"after": str(window.last)}
 
 

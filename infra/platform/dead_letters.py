@@ -4,6 +4,7 @@ from aws_cdk import Aws, Duration, aws_iam as iam, aws_sqs as sqs
 from constructs import Construct
 
 from infra.nag import acknowledge
+from nightshift.declaration.names import DEAD_LETTERS
 
 
 def dead_letter_queue(scope: Construct, deployment: str) -> sqs.Queue:
@@ -11,7 +12,7 @@ def dead_letter_queue(scope: Construct, deployment: str) -> sqs.Queue:
     queue = sqs.Queue(
         scope,
         "DeadLetters",
-        queue_name=f"{deployment}-dead-letters",
+        queue_name=f"{deployment}-{DEAD_LETTERS}",
         retention_period=Duration.days(14),
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,

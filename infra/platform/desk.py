@@ -4,6 +4,7 @@ from aws_cdk import Duration
 
 from infra.database import DatabaseAccess
 from infra.platform.functions import PlatformFunctions
+from nightshift.environment import TABLES_VARIABLE
 
 
 def desk(functions: PlatformFunctions, reading: DatabaseAccess | None) -> None:
@@ -11,10 +12,15 @@ def desk(functions: PlatformFunctions, reading: DatabaseAccess | None) -> None:
 
     reading: how the console connects, where it has a user of its own.
     """
-    for name, about, access in (
-        ("console", "Answers an operator's question from the ledger", reading),
-        ("control", "Changes the ledger for an operator: pauses, turns dials, cancels, redrives", None),
+    tables = {TABLES_VARIABLE: functions.settings.application_tables}  # which migrations should be there
+    for name, about, access, more in (
+        ("console", "Answers an operator's question from the ledger", reading, tables),
+        ("control", "Changes the ledger for an operator: pauses, turns dials, cancels, redrives", None, {}),
     ):
         functions.function(
-            name, about=about, timeout=Duration.seconds(30), environment=functions.deployment, database=access
+            name,
+            about=about,
+            timeout=Duration.seconds(30),
+            environment={**functions.deployment, **more},
+            database=access,
         )

@@ -10,6 +10,7 @@ from infra.database import DatabaseAccess
 from infra.function import Function
 from infra.settings import Settings
 from nightshift.declaration import function_name
+from nightshift.declaration.names import EVERY_MINUTE
 from nightshift.environment import DEPLOYMENT_VARIABLE
 
 
@@ -68,7 +69,7 @@ class PlatformFunctions:
             f"{name.capitalize()}Rule",
             rule_name=function_name(name, self.settings.name),
             description=f"Starts the {name}",
-            schedule=events.Schedule.expression("cron(* * * * ? *)"),
+            schedule=events.Schedule.expression(EVERY_MINUTE),
             enabled=self.settings.rules == "on",
             # Not tried again: the next minute brings the next one.
             targets=[targets.LambdaFunction(function.function, retry_attempts=0, max_event_age=Duration.minutes(1))],

@@ -7,7 +7,7 @@ from aws_cdk import Duration, triggers
 from infra.database import NewCluster
 from infra.platform.functions import PlatformFunctions
 from infra.platform.keys import of_data_keys
-from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TAKE_OVER_VARIABLE
+from nightshift.environment import CONSOLE_USER_VARIABLE, KMS_KEY_VARIABLE, TABLES_VARIABLE, TAKE_OVER_VARIABLE
 
 TIMEOUT = Duration.minutes(14)
 
@@ -18,7 +18,7 @@ def migration(functions: PlatformFunctions, new: NewCluster | None, keys: Sequen
     keys: those of `keys_of_data_keys`, where a job needs them.
     """
     environment = {
-        "NIGHTSHIFT_APPLICATION_TABLES": functions.settings.application_tables,
+        TABLES_VARIABLE: functions.settings.application_tables,
         **functions.deployment,
     }
     if functions.settings.take_over_from:

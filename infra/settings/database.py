@@ -158,7 +158,7 @@ class ExistingDatabase(Group):
     ca_file: Annotated[Text | None, ByDefault("the certificates of RDS")] = Field(
         default=None,
         description="a file of this machine, from the project's folder on, with other certificates by which to know "
-        "the server: those of GovCloud, China or an authority of your own. It goes into a layer",
+        "the server: those of an authority of your own, or of a region newer than this version. It goes into a layer",
     )
     console_user: SqlUser | None = Field(
         default=None,

@@ -132,6 +132,13 @@ def test_the_life_of_a_deployment(account: Account) -> None:
     assert "destroying the stack Nightshift-BackOffice" in told
     assert account.stacks() == {"Nightshift-Platform", "Nightshift-Market"}
 
+    # WHEN it is added again THEN its jobs open what they sealed before
+    account.settings(BOTH)
+    account.make("deploy", APPROVED)
+    assert account.stacks() == {"Nightshift-Platform", "Nightshift-Market", "Nightshift-BackOffice"}
+    assert account.rows("select key_id, encrypted_key, kms_key from nightshift.data_keys") == sealed
+    assert account.call("daily-takings")["outcome"] == "succeeded"
+
     # WHEN everything is taken back THEN no stack is left, and what holds data stays
     account.make("destroy", "--force")
     assert account.stacks() == set()
@@ -140,7 +147,7 @@ def test_the_life_of_a_deployment(account: Account) -> None:
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
     assert [bucket for bucket in s3.list_buckets()["Buckets"] if "files" in bucket["Name"]]
 
-    # WHEN the pack is added again, in a deployment made anew on the same database, with the key that was kept
+    # WHEN it is deployed anew on the same database, with the key that was kept
     account.settings(BOTH, kms_key_arn=key)
     account.make("deploy", APPROVED)
     # THEN what was sealed can be opened, and the ledger goes on
@@ -148,13 +155,18 @@ def test_the_life_of_a_deployment(account: Account) -> None:
     assert account.call("abandoned-carts")["outcome"] == "succeeded"
     assert account.call("daily-takings")["outcome"] == "succeeded"
     assert account.rows("select count(*) from nightshift.runs where job = 'abandoned-carts'") == [(2,)]
-    # AND a rollback finds the schema of newer code, and succeeds
+    # AND a rollback finds the schema of newer code, which has expanded it, and succeeds; and the jobs run on it
     with create_engine(account.postgres.url("postgres"), poolclass=NullPool).begin() as connection:
-        newer = (
-            "update nightshift.alembic_version set version_num = 'nightshift_9999' where version_num ~ '^nightshift'"
-        )
-        connection.execute(text(newer))
+        for newer in (
+            "update nightshift.alembic_version set version_num = 'nightshift_9999' where version_num ~ '^nightshift'",
+            "alter table nightshift.runs add of_newer_code text",
+            "alter table nightshift.attempts add of_newer_code integer not null default 1",
+            "create table nightshift.of_newer_code (id bigint primary key)",
+        ):
+            connection.execute(text(newer))
     assert account.call("migrate")["ahead"] == ["nightshift_9999"]
+    assert account.call("abandoned-carts")["outcome"] == "succeeded"
+    account.call("supervisor")
 
 
 class Monitor(BaseHTTPRequestHandler):

@@ -99,14 +99,18 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
     event = scheduled(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))
     functions.send(short_lease, event)
 
-    def halfway() -> bool:
+    def at_work(deleted: int) -> bool:
         run = runs(session, short_lease)[0]
-        return bool(run.trigger == "schedule" and 0 < run.counters.get("deleted", 0) < 200_000)
+        mine = run.trigger == "schedule" and run.state == "running"
+        return bool(mine and run.counters.get("deleted", 0) >= deleted)
 
-    eventually(halfway, seconds=30)
+    eventually(lambda: at_work(0), seconds=30)
+    worker = _worker(short_lease)  # to find it takes a while: now, not in the middle
+    eventually(lambda: at_work(1), seconds=30)
     # WHEN its process is killed
-    _worker(short_lease).kill()
-    assert 0 < _old_carts(session) < 200_000, "the process was not caught in the middle"
+    worker.kill()
+    assert at_work(1), "the process was not caught in the middle"
+    assert 0 < _old_carts(session) < 200_000
 
     # THEN the same event says that the run may still be alive, as long as its lease lasts, and then ends it
     def ended() -> dict[str, Any] | None:
@@ -114,7 +118,8 @@ def test_sigkill_in_the_middle_of_200_000_rows_loses_and_doubles_nothing(
         if session.scalar(text("select bool_or(state = 'running' and lease_until > now()) from nightshift.runs")):
             return None
         answer = functions.call(short_lease, event)
-        return answer if answer["outcome"] != "running" else None
+        # On a machine that is slow its few seconds may not be enough for the rest.
+        return answer if answer["outcome"] not in ("running", "interrupted") else None
 
     answer = eventually(ended, seconds=60)
     assert answer["outcome"] == "succeeded"

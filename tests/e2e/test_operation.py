@@ -134,6 +134,17 @@ def test_status_and_health_answer_for_the_deployment(nightshift: Command) -> Non
     assert health["scheduler"] == "healthy"
 
 
+def test_the_doctor_finds_the_deployment_in_order(nightshift: Command, functions: Lambda) -> None:
+    functions.call("supervisor", {})
+
+    found = nightshift("doctor")["findings"]
+
+    # The other tests have runs fail, and so leave dead letters. Nobody is subscribed to the topics here.
+    told = {(each["severity"], each["probe"], each["object"]) for each in found if each["severity"] != "ok"}
+    subscribers = {("warning", "subscribers", "nightshift-critical"), ("note", "subscribers", "nightshift-ordinary")}
+    assert told - {("warning", "dead letters", "nightshift-dead-letters")} == subscribers, found
+
+
 def test_an_unknown_name_gets_one_line_and_exit_code_2(nightshift: Command) -> None:
     done = nightshift.run("run", "removed-item")
     assert (done.returncode, done.stdout) == (2, "")

@@ -283,7 +283,7 @@ class World:
             process.strike = None
         with self.session() as session:
             for name in self.jobs:
-                with session.begin():
+                with suppress(EventError), session.begin():  # which is not paused
                     Control(session, self.deployment).resume(job=name, by="an operator", reason="the end of the night")
 
     def _at_rest(self) -> bool:

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -204,7 +205,7 @@ class Runs(RuleBasedStateMachine):
         if paused:
             self._control("pause", job=job)
         else:
-            with self.session.begin():
+            with suppress(EventError), self.session.begin():  # it may not be paused
                 Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="a reason")
 
     # --- What attempts do: each of them at any time, also long after another has taken its run over ------------------
@@ -438,8 +439,8 @@ class Runs(RuleBasedStateMachine):
         """Nothing goes wrong any more: then every occurrence gets its one outcome, and all is told."""
         self.attempts.clear()
         self.called.clear()
-        with self.session.begin():
-            for job in JOBS:
+        for job in JOBS:
+            with suppress(EventError), self.session.begin():  # which is not paused
                 Control(self.session, DEPLOYMENT).resume(job=job, by="an operator", reason="a reason")
         end, first = self.now, self.rounds[0] if self.rounds else None
         for _ in range(LONGEST_REST):

@@ -67,6 +67,35 @@ STAGING: dict[str, Any] = {
     },
     "ping_url": "https://hc.example.com/11111111",
 }
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+READERS_SECRET = SECRET.replace("application-", "reader-")
+ROUTES = ["rtb-0123456789abcdef0"]
+WITHOUT_NAT: dict[str, Any] = {
+    "database": {
+        "secret_arn": SECRET,
+        "secret_kms_key_arn": KEY,
+        "console_user": "reader",
+        "console_secret_arn": READERS_SECRET,
+        "rds_instance": "application",
+    },
+    "network": {**EXISTING["network"], "endpoints": True, "route_table_ids": ROUTES},
+    "files_bucket": BUCKET,
+    "sender": "nightshift@example.com",
+    "packs": ["back_office"],
+}
+THROUGH_PROXY: dict[str, Any] = {
+    **WITHOUT_NAT,
+    "database": {
+        "host": "proxy.example.internal",
+        "name": "application",
+        "user": "nightshift",
+        "iam_region": "eu-west-1",
+        "resource_id": "prx-0123456789abcdef0",
+        "console_user": "reader",
+        "rds_cluster": "application",
+    },
+    "kms_key_arn": KEY,
+}
 NEW: dict[str, Any] = {"database": {"create": "aurora-serverless-v2"}}
 
 
@@ -142,6 +171,18 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     """A second deployment beside `existing` in the same account, under a name of its own, with every rule off."""
     return synthesize(STAGING, tmp_path_factory.mktemp("staging"))
+
+
+@pytest.fixture(scope="session")
+def without_nat(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """One pack on an RDS instance whose secrets lie under a customer's key, in a network without a way out."""
+    return synthesize(WITHOUT_NAT, tmp_path_factory.mktemp("without_nat"))
+
+
+@pytest.fixture(scope="session")
+def through_proxy(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """The same pack on an Aurora cluster, which functions reach through RDS Proxy with IAM tokens."""
+    return synthesize(THROUGH_PROXY, tmp_path_factory.mktemp("through_proxy"))
 
 
 def synthesize(settings: Mapping[str, Any], folder: Path) -> Assembly:

@@ -10,9 +10,21 @@ from infra.apis import ENDPOINTS, NEEDS, Call, calls, endpoints, table
 from infra.docs import SETTINGS
 from infra.settings import read_settings
 from nightshift.declaration.job import Need
-from tests.infra.conftest import EXISTING, JOBS, NEW, PROJECT, SECURITY_GROUP, Assembly, actions, synthesize, text
+from tests.infra.conftest import (
+    EXISTING,
+    JOBS,
+    NEW,
+    PROJECT,
+    ROUTES,
+    SECURITY_GROUP,
+    THROUGH_PROXY,
+    WITHOUT_NAT,
+    Assembly,
+    actions,
+    synthesize,
+    text,
+)
 
-ROUTES = ["rtb-0123456789abcdef0"]
 OF_IAM = {"ses": "sesv2"}
 """What IAM calls an API that boto3 calls otherwise."""
 
@@ -21,7 +33,8 @@ NO_CALL = {"ec2", "logs", "rds-db"}
 
 
 def wanted(settings: dict[str, Any]) -> list[Call]:
-    return calls(read_settings(settings, JOBS), list(JOBS.values()))
+    read = read_settings(settings, JOBS)
+    return calls(read, read.deployed(JOBS))
 
 
 def granted(assembly: Assembly) -> set[tuple[str, str]]:
@@ -47,7 +60,10 @@ def granted(assembly: Assembly) -> set[tuple[str, str]]:
     return {(service, name) for service, name in found if not (service == "sqs" and name in jobs)}
 
 
-@pytest.mark.parametrize(("name", "settings"), [("existing", EXISTING), ("new", NEW)])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("existing", EXISTING), ("new", NEW), ("without_nat", WITHOUT_NAT), ("through_proxy", THROUGH_PROXY)],
+)
 def test_the_table_is_what_functions_may_call(
     name: str, settings: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
@@ -76,17 +92,10 @@ def test_a_new_network_has_the_endpoints_that_are_called(new: Assembly) -> None:
     assert services == set(endpoints(wanted(NEW))) == {"kms", "lambda", "rds", "s3", "secretsmanager", "sns", "sqs"}
 
 
-@pytest.fixture(scope="module")
-def with_endpoints(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
-    network = {**EXISTING["network"], "endpoints": True, "route_table_ids": ROUTES}
-    settings = {**EXISTING, "network": network, "jobs": {}, "packs": ["back_office"]}
-    return synthesize(settings, tmp_path_factory.mktemp("endpoints"))
-
-
-def test_endpoints_are_made_in_a_network_without_a_way_out(with_endpoints: Assembly) -> None:
-    made = with_endpoints.resources("AWS::EC2::VPCEndpoint").values()
+def test_endpoints_are_made_in_a_network_without_a_way_out(without_nat: Assembly) -> None:
+    made = without_nat.resources("AWS::EC2::VPCEndpoint").values()
     names = {text(one["ServiceName"]).rsplit(".", 1)[1].rstrip('"]}'): one for one in made}
-    ((_, group),) = with_endpoints.resources("AWS::EC2::SecurityGroup").items()
+    ((_, group),) = without_nat.resources("AWS::EC2::SecurityGroup").items()
 
     assert set(names) == {"email", "kms", "lambda", "rds", "s3", "secretsmanager", "sns", "sqs"}
     assert names["s3"]["RouteTableIds"] == ROUTES
@@ -96,7 +105,7 @@ def test_endpoints_are_made_in_a_network_without_a_way_out(with_endpoints: Assem
             assert one["SubnetIds"] == EXISTING["network"]["subnet_ids"]
             assert one["PrivateDnsEnabled"] is True
     assert group["VpcId"] == EXISTING["network"]["vpc_id"]
-    ((_, rule),) = with_endpoints.resources("AWS::EC2::SecurityGroupIngress").items()
+    ((_, rule),) = without_nat.resources("AWS::EC2::SecurityGroupIngress").items()
     assert (rule["FromPort"], rule["ToPort"], rule["SourceSecurityGroupId"]) == (443, 443, SECURITY_GROUP)
 
 

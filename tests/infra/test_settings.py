@@ -17,6 +17,7 @@ from hypothesis import given, settings as generated, strategies as st
 
 import infra.docs
 from infra.app import main
+from infra.packages import Packages
 from infra.settings import (
     ExistingDatabase,
     NewDatabase,
@@ -174,6 +175,19 @@ def test_each_bad_setting_is_refused_with_one_line(
         assert line.startswith("nightshift: ")
         assert remedy in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bad", ["certificates", "endpoint of S3"])
+def test_what_is_refused_is_refused_before_anything_is_built(
+    bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first build of the layers takes a minute."""
+    monkeypatch.setattr(Packages, "_build", lambda *_, **__: pytest.fail("something was built"))
+
+    settings, _ = BAD[bad]
+    assert isinstance(settings, dict)
+
+    assert main(context(settings), str(tmp_path)) == 2
 
 
 def somebodys_settings() -> st.SearchStrategy[Any]:

@@ -15,7 +15,7 @@ from infra.settings import read_settings
 from tests.ground.world import FUNCTIONS
 from tests.infra.conftest import CHANGED, EXISTING, JOBS, NEW, PROJECT, Assembly, context, synthesize, text
 
-ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new"])
+ASSEMBLIES = pytest.mark.parametrize("name", ["existing", "new", "without_nat", "through_proxy"])
 
 
 @ASSEMBLIES
@@ -122,3 +122,15 @@ def test_the_cdks_flags_hold_without_a_word_in_cdk_json(
     monkeypatch.setattr("infra.app.FLAGS", {})
 
     assert synthesize(NEW, tmp_path).stacks != new.stacks
+
+
+def test_the_cdk_does_not_complain_of_flags_that_an_operator_can_do_nothing_about(existing: Assembly) -> None:
+    cdk = str(PROJECT / "node_modules/.bin/cdk")
+    command = [cdk, "synth", "--app", str(existing.folder), "--quiet", "--no-notices"]
+    quiet = {"CDK_DISABLE_VERSION_CHECK": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"}
+
+    done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "Successfully synthesized" in done.stdout + done.stderr
+    assert "flag" not in done.stdout + done.stderr

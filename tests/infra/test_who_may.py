@@ -1,14 +1,32 @@
 """Where alarms reach people, and what watches from outside."""
 
+import json
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk import App
 
 from infra.alarms import Severity
+from infra.app import build
 from infra.platform.supervisor import IN_A_POLICY, OF_AN_ARN, _portions
 from infra.settings import read_settings
 from nightshift.errors import SettingError
-from tests.infra.conftest import EXISTING, JOBS, TOPIC, Assembly, actions, text
+from tests.infra.conftest import (
+    BUCKET,
+    EXISTING,
+    JOBS,
+    KEY,
+    READERS_SECRET,
+    SECRET,
+    TOPIC,
+    Assembly,
+    actions,
+    context,
+    text,
+)
 
 LASTING = {
     *("dead-letters-waiting", "supervisor-silent", "supervisor-failing", "supervisor-hindered", "backlog"),
@@ -111,6 +129,56 @@ def test_the_console_of_a_new_database_connects_as_a_user_of_its_own(new: Assemb
 def test_a_console_user_without_its_password_is_refused(database: dict[str, str], words: str) -> None:
     with pytest.raises(SettingError, match=words):
         read_settings({**EXISTING, "database": {**EXISTING["database"], **database}}, JOBS)
+
+
+def test_who_reads_a_secret_may_open_it_with_its_key_and_nobody_else_may(
+    without_nat: Assembly, through_proxy: Assembly, existing: Assembly
+) -> None:
+    read_by: dict[str, set[str]] = {}
+    for assembly, key in ((without_nat, KEY), (through_proxy, None), (existing, None)):
+        for function in assembly.resources("AWS::Lambda::Function").values():
+            if (name := function.get("FunctionName")) is None:
+                continue  # the CDK's own
+            statements = role_of(assembly, name)
+            reads = [each for each in statements if "secretsmanager:GetSecretValue" in actions(each)]
+            opens = [each for each in statements if "secretsmanager." in text(each.get("Condition", {}))]
+            given = json.loads(function.get("Environment", {}).get("Variables", {}).get("NIGHTSHIFT_DATABASE", "{}"))
+            secret = given.get("secret_arn")
+            assert [each["Resource"] for each in reads] == ([secret] if secret else []), name
+            assert len(opens) == (1 if secret and key else 0), name
+            for each in opens:
+                assert (each["Action"], each["Resource"]) == ("kms:Decrypt", key)
+                (services,) = each["Condition"]["StringEquals"].values()
+                assert [service["Fn::Join"][1] for service in services] == [
+                    ["secretsmanager.", {"Ref": "AWS::Region"}, ".amazonaws.com"],
+                    ["secretsmanager.", {"Ref": "AWS::Region"}, ".", {"Ref": "AWS::URLSuffix"}],
+                ]
+            if assembly is without_nat and secret:
+                read_by.setdefault(secret, set()).add(name)
+
+    # The console reads as its own user; the watch, which has no database, reads nothing.
+    assert read_by[READERS_SECRET] == {"nightshift-console"}
+    assert read_by[SECRET] >= {"nightshift-migrate", "nightshift-supervisor", "nightshift-dispatcher"}
+    assert not {"nightshift-console", "nightshift-watch"} & read_by[SECRET]
+
+
+def test_a_job_reaches_the_applications_files_below_their_prefix_and_nothing_else_of_the_bucket(tmp_path: Path) -> None:
+    assembly = Assembly(tmp_path)
+    found = JOBS["store-room"]
+    erasing = replace(found, job=replace(found.job, needs=frozenset({"application_files"})))
+    app = App(context=context(EXISTING), outdir=str(tmp_path))
+    build(app, read_settings({**EXISTING, "jobs": {}, "packs": [found.pack]}, JOBS), {"store-room": erasing})
+    app.synth()
+
+    function = assembly.one("AWS::Lambda::Function", FunctionName="nightshift-store-room")
+    assert function["Environment"]["Variables"]["NIGHTSHIFT_FILES_PREFIX"] == "live/"
+    objects = [each for each in role_of(assembly, "nightshift-store-room") if "s3:DeleteObject" in actions(each)]
+    (allowed,) = objects
+    pattern = "".join(part if isinstance(part, str) else "aws" for part in allowed["Resource"]["Fn::Join"][1])
+    assert actions(allowed) == {"s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion"}
+    for key, reached in {"live/uploads/a.png": True, "uploads/a.png": False, "livestock/a.png": False}.items():
+        assert fnmatchcase(f"arn:aws:s3:::{BUCKET}/{key}", pattern) == reached, key
+    assert not fnmatchcase(f"arn:aws:s3:::another/{BUCKET}/live/a.png", pattern)
 
 
 def test_jobs_reach_their_own_folders_and_only_backups_delete_backups(existing: Assembly) -> None:

@@ -170,7 +170,8 @@ def test_a_run_that_fails_pauses_its_backfill_and_the_next_occurrence_comes_when
     assert (paused["state"], paused["counts"]) == ("paused", {"failed": 1})
     assert "2026-03-01T02:00:00Z is failed: broken" in paused["told"]
     assert len(runs(world)) == 1
-    assert command(world, "resume", backfill[:8], by="Ada")["backfill"]["state"] == "open"
+    resumed = command(world, "resume", backfill[:8], by="Ada", reason="lunch is over")["backfill"]
+    assert (resumed["state"], resumed["told"]) == ("open", "resumed by Ada: lunch is over")
     world.look()
     assert [time for time, *_ in runs(world)] == TIMES[:2]
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -414,3 +415,34 @@ def test_a_batch_changes_its_own_run_alone(session: Session) -> None:
     finish(session, one)
     assert run_of(session, other) == before
     assert run_of(session, one).candidates == {"s": 1}
+
+
+def test_a_new_run_has_the_id_that_whoever_asks_has_given_it(session: Session) -> None:
+    id = uuid.uuid4()
+    first = start(session, Request("manual", id=id, request_id="first"))
+    assert first.run.id == id
+    # Asking again, as after a lost connection, means the same run, and never a second one.
+    assert refused(session, Request("manual", id=id, request_id="second")).state == "running"
+    finish(session, first)
+    assert refused(session, Request("manual", id=id, request_id="third")).state == "succeeded"
+    assert session.scalar(text("select count(*) from nightshift.runs")) == 1
+
+
+def test_an_occurrence_that_has_a_run_keeps_its_id(session: Session) -> None:
+    first = start(session)
+    again = refused(session, Request("manual", scheduled_for=AT, id=uuid.uuid4()))
+    assert again.run.id == first.run.id
+
+
+def test_an_id_is_never_taken_from_another_run(session: Session) -> None:
+    id = start(session).run.id
+    for request in (
+        Request("manual", scheduled_for=AT + DAY, id=id),
+        Request("manual", scheduled_for=AT, forced=True, id=id),
+        Request("manual", "plan", id=id),
+    ):
+        with pytest.raises(EventError, match="another run's"):
+            ask(session, request)
+    session.rollback()
+    with pytest.raises(EventError, match="another run's"):
+        ledger.claim(session, "abandoned-carts", WAIT, Request("manual", id=id), seconds=60)

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from functions.platform.console import handler
 from nightshift.declaration import Deployment, Schedule, registry
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
-from nightshift.ledger import Attempt, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.ledger import Attempt, CommandRecord, QuarantinedItem, RegisteredJob, RunRecord
+from nightshift.ledger.operators import Backfill
 from nightshift.operations import FAILURES_SHOWN, QUERIES, Console, answer
 from nightshift.operations.control import Control
 from tests.integration.conftest import Context, Invoke
@@ -105,6 +106,36 @@ def test_the_overview_is_of_one_job_and_from_a_time_on(session: Session) -> None
     [job] = ask(session, {"query": "overview", "job": DAILY, "since": since})["jobs"]
 
     assert [run["outcome"] for run in job["history"]] == ["failed"]
+
+
+def test_the_overview_tells_backfills_at_work_what_is_unusual_who_did_what_and_the_supervisor(session: Session) -> None:
+    register(session)
+    add_run(session, ended=NOW - HOUR, anomalies={"slow": "it has taken 400 s, and usually takes 20 s"})
+    facts: dict[str, Any] = {
+        "job": DAILY,
+        "schedule": "cron(0 2 * * ? *)",
+        "reprocess": "none",
+        "requested_by": "Ada",
+        "reason": "late",
+    }
+    facts |= {"since": NOW - 72 * HOUR, "until": NOW - 24 * HOUR, "reached": NOW - 72 * HOUR, "occurrences": 2}
+    over = {"state": "cancelled", "finished_at": NOW, "counts": {}}
+    open_one = {"state": "open", "counts": {"failed": 1}}
+    session.add_all(Backfill(**facts, **state, created_at=NOW) for state in (over, open_one))
+    session.add(
+        CommandRecord(at=NOW, command="pause", job=DAILY, by="Ada", reason="a move", arguments={}, result="done")
+    )
+    session.commit()
+
+    everything = ask(session, {"query": "overview"})
+    job = job_of(everything)
+
+    assert [(each["state"], each["done"]) for each in job["backfills"]] == [("open", 1)]
+    assert job["last_run"]["anomalies"] == {"slow": "it has taken 400 s, and usually takes 20 s"}
+    assert everything["supervisor"] == {"last_round": None, "silent": True}
+    assert "commands" not in job
+    [alone] = ask(session, {"query": "overview", "job": DAILY})["jobs"]
+    assert [(each["command"], each["by"]) for each in alone["commands"]] == [("pause", "Ada")]
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-03-11T00:00:00", 5])

@@ -49,6 +49,51 @@ def test_a_paused_jobs_occurrences_are_settled_as_paused_until_it_is_resumed(
     assert invoke_job(job, scheduled("2026-03-02T02:00:00Z"))["counters"]["deleted"] == 3
 
 
+def test_a_second_pause_says_whose_it_has_replaced(session: Session) -> None:
+    soon = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)).replace(microsecond=0)
+    for whom in ({"job": job.name}, {"all": True}):
+        assert do(session, command="pause", **whom, until=soon.isoformat(), **ADA)["replaced"] is None
+        ben = {"by": "Ben", "reason": "the index is built anew"}
+        done = do(session, command="pause", **whom, **ben)
+        assert (done["paused"]["by"], "until" in done["paused"]) == ("Ben", False)
+        replaced = done["replaced"]
+        assert (replaced["by"], replaced["reason"]) == ("Ada", "a move")
+        assert dt.datetime.fromisoformat(replaced["until"]) == soon
+        assert dt.datetime.fromisoformat(replaced["at"]) < soon
+        told = f"done; it replaced the pause by Ada until {replaced['until']}: a move"
+        assert trail(session)[-1].result == told, "the trail keeps what is gone from the ledger"
+
+
+def test_a_pause_that_has_ended_is_not_replaced(session: Session) -> None:
+    do(session, command="pause", job=job.name, until="2199-01-01T00:00:00Z", **ADA)
+    session.execute(text("update nightshift.jobs set paused_until = now() - interval '1 s'"))
+    session.commit()
+    assert do(session, command="pause", job=job.name, **ADA)["replaced"] is None
+
+
+def test_what_is_not_paused_cannot_be_resumed(session: Session) -> None:
+    def refusal(**whom: Any) -> str:
+        return str(do(session, command="resume", **whom, by="Ben", reason="moved")["error"])
+
+    one, every = {"job": job.name}, {"all": True}
+    assert refusal(**one) == f"job {job.name} is not paused"
+    assert refusal(**every) == "there is no pause of all jobs"
+    do(session, command="pause", **one, **ADA)
+    paused = f"Paused by themselves: {job.name}. Resume each by its name"
+    assert refusal(**every) == f"there is no pause of all jobs. {paused}"
+    assert "error" not in do(session, command="resume", **one, by="Ben", reason="moved")
+    assert refusal(**one) == f"job {job.name} is not paused", "nor a second time"
+    do(session, command="pause", **every, **ADA)
+    all_paused = "all jobs are paused by Ada: a move. Resume all jobs to end that"
+    assert refusal(**one) == f"job {job.name} is not paused by itself, and {all_paused}"
+    assert do(session, command="resume", **every, by="Ben", reason="moved") == {"job": None, "paused": None}
+    do(session, command="pause", **one, until="2199-01-01T00:00:00Z", **ADA)
+    session.execute(text("update nightshift.jobs set paused_until = '2026-03-01T00:00Z'"))
+    session.commit()
+    ended = "its pause by Ada ended by itself at 2026-03-01T00:00:00Z"
+    assert refusal(**one) == f"job {job.name} is not paused: {ended}"
+
+
 def test_a_person_can_run_a_paused_job_and_its_paused_occurrence(session: Session, invoke_job: Invoke) -> None:
     removed_items(session, 3)
     do(session, command="pause", job=job.name, **ADA)
@@ -58,6 +103,17 @@ def test_a_person_can_run_a_paused_job_and_its_paused_occurrence(session: Sessio
     assert done["run_id"] == held_back["run_id"], "an occurrence has one outcome"
     assert run_of(session, done["run_id"]).trigger == "manual"
     assert invoke_job(job, scheduled(AT))["outcome"] == "succeeded", "and the rule's event does not undo it"
+
+
+def test_an_occurrence_that_has_run_says_so_when_a_person_asks_for_it_again(
+    session: Session, invoke_job: Invoke
+) -> None:
+    removed_items(session, 3)
+    first, second = (invoke_job(job, {"once": True}, at=AT) for _ in range(2))
+    assert "already" not in first
+    assert second == {**first, "already": True}
+    assert invoke_job(job, scheduled(AT)) == first, "the rule's event is nobody's question"
+    assert "already" not in invoke_job(job, {"force": True, "once": True}, at=AT)
 
 
 def test_a_backfill_meets_an_open_run_and_waits(session: Session, invoke_job: Invoke) -> None:

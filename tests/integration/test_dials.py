@@ -217,6 +217,24 @@ def test_a_dial_that_cannot_be_meant_is_refused_and_changes_nothing(visits: Sess
     assert visits.scalar(text("select count(*) from nightshift.dial_changes")) == 0
 
 
+def test_what_is_not_held_cannot_be_released(visits: Session) -> None:
+    one, every = {"job": NAME}, {"all": True}
+
+    def refusal(**whom: Any) -> str:
+        return str(do(visits, command="dial", **whom, held=False, **ADA)["error"])
+
+    assert refusal(**one) == f"job {NAME} is not held"
+    assert refusal(**every) == "all jobs are not held"
+    do(visits, command="dial", **every, held=True, **ADA)
+    of_all = "all jobs are, by Ada: a busy evening. Release all jobs to end that"
+    assert refusal(**one) == f"job {NAME} is not held by itself, and {of_all}"
+    do(visits, command="dial", **one, held=True, **ADA)
+    for whom in (one, every):
+        assert "error" not in do(visits, command="dial", **whom, held=False, **ADA)
+    assert refusal(**one) == f"job {NAME} is not held"
+    assert "error" not in do(visits, command="dial", **one, held=False, largest_batch=5, **ADA), "beside another dial"
+
+
 def test_a_pause_of_all_leaves_out_every_jobs_occurrences_until_its_end(visits: Session, invoke_job: Invoke) -> None:
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
     paused = do(visits, command="pause", all=True, until=soon.isoformat(), **ADA)["paused"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from sqlalchemy import Engine, NullPool, create_engine, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -130,6 +131,23 @@ def test_first_data_key_is_made_once(deployed: Engine, monkeypatch: pytest.Monke
         assert session.scalars(select(DataKey.key_id)).all() == [1]
         keys = DataKeys.stored(session, service)
     assert (keys.current, len(keys[1])) == (1, 32)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_data_key_is_opened_with_its_own_context_only(deployed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = KeyService(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
+    monkeypatch.setenv("NIGHTSHIFT_KMS_KEY", service.kms_key)
+    migrate()
+    with Session(deployed) as session:
+        encrypted = session.scalars(select(DataKey.encrypted_key)).one()
+
+    assert len(service.decrypt(1, encrypted, service.kms_key)) == 32
+    # Under another number, for another purpose, or without one, KMS opens nothing.
+    with pytest.raises(ClientError, match="InvalidCiphertext"):
+        service.decrypt(2, encrypted, service.kms_key)
+    for context in ({}, {"purpose": "1"}):
+        with pytest.raises(ClientError, match="InvalidCiphertext"):
+            boto3.client("kms").decrypt(CiphertextBlob=encrypted, EncryptionContext=context)
 
 
 @pytest.mark.usefixtures("aws")
@@ -296,6 +314,7 @@ def test_the_consoles_user_reads_what_answers_come_from_and_nothing_else(
         for name, keys in questions.items():
             answered = answer(session, Deployment(("market",)), {"query": name, **keys}, now=dt.datetime.now(dt.UTC))
             assert "does not answer" not in str(answered.get("error")), (name, answered)
+            assert "'unread'" not in str(answered), (name, answered)
     with reader.connect() as connection:
         may = text(
             "select c.relname, p from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) p"

@@ -11,6 +11,7 @@ from nightshift.declaration import Run
 from nightshift.ledger import RunRecord
 from nightshift.outbox import TICK, LocalMoment, Notification, People, Via, message, notice_kinds, tell_operators, write
 from nightshift.steps import Message, Notify
+from nightshift.steps.notify import WHAT_ERRORS_ARE
 from tests.ground.functions.market._tables import Customer
 from tests.ground.people import customer, outbox, told, utc
 from tests.ground.world import shop_alone
@@ -323,6 +324,7 @@ def test_an_invalid_zone_counts_as_utc_and_as_an_error(invoke_job: Invoke, sessi
     result = invoke_job(NINE, at=utc("2026-03-02 09:00"))
 
     assert (result["counters"]["emails"], result["counters"]["errors"]) == (5, 5)
+    assert result["notes"] == [WHAT_ERRORS_ARE], "once, however many zones there are"
     assert (result["outcome"], result["counters"]["quarantined"]) == ("succeeded", 0)
 
 

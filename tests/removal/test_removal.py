@@ -1,8 +1,8 @@
 """The library stands without the example: a copy of the project, less all that is the application's own, more one pack
 of two files, passes the checks and does its work on AWS.
 
-Inside it run the linter, the type checker, and the tests of tests/unit (but those of schedules, which know no project)
-with a few of tests/integration. The others stand on the shop of tests/ground, and say the same with the example and
+Inside it run the linter, the type checker, and the tests of tests/unit (but long ones that know no project) with a few
+of tests/integration. The others stand on the shop of tests/ground, and say the same with the example and
 without.
 """
 
@@ -28,8 +28,10 @@ LINKS = (".venv", "node_modules", ".build", ".mypy_cache")
 OWN = ("layers/application", "local/example", "bench/example", "tests/*/example")
 """What goes, beside every pack."""
 
+KNOW_NO_PROJECT = ("schedule", "time_zones", "web", "watching", "logs", "doctor", "error_words")
+
 TESTS = (
-    *("tests/unit", "--ignore=tests/unit/test_schedule.py"),
+    *("tests/unit", *(f"--ignore=tests/unit/test_{name}.py" for name in KNOW_NO_PROJECT)),
     *(f"tests/integration/test_{name}.py" for name in ("console", "control", "migrate")),
 )
 

@@ -1,6 +1,7 @@
 """The authorities by which functions know a server of RDS, and RDS Proxy."""
 
 import datetime as dt
+import hashlib
 import ssl
 
 import pytest
@@ -29,6 +30,8 @@ REGIONS = [
     "ap-southeast-7",
     "ca-central-1",
     "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
     "eu-central-1",
     "eu-central-2",
     "eu-north-1",
@@ -46,11 +49,32 @@ REGIONS = [
     "sa-west-1",
     "us-east-1",
     "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
     "us-west-1",
     "us-west-2",
 ]
 KINDS_OF_KEY = 3
 AMAZON = [f"Amazon Root CA {number}" for number in (1, 2, 3, 4)]
+PUBLISHED = {
+    "d10db458b3b428b963a764a78694690d3af80616cd047de7ab56db53fb760a4e": [
+        "cn-north-1 Root CA RSA4096",
+        "cn-northwest-1 Root CA RSA2048",
+        "cn-northwest-1 Root CA RSA4096",
+        "cn-north-1 Root CA RSA2048",
+        "cn-north-1 Root CA ECC384",
+        "cn-northwest-1 Root CA ECC384",
+    ],
+    "694a8e0f4376f3133dbd76732b7644264c8a8f4c17b66d306cbec18aae58e46a": [
+        "us-gov-west-1 Root CA RSA2048",
+        "us-gov-west-1 Root CA RSA4096",
+        "us-gov-west-1 Root CA ECC384",
+        "us-gov-east-1 Root CA ECC384",
+        "us-gov-east-1 Root CA RSA4096",
+        "us-gov-east-1 Root CA RSA2048",
+    ],
+}
+"""SHA-256 of the roots in the bundles of China and GovCloud, in the order in which AWS published them in 2026-09."""
 YEARS_AHEAD = dt.timedelta(days=10 * 365)
 
 
@@ -63,6 +87,17 @@ def test_every_region_has_an_authority_for_each_kind_of_key(bundle: list[x509.Ce
     found = [region for each in bundle if (region := region_of(each))]
 
     assert sorted(found) == sorted(REGIONS * KINDS_OF_KEY)
+
+
+@pytest.mark.parametrize(("digest", "names"), PUBLISHED.items())
+def test_authorities_of_other_partitions_are_those_that_aws_publishes(
+    bundle: list[x509.Certificate], digest: str, names: list[str]
+) -> None:
+    by_name = {name_of(each): each for each in bundle}
+
+    published = b"".join(by_name[f"Amazon RDS {name} G1"].public_bytes(serialization.Encoding.PEM) for name in names)
+
+    assert hashlib.sha256(published).hexdigest() == digest
 
 
 def test_authorities_of_amazon_stand_for_rds_proxy(bundle: list[x509.Certificate]) -> None:

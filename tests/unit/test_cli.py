@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import typer
@@ -21,17 +21,23 @@ from typer.testing import CliRunner, Result
 
 from cli import known_jobs, times
 from cli.aws import AwsError, FunctionError, LambdaFunctions
+from cli.command_line import Group
 from cli.commands import application
 from cli.docs import CLI
 from nightshift.declaration import function_name, registry
 from nightshift.errors import DeclarationError
 
-COMMANDS = [str(command.name) for command in typer.main.get_command(application).commands.values()]  # type: ignore[attr-defined]
+ROOT_GROUP = cast(Group, typer.main.get_command(application))
+COMMANDS = list(ROOT_GROUP.commands)
+TYPE = "<(bool|str|int|float|text|path|number)|(?i:TEXT|INTEGER|FLOAT|BOOLEAN|PATH)( RANGE)?\\[|INTEGER|FLOAT|BOOLEAN"
+"""How a type of Python, or of the library that reads the command line, looks in a help page."""
 ROOT = Path(__file__).parents[2]
 CONSOLE, CONTROL = function_name("console"), function_name("control")
 JOBS_OF_THE_PROJECT = list(registry())  # read before the shop stands in their place
 JOB = "abandoned-carts"
 RUN = "0123abcd-0000-4000-8000-000000000001"
+NEW_RUN = "0123abcd-0000-4000-8000-000000000002"
+"""The id that the command gives to a run which it starts."""
 WHO = ("--by", "Ada", "--reason", "the rows were late")
 MARCH = ("--from", "2026-03-01T00:00Z", "--to", "2026-03-03T00:00Z")
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
@@ -149,6 +155,11 @@ NEXT = {
 
 
 @pytest.fixture(autouse=True)
+def one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.starting.new_id", lambda: NEW_RUN)
+
+
+@pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's terminal and database: whoever runs the tests may have told of theirs."""
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -210,18 +221,18 @@ def nightshift(*arguments: str, on: Deployed | Script | Unreachable | None = Non
 @pytest.mark.parametrize(
     ("arguments", "function", "payload"),
     [
-        (["run", JOB], f"nightshift-{JOB}", {"once": True}),
-        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
-        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True, "once": True}),
+        (["run", JOB], f"nightshift-{JOB}", {"once": True, "id": NEW_RUN}),
+        (["run", JOB, "--dry-run"], f"nightshift-{JOB}", {"dry_run": True, "once": True, "id": NEW_RUN}),
+        (["plan", JOB], f"nightshift-{JOB}", {"dry_run": True, "once": True, "id": NEW_RUN}),
         (
             ["run", JOB, "--at", "2026-03-02T10:00:00+01:00", "--force"],
             f"nightshift-{JOB}",
-            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True, "once": True},
+            {"scheduled_for": "2026-03-02T09:00:00+00:00", "force": True, "once": True, "id": NEW_RUN},
         ),
         (
             ["plan", JOB, "--param", "retention_days=60", "--param", "max_rows=5"],
             f"nightshift-{JOB}",
-            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}, "once": True},
+            {"dry_run": True, "parameters": {"retention_days": 60, "max_rows": 5}, "once": True, "id": NEW_RUN},
         ),
         (["jobs"], CONSOLE, {"query": "jobs"}),
         (["jobs", JOB], CONSOLE, {"query": "jobs", "job": JOB}),
@@ -329,6 +340,31 @@ LONG_RUN["attempts"] = [{**FULL["attempts"][0], "request_id": f"r-{RUN}", "error
 LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_REASON}]
 
 
+LONG_COMMAND = {**COMMAND, "job": LONG_JOB, "reason": LONG_REASON, "request_id": f"c-{RUN}"}
+LONG_LOG = {"commands": [{**LONG_COMMAND, "result": f"refused: {LONG_REASON}"}]}
+LONG_BACKFILL = {
+    **{"backfill_id": RUN, "job": LONG_JOB, "since": "2026-03-01T00:00:00Z", "until": "2026-03-04T02:00:00Z"},
+    **{"state": "open", "occurrences": 3, "done": 1, "counts": {"kept": 1}, "by": "Ada", "reason": LONG_REASON},
+    "told": None,
+}
+LONG_CHANGE = {"job": LONG_JOB, "dials": {}, "at": "2026-03-11T09:00:00Z", "by": "Ada", "reason": LONG_REASON}
+LONG_DIALS = {
+    "job": LONG_JOB,
+    "dials": dict.fromkeys(("rows_per_second", "largest_batch", "pause_seconds", "hours")),
+    "held_because": LONG_REASON,
+    "changes": [LONG_CHANGE],
+}
+PAUSE = {"by": "Ada", "at": "2026-03-11T09:00:00Z", "reason": LONG_REASON}
+PAUSED_JOB = {**JOBS["jobs"][0], "job": LONG_JOB, "running": False, "paused": PAUSE}
+
+
+def test_jobs_tells_who_has_paused_until_when_and_why() -> None:
+    for all_of_them, words in ({}, ""), ({"all": True}, " with all jobs"):
+        paused = {**PAUSE, "until": "2199-01-01T00:00:00Z", **all_of_them}
+        shown = nightshift("jobs", on=Deployed({"jobs": [{**PAUSED_JOB, "paused": paused}]})).stdout
+        assert re.search(f"paused{words} by Ada until 2199-01-01 00:00 [^:]*: {LONG_REASON}", shown)
+
+
 @pytest.mark.parametrize("columns", [None, "200", "120", "80", "40"])
 @pytest.mark.parametrize(
     ("arguments", "answer", "whole"),
@@ -341,6 +377,10 @@ LONG_RUN["quarantined"] = [{"step": LONG_JOB, "item": LONG_KEY, "error": LONG_RE
         (["next"], {"next": [{**NEXT["next"][0], "job": LONG_JOB}]}, [LONG_JOB, "2026-03-12"]),
         (["run", JOB], {**RESULT, "reason": LONG_REASON, "errors": [LONG_KEY]}, [RUN, LONG_REASON, LONG_KEY]),
         (["plan", JOB], PLAN, ["delete-carts", "public.carts", PLAN["plan"]["over_cap"][0]]),  # type: ignore[index]
+        (["log"], LONG_LOG, [RUN, LONG_JOB, LONG_REASON, COMMAND["caller"], f"c-{RUN}", f"refused: {LONG_REASON}"]),
+        (["backfills"], {"backfills": [LONG_BACKFILL]}, [RUN, LONG_JOB, LONG_REASON]),
+        (["dial", JOB], LONG_DIALS, [LONG_JOB, LONG_REASON]),
+        (["jobs"], {"jobs": [PAUSED_JOB]}, [LONG_JOB, "Ada"]),
     ],
 )
 def test_an_id_a_name_and_a_reason_are_whole_on_a_terminal_of_any_width(
@@ -450,6 +490,8 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: st
             "unknown parameter 'retention'; this job has: max_rows, max_share, retention_days, unindexed_rows",
         ),
         (["--force"], "--force runs an occurrence again: name it with --at TIME"),
+        (["--force", "--dry-run", "--at", "2026-03-02T09:00Z"], "and --dry-run runs none: give one of them"),
+        (["--param", "max_rows=5", "--param", "max_rows=6"], "--param max_rows is given twice: 5 and 6"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_invoked(arguments: list[str], answer: str) -> None:
@@ -499,6 +541,34 @@ def test_the_way_to_aws_is_named_before_a_command_or_behind_it(
     assert used == [way]
 
 
+def test_every_command_that_reaches_aws_takes_the_way_before_and_after_its_name() -> None:
+    way = {"--name", "--profile", "--region", "--endpoint-url"}
+    without = {("init",), ("upgrade",), ("mail",), ("mail", "preview"), ("new",)}
+    for path in paths(ROOT_GROUP):
+        shown = nightshift(*path, "--help").stdout
+        missing = {option for option in way if option not in shown}
+        assert missing == (way if path in without or path[0:1] == ("new",) else set()), path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--region", "eu-central-1", "backup", "restore"],
+        ["backup", "--region", "eu-central-1", "restore"],
+        ["backup", "restore", "--region", "eu-central-1"],
+    ],
+)
+def test_a_group_of_commands_takes_the_way_too(
+    arguments: list[str], manifest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Any] = []
+    monkeypatch.setattr("cli.aws.use_for_every_client", lambda *_, **way: used.append(way["region"]))
+
+    CliRunner().invoke(application, [*arguments, manifest, "--into", NOWHERE])
+
+    assert used == ["eu-central-1"]
+
+
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [("succeeded", 0), ("skipped", 0), ("interrupted", 0), ("running", 0), ("paused", 0), ("failed", 1)],
@@ -510,6 +580,18 @@ def test_the_exit_code_of_a_run_is_its_outcome(outcome: str, code: int) -> None:
 
     assert done.exit_code == code
     assert [word for word in (outcome, "because", "held") if word not in done.stdout] == []
+
+
+def test_a_run_of_before_is_not_shown_like_a_fresh_one() -> None:
+    at = ["run", JOB, "--at", "2026-03-11T02:00:00Z"]
+    fresh, old = (nightshift(*at, on=Deployed({**RESULT, **more})).stdout for more in ({}, {"already": True}))
+
+    assert "before" not in fresh
+    assert "--force" not in fresh
+    assert old.startswith(f"{JOB}: succeeded in 1.2 s, before: this time nothing was done\n")
+    assert f"To run it again: nightshift run {JOB} --at 2026-03-11T02:00:00Z --force" in old
+    at_work = {**RESULT, "outcome": "running", "duration_ms": None, "already": True}
+    assert "--force" not in nightshift(*at, on=Deployed(at_work)).stdout, "nothing is to be repeated yet"
 
 
 def test_a_failed_attempt_is_exit_code_1_and_says_where_to_look() -> None:
@@ -575,8 +657,16 @@ def test_backfills_are_listed_and_changed() -> None:
         ["--pause", RUN, "--by", "Ada"],
         ["--resume", RUN],
         ["--pause", RUN, "--cancel", RUN],
+        ["--by", "Ada"],
+        ["--reason", "late"],
+        [JOB, "--cancel", RUN, *WHO],
+        ["--limit", "3", "--cancel", RUN, *WHO],
     ):
-        assert nightshift("backfills", *wrong, on=Deployed({})).exit_code == 2
+        refused = nightshift("backfills", *wrong)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1), "and nothing is asked"
+    resumed = Script([{"backfill": ASKED["backfill"]}])
+    nightshift("backfills", "--resume", RUN, *WHO, on=resumed)
+    assert resumed.asked[0][1]["reason"] == WHO[3], "a reason that is given is kept"
 
 
 @pytest.mark.parametrize(
@@ -604,6 +694,34 @@ def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
     assert "Nothing was asked for" in listed.stdout
 
 
+@pytest.mark.parametrize(
+    ("end", "answer"),
+    [
+        (["--for", "0h"], "--for 0h is no time at all"),
+        (["--for", "-3h"], "--for: '-3h' is no length of time"),
+        (["--until", "2026-01-01T00:00Z"], "--until 2026-01-01T00:00Z is in the past"),
+        (["--until", "2199-01-01T00:00Z", "--for", "3h"], "give one of them"),
+    ],
+)
+def test_a_pause_that_ends_before_it_begins_is_refused(end: list[str], answer: str) -> None:
+    refused = nightshift("pause", JOB, *WHO, *end)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert answer in refused.stderr
+
+
+def test_a_second_pause_tells_whose_it_has_replaced() -> None:
+    before = {"by": "Ben", "at": "2026-03-11T09:00:00Z", "until": "2199-01-01T00:00:00Z", "reason": "a new index"}
+    pause = ["pause", JOB, "--by", "Ada", "--reason", "a move"]
+    second = nightshift(*pause, on=Deployed({"job": JOB, "paused": {}, "replaced": before})).stdout
+    assert re.search(
+        f"^{JOB} is paused. It replaces the pause by Ben from 2026-03-11 09:00 .* until 2199-01-01 00:00 .*: a new "
+        f"index. To resume it: nightshift resume {JOB} --by NAME --reason TEXT$",
+        second.strip(),
+    )
+    first = nightshift(*pause, on=Deployed({"job": JOB, "paused": {}, "replaced": None}))
+    assert "replaces" not in first.stdout
+
+
 @pytest.mark.parametrize("kind", ["EventError", "SettingError"])
 def test_what_the_function_refuses_is_exit_code_2(kind: str) -> None:
     refused = nightshift("run", JOB, on=Deployed(FunctionError(kind, "the job is disabled")))
@@ -623,13 +741,22 @@ def test_the_health_of_the_jobs_is_the_exit_code() -> None:
     assert nightshift("health", "--json", on=Deployed(late)).exit_code == 1
 
 
+NOT_REACHED_BY_SQLALCHEMY = ("InterfaceError", "OperationalError", "DatabaseError")
+NOT_REACHED_BY_THE_SYSTEM = (
+    "ConnectionResetError",
+    "BrokenPipeError",
+    "OSError",
+    "SSLError",
+    "SSLCertVerificationError",
+)
+
 DRIVER_TEXT = (
     "(pg8000.exceptions.InterfaceError) Can't create a connection to host db and port 5432 (timeout is 35).\n"
     "(Background on this error at: https://sqlalche.me/e/21/rvf5)"
 )
 
 
-@pytest.mark.parametrize("kind", ["InterfaceError", "OperationalError", "DatabaseError", "ConnectionResetError"])
+@pytest.mark.parametrize("kind", [*NOT_REACHED_BY_SQLALCHEMY, *NOT_REACHED_BY_THE_SYSTEM])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -787,7 +914,7 @@ def test_a_refusal_of_aws_is_one_line_that_says_what_to_do(stubbed: Stubbed, cod
     ],
 )
 def test_missing_settings_are_one_line_that_says_what_to_do(
-    options: dict[str, str], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -860,6 +987,7 @@ NOWHERE = "postgresql://ada:secret@127.0.0.1:1/shop"
         json.dumps({"url": NOWHERE}),
         json.dumps({"url": NOWHERE}, indent=2),
         f"\n  {json.dumps({'url': NOWHERE}, indent=2)}\n",
+        f"\ufeff{json.dumps({'url': NOWHERE}, indent=2)}\r\n",
     ],
 )
 def test_a_database_to_restore_into_is_an_address_or_json_of_any_number_of_lines(manifest: str, into: str) -> None:
@@ -998,28 +1126,37 @@ def test_an_instant_is_shown_in_utc_whatever_its_zone() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(command: str) -> None:
     found = nightshift(command, "--help")
-    parameters = typer.main.get_command(application).commands[command].params  # type: ignore[attr-defined]
+    parameters: list[Any] = ROOT_GROUP.commands[command].params
 
     assert found.exit_code == 0
     assert [parameter.name for parameter in parameters if not parameter.help] == []
     assert f"### `nightshift {command}`" in CLI.read_text()
 
 
-@pytest.mark.parametrize(
-    "path", [[], ["jobs"], ["next"], ["run"], ["backup"], ["backup", "restore"], ["mail", "preview"]]
-)
-def test_a_help_page_is_short_to_ask_for_and_names_no_type_of_python(path: list[str]) -> None:
+def paths(group: Group, way: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """What is typed for each command and each group."""
+    yield way
+    for name, command in group.commands.items():
+        yield from paths(command, (*way, name)) if isinstance(command, Group) else [(*way, name)]
+
+
+@pytest.mark.parametrize("path", list(paths(ROOT_GROUP)), ids=" ".join)
+def test_a_help_page_is_short_to_ask_for_and_names_no_type_of_python(path: tuple[str, ...]) -> None:
     short, long = nightshift(*path, "-h"), nightshift(*path, "--help")
 
     assert (short.exit_code, long.exit_code) == (0, 0)
     assert short.stdout == long.stdout
     assert "Show this message and exit." in short.stdout
-    assert not re.search("<(bool|str|int)", short.stdout)
+    assert not re.search(TYPE, short.stdout)
 
 
 def test_the_generated_page_names_no_type_of_python() -> None:
     assert "* `-h, --help`: Show" in CLI.read_text()
-    assert not re.search("<(bool|str|int)", CLI.read_text())
+    assert not re.search(TYPE, CLI.read_text())
+
+
+def test_a_list_of_commands_explains_each_in_a_whole_sentence() -> None:
+    assert "..." not in CLI.read_text().replace("COMMAND [ARGS]...", "")
 
 
 @pytest.mark.parametrize(
@@ -1037,6 +1174,95 @@ def test_a_shell_can_complete_commands_options_jobs_and_kinds_of_mail(words: str
     done = CliRunner().invoke(application, [], prog_name="nightshift", env=asked)
 
     assert set(done.stdout.split()) == completed
+
+
+def completed(words: str, on: Deployed | None) -> set[str]:
+    """What a shell is told when the Tab key is pressed behind these words."""
+    asked = {"_NIGHTSHIFT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = CliRunner().invoke(application, [], prog_name="nightshift", obj=on, env=asked)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+SUCCEEDED = {**SUMMARY, "run_id": RUN.replace("0123abcd", "0123ffff"), "outcome": "succeeded"}
+TWO_RUNS = {"runs": [SUMMARY, SUCCEEDED]}
+ONE_BACKFILL = {"backfill_id": RUN, "job": JOB, "since": "2026-03-01T00:00:00Z", "until": "2026-03-04T02:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "query", "found"),
+    [
+        ("nightshift show 0123", TWO_RUNS, "runs", {RUN, SUCCEEDED["run_id"]}),
+        ("nightshift show --region eu-central-1 0123f", TWO_RUNS, "runs", {SUCCEEDED["run_id"]}),
+        ("nightshift redrive 0123", TWO_RUNS, "runs", {RUN}),
+        ("nightshift cancel 01", STATUS, "status", {RUN}),
+        ("nightshift backfills --pause ", {"backfills": [{**ONE_BACKFILL, "state": "open"}]}, "backfills", {RUN}),
+        ("nightshift backfills --resume ", {"backfills": [{**ONE_BACKFILL, "state": "open"}]}, "backfills", set()),
+        ("nightshift backfills --cancel ", {"backfills": [{**ONE_BACKFILL, "state": "done"}]}, "backfills", set()),
+    ],
+)
+def test_a_shell_completes_the_ids_that_a_command_can_take(
+    words: str, answer: dict[str, Any], query: str, found: set[str]
+) -> None:
+    deployed = Deployed(answer)
+    assert completed(words, deployed) == found
+    assert [payload["query"] for _, payload in deployed.asked] == [query]
+
+
+def test_names_of_jobs_are_completed_without_the_deployment() -> None:
+    deployed = Deployed(AssertionError("it was asked"))
+    assert completed("nightshift show abandoned-c", deployed) == {JOB}
+    assert completed(f"nightshift backfill {JOB} --reprocess ", deployed) == {"none", "failed", "all"}
+    assert deployed.asked == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [AwsError("no AWS region"), FunctionError("InterfaceError", "away"), {"error": "no such query"}]
+)
+def test_what_a_deployment_does_not_tell_is_not_completed(trouble: Any) -> None:
+    assert completed("nightshift cancel ", Deployed(trouble)) == set()
+
+
+def test_a_completion_does_not_wait_as_long_as_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+
+    def invoke(self: LambdaFunctions, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        waited.append((self.region, self.seconds))
+        return TWO_RUNS
+
+    monkeypatch.setattr(LambdaFunctions, "invoke", invoke)
+    asked = {
+        "_NIGHTSHIFT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "nightshift --region eu redrive ",
+        "COMP_CWORD": "4",
+    }
+    done = CliRunner().invoke(application, [], prog_name="nightshift", env=asked)
+    assert done.stdout.split() == [RUN]
+    assert waited == [("eu", 3.0)]
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_profiles_and_regions_are_completed_from_this_machine() -> None:
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text("[profile shop]\n[profile staging]\n")
+    assert completed("nightshift --profile s", Deployed({})) == {"shop", "staging"}
+    assert completed("nightshift jobs --region eu-central-", Deployed({})) == {"eu-central-1", "eu-central-2"}
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".bash_completions/nightshift.sh"),
+        ("zsh", ".zfunc/_nightshift"),
+        ("fish", ".config/fish/completions/nightshift.fish"),
+    ],
+)
+def test_a_shell_is_taught_to_complete(shell: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
+    done = CliRunner().invoke(
+        application, ["--install-completion"], prog_name="nightshift", env={"HOME": str(tmp_path)}
+    )
+    assert (done.exit_code, f"{shell} completion installed in {tmp_path / file}" in done.stdout) == (0, True)
+    assert f"complete_{shell}" in (tmp_path / file).read_text()
 
 
 def test_a_declaration_that_cannot_work_does_not_break_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,14 @@ def test_one_job_is_asked_alone() -> None:
     assert "did you mean" in nightshift("check", "--job", "abandoned-cart", on=deployed).stderr
 
 
+@pytest.mark.parametrize("columns", ["40", "80", "120"])
+def test_the_sql_of_a_finding_can_be_copied_on_a_terminal_of_any_width(columns: str) -> None:
+    sql = "create index concurrently if not exists carts_updated_at_id_idx on public.carts (updated_at, id) -- 12 s"
+    on = Deployed({CART: [{**WARNING, "sql": sql}]})
+    done = CliRunner().invoke(application, ["check"], obj=on, env={"COLUMNS": columns})
+    assert sql in done.stdout
+
+
 @pytest.mark.parametrize(
     ("findings", "options", "code"),
     [([NOTE], ["--strict"], 0), ([WARNING], [], 0), ([WARNING], ["--strict"], 1), ([NOTE, LEDGER], [], 1)],

@@ -151,6 +151,8 @@ def test_every_command_that_a_page_shows_can_be_typed(page: Path) -> None:
         ("nightshift redrive RUN", False, None),
         ("make local DATABASE_URL=postgresql://a@b/c YES=1", True, None),
         ("nightshift backup", False, None),
+        ("nightshift --install-completion", True, None),
+        ("nightshift --install-completions", False, "No such option: --install-completions"),
     ],
 )
 def test_a_command_that_cannot_be_typed_is_found(line: str, whole: bool, says: str | None) -> None:
@@ -223,6 +225,8 @@ def _refusal(words: list[str], *, whole: bool) -> str | None:
         while isinstance(command, Group):
             if not rest and not whole:
                 return None
+            if rest and rest[0] in (name for each in command.params if not each.expose_value for name in each.opts):
+                return None  # like --version, it ends the command: nothing may follow that could be wrong
             name, command, rest = command.resolve_command(context, rest)
             if isinstance(command, Group):
                 context = typer.Context(command, info_name=name, parent=context)

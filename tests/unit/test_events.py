@@ -59,6 +59,7 @@ def test_a_manual_call_may_give_each_of_its_keys() -> None:
             "scheduled_for": "2026-03-02T10:00:00+01:00",
             "force": True,
             "once": True,
+            "id": str(uuid.UUID(int=7)),
         },
         retention_days=9,
     )
@@ -67,6 +68,7 @@ def test_a_manual_call_may_give_each_of_its_keys() -> None:
     assert request.scheduled_for == dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
     assert request.forced
     assert request.once
+    assert request.id == uuid.UUID(int=7)
 
 
 def test_a_run_id_continues_a_run() -> None:
@@ -86,12 +88,15 @@ def test_a_run_id_continues_a_run() -> None:
         ({"once": "yes"}, "once must be true or false"),
         ({"run_id": str(uuid.UUID(int=1)), "once": 1}, "once must be true or false"),
         ({"force": 1}, "force must be true or false"),
+        ({"force": True}, "force runs an occurrence again: name it with scheduled_for"),
         ({"parameters": [1]}, "parameters must be an object"),
         ({"scheduled_for": "tomorrow"}, "scheduled_for must be a time like"),
         ({"scheduled_for": 1772330400}, "scheduled_for must be a time like"),
         ({"scheduled_for": "2026-03-02T09:00:00"}, "scheduled_for must have a time zone"),
         ({"run_id": "7"}, "run_id must be a UUID"),
         ({"run_id": str(uuid.UUID(int=1)), "dry_run": True}, "run_id must be the only key"),
+        ({"run_id": str(uuid.UUID(int=1)), "id": str(uuid.UUID(int=1))}, "run_id must be the only key"),
+        ({"id": "7"}, "id must be a UUID; got '7'"),
         ({"override": {"by": "Ada", "reason": "x"}}, "unknown key 'override'"),
         ({"trigger": "cron"}, "trigger must be manual or backfill"),
         ({**SCHEDULED, "detail-type": "EC2 Instance State-change Notification"}, "not a scheduled event"),

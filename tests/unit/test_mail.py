@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import ChoiceLoader, DictLoader
 from typer.testing import CliRunner
 
 from cli.commands import application
 from nightshift.errors import DeclarationError
 from nightshift.outbox import UnsendableError, notice_kinds, render, render_sample
+from nightshift.outbox.kinds import Kind
 from nightshift.outbox.mail import templates
 from tests.ground.world import shop_alone
 
@@ -153,6 +155,60 @@ def test_what_people_wrote_is_escaped(kind: str) -> None:
     assert "<script" not in mail.html
     assert "&lt;script&gt;" in mail.html
     assert VILLAIN in mail.text, "plain text is not escaped"
+
+
+GMAIL_CLIPS = 102_000
+"""Bytes of a mail that Gmail shows."""
+
+
+@pytest.mark.parametrize("length", [0, 2_000], ids=["short", "long"])
+def test_a_mail_does_not_grow_with_the_data(kind: str, length: int) -> None:
+    """GIVEN a thousand times as many entries THEN the mail stays small, and says how many more there are."""
+
+    def grown(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: grown(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [grown(item) for item in value] * 1_000
+        return value + length * "ü" if isinstance(value, str) and not DATE.match(value) and name != "kind" else value
+
+    sample = notice_kinds()[kind].sample
+    data = grown(sample["data"])
+    mail = render(kind, title=sample["title"], body=grown(sample["body"]), data=data, name="Ann")
+
+    for form in (mail.html, mail.text):
+        assert len(form.encode()) < 0.7 * GMAIL_CLIPS
+        more = [int(number.replace(",", "")) for number in re.findall(r"And ([\d,]+) more", form)]
+        for entries in (value for value in data.values() if isinstance(value, list)):
+            assert any(number >= len(entries) - 50 for number in more), more
+
+
+def test_a_mail_with_few_entries_shows_them_all() -> None:
+    jobs = {f"job {n}": "broken" for n in range(50)}
+    mail = render("operators", title="Down", body="All of them.", data=jobs, name=None)
+    for form in (mail.html, mail.text):
+        assert form.count("broken") == 50
+        assert "more" not in form
+
+
+def test_what_a_template_of_a_project_leaves_out_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a kind whose templates say nothing of it THEN the layout does."""
+    own = {
+        f"carts/mail.{form}": f'{{% extends "base.{form}" %}}{{% block content %}}{{% for each in data.carts %}}'
+        "cart {{ each.n }}\n{% endfor %}{% endblock %}"
+        for form in ("html", "txt")
+    }
+    monkeypatch.setattr("nightshift.outbox.mail.notice_kinds", lambda: {"carts": Kind("carts", {})})
+    monkeypatch.setattr("nightshift.outbox.mail.check_kind", lambda kind: kind)
+    layouts = templates()
+    overlaid = layouts.overlay(loader=ChoiceLoader([DictLoader(own), layouts.loader]))  # type: ignore[list-item]
+    monkeypatch.setattr("nightshift.outbox.mail.templates", lambda: overlaid)
+
+    mail = render("carts", title="Carts", body="", data={"carts": [{"n": n} for n in range(1_090)]}, name=None)
+
+    for form in (mail.html, mail.text):
+        assert form.count("cart ") == 50
+        assert "And 1,040 more: the row of this notice in nightshift.notifications has all of them." in form
 
 
 def test_a_missing_fact_is_an_error_and_not_a_gap() -> None:

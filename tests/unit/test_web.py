@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from werkzeug.test import Client, TestResponse
 
 from cli.aws import AwsError, FunctionError
+from cli.backfill_progress import backfill_progress
 from cli.commands import application
 from cli.deployment import Operator
 from cli.web.clock import Clock
@@ -28,6 +29,10 @@ JOB, CHECK = "abandoned-carts", "shop-check"
 PORT, TOKEN = 8321, "a-token"
 HOST = f"127.0.0.1:{PORT}"
 RUN, PLAN = "0123abcd-0000-4000-8000-000000000001", "0123abcd-0000-4000-8000-000000000002"
+BACKFILL = "0123abcd-0000-4000-8000-000000000003"
+NEW_RUN = "0123abcd-0000-4000-8000-000000000004"
+"""The id that the page gives to a run which it starts."""
+
 NOW = dt.datetime(2026, 3, 11, 12, 0, tzinfo=dt.UTC)
 VILLAIN = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 TIMES = {"scheduled_for": "2026-03-11T02:00:00Z", "started_at": "2026-03-11T02:00:01Z"}
@@ -40,6 +45,20 @@ ATTEMPT = {
     "ended_at": "2026-03-11T02:00:03Z",
     "ending": "failed",
     "error": "out of luck",
+}
+
+
+COMMAND: dict[str, Any] = {
+    "at": "2026-03-11T09:00:00Z",
+    "command": "redrive",
+    "job": "abandoned-carts",
+    "run_id": "0123abcd-0000-4000-8000-000000000001",
+    "by": "Ada",
+    "caller": None,
+    "request_id": "r-2",
+    "reason": "mended",
+    "arguments": {},
+    "result": "done",
 }
 
 
@@ -109,6 +128,29 @@ PLANNED = run(
 )
 
 
+def backfill(**facts: Any) -> dict[str, Any]:
+    told = {
+        "backfill_id": BACKFILL,
+        "job": JOB,
+        "schedule": "cron(0 2 * * ? *)",
+        "timezone": None,
+        "since": "2026-02-01T00:00:00Z",
+        "until": "2026-03-03T00:00:00Z",
+        "reprocess": "none",
+        "state": "open",
+        "told": None,
+        "occurrences": 30,
+        "done": 12,
+        "counts": {"succeeded": 8, "failed": 2, "kept": 2},
+        "run_id": RUN,
+        "by": "Ada",
+        "reason": "late rows",
+        "created_at": "2026-03-11T10:00:00Z",
+        "finished_at": None,
+    }
+    return {**told, **facts}
+
+
 @dataclass
 class Deployed:
     """A deployment that gives each function and question its answer, or error, and remembers what it was asked."""
@@ -172,6 +214,11 @@ class Visitor:
         return self.get(answer.headers["Location"]).text
 
 
+@pytest.fixture(autouse=True)
+def one_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.starting.new_id", lambda: NEW_RUN)
+
+
 @pytest.fixture
 def deployed() -> Deployed:
     past = [
@@ -182,6 +229,7 @@ def deployed() -> Deployed:
         {
             **{"overview": {"jobs": [job()], "others": []}, "runs": {"runs": [run()]}, "run": {"run": run()}},
             **{"past": {"occurrences": past}, "backfill": {"occurrences": past, "backfill": {}}},
+            "backfills": {"backfills": [backfill()]},
         }
     )
 
@@ -213,6 +261,7 @@ PAGES = [
     f"/jobs/{JOB}",
     f"/runs/{RUN}",
     f"/jobs/{JOB}/backfill?from=2026-03-01T00:00&to=2026-03-03T00:00",
+    "/backfills",
 ]
 
 
@@ -279,6 +328,9 @@ FORMS = {
         **{"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
         **{"by": "Ada", "reason": "late rows"},
     },
+    f"/backfills/{BACKFILL}/pause": {"by": "Ada", "reason": "a move"},
+    f"/backfills/{BACKFILL}/resume": {"by": "Ada"},
+    f"/backfills/{BACKFILL}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/cancel": {"by": "Ada", "reason": "a mistake"},
     f"/runs/{RUN}/redrive": {"by": "Ada"},
     f"/runs/{PLAN}/confirm": {},
@@ -286,8 +338,9 @@ FORMS = {
 
 
 def test_every_form_of_the_page_is_tried_below(visitor: Visitor) -> None:
-    posts = {rule.rule for rule in visitor.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
-    assert len(posts) == len(FORMS)
+    posts = {rule.endpoint for rule in visitor.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    addresses = visitor.app.url_map.bind(HOST)
+    assert {addresses.match(path, method="POST")[0] for path in FORMS} == posts
 
 
 @pytest.mark.parametrize(("path", "fields"), FORMS.items(), ids=lambda given: str(given))
@@ -399,19 +452,26 @@ def test_what_strangers_write_is_text(path: str) -> None:
         override={"by": VILLAIN, "reason": VILLAIN},
         attempts=[{**ATTEMPT, "error": VILLAIN, "request_id": VILLAIN}],
         quarantined=[{"step": VILLAIN, "item": VILLAIN, "error": VILLAIN}],
+        anomalies={"slow": VILLAIN, VILLAIN: VILLAIN},
+        commands=[{**COMMAND, **dict.fromkeys(("command", "by", "caller", "reason", "result"), VILLAIN)}],
     )
+    filling = backfill(**dict.fromkeys(("job", "state", "told", "by", "reason", "backfill_id"), VILLAIN))
     if path.endswith(PLAN):
         step = {**STEP, "step": VILLAIN, "table": VILLAIN, "sample": [VILLAIN], "missing": [VILLAIN], "way": VILLAIN}
         told |= {"outcome": "planned", "mode": "plan", "plan": {"steps": [step], "over_cap": [VILLAIN]}}
     paused = {"at": TIMES["started_at"], "by": VILLAIN, "reason": VILLAIN}
     hostile = job(
-        VILLAIN, rule=VILLAIN, pack=VILLAIN, paused=paused, last_run=told, open_runs=[{**told, "outcome": "retrying"}]
+        VILLAIN,
+        **{"rule": VILLAIN, "pack": VILLAIN, "paused": paused, "last_run": told, "commands": told["commands"]},
+        open_runs=[{**told, "outcome": "retrying"}],
+        backfills=[filling, {**filling, "state": "paused"}],
     )
     answers = {
         "overview": {"jobs": [hostile], "others": [{"job": VILLAIN, "reason": VILLAIN}]},
         "runs": {"runs": [told]},
         "run": {"run": told},
         "past": {"occurrences": [{"scheduled_for": "2026-03-01T02:00:00Z", "outcome": VILLAIN, "does": "keep"}]},
+        "backfills": {"backfills": [filling]},
     }
     page = Visitor(Deployed(answers)).come_in().get(path).text
     assert "&lt;script&gt;" in page
@@ -464,6 +524,64 @@ def test_a_schedule_is_told_in_words_and_by_the_viewers_clock(deployed: Deployed
     assert "Thu 07:30</time>" in page
 
 
+UNUSUAL = {"slow": "it has taken 400 s, and usually takes 20 s", "many": "it has touched 90,000 rows"}
+
+
+def test_what_is_unusual_about_runs_needs_attention(deployed: Deployed) -> None:
+    last = run(outcome="succeeded", reason=None, counters={}, anomalies=UNUSUAL)
+    at_work = run(run_id=PLAN, outcome="running", finished_at=None, anomalies={"slow": UNUSUAL["slow"]})
+    ill = [job("one", last_run=last), job("other", running=True, open_runs=[at_work])]
+    deployed.answers |= {"overview": {"jobs": ill, "others": []}, "runs": {"runs": [last]}, "run": {"run": last}}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "2 jobs need attention" in page
+    assert "The last run is unusual: slow, far more than usual" in page
+    assert "it has taken 400 s, and usually takes 20 s; it has touched 90,000 rows" in page
+    assert "A run at work is unusual: slow" in page
+    deployed.answers["overview"] = {"jobs": ill[:1], "others": []}
+    assert "The last run is unusual: slow, far more than usual" in guest.get("/jobs/one").text
+    assert ">slow</span>" in guest.get("/runs").text
+    told = guest.get(f"/runs/{RUN}").text
+    assert "It is unusual: far more than usual.</strong> It has touched 90,000 rows." in told
+
+
+def test_a_backfill_that_waits_for_somebody_needs_attention(deployed: Deployed) -> None:
+    why = f"its run {RUN} of 2026-02-13T02:00:00Z is failed: out of luck"
+    waits = job(backfills=[backfill(state="paused", told=why), backfill(backfill_id=PLAN)])
+    deployed.answers["overview"] = {"jobs": [waits], "others": []}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "1 job needs attention" in page
+    assert page.count("A backfill is paused") == 1
+    assert why in page
+    assert f'href="/backfills#b-{BACKFILL}"' in page
+    page = guest.get(f"/jobs/{JOB}").text
+    assert page.count('<div class="progress" id="at-') == 2
+
+
+def test_the_page_tells_who_did_what(deployed: Deployed) -> None:
+    told: dict[str, Any] = {
+        "commands": [{**COMMAND, "arguments": {"override_cap": True}, "caller": "arn:aws:iam::1:user/ada"}]
+    }
+    deployed.answers |= {"overview": {"jobs": [job(**told)], "others": []}, "run": {"run": run(**told)}}
+    guest = Visitor(deployed).come_in()
+    for path in (f"/jobs/{JOB}", f"/runs/{RUN}"):
+        page = guest.get(path).text
+        for words in ("Who did what", "redrive, cap lifted", "Ada", "mended", "arn:aws:iam::1:user/ada"):
+            assert words in page
+
+
+def test_all_is_not_well_while_the_supervisor_is_silent(deployed: Deployed) -> None:
+    deployed.answers["overview"]["supervisor"] = {"last_round": "2026-03-11T09:00:00Z", "silent": True}
+    guest = Visitor(deployed).come_in()
+    page = guest.get("/").text
+    assert "<h1>The supervisor is silent</h1>" in page
+    assert "3 h ago" in page
+    assert "All is well" not in page
+    deployed.answers["overview"]["supervisor"]["silent"] = False
+    assert "<h1>All is well</h1>" in guest.get("/").text
+
+
 @pytest.mark.parametrize("zone", ["../../etc/passwd", VILLAIN, "Mars/Olympus", ""])
 def test_a_zone_that_nobody_knows_is_that_of_this_machine(zone: str) -> None:
     assert Clock.of(NOW, zone).name == Clock.of(NOW, None).name
@@ -500,6 +618,15 @@ def test_a_run_tells_why_it_failed_and_what_it_left(visitor: Visitor) -> None:
         *("1,216 of 4,000 rows", "3 of 3", "retention_days 30"),
     ):
         assert words in page
+
+
+def test_the_facts_of_a_run_are_kept_fresh_while_it_is_at_work(deployed: Deployed) -> None:
+    guest = Visitor(deployed).come_in()
+    assert '<dl class="facts" id="facts">' in guest.get(f"/runs/{RUN}").text
+    deployed.answers["run"] = {"run": run(outcome="running", finished_at=None)}
+    page = guest.get(f"/runs/{RUN}").text
+    assert '<dl class="facts" id="facts" data-live="2">' in page
+    assert "<dt>Batches</dt><dd>3</dd>" in page
 
 
 def test_a_cap_is_lifted_only_where_a_run_has_stopped_at_one(deployed: Deployed) -> None:
@@ -558,6 +685,14 @@ def waits() -> Iterator[Callable[[], None]]:
 
     yield wait
     wait()
+
+
+def test_a_second_pause_tells_whose_it_has_replaced(visitor: Visitor, deployed: Deployed) -> None:
+    before = {"by": "Ben", "at": "2026-03-11T09:00:00Z", "reason": "a new <index>"}
+    deployed.answers["pause"] = {"job": JOB, "paused": {}, "replaced": before}
+    page = visitor.after(visitor.send(f"/jobs/{JOB}/pause", by="Ada", reason="a move"))
+    assert "It replaces the pause by Ben from " in page
+    assert ": a new &lt;index&gt;." in page
 
 
 def test_pause_and_resume_say_what_came_of_it(visitor: Visitor, deployed: Deployed) -> None:
@@ -682,7 +817,7 @@ def test_a_plan_is_made_with_the_parameters_of_the_form(
     deployed.answers[JOB] = PLANNED
     answer = visitor.send(f"/jobs/{JOB}/plan", **{"param.retention_days": "60", "param.max_rows": ""})
     waits()
-    assert deployed.told(JOB) == [{"dry_run": True, "parameters": {"retention_days": 60}, "once": True}]
+    assert deployed.told(JOB) == [{"dry_run": True, "parameters": {"retention_days": 60}, "once": True, "id": NEW_RUN}]
     led = visitor.get(answer.headers["Location"])
     assert led.headers["Location"] == f"/runs/{PLAN}"
 
@@ -701,21 +836,21 @@ def test_what_deletes_is_planned_where_a_run_is_asked_for(
     deployed.answers[JOB] = PLANNED
     visitor.send(f"/jobs/{JOB}/run")
     waits()
-    assert deployed.told(JOB) == [{"dry_run": True, "once": True}]
+    assert deployed.told(JOB) == [{"dry_run": True, "once": True, "id": NEW_RUN}]
 
 
 def test_what_does_not_delete_is_run(visitor: Visitor, deployed: Deployed, waits: Callable[[], None]) -> None:
     deployed.answers[CHECK] = run(job=CHECK, outcome="succeeded")
     visitor.send(f"/jobs/{CHECK}/run")
     waits()
-    assert deployed.told(CHECK) == [{"once": True}]
+    assert deployed.told(CHECK) == [{"once": True, "id": NEW_RUN}]
 
 
 def test_a_plan_is_run_with_its_own_parameters(visitor: Visitor, deployed: Deployed, waits: Callable[[], None]) -> None:
     deployed.answers |= {"run": {"run": PLANNED}, JOB: run(outcome="succeeded")}
     visitor.send(f"/runs/{PLAN}/confirm")
     waits()
-    assert deployed.told(JOB) == [{"parameters": {"retention_days": 30}, "once": True}]
+    assert deployed.told(JOB) == [{"parameters": {"retention_days": 30}, "once": True, "id": NEW_RUN}]
 
 
 def test_only_a_plan_can_be_confirmed(visitor: Visitor, deployed: Deployed) -> None:
@@ -743,15 +878,16 @@ def test_a_page_that_waits_goes_on_to_the_run_as_soon_as_the_ledger_has_it(deplo
                 assert going.wait(10)
             return super().invoke(function, payload)
 
-    slow = Slow({**deployed.answers, CHECK: run(job=CHECK)})
+    slow = Slow({**deployed.answers, CHECK: run(job=CHECK), "run": {"error": f"no run has the id {NEW_RUN}"}})
     guest = Visitor(slow).come_in()
     guest.get(f"/jobs/{CHECK}")
     where = guest.send(f"/jobs/{CHECK}/run").headers["Location"]
     assert "Waiting for its run" in guest.get(where).text
-    its = run(run_id=PLAN, job=CHECK, trigger="manual", outcome="running", finished_at=None)
-    slow.answers["runs"] = {"runs": [its, run()]}
+    its = run(run_id=NEW_RUN, job=CHECK, trigger="manual", outcome="running", finished_at=None)
+    slow.answers["run"] = {"run": its}
     live = guest.get(where, **{"X-Live": "1"})
-    assert live.headers["Nightshift-Go"] == f"/runs/{PLAN}"
+    assert live.headers["Nightshift-Go"] == f"/runs/{NEW_RUN}"
+    assert {"query": "run", "run_id": NEW_RUN} in slow.told("console")
     going.set()
 
 
@@ -779,6 +915,69 @@ def test_a_backfill_of_nonsense_is_refused(visitor: Visitor, since: str, until: 
     answer = visitor.get(f"/jobs/{JOB}/backfill?from={since}&to={until}")
     assert answer.status_code == 400
     assert words in answer.text
+
+
+def test_the_page_asks_which_occurrences_run_again(visitor: Visitor, deployed: Deployed) -> None:
+    assert 'name="reprocess"' in visitor.get(f"/jobs/{JOB}").text
+    span = {"from": "2026-03-01T00:00Z", "to": "2026-03-03T00:00Z", "reprocess": "failed"}
+    page = visitor.get(f"/jobs/{JOB}/backfill?" + "&".join(f"{key}={value}" for key, value in span.items())).text
+    assert "One that failed runs again" in page
+    assert 'name="reprocess" value="failed"' in page
+    visitor.send(f"/jobs/{JOB}/backfill", **span, by="Ada", reason="late rows")
+    asked = [payload for _, payload in deployed.asked if "past" in payload.values() or "backfill" in payload.values()]
+    assert [payload["reprocess"] for payload in asked] == ["failed", "failed"]
+
+
+def test_backfills_tell_how_far_they_are(visitor: Visitor, deployed: Deployed) -> None:
+    over = backfill(backfill_id=PLAN, state="done", done=30, run_id=None, finished_at="2026-03-11T11:00:00Z")
+    deployed.answers["backfills"] = {"backfills": [backfill(), over]}
+    page = visitor.get("/backfills").text
+    # Two hours for ten runs, and eighteen occurrences left
+    assert "12 of 30 occurrences, 2 failed, about 4 h left, 2 left as they were" in page
+    assert f'href="/runs/{RUN}"' in page
+    assert "Asked for by Ada" in page
+    assert "late rows" in page
+    assert page.count("Pause the backfill</button>") == page.count("Cancel the backfill</button>") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "words"),
+    [
+        ("pause", "paused", "is paused: 12 of 30 occurrences are done. Its open run goes on to its end."),
+        ("resume", "open", "goes on, at the oldest occurrence that is left: 12 of 30 occurrences are done."),
+        ("cancel", "cancelled", "is cancelled: 12 of 30 occurrences are done, and stay so. Its open run goes on"),
+    ],
+)
+def test_a_backfill_is_paused_resumed_and_cancelled(
+    visitor: Visitor, deployed: Deployed, what: str, state: str, words: str
+) -> None:
+    deployed.answers[f"{what}_backfill"] = {"backfill": backfill(state=state)}
+    page = visitor.after(visitor.send(f"/backfills/{BACKFILL}/{what}", by="Ada", reason="a move"))
+    [asked] = [payload for payload in deployed.told("control") if payload["command"] == f"{what}_backfill"]
+    assert (asked["backfill_id"], asked["by"]) == (BACKFILL, "Ada")
+    assert f"The backfill of {JOB} {words}" in page
+
+
+def test_a_backfill_that_is_over_says_so(visitor: Visitor, deployed: Deployed) -> None:
+    deployed.answers["pause_backfill"] = {"error": f"backfill {BACKFILL} has already ended: done"}
+    page = visitor.after(visitor.send(f"/backfills/{BACKFILL}/pause", by="Ada", reason="a move"))
+    assert f"Nothing was done: Backfill {BACKFILL} has already ended: done" in page
+    assert "<h1>Backfills</h1>" in page
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "left"),
+    [
+        ({}, "12 of 30 occurrences, 2 failed, about 4 h left", True),
+        ({"state": "paused"}, "12 of 30 occurrences, 2 failed", False),
+        ({"done": 2, "counts": {"kept": 2}}, "2 of 30 occurrences", False),
+        ({"done": 0, "counts": {}}, "0 of 30 occurrences", False),
+        ({"state": "done", "done": 30, "counts": {"succeeded": 30}}, "30 of 30 occurrences", False),
+    ],
+)
+def test_the_progress_of_a_backfill_is_told_in_words(facts: dict[str, Any], words: str, left: bool) -> None:
+    found = backfill_progress(backfill(**facts), NOW)
+    assert (found.words, found.seconds_left is not None) == (words, left)
 
 
 # What goes wrong.

@@ -30,17 +30,24 @@ async function refresh(part) {
   document.title = page.title;
 }
 
-// A text that is told aloud changes in place, else it would not be told.
+// A text that is told aloud changes in place, else it would not be told; and so does a bar. All else is replaced.
 function update(old, fresh) {
-  const spoken = old.querySelector("[aria-live]");
-  const words = fresh.querySelector("[aria-live]");
-  if (!spoken || !words || old.children.length !== fresh.children.length) return old.replaceChildren(...fresh.childNodes);
-  const bar = old.querySelector("progress");
-  const its = fresh.querySelector("progress");
-  if (bar && its) [bar.max, bar.value] = [its.max, its.value];
-  if (spoken.textContent !== words.textContent) spoken.textContent = words.textContent;
-  const [table, newer] = [old.querySelector("tbody"), fresh.querySelector("tbody")];
-  if (table && newer) table.replaceChildren(...newer.childNodes);
+  const [these, those] = [[...old.children], [...fresh.children]];
+  if (!old.querySelector("[aria-live], progress") || these.length !== those.length) {
+    return old.replaceChildren(...fresh.childNodes);
+  }
+  these.forEach((one, place) => {
+    const its = those[place];
+    if (one.matches("[aria-live]") && its.matches("[aria-live]")) {
+      if (one.textContent !== its.textContent) one.replaceChildren(...its.childNodes);
+    } else if (one.matches("progress") && its.matches("progress")) {
+      [one.max, one.value] = [its.max, its.value];
+    } else if (one.querySelector("[aria-live], progress")) {
+      update(one, its);
+    } else if (one.outerHTML !== its.outerHTML) {
+      one.replaceWith(its);
+    }
+  });
   return undefined;
 }
 

@@ -115,7 +115,8 @@ _MONTHLY: Mapping[str, Mapping[str, Figure]] = {
         "privileged_users": Figure("users", "active administrators, as of the run"),
         "with_mfa": Figure("users", "those of them with a second factor"),
         "mfa_share": Figure("percent", "with a second factor; null without administrators"),
-        "changes": Figure("events by action and actor", "changes of roles and permissions"),
+        "changes_by_action": Figure("events by action", "changes of roles and permissions"),
+        "changes": Figure("events by action and actor", "the same, with who made them"),
     },
     "security": {
         "failed_logins": Figure("events", "logins that failed"),

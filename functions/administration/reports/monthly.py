@@ -19,18 +19,22 @@ QUERIES: Mapping[str, TextClause] = {
             select mfa_enabled from users
             where role = any(:admin_roles) and is_active and deleted_at is null and anonymized_at is null
                 and created_at <= :now
+        ), change as (
+            select action, actor_id, count(*) as n from audit_logs
+            where action in ('role.grant', 'role.revoke', 'role.delete', 'permission.change', 'permission.delete')
+                and occurred_at >= :start and occurred_at < :end
+            group by action, actor_id
         )
         select jsonb_build_object(
             'privileged_users', (select count(*) from administrator),
             'with_mfa', (select count(*) from administrator where mfa_enabled),
-            'changes', (
-                select coalesce(jsonb_agg(to_jsonb(counted) order by n desc, action, actor_id), '[]') from (
-                    select action, actor_id, count(*) as n from audit_logs
-                    where action in ('role.grant', 'role.revoke', 'role.delete',
-                            'permission.change', 'permission.delete')
-                        and occurred_at >= :start and occurred_at < :end
-                    group by action, actor_id
+            'changes_by_action', (
+                select coalesce(jsonb_object_agg(action, n), '{}') from (
+                    select action, sum(n) as n from change group by action
                 ) as counted
+            ),
+            'changes', (
+                select coalesce(jsonb_agg(to_jsonb(change) order by n desc, action, actor_id), '[]') from change
             )
         )
     """),

@@ -1,19 +1,22 @@
 """A report for people: its figures in words and pictures, as a page and in short for a mail."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from jinja2 import PackageLoader, Template
 
-from functions.administration.reports.figures import FIGURES, Data
+from functions.administration.reports.figures import FIGURES, Data, Figure
 from nightshift.outbox.mail import templates
 from nightshift.steps import Period
 
 ABBREVIATIONS = {"api": "API", "mfa": "MFA", "id": "ID", "n": "number"}
 NOTHING = "–"
+
+MOST_ROWS = 20
+"""How many rows a table or a list of bars shows. What is beside them is counted, and stands in the JSON."""
 
 # The database keeps no order of an object's keys. In these a person looks for them.
 SEVERITIES = ("critical", "high", "medium", "low")
@@ -26,6 +29,17 @@ Bars = list[tuple[str, int, float]]
 """Name, number, and the number's share of the largest."""
 
 
+@dataclass
+class Listed:
+    """A list of a report as the page shows it: its first rows, and in words what of it is not shown."""
+
+    label: str
+    meaning: str
+    rows: list[Any]
+    rest: str = ""
+    columns: list[str] = field(default_factory=list)
+
+
 Cell = tuple[str, str]
 """What a cell shows, and how: as a `number`, as a number that is `bad`, or as a text."""
 
@@ -36,9 +50,9 @@ class Section:
 
     title: str
     numbers: list[dict[str, str]] = field(default_factory=list)
-    hours: list[tuple[str, str, Bars]] = field(default_factory=list)
-    bars: list[tuple[str, str, Bars]] = field(default_factory=list)
-    tables: list[tuple[str, str, list[str], list[list[Cell]]]] = field(default_factory=list)
+    hours: list[Listed] = field(default_factory=list)
+    bars: list[Listed] = field(default_factory=list)
+    tables: list[Listed] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -101,23 +115,29 @@ def sections(kind: str, data: Data) -> Iterator[Section]:
             match value:
                 case list() if figure.unit == "24 counts":
                     by_hour = {f"{hour:02}": n for hour, n in enumerate(value)} if any(value) else {}
-                    section.hours.append((label, figure.meaning, bars(by_hour)))
+                    section.hours.append(Listed(label, figure.meaning, bars(by_hour)))
                 case dict() if figure.unit == "alerts by severity":
                     in_order = {severity: value[severity] for severity in SEVERITIES}
-                    section.bars.append((label, figure.meaning, bars(in_order)))
+                    section.bars.append(Listed(label, figure.meaning, bars(in_order)))
                 case dict():
                     by_number = dict(sorted(value.items(), key=lambda item: -item[1]))
-                    section.bars.append((label, figure.meaning, bars(by_number)))
+                    section.bars.append(
+                        shortened(Listed(label, figure.meaning, bars(by_number)), value.values(), figure)
+                    )
                 case list() if figure.unit == "checks":
                     section.checks = [judged(**check) for check in value]
                 case list():
                     columns = sorted(value[0], key=COLUMNS.index) if value else []
+                    counted = [next(each for each in map(row.get, columns) if isinstance(each, int)) for row in value]
                     if len(columns) == 2:
-                        numbers = {row[columns[0]]: row[columns[1]] for row in value}
-                        section.bars.append((label, figure.meaning, bars(numbers)))
+                        listed = Listed(
+                            label, figure.meaning, bars({row[columns[0]]: row[columns[1]] for row in value})
+                        )
+                        section.bars.append(shortened(listed, counted, figure))
                     else:
                         cells = [[cell(column, row[column]) for column in columns] for row in value]
-                        section.tables.append((label, figure.meaning, [words(column) for column in columns], cells))
+                        listed = Listed(label, figure.meaning, cells, columns=[words(column) for column in columns])
+                        section.tables.append(shortened(listed, counted, figure))
                 case _:
                     meaning, *_ = figure.meaning.split("; null")  # which is for those who read the JSON
                     number = {"label": label, "value": shown(value, figure.unit), "meaning": meaning}
@@ -126,6 +146,21 @@ def sections(kind: str, data: Data) -> Iterator[Section]:
                         number["note"] = compared(change)
                     section.numbers.append(number)
         yield section
+
+
+def shortened(listed: Listed, numbers: Collection[int], figure: Figure) -> Listed:
+    """The list with its first rows: those of a table with something bad come first. `rest` says what is left out.
+
+    numbers: what the rows count.
+    """
+    left = len(listed.rows) - MOST_ROWS
+    if left <= 0:
+        return listed
+    rows = sorted(listed.rows, key=lambda row: all(part != "bad" for _, part in row)) if listed.columns else listed.rows
+    what, by, _ = figure.unit.partition(" by ")
+    in_all = f" (all {len(rows):,} together: {sum(numbers):,} {what})" if by else ""
+    rest = f"And {left:,} more{in_all}. The JSON file beside this page has all of them."
+    return replace(listed, rows=rows[:MOST_ROWS], rest=rest)
 
 
 def cell(column: str, value: Any) -> Cell:

@@ -1,7 +1,10 @@
 """What docs/cost.md totals is what the templates hold."""
 
+import re
 import subprocess
 import sys
+from decimal import Decimal
+from urllib.parse import urlsplit
 
 from infra.cost import DEPLOYMENTS, PAGE, PRICES, TABLE, lines
 from tests.infra.conftest import PROJECT, Assembly
@@ -15,6 +18,17 @@ def test_the_page_totals_the_templates_of_three_deployments_as_they_are_now() ->
     assert PAGE.read_text() == done.stdout, "cost.md is stale: make docs"
     assert len(DEPLOYMENTS) == 3
     assert TABLE["as_of"] in PAGE.read_text()
+
+
+def test_each_price_has_its_date_and_its_source_and_the_page_shows_both() -> None:
+    shown = PAGE.read_text()
+
+    for name, price in TABLE["prices"].items():
+        assert PRICES[name] == price["dollars"] > 0
+        assert re.fullmatch(r"20\d\d-\d\d|undated", price["dated"]), name
+        figure = f"{Decimal(str(price['dollars'])):f}"
+        source = f"[{urlsplit(price['source']).netloc}]({price['source']})"
+        assert f"| {price['a']} | {figure} | {price['dated']} | {source} |" in shown
 
 
 def test_endpoints_alarms_and_keys_are_counted_as_they_stand_in_the_templates(

@@ -484,6 +484,30 @@ def test_a_partition_that_somebody_has_locked_stays_and_the_others_go(made: Any,
     assert rows(engine, "events_2025_11") == 720
 
 
+def test_of_several_in_one_transaction_only_those_stay_that_must(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = "".join(
+        f"create table events_{day:02} partition of events for values from ('2025-11-{day:02}Z') "
+        f"to ('2025-11-{day + 1:02}Z');"
+        for day in range(1, 21)
+    )
+    engine = made(
+        f"create table events (id int, at timestamptz not null) partition by range (at); {days}"
+        "insert into events select i, timestamptz '2025-11-01Z' + i * interval '1 hour' from generate_series(0, 479) i"
+    )
+    monkeypatch.setattr(engine_partitions, "TOGETHER_SECONDS", 60)
+    before_taking(monkeypatch, lambda: do(engine, "create view late as select * from events_15"))
+
+    with started_before_taking(engine, "select id from events_09 where id = 195 for update"):
+        result = call(engine, dropping(), parameters=EVERYTHING)
+
+    assert result["counters"]["partitions_dropped"] == 18
+    assert result["counters"]["partitions_kept"] == 2
+    assert tables(engine) & {f"events_{day:02}" for day in range(1, 21)} == {"events_09", "events_15"}
+    assert result["counters"]["batches"] < 18
+
+
 @contextmanager
 def started_before_taking(engine: Engine, statement: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -224,6 +225,40 @@ def test_the_console_answers_without_the_declared_tables(others: Engine) -> None
     assert "error" not in found
     assert {each["name"] for each in found["proposals"]} <= set(FOUND)
     assert found["looked_at"] > 40
+
+
+@pytest.mark.parametrize("schema", ["spellings", "queues"])
+def test_the_consoles_own_user_who_reads_no_table_of_the_application_is_told_what_it_takes(
+    filled: Filled, schema: str
+) -> None:
+    # GIVEN the user as whom the console of a deployment connects: of the application's tables it may read none
+    database = filled(schema)
+    with database.begin() as connection:
+        connection.exec_driver_sql("create role night_reader login")
+    reader = create_engine(database.url.set(username="night_reader"), poolclass=NullPool)
+    mine = [each.as_json() for each in look(database).proposals]
+
+    def asked() -> dict[str, Any]:
+        with Session(reader) as session:
+            return answer(session, Deployment(), {"query": "suggest"}, now=NOW)
+
+    # WHEN it is asked what could be cleaned up
+    found = asked()
+    # THEN it knows of no row, and names the rights without which nobody knows more
+    assert {each["rows"] for each in found["proposals"]} == {None}
+    for reasons in ("unreachable", "unit"), ("unit",):
+        remedies = [each["why"].partition(": ")[2] for each in found["aside"] if each["reason"] in reasons]
+        remedies += [each["remedy"] for each in found["proposals"]]
+        with database.begin() as connection:
+            for remedy in filter(None, remedies):
+                connection.exec_driver_sql(remedy)
+        found = asked()
+    # AND with these it answers as anybody does
+    assert found["proposals"] == mine
+    reader.dispose()
+    with database.begin() as connection:
+        connection.exec_driver_sql("drop owned by night_reader")
+        connection.exec_driver_sql("drop role night_reader")
 
 
 def test_written_jobs_do_what_was_proposed_and_overwrite_nothing(others: Engine, tmp_path: Path) -> None:

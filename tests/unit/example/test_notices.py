@@ -9,13 +9,15 @@ from tests.unit import test_mail as library
 
 test_a_mail_is_whole_in_both_forms = library.test_a_mail_is_whole_in_both_forms
 test_a_mail_keeps_its_look = library.test_a_mail_keeps_its_look_where_the_style_sheet_is_dropped
+test_a_mail_does_not_grow_with_the_data = library.test_a_mail_does_not_grow_with_the_data
 test_the_preview_of_a_kind_is_written_in_both_forms = library.test_the_preview_of_a_kind_is_written_in_both_forms
 test_what_people_wrote_is_escaped = library.test_what_people_wrote_is_escaped
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every kind that the example has."""
-    if "kind" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("parametrize"):
+    own = [mark for mark in metafunc.definition.iter_markers("parametrize") if "kind" in mark.args[0]]
+    if "kind" in metafunc.fixturenames and not own:
         metafunc.parametrize("kind", notice_kinds())
 
 

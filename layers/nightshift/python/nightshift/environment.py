@@ -51,6 +51,9 @@ PING_VARIABLE = "NIGHTSHIFT_PING_URL"
 OPERATIONS_VARIABLE = "NIGHTSHIFT_OPERATIONS_URL"
 """Environment variable: where the operations guide stands."""
 
+TABLES_VARIABLE = "NIGHTSHIFT_APPLICATION_TABLES"
+"""Environment variable: `create` where the migration makes the application's tables as well, else `existing`."""
+
 TAKE_OVER_VARIABLE = "NIGHTSHIFT_TAKE_OVER_FROM"
 """Environment variable, optional: the deployment whose database the migration may take over."""
 

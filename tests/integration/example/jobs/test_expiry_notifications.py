@@ -185,6 +185,25 @@ def test_each_administrator_gets_one_mail_with_what_is_new_to_them(
     assert invoke_job(job, {"force": True}, at=NOW + DAY)["counters"]["notified"] == 0
 
 
+def test_a_digest_of_many_stays_small_and_says_how_many_more_there_are(invoke_job: Invoke, session: Session) -> None:
+    root = person(session, "root", role="super_admin")
+    for number in range(1_090):
+        session.add(Certificate(kind="tls", label=f"shop-{number:04}.example.com", expires_at=NOW + 7 * DAY))
+    session.commit()
+
+    invoke_job(job, at=NOW)
+
+    (digest,) = mails(session, root)
+    mail = render(digest.kind, title=digest.title, body=digest.body, data=digest.data, name=None)
+    assert digest.title == "1090 credentials expire soon"
+    assert digest.body.endswith(" and 1080 more")
+    assert digest.body.count(".example.com") == 10
+    for form in (mail.html, mail.text):
+        assert len(form.encode()) < 64_000
+        assert "And 1,040 more. The view v_expiring_credentials has all of them." in form
+    assert invoke_job(job, {"force": True}, at=NOW)["counters"]["notified"] == 0, "nobody is told twice of the others"
+
+
 def test_an_administrator_hears_of_the_longest_step_once(invoke_job: Invoke, session: Session) -> None:
     person(session, "root", role="super_admin")
     certificate(session, None, NOW + 30 * DAY)

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 from unittest.mock import Mock
 
+import boto3
 import pytest
 from sqlalchemy import Engine, Table, Text, cast, event, func, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -48,7 +49,7 @@ from functions.community import finalize_deletions
 from functions.community._deletion_requests import delete_exports, settle
 from functions.community.finalize_deletions import job
 from nightshift.deadline import Deadline
-from nightshift.environment import FILES_VARIABLE
+from nightshift.environment import FILES_PREFIX_VARIABLE, FILES_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import RunRecord
 from nightshift.outbox import Notification
@@ -901,6 +902,40 @@ def test_pending_exports_are_cancelled_and_the_files_of_all_exports_go(
     assert [export.status for export in (pending, ready, others)] == ["CANCELLED", "COMPLETED", "PENDING"]
     left = [found.key for page in files.pages("exports/") for found in page]
     assert left == [f"exports/{others.id}/1.zip", f"exports/{others.id}/2.zip"]
+
+
+@MODES
+@pytest.mark.parametrize("prefix", ["", "live/"])
+def test_no_version_of_an_export_outlives_the_person(
+    invoke_job: Invoke,
+    session: Session,
+    files: FileStore,
+    options: dict[str, Any],
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # GIVEN a bucket that keeps old versions, as the deployment's own does, or the application's, below a prefix
+    client = boto3.client("s3")
+    client.put_bucket_versioning(Bucket=files.bucket, VersioningConfiguration={"Status": "Enabled"})
+    monkeypatch.setenv(FILES_PREFIX_VARIABLE, prefix)
+    store = FileStore(files.bucket, prefix)
+    ann, bob = person(session), person(session, "bob@b.org")
+    hers, his = (request(session, user, request_type="EXPORT", status="COMPLETED") for user in (ann, bob))
+    request(session, ann, options=options)
+    session.commit()
+    # AND exports of two people there, written twice; one was deleted by somebody else since
+    for export in (hers, his):
+        for part in ("1.zip", "2.zip", "1.zip"):
+            store.write(f"exports/{export.id}/{part}", b"x", content_type="application/zip")
+        store.delete(f"exports/{export.id}/2.zip")
+
+    # WHEN the one person is erased
+    assert counters(invoke_job(job, at=NOW))["requests"] == 1
+
+    # THEN no version of hers is left, current or old, and no marker that tells of one; and his are what they were
+    left = client.list_object_versions(Bucket=files.bucket)
+    found = Counter(each["Key"] for each in (*left["Versions"], *left["DeleteMarkers"]))
+    assert found == {f"{prefix}exports/{his.id}/1.zip": 2, f"{prefix}exports/{his.id}/2.zip": 2}
 
 
 def test_a_person_whose_files_cannot_be_deleted_is_tried_again(

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from application.models import Goal, TimerSession
 from functions.productivity.monthly_progress_report import job
+from nightshift.outbox import render
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.people import outbox, person, told, utc
 
@@ -91,6 +92,28 @@ def test_a_month_without_anything_is_reported_without_dividing_by_it(invoke_job:
 
     figures = {key: value for key, value in report(session).items() if key != "month"}
     assert set(figures.values()) == {0}
+    (row,) = outbox(session)
+    assert row.body == "February 2026 was a quiet month: no goals and no sessions."
+    mail = render(row.kind, title=row.title, body=row.body, data=row.data, name=None)
+    assert row.body in mail.text
+    for form in (mail.html, mail.text):
+        assert "0 min" not in form
+        assert "Completion rate" not in form
+
+
+@pytest.mark.parametrize("what", ["created", "completed", "session"])
+def test_a_month_with_anything_at_all_has_its_figures(invoke_job: Invoke, session: Session, what: str) -> None:
+    ann = person(session, "ann")
+    if what == "session":
+        timer(session, ann, "2026-02-10 12:00", 20)
+    else:
+        goals(session, ann, **{"created": [], "completed": [], what: ["2026-02-10"]})
+
+    invoke_job(job, at=FIRST)
+
+    (row,) = outbox(session)
+    assert "quiet" not in row.body
+    assert "Completion rate" in render(row.kind, title=row.title, body=row.body, data=row.data, name=None).text
 
 
 @pytest.mark.parametrize(("created", "completed", "rate"), [(0, 2, 0), (1, 3, 100), (8, 1, 13), (3, 1, 33)])

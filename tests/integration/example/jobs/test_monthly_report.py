@@ -23,6 +23,7 @@ from application.models import (
 from functions.administration.monthly_report import job
 from functions.administration.reports.figures import FIGURES
 from functions.administration.reports.monthly import figures
+from functions.administration.reports.page import MOST_ROWS
 from nightshift import Run
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import Notification, render
@@ -361,6 +362,23 @@ def test_access_and_security_of_the_month(invoke_job: Invoke, kept: Session, fil
     assert evidence(kept, MFA) == {"without_mfa": 1}
     content = files.read("reports/monthly/2026-02.json").decode() + files.read("reports/monthly/2026-02.html").decode()
     assert "@example" not in content
+
+
+def test_a_page_does_not_grow_with_the_changes_of_a_month(invoke_job: Invoke, kept: Session, files: FileStore) -> None:
+    """GIVEN 60 actors THEN the page names the busiest, and counts the others; the JSON has them all."""
+    actors = [person(kept, f"ann{n}") for n in range(60)]
+    for number, actor in enumerate(actors):
+        event(kept, START, "role.grant", actor_id=actor, count=2 if number == 7 else 1)
+
+    invoke_job(job, at=AT)
+
+    page = files.read("reports/monthly/2026-02.html").decode()
+    assert sum(str(actor) in page for actor in actors) == MOST_ROWS
+    assert str(actors[7]) in page
+    assert "And 40 more (all 60 together: 61 events). The JSON file beside this page has all of them." in page
+    access = report(kept)["access"]
+    assert len(access["changes"]) == 60
+    assert access["changes_by_action"] == {"role.grant": 61}
 
 
 def test_what_failed_is_in_the_mail_and_a_time_that_never_was_is_told_as_such(

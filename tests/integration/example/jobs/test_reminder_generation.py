@@ -290,6 +290,7 @@ def test_an_invalid_zone_counts_as_utc_and_as_an_error(
     new_snapshot(new_user(timezone="Mars/Olympus"))
 
     assert run_on(invoke_job, "2025-01-30") == {"created": 1, "errors": 1}
+    assert session.scalar(text("select notes ->> 0 from nightshift.runs")).startswith("errors: so many people have")
 
 
 def test_a_snapshot_of_this_year_waits_for_the_next(

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from application.models import Goal, TimerSession
 from functions.productivity.weekly_review import job
+from nightshift.outbox import render
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.people import outbox, person, told, utc
 
@@ -171,6 +172,11 @@ def test_a_week_without_anything_is_reviewed_too(invoke_job: Invoke, session: Se
 
     assert told(session) == [("ann", "weekly_review", "email"), ("ann", "weekly_review", "in_app")]
     assert review(session)["sessions"] == 0
+    for row in outbox(session):
+        assert row.body == "A quiet week. The next one starts with whatever you put first."
+        mail = render(row.kind, title=row.title, body=row.body, data=row.data, name=None)
+        assert "From 23 February 2026 to 1 March 2026 it was quiet" in mail.text
+        assert "Focus time" not in mail.html + mail.text
 
 
 def test_the_weekly_report_switched_off_leaves_the_notice(invoke_job: Invoke, session: Session) -> None:

@@ -122,14 +122,16 @@ def _against_schema(session: Session, name: str, role: str) -> list[str]:
 
 
 def tree_of(
-    session: Session, facts: TableFacts, *, to_schema: str | None = None, only: str | None = None
+    session: Session, facts: TableFacts, *, to_schema: str | None = None, only: Sequence[str] | None = None
 ) -> Partitions:
     """Every partition below a table, in the caller's transaction, each with what stands against its going.
 
-    only: the name of one, as SQL takes it; it and what is below it. It is not there if it is not below the table. What
-        PostgreSQL itself refuses (a foreign key, a view that depends on it) is then not looked for.
+    only: the names of some, as SQL takes them; these and what is below them. One that is not below the table is not
+        there. What PostgreSQL itself refuses (a foreign key, a view that depends on it) is then not looked for.
     """
-    rows = session.execute(_TREE, {"oid": facts.oid, "to_schema": to_schema, "only": only}).all()
+    rows = session.execute(
+        _TREE, {"oid": facts.oid, "to_schema": to_schema, "only": None if only is None else list(only)}
+    ).all()
     below: dict[int, list[Any]] = {}
     for row in rows:
         below.setdefault(row.parent, []).append(row)
@@ -227,8 +229,9 @@ _TREE = text(
     """
     with recursive tree (oid, parent) as (
         select inhrelid, inhparent from pg_inherits
-         where not inhdetachpending and case when cast(:only as text) is null then inhparent = :oid
-               else inhrelid = to_regclass(:only) and :oid in (select relid from pg_partition_ancestors(inhrelid)) end
+         where not inhdetachpending and case when cast(:only as text[]) is null then inhparent = :oid
+               else inhrelid in (select to_regclass(name) from unnest(cast(:only as text[])) name)
+                    and :oid in (select relid from pg_partition_ancestors(inhrelid)) end
         union all
         select inhrelid, inhparent from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
     )
@@ -247,9 +250,9 @@ _TREE = text(
                   where tgrelid = c.oid and tgparentid = 0 and not tgisinternal and tgenabled in ('O', 'A')
                     and tgtype & 8 > 0 order by 1) as triggers,
            array(select cast(conname as text) from pg_constraint o
-                  where cast(:only as text) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0
+                  where cast(:only as text[]) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0
                   order by 1) as keys,
-           case when cast(:to_schema as text) is null and cast(:only as text) is null then
+           case when cast(:to_schema as text) is null and cast(:only as text[]) is null then
                array(select distinct 'the view ' || cast(cast(r.ev_class as regclass) as text)
                        from pg_depend d join pg_rewrite r on r.oid = d.objid
                       where d.classid = cast('pg_rewrite' as regclass) and d.refclassid = cast('pg_class' as regclass)

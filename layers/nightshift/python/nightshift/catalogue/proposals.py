@@ -57,7 +57,16 @@ TO_TRY_AGAIN = 90
 """Days for work that failed: somebody may still look at it, and start it again."""
 
 Reason = Literal[
-    "legal", "referenced", "takes along", "unfinished", "unworkable", "no age", "unit", "partitioned", "expiry"
+    "legal",
+    "referenced",
+    "takes along",
+    "unfinished",
+    "unworkable",
+    "no age",
+    "unit",
+    "partitioned",
+    "expiry",
+    "unreachable",
 ]
 
 
@@ -182,7 +191,7 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
     known = {each.replace('"', "").removeprefix("public.").lower() for each in covered}
     clean = [each for each in tables if _plain(each).lower() in known]
     goes_along = {oid for each in clean for oid in _whole(closure(session, read(session, each["oid"])))}
-    proposals, aside = [], []
+    proposals, aside = [], list(_unreachable(session))
     for each in tables:
         if each in clean or each["oid"] in goes_along:
             continue
@@ -218,6 +227,13 @@ def _surveyed(session: Session) -> Iterator[dict[str, Any]]:
         yield dict(row)
 
 
+def _unreachable(session: Session) -> Iterator[LeftAside]:
+    """Schemas with tables of which this role may not even know more than the names."""
+    for schema, role, tables in session.execute(_UNREACHABLE):
+        sql = f"grant usage on schema {quoted(schema)} to {quoted(role)}"
+        yield LeftAside(f"{schema}.*", "unreachable", f"this role may not look at its tables ({tables}): {sql}")
+
+
 def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Proposal | LeftAside | None:
     """What is to be said of one table. None: nothing says that its rows are for a time only."""
     name, columns = _plain(row), row["columns"]
@@ -242,8 +258,7 @@ def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Propo
         return left
     measured = _measured(session, facts, ages)
     if measured is None:
-        why = f"{ages[0][2]} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
-        return LeftAside(name, "unit", why)
+        return LeftAside(name, "unit", _unmeasured(session, facts, ages[0][2]))
     role, days, column, unit = measured
     total, rows, unknown, remedy = _estimated(session, facts, column, unit, now - dt.timedelta(days=days))
     if total == 0:
@@ -354,6 +369,34 @@ def _rows_of(facts: TableFacts) -> int | None:
     return round(sum(max(0.0, leaf.rows) for leaf in leaves))
 
 
+def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
+    """Why nobody knows what a number counts."""
+    hidden = _hidden(session, facts, facts.leaves)
+    if not hidden:
+        return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
+    remedy = "" if (sql := _grant(facts, hidden)) is None else f": {sql}"
+    return f"{column} is a number, and this role may not see the statistics that say what it counts{remedy}"
+
+
+def _hidden(session: Session, facts: TableFacts, leaves: Sequence[Leaf]) -> list[Leaf]:
+    """Those whose statistics PostgreSQL does not show to this role: it may not read all rows, or not this partition."""
+    if facts.filtered:
+        return [*leaves]
+    asked = text(
+        "select oid::bigint from unnest(cast(:oids as oid[])) oid where not has_table_privilege(oid, 'select')"
+    )
+    unreadable = set(session.scalars(asked, {"oids": [leaf.oid for leaf in leaves]}))
+    return [leaf for leaf in leaves if leaf.oid in unreadable]
+
+
+def _grant(facts: TableFacts, hidden: Sequence[Leaf]) -> str | None:
+    """The SQL after which this role sees them, where a right is all that it takes."""
+    if facts.filtered:
+        return None
+    tables = dict.fromkeys((facts.quoted, *(_quoted(leaf) for leaf in hidden)))
+    return f"grant select on {', '.join(tables)} to {quoted(facts.role)}"
+
+
 def _measured(
     session: Session, facts: TableFacts, ages: Sequence[tuple[Role, int, str]]
 ) -> tuple[Role, int, Column, EpochUnit | None] | None:
@@ -397,18 +440,19 @@ def _estimated(
     if unknown:
         return None, None, "it was not analysed since it has rows, so nobody knows how many", _analyze(facts, unknown)
     if unread:
-        if "select" not in facts.may or facts.filtered:
-            sql = f"grant select on {facts.quoted} to {quoted(facts.role)}"
-            return round(total), None, "this role may not see its statistics", None if facts.filtered else sql
+        if hidden := _hidden(session, facts, unread):
+            return round(total), None, "this role may not see its statistics", _grant(facts, hidden)
         return round(total), None, f"there are no statistics of {column.name}", _analyze(facts, unread)
     return round(total), round(going), None, None
 
 
 def _analyze(facts: TableFacts, leaves: Sequence[Leaf]) -> str:
-    if len(leaves) == 1:
-        schema, _, name = leaves[0].name.partition(".")
-        return f"analyze {quoted(schema)}.{quoted(name)}"
-    return f"analyze {facts.quoted}"
+    return f"analyze {_quoted(leaves[0]) if len(leaves) == 1 else facts.quoted}"
+
+
+def _quoted(leaf: Leaf) -> str:
+    schema, _, name = leaf.name.partition(".")
+    return f"{quoted(schema)}.{quoted(name)}"
 
 
 def _by_bound(bound: str | None, column: str, cutoff: dt.datetime) -> float | None:
@@ -435,6 +479,17 @@ def _index_json(index: Index | None) -> dict[str, Any] | None:
 
 
 # Of plain inheritance only the parent is a table of its own, as of partitions; what an extension made is its affair.
+_UNREACHABLE = text(
+    """
+    select cast(n.nspname as text), cast(current_user as text), count(*)
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition
+       and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'nightshift')
+       and not has_schema_privilege(n.oid, 'usage')
+     group by n.nspname
+    """
+)
+
 _SURVEY = text(
     """
     select c.oid::bigint as oid, cast(n.nspname as text) as schema, cast(c.relname as text) as name,

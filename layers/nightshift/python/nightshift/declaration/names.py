@@ -8,7 +8,14 @@ from nightshift.errors import DeclarationError
 PLATFORM_FUNCTIONS = ("console", "control", "dispatcher", "migrate", "supervisor", "watch")
 """The files of functions/platform. Their functions are named in the same way as those of jobs."""
 
-STACK_PARTS = ("bootstrap-version", "check-bootstrap-version", "code", "dead-letters", "files")
+EVERY_MINUTE = "cron(* * * * ? *)"
+PLATFORM_RULES = ("dispatcher", "supervisor", "watch")
+"""Those of them that a rule of the same name starts every minute."""
+
+DEAD_LETTERS = "dead-letters"
+"""The end of the name of a deployment's dead-letter queue, and a part of every stack."""
+
+STACK_PARTS = ("bootstrap-version", "check-bootstrap-version", "code", DEAD_LETTERS, "files")
 """What the stack of every pack contains besides the jobs."""
 
 LONGEST_ON_AWS = 64

@@ -1,10 +1,11 @@
-"""Partitions that are entirely older than the cut-off go as a whole: found, counted, and taken away one a batch.
+"""Partitions that are entirely older than the cut-off go as a whole: found, counted, and taken away, some in a batch.
 
 Whether a partition can hold a row that is not old enough is proved by the planner, from the bounds alone: it finds
 that a bound and the opposite of the condition contradict each other. No table is read for that.
 
-A batch locks the partition so that nobody writes to it, proves and counts again, and only then asks for the table above
-it, for which it waits a moment. Those who read the table are held up for that moment and for the statement itself.
+A batch locks its partitions so that nobody writes to them, proves and counts again, and only then asks for the table
+above them, for which it waits a moment. Those who read the table are held up for that moment and for the statements
+themselves.
 """
 
 import time
@@ -13,11 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, literal_column, not_, or_, select, text, union_all
+from sqlalchemy import ColumnElement, Executable, and_, literal_column, not_, or_, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
 
-from nightshift.catalogue.cascades import from_clause
 from nightshift.catalogue.partitions import Partition, Partitions, against_whole, around, tree_of
 from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
 from nightshift.database.failures import describe, is_passing, sqlstate
@@ -31,6 +34,7 @@ from nightshift.declaration.partitions import (
 )
 from nightshift.declaration.step import Batch, Execution
 from nightshift.engine.subject import Explain, Subject, nodes
+from nightshift.engine.sweeping import paced
 
 LOCK_SECONDS = 0.2
 """How long a batch waits for its locks, all of them together, and how long its statement may take with them."""
@@ -38,8 +42,11 @@ PAUSES = (0.5, 1.0, 2.0)
 """Seconds before those that were locked are tried again, all others first."""
 COUNT_SECONDS = 10.0
 """How long a partition is counted under its lock. Meanwhile others read it, and wait if they write to it."""
+TOGETHER_SECONDS, MOST_TOGETHER = 0.04, 16
+"""How long the table above them is locked for partitions that go in one transaction, and how many these are at most."""
 _EXCLUDE = "set local constraint_exclusion to on"
 """What lets the planner compare a bound with a condition."""
+_OTHER_BOUNDS = "somebody else has attached it with other bounds: it may hold rows that are not old enough"
 _GONE = "somebody else has detached or dropped it since it was counted"
 
 PROVED_AT_ONCE = 200
@@ -112,8 +119,8 @@ def divide(session: Session, subject: Subject, age: Age, setting: Whole) -> Divi
     old = _contradicted(session, facts, bounds, age.younger)
     candidates = _topmost(tree, facts.oid, old)
     reasons = {each.oid: each.against for each in candidates}
-    for each in candidates:
-        reasons[each.oid] = reasons[each.oid] or _referred(session, subject, each) or _odd(session, age, each)
+    reasons |= _referred(session, subject, [each for each in candidates if each.against is None])
+    reasons |= {each.oid: _odd(session, age, each) for each in candidates if reasons[each.oid] is None}
     going = tuple(each for each in candidates if reasons[each.oid] is None)
     staying = tuple(StayingPartition(each.name, str(reasons[each.oid])) for each in candidates if reasons[each.oid])
     rest = subject if setting.rest == "delete" else None
@@ -134,7 +141,7 @@ class Taking:
 
 
 def take_away(execution: Execution, task: Taking, stated: Mapping[str, int]) -> None:
-    """Take away the partitions that were stated, one a batch. Each that stays is told with its reason.
+    """Take away the partitions that were stated, some in a batch. Each that stays is told with its reason.
 
     stated: by name, the most rows that each may have.
 
@@ -154,6 +161,7 @@ class _Taking:
 
     def __init__(self, execution: Execution, task: Taking, stated: Mapping[str, int], *, watched: bool) -> None:
         self.execution, self.task, self.stated, self._watched = execution, task, stated, watched
+        self._together = 1
 
     def go_through(self) -> None:
         """All of them, those that are locked at the end once more, after pauses."""
@@ -172,79 +180,102 @@ class _Taking:
             self._stays(name, locked, "another session had it, or the table above it, locked all the while")
 
     def _round(self, names: Sequence[str], locked: list[str], *, new: bool) -> None:
-        """Each of the names once. Those that are locked are added to `locked`."""
-        for place, name in enumerate(names):
-            still = [*locked, *([] if new else names[place + 1 :])]
+        """Each of the names once, several in one transaction as long as that is short. Those that are locked are added
+        to `locked`."""
+        done = 0
+        while some := names[done : done + self._together]:
+            still = [*locked, *([] if new else names[done + len(some) :])]
             try:
-                self._one(name, still, new=new)
-            except _LockedError as error:
-                locked.append(name)
-                self.execution.log("partition.locked", partition=name, above=error.above)
-                if error.above:  # then it is so for all of them, and others queue behind every wait
-                    locked += names[place + 1 :]
-                    return
-            except DBAPIError as error:
-                if sqlstate(error) not in _REFUSALS:
+                self._some(some, still, new=new)
+            except (_LockedError, DBAPIError) as error:
+                if isinstance(error, DBAPIError) and sqlstate(error) not in _REFUSALS:
                     raise
-                reason = f"{_REFUSALS[str(sqlstate(error))]} ({describe(error)})"
-                self._stays(name, still, reason, new=new)
+                if isinstance(error, _LockedError) and error.above:  # so it is for all, and others queue at every wait
+                    self.execution.log("partition.locked", partition=some[0], above=True)
+                    locked += names[done:]
+                    return
+                if len(some) > 1:
+                    self._together = 1  # each alone: then it shows which of them it is
+                    continue
+                if isinstance(error, DBAPIError):
+                    reason = f"{_REFUSALS[str(sqlstate(error))]} ({describe(error)})"
+                    self._stays(some[0], still, reason, new=new)
+                else:
+                    self.execution.log("partition.locked", partition=some[0], above=False)
+                    locked.append(some[0])
+            done += len(some)
 
-    def _one(self, name: str, locked: Sequence[str], *, new: bool) -> None:
-        """One partition, in one transaction."""
+    def _some(self, names: Sequence[str], locked: Sequence[str], *, new: bool) -> None:
+        """Some partitions, in one transaction."""
         with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watched) as batch:
-            self._place(batch, name, locked, new=new)
+            self._place(batch, names[-1], locked, new=new)
             session = batch.session
             limit = session.scalar(text("select current_setting('statement_timeout')"))
             with _briefly(above=False):  # the batch's own lock_timeout bounds this one
-                lock = f"lock table {_quoted(name)} in share mode"
+                lock = f"lock table {', '.join(map(_quoted, names))} in share mode"
                 _run(session, f"{lock}; {_limited(COUNT_SECONDS)}; {_EXCLUDE}")
-            found = self._now(session, name)
-            reason, rows = self._checked(session, name, found)
-            if reason is not None or found is None:
-                return self._kept(batch, name, reason or _GONE)
-            self._take(session, found, limit)
-            batch.count(**{self.task.counter: rows, self.task.setting.counter: 1, PARTITION_BYTES: found.bytes})
-        self.execution.log("partition.gone", partition=name, rows=rows, bytes=found.bytes)
-        return None
+            going, reasons = self._checked(session, names)
+            for name, reason in reasons.items():
+                self._kept(batch, name, reason)
+            started = time.monotonic()
+            if going:
+                self._take(session, list(going), limit)
+            for each, rows in going.items():
+                batch.count(**{self.task.counter: rows, self.task.setting.counter: 1, PARTITION_BYTES: each.bytes})
+        self._together = paced(len(names), time.monotonic() - started, 1, MOST_TOGETHER, TOGETHER_SECONDS)
+        for each, rows in going.items():
+            self.execution.log("partition.gone", partition=each.name, rows=rows, bytes=each.bytes)
 
-    def _checked(self, session: Session, name: str, found: Partition | None) -> tuple[str | None, int]:
-        """Under the lock: why it must stay after all, and how many rows it has."""
+    def _checked(self, session: Session, names: Sequence[str]) -> tuple[dict[Partition, int], dict[str, str]]:
+        """Under their locks: how many rows those have that may go, and why the others must stay after all."""
         task, by_size = self.task, self.task.setting.counted == "by size"
-        if found is None:
-            return _GONE, 0
-        if found.against:
-            return found.against, 0
-        if not _proved(session, task.facts, {name: found.bound}, task.age.younger):
-            return "somebody else has attached it with other bounds: it may hold rows that are not old enough", 0
-        if odd := _odd(session, task.age, found):
-            return odd, 0
-        rows = found.about if by_size else _rows(session, [found])[found.oid]
-        if (found.most_rows if by_size else rows) > self.stated[name]:
-            now = "is larger now" if by_size else f"has {rows} now"
-            return f"at most {self.stated[name]} rows were counted in it, and it {now}: the next run counts again", 0
-        return None, rows
+        tree = tree_of(session, task.facts, to_schema=task.setting.schema, only=[_quoted(name) for name in names])
+        there = {each.name: each for each in tree.every if each.name in names}
+        proved = _proved(session, task.facts, {name: there[name].bound for name in there}, task.age.younger)
+        reasons: dict[str, str] = {}
+        for name in names:
+            found = there.get(name)
+            if found is None:
+                reasons[name] = _GONE
+            elif found.against:
+                reasons[name] = found.against
+            elif name not in proved:
+                reasons[name] = (
+                    "somebody else has attached it with other bounds: it may hold rows that are not old enough"
+                )
+            elif odd := _odd(session, task.age, found):
+                reasons[name] = odd
+        going = [there[name] for name in names if name not in reasons]
+        counted = {each.oid: each.about for each in going} if by_size else _rows(session, going)
+        for each in going:
+            if (each.most_rows if by_size else counted[each.oid]) > self.stated[each.name]:
+                now = "is larger now" if by_size else f"has {counted[each.oid]} now"
+                reasons[each.name] = (
+                    f"at most {self.stated[each.name]} rows were counted in it, and it {now}: the next run counts again"
+                )
+        return {each: counted[each.oid] for each in going if each.name not in reasons}, reasons
 
-    def _take(self, session: Session, found: Partition, limit: str) -> None:
-        """Behind the locks, in the order in which readers take theirs: first the table above it."""
+    def _take(self, session: Session, going: Sequence[Partition], limit: str) -> None:
+        """Behind the locks, in the order in which readers take theirs: first the tables above them."""
         started = time.monotonic()
         _run(session, _limited(LOCK_SECONDS))
+        above = ", ".join(dict.fromkeys(f"only {each.parent}" for each in going))
         with _briefly(above=True):
-            _run(session, f"lock table only {found.parent} in access exclusive mode")
+            _run(session, f"lock table {above} in access exclusive mode")
         left = max(0.01, LOCK_SECONDS - (time.monotonic() - started))
         _run(session, _limited(left))
+        own = ", ".join(each.quoted for each in going)
         with _briefly(above=False):
-            _run(session, f"lock table {found.quoted} in access exclusive mode; {_limited(LOCK_SECONDS)}")
+            _run(session, f"lock table {own} in access exclusive mode; {_limited(LOCK_SECONDS)}")
         schema = self.task.setting.schema
-        after = f"set local statement_timeout to '{limit}'"
-        goes = f"drop table {found.quoted}"
-        if schema is not None:
-            goes = f"alter table {found.quoted} set schema {quoted(schema)}"
+        statements = []
+        for each in going:
+            goes = f"drop table {each.quoted}"
+            if schema is not None:
+                goes = f"alter table {each.quoted} set schema {quoted(schema)}"
+            statements += [f"alter table {each.parent} detach partition {each.quoted}", goes]
         with _briefly(above=True):
-            _run(session, f"alter table {found.parent} detach partition {found.quoted}; {goes}; {after}")
-
-    def _now(self, session: Session, name: str) -> Partition | None:
-        tree = tree_of(session, self.task.facts, to_schema=self.task.setting.schema, only=_quoted(name))
-        return next((each for each in tree.every if each.name == name), None)
+            _run(session, "; ".join([*statements, f"set local statement_timeout to '{limit}'"]))
 
     def _stays(self, name: str, locked: Sequence[str], reason: str, *, new: bool = False) -> None:
         with self.execution.batch(watched=self._watched) as batch:
@@ -331,32 +362,53 @@ def _proved(session: Session, facts: TableFacts, bounds: Mapping[str, str], cond
     names, found = list(bounds), set(bounds)
     for first in range(0, len(names), PROVED_AT_ONCE):
         some = names[first : first + PROVED_AT_ONCE]
-        arms: list[Any] = [
-            select(literal_column("1"))
-            .select_from(text(_escaped(f"json_to_record('{{}}') as bound_{first + place} ({columns})")))
-            .where(literal_column(f"({bounds[name]})"), condition)
-            for place, name in enumerate(some)
-        ]
-        explained = session.scalar(Explain(union_all(*arms) if len(arms) > 1 else arms[0]))
+        explained = session.scalar(Explain(_Arms(columns, [bounds[name] for name in some], first, condition)))
         for node in nodes(explained[0]["Plan"]):
             if "Alias" in node:
                 found.discard(names[int(node["Alias"].removeprefix("bound_"))])
     return found
 
 
-def _referred(session: Session, subject: Subject, partition: Partition) -> str | None:
-    """That rows of another table, or of this one, refer to rows of the partition."""
-    facts = subject.facts
-    for reference in facts.references:
+class _Arms(Executable, ClauseElement):
+    """Of each bound, a SELECT of what fulfils it and a condition, from an invented relation: `bound_<number>`.
+
+    Written as one piece, because SQLAlchemy takes longer for a hundred of them than PostgreSQL does.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, columns: str, bounds: Sequence[str], first: int, condition: ColumnElement[bool]) -> None:
+        self.columns, self.bounds, self.first, self.condition = columns, bounds, first, condition
+
+
+@compiles(_Arms)
+def _compile_arms(element: _Arms, compiler: SQLCompiler, **keywords: Any) -> str:
+    asked = compiler.process(element.condition, **keywords)
+    columns, *bounds = map(compiler.escape_literal_column, (element.columns, *element.bounds))
+    return " UNION ALL ".join(
+        f"SELECT 1 FROM json_to_record('{{}}') AS bound_{number} ({columns}) WHERE ({bound}) AND ({asked})"  # noqa: S608 - PostgreSQL wrote the bounds
+        for number, bound in enumerate(bounds, element.first)
+    )
+
+
+def _referred(session: Session, subject: Subject, partitions: Sequence[Partition]) -> dict[int, str]:
+    """By oid: that rows of another table, or of the same one, refer to rows of a partition."""
+    found: dict[int, str] = {}
+    for reference in subject.facts.references:
         child = subject.closure.facts(reference.child)
-        theirs = from_clause(child, "referring")
-        ours = from_clause(replace(facts, schema=partition.schema, name=partition.relname), "referred")
         names = zip(reference.columns, reference.parent_columns, strict=True)
-        joined = and_(*(theirs.c[one] == ours.c[other] for one, other in names))
-        found: Any = select(literal_column("1")).select_from(theirs.join(ours, joined)).limit(1)
-        if session.scalar(found) is not None:
-            return f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
-    return None
+        joined = " and ".join(f"referring.{quoted(one)} = referred.{quoted(other)}" for one, other in names)
+        for first in range(0, len(partitions), PROVED_AT_ONCE):
+            some = partitions[first : first + PROVED_AT_ONCE]
+            looks = [
+                f"exists (select from {child.quoted} referring join {each.quoted} referred on {joined})"
+                for each in some
+            ]
+            answers = session.connection().exec_driver_sql(f"select {', '.join(looks)}").one()
+            for each, is_referred in zip(some, answers, strict=True):
+                if is_referred:
+                    found[each.oid] = f"rows of {child.fullname} refer to its rows (foreign key {reference.name})"
+    return found
 
 
 def _odd(session: Session, age: Age, partition: Partition) -> str | None:
@@ -401,7 +453,3 @@ def _without(session: Session, subject: Subject, leaves: set[int], age: Age) -> 
         condition = and_(condition, or_(*(literal_column(f"({each.bound})") for each in portions)))
     root = replace(subject.facts, portions=tuple(portions))
     return replace(subject, condition=condition, closure=replace(subject.closure, root=root))
-
-
-def _escaped(sql: str) -> str:
-    return sql.replace(":", r"\:")

@@ -47,6 +47,8 @@ class Request:
     mode: Mode = "apply"
     scheduled_for: dt.datetime | None = None
     run_id: uuid.UUID | None = None
+    id: uuid.UUID | None = None
+    """The id of the run if it is a new one. Whoever asks for it again means the same run."""
     request_id: str | None = None
     forced: bool = False
     once: bool = False
@@ -89,7 +91,7 @@ def claim(
         policy's.
 
     Raises:
-        EventError: `run_id` names no run of this job, or `scheduled_for` is in the future.
+        EventError: `run_id` names no run of this job, `id` is another run's, or `scheduled_for` is in the future.
     """
     with session.begin():
         registered = lock_job(session, job)
@@ -156,6 +158,8 @@ def _find(session: Session, job: str, request: Request) -> RunRecord | None:
         same = and_(
             RunRecord.scheduled_for == request.scheduled_for, RunRecord.mode == "apply", RunRecord.forced.is_(False)
         )
+    elif request.id is not None:
+        same = and_(RunRecord.id == request.id, RunRecord.mode == request.mode, RunRecord.forced.is_(request.forced))
     elif request.request_id is not None:
         same = RunRecord.request_id == request.request_id
     else:
@@ -173,12 +177,15 @@ def open_run(
     """Make a new run: ready to start, waiting its turn, or settled at once. The caller has locked the job.
 
     Raises:
-        EventError: `scheduled_for` is in the future, so rows that are young now would count as old.
+        EventError: `scheduled_for` is in the future, so rows that are young now would count as old. Or another run
+            has the id.
     """
     if request.scheduled_for is not None and request.scheduled_for > clock + CLOCK_TOLERANCE:
         raise EventError(f"scheduled_for {request.scheduled_for.isoformat()} lies in the future; name a past time")
+    if request.id is not None and session.get(RunRecord, request.id) is not None:
+        raise EventError(f"id {request.id} is another run's; name one that no run has")
     record = RunRecord(
-        id=uuid.uuid4(),
+        id=request.id or uuid.uuid4(),
         job=registered.name,
         scheduled_for=request.scheduled_for or clock,
         trigger=request.trigger,

@@ -8,10 +8,10 @@ taken.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ARRAY, DateTime, cast, func, literal, select
+from sqlalchemy import ARRAY, DateTime, cast, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -139,3 +139,52 @@ def _settle(
         request = Request("catch_up", scheduled_for=time, parameters=deployed.parameters)
         states[open_run(session, registered, policy, request, clock).state] += 1
     return states
+
+
+@dataclass(frozen=True)
+class NeverBegun:
+    """A job of which no run has ever begun, without plans."""
+
+    job: str
+    registered_at: dt.datetime | None
+    """None: no deployment has made it known to the ledger."""
+    due: dt.datetime | None
+    """Its first occurrence that has no run, if that was due for `PATIENCE`, and for as long again to find it."""
+    ended: dict[str, int]
+    """Its runs that never began, by state."""
+
+
+def never_begun(session: Session, jobs: Mapping[str, DeployedJob]) -> list[NeverBegun]:
+    """Such jobs among those that the settings do not disable, in the caller's transaction."""
+    registered = {each.name: each for each in session.scalars(select(RegisteredJob))}
+    begun = exists().where(
+        RunRecord.job == RegisteredJob.name, RunRecord.mode == "apply", RunRecord.started_at.is_not(None)
+    )
+    others = set(session.scalars(select(RegisteredJob.name).where(~begun)))
+    names = [name for name, each in jobs.items() if each.enabled and (name in others or name not in registered)]
+    states: dict[str, dict[str, int]] = {name: {} for name in names}
+    counted = select(RunRecord.job, RunRecord.state, func.count()).where(
+        RunRecord.job.in_(names), RunRecord.mode == "apply"
+    )
+    for job, state, number in session.execute(
+        counted.group_by(RunRecord.job, RunRecord.state).order_by(RunRecord.job, RunRecord.state)
+    ):
+        states[job][state] = number
+    horizon = database_clock(session) - 2 * PATIENCE
+    return [
+        NeverBegun(
+            name,
+            registered[name].registered_at if name in registered else None,
+            _unaccounted(registered.get(name), jobs[name], horizon),
+            states[name],
+        )
+        for name in names
+    ]
+
+
+def _unaccounted(registered: RegisteredJob | None, deployed: DeployedJob, horizon: dt.datetime) -> dt.datetime | None:
+    """The first occurrence before the horizon that has no run. A schedule of which the supervisor knows another one
+    begins with its next round."""
+    if registered is None or registered.schedule not in (None, _schedule(deployed)):
+        return None
+    return next(_due(deployed, registered.accounted_until, horizon), None)

@@ -51,7 +51,7 @@ class CommandRecord(Base):
     arguments: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     """The request's other keys."""
     result: Mapped[str]
-    """`done`, or why it was refused."""
+    """`done`, with what it has replaced; or why it was refused."""
 
 
 class SignOfLife(Base):

@@ -25,9 +25,13 @@ class Pause:
         return f"{'all jobs are ' if self.of_all else ''}paused by {self.by}{end}: {self.reason}"
 
 
-def pause_of_all(session: Session, clock: dt.datetime) -> Pause | None:
-    """The pause of every job that holds now, in the caller's transaction."""
-    found = session.scalars(select(PauseOfAll).where(PauseOfAll.scope == EVERY_JOB)).one_or_none()
+def pause_of_all(session: Session, clock: dt.datetime, *, lock: bool = False) -> Pause | None:
+    """The pause of every job that holds now, in the caller's transaction.
+
+    lock: nobody else changes it until the transaction ends.
+    """
+    row = select(PauseOfAll).where(PauseOfAll.scope == EVERY_JOB)
+    found = session.scalars(row.with_for_update() if lock else row).one_or_none()
     if found is None or (found.paused_until is not None and found.paused_until <= clock):
         return None
     return Pause(found.paused_at, found.paused_by, found.reason, found.paused_until, of_all=True)
@@ -38,6 +42,12 @@ def pause_of_one(registered: RegisteredJob, clock: dt.datetime) -> Pause | None:
     if registered.paused_at is None or (registered.paused_until is not None and registered.paused_until <= clock):
         return None
     return Pause(registered.paused_at, registered.paused_by, registered.pause_reason, registered.paused_until)
+
+
+def paused_by_themselves(session: Session, clock: dt.datetime) -> list[str]:
+    """The jobs that have a pause of their own that holds now, in the caller's transaction."""
+    known = session.scalars(select(RegisteredJob).where(RegisteredJob.paused_at.is_not(None)))
+    return sorted(each.name for each in known if pause_of_one(each, clock) is not None)
 
 
 def pause_in_force(session: Session, registered: RegisteredJob, clock: dt.datetime) -> Pause | None:

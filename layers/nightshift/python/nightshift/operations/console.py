@@ -73,8 +73,8 @@ SILENT_AFTER = dt.timedelta(minutes=5)
 """The supervisor looks over the ledger every minute."""
 
 READS = (
-    *("attempts", "backfills", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine", "runs"),
-    "signs_of_life",
+    *("alembic_version", "attempts", "backfills", "commands", "dial_changes", "dials", "jobs", "pauses", "quarantine"),
+    *("runs", "signs_of_life"),
 )
 """The tables of the schema `nightshift` that answers come from: all that a user of the console's own may read."""
 
@@ -88,7 +88,10 @@ class Console:
     now: dt.datetime
 
     def jobs(self, *, job: Any = None) -> Answer:
-        """Every deployed job, or one: its settings, what it does now, how it last ended, its totals."""
+        """Every deployed job, or one: its settings, what it does now, how it last ended, its totals, its backfills.
+
+        Backfills that are over are left out.
+        """
         registered, of_all, turned = self._registered(), pause_of_all(self.session, self.now), dials(self.session)
         totals: dict[str, dict[str, int]] = defaultdict(dict)
         successes: dict[str, dt.datetime | None] = {}
@@ -103,6 +106,10 @@ class Console:
         open_runs: dict[str, list[RunRecord]] = defaultdict(list)
         for record in self._open_runs():
             open_runs[record.job].append(record)
+        filling: dict[str, list[Answer]] = defaultdict(list)
+        unfinished = select(Backfill).where(Backfill.finished_at.is_(None))
+        for backfill in self.session.scalars(unfinished.order_by(Backfill.created_at, Backfill.id)):
+            filling[backfill.job].append(backfill_answer(backfill))
         return {
             "jobs": [
                 {
@@ -112,6 +119,7 @@ class Console:
                     "frozen": frozen_answer(self.deployment.freezes, deployed, self.now),
                     "running": any(record.state == "running" for record in open_runs[name]),
                     "open_runs": [run_summary(record, brief=True) for record in open_runs[name]],
+                    "backfills": filling[name],
                     "last_run": run_summary(last[name], brief=True) if name in last else None,
                     "last_success": iso_or_none(successes.get(name)),
                     "totals": dict(sorted(totals[name].items())),
@@ -123,12 +131,16 @@ class Console:
     def overview(self, *, job: Any = None, runs: Any = 20, since: Any = None) -> Answer:
         """Every deployed job, or one, as `jobs` and `health` tell of it, with its parameters and its latest runs.
 
+        With one job: also what operators have changed of it, under `commands`.
+
         Beside them, under `others`: the health of those whose settings make no sense, of which nothing else is known.
+        And under `supervisor`: when it last looked over the ledger, and whether that is too long ago.
 
         runs: how many of each job's settled runs, without plans; the oldest comes first.
         since: only runs of occurrences from this time on.
         """
-        asked_for, health = self._asked_for(job), {each["job"]: each for each in self.health()["jobs"]}
+        asked_for, healthy = self._asked_for(job), self.health()
+        health = {each["job"]: each for each in healthy["jobs"]}
         history: dict[str, list[Answer]] = defaultdict(list)
         latest = _latest_runs(list(asked_for), read_number("runs", runs), _read_since(since))
         for run in self.session.execute(latest):
@@ -140,10 +152,12 @@ class Console:
                     "parameters": dict(asked_for[each["job"]].parameters),
                     "health": health[each["job"]],
                     "history": history[each["job"]],
+                    **({} if job is None else self.commands(job=job)),
                 }
                 for each in self.jobs(job=job)["jobs"]
             ],
             "others": [each for name, each in health.items() if job is None and name not in asked_for],
+            "supervisor": healthy["supervisor"],
         }
 
     def status(self) -> Answer:
@@ -290,6 +304,12 @@ class Console:
         jobs = [*(each.job for each in understood.values()), *(each.job for each in others.values())]
         return suggest(self.session, cleaned(jobs), now=self.now).as_json()
 
+    def installation(self) -> Answer:
+        """What `nightshift doctor` asks: how the functions reach the database, and what the ledger says of them."""
+        from nightshift.operations.installation import installation  # no other question needs it
+
+        return installation(self.session, self.deployment, self.now, self._supervisor)
+
     def _health_of(
         self,
         name: str,
@@ -374,6 +394,7 @@ QUERIES: Mapping[str, tuple[Query, frozenset[str]]] = {
     "health": (Console.health, frozenset()),
     "commands": (Console.commands, frozenset({"job", "limit"})),
     "suggest": (Console.suggest, frozenset()),
+    "installation": (Console.installation, frozenset()),
     "dials": (Console.dials, frozenset({"job"})),
     "backfills": (Console.backfills, frozenset({"job", "limit"})),
     "past": (Console.past, frozenset({"job", "since", "until", "reprocess"})),

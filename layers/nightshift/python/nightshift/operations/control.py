@@ -4,7 +4,7 @@ Each answer shows the job or the run after the change, in the same form as `nigh
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,15 +13,16 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger
 from nightshift.database import describe
-from nightshift.declaration import Deployment
+from nightshift.declaration import Deployment, iso
 from nightshift.declaration.fields import shown
 from nightshift.declaration.payload import read_instant, read_truth
 from nightshift.declaration.windows import Hours
 from nightshift.errors import EventError, printable
 from nightshift.ledger import CommandRecord, backfills
-from nightshift.ledger.dialling import turn
-from nightshift.ledger.pauses import pause_all, pause_of_all, resume_all
-from nightshift.ledger.tables import EVERY_JOB
+from nightshift.ledger.dialling import dials as records_of, turn
+from nightshift.ledger.operators import DialRecord
+from nightshift.ledger.pauses import Pause, pause_all, pause_of_all, pause_of_one, paused_by_themselves, resume_all
+from nightshift.ledger.tables import EVERY_JOB, RegisteredJob
 from nightshift.operations.answers import (
     Answer,
     backfill_answer,
@@ -53,27 +54,40 @@ class Control:
         run the job.
 
         until: when the pause ends by itself; without it, when somebody resumes.
+
+        The answer's `replaced` is the pause of the same job, or of all, that this one has taken the place of.
         """
         who, why = _words("by", by), _words("reason", reason)
         clock = ledger.database_clock(self.session)
         end = None if until is None else _later("until", until, clock)
         if self._all(job, all):
-            return {"job": None, "paused": pause_answer(pause_all(self.session, clock, who, why, end))}
+            before = pause_of_all(self.session, clock, lock=True)
+            paused = pause_all(self.session, clock, who, why, end)
+            return {"job": None, "paused": pause_answer(paused), "replaced": pause_answer(before)}
         name = self._job(job)
         registered = ledger.lock_job(self.session, name)
+        before = pause_of_one(registered, clock)
         registered.paused_at, registered.paused_until = clock, end
         registered.paused_by, registered.pause_reason = who, why
-        return {"job": name, "paused": pause_of(registered, None, clock)}
+        return {"job": name, "paused": pause_of(registered, None, clock), "replaced": pause_answer(before)}
 
     def resume(self, *, job: Any = None, all: Any = False, by: Any = None, reason: Any = None) -> Answer:
         """Resume a job: its occurrences run again, from the next one on. Or end the pause of all: jobs that are paused
-        by themselves stay so."""
+        by themselves stay so.
+
+        Refused where there is no such pause.
+        """
         _words("by", by), _words("reason", reason)
+        clock = ledger.database_clock(self.session)
         if self._all(job, all):
+            if pause_of_all(self.session, clock, lock=True) is None:
+                raise EventError(_not_all_paused(paused_by_themselves(self.session, clock)))
             resume_all(self.session)
             return {"job": None, "paused": None}
-        name, clock = self._job(job), ledger.database_clock(self.session)
+        name = self._job(job)
         registered = ledger.lock_job(self.session, name)
+        if pause_of_one(registered, clock) is None:
+            raise EventError(_not_paused(registered, pause_of_all(self.session, clock)))
         registered.paused_at = registered.paused_by = registered.pause_reason = registered.paused_until = None
         return {"job": name, "paused": pause_answer(pause_of_all(self.session, clock))}
 
@@ -97,6 +111,8 @@ class Control:
         changes = {key: _DIALS[key](key, value) for key, value in dials.items()}
         if not changes and not reset:
             raise EventError(f"say which dial to turn ({', '.join(_DIALS)}), or reset")
+        if changes == {"held": False} and not reset:
+            _check_held(records_of(self.session), name)
         turn(self.session, name, changes, who, why, reset=reset)
         return dials_answer(name, self.session)
 
@@ -157,9 +173,13 @@ class Control:
         """Begin no more runs of a backfill until it is resumed. Its open run goes on."""
         return self._change_backfill(backfill_id, "paused", f"paused by {_words('by', by)}: {_words('reason', reason)}")
 
-    def resume_backfill(self, *, backfill_id: Any = None, by: Any = None) -> Answer:
-        """Go on with a paused backfill, at its next occurrence. One that failed is not repeated: redrive its run."""
-        return self._change_backfill(backfill_id, "open", f"resumed by {_words('by', by)}")
+    def resume_backfill(self, *, backfill_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
+        """Go on with a paused backfill, at its next occurrence. One that failed is not repeated: redrive its run.
+
+        A reason may be given, and need not.
+        """
+        why = "" if reason is None else f": {_words('reason', reason)}"
+        return self._change_backfill(backfill_id, "open", f"resumed by {_words('by', by)}{why}")
 
     def cancel_backfill(self, *, backfill_id: Any = None, by: Any = None, reason: Any = None) -> Answer:
         """End a backfill for good. What it has run stays, and its open run goes on."""
@@ -229,7 +249,7 @@ COMMANDS: Mapping[str, tuple[Command, frozenset[str]]] = {
     "redrive": (Control.redrive, frozenset({"run_id", "by", "override_cap", "reason"})),
     "backfill": (Control.backfill, frozenset({"job", "since", "until", "reprocess", "by", "reason"})),
     "pause_backfill": (Control.pause_backfill, frozenset({"backfill_id", "by", "reason"})),
-    "resume_backfill": (Control.resume_backfill, frozenset({"backfill_id", "by"})),
+    "resume_backfill": (Control.resume_backfill, frozenset({"backfill_id", "by", "reason"})),
     "cancel_backfill": (Control.cancel_backfill, frozenset({"backfill_id", "by", "reason"})),
     "dial": (Control.dial, frozenset({"job", "all", "by", "reason", "reset", *_DIALS})),
 }
@@ -253,9 +273,8 @@ def carry_out(session: Session, deployment: Deployment, request: Any, *, request
     try:
         with session.begin():
             answer = command(Control(session, deployment), **keys)
-            session.add(
-                CommandRecord(**asked, **_of(answer, deployed_name(deployment, keys.get("job"))), result="done")
-            )
+            about = _of(answer, deployed_name(deployment, keys.get("job")))
+            session.add(CommandRecord(**asked, **about, result=_result(answer)))
         return answer
     except EventError as refusal:
         with session.begin():
@@ -278,6 +297,15 @@ def _of(answer: Answer, job: str | None) -> dict[str, Any]:
     return {"job": job, "run_id": None} if run is None else {"job": run["job"], "run_id": run["run_id"]}
 
 
+def _result(answer: Answer) -> str:
+    """What a command has come to, for the trail."""
+    before = answer.get("replaced")
+    if not before:
+        return "done"
+    end = f" until {before['until']}" if "until" in before else ""
+    return printable(f"done; it replaced the pause by {before['by']}{end}: {before['reason']}")
+
+
 def _text(value: Any) -> Any:
     """A value as the trail keeps it: of a text, no more than can be read."""
     if value is None or isinstance(value, bool):
@@ -288,6 +316,36 @@ def _text(value: Any) -> Any:
 def deployed_name(deployment: Deployment, job: Any) -> str | None:
     """The name, if a deployed job has it."""
     return job if isinstance(job, str) and any(job in jobs for jobs in deployment.understood()) else None
+
+
+def _not_paused(registered: RegisteredJob, of_all: Pause | None) -> str:
+    """Why a job cannot be resumed."""
+    if of_all is not None:
+        return f"job {registered.name} is not paused by itself, and {of_all}. Resume all jobs to end that"
+    if registered.paused_at is not None and registered.paused_until is not None:
+        ended = iso(registered.paused_until.astimezone(dt.UTC))
+        return f"job {registered.name} is not paused: its pause by {registered.paused_by} ended by itself at {ended}"
+    return f"job {registered.name} is not paused"
+
+
+def _not_all_paused(jobs: Sequence[str]) -> str:
+    """Why the pause of all jobs cannot be ended."""
+    others = f". Paused by themselves: {', '.join(jobs)}. Resume each by its name" if jobs else ""
+    return f"there is no pause of all jobs{others}"
+
+
+def _check_held(records: Mapping[str, DialRecord], name: str) -> None:
+    """Refuse to release what nobody holds.
+
+    Raises:
+        EventError: so it is.
+    """
+    if (own := records.get(name)) is not None and own.held:
+        return
+    if name != EVERY_JOB and (of_all := records.get(EVERY_JOB)) is not None and of_all.held:
+        held = f"all jobs are, by {of_all.changed_by}: {of_all.reason}. Release all jobs to end that"
+        raise EventError(f"job {name} is not held by itself, and {held}")
+    raise EventError("all jobs are not held" if name == EVERY_JOB else f"job {name} is not held")
 
 
 def _later(key: str, value: Any, clock: dt.datetime) -> dt.datetime:

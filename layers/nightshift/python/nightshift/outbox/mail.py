@@ -1,5 +1,6 @@
 """A notice as a mail: subject, HTML and plain text, from one base layout and two templates for each kind.
 
+A mail has an upper size, whatever the data hold: see nightshift.outbox.shortening.
 Text that people wrote (names, titles) is escaped in HTML. In a header it is refused if it has a line break. A template
 that uses something that `data` lacks fails; it does not leave a gap.
 """
@@ -27,6 +28,7 @@ from jinja2 import (
 
 from nightshift.database.halving import DATA_ERRORS
 from nightshift.outbox.kinds import check_kind, notice_kinds, notices_folder
+from nightshift.outbox.shortening import LARGEST, SCALES, Shortened, left_out, total
 
 FONT = "font-family: -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif;"
 """Set in every table cell: not every mail program lets cells inherit it."""
@@ -74,13 +76,27 @@ def render(
         "preferences_url": preferences_url,
     }
     try:
-        html, text = (templates().get_template(f"{kind}/mail.{form}").render(facts) for form in ("html", "txt"))
+        html, text = _fitting(kind, facts)
     except (TemplateError, RecursionError, *DATA_ERRORS) as error:
         cause = type(error).__name__  # the error's text may quote what people wrote
         raise UnsendableError(
             f"the templates of {kind} failed with {cause}: a value in its data is missing or wrong"
         ) from None
     return Mail(title, html, text, check_unsubscribe(unsubscribe_url))
+
+
+def _fitting(kind: str, facts: Mapping[str, Any]) -> tuple[str, str]:
+    """HTML and text with as much of the body and the data as a mail may hold."""
+    forms = [templates().get_template(f"{kind}/mail.{form}") for form in ("html", "txt")]
+    for entries, characters in SCALES:
+        short = Shortened(entries, characters)
+        told = {**facts, "body": short.of(facts["body"]), "data": short.of(facts["data"])}
+        html, text = (form.render(told, untold=0) for form in forms)
+        if short.untold:
+            html, text = (form.render(told, untold=short.untold) for form in forms)
+        if max(len(html.encode()), len(text.encode())) <= LARGEST:
+            break
+    return html, text
 
 
 def check_header(what: str, value: str) -> None:
@@ -138,6 +154,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["font"] = FONT
+    environment.filters.update(total=total, left_out=left_out)
     environment.filters.update(day=_day, month=_month, instant=_instant, duration=_duration, in_words=_in_words)
     return environment
 

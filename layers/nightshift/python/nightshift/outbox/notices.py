@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     Boolean,
     ColumnElement,
@@ -53,7 +54,7 @@ from sqlalchemy import (
     type_coerce,
     values,
 )
-from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, aggregate_order_by, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -116,8 +117,8 @@ def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None
     recipient: the person's key, as in the project's people.
     key: unique for what is told and the period, without the channel: `<person>|weekly|2026-03-01`.
     title: the mail's subject and the notice's heading. No line breaks.
-    body: one or two sentences, for channels without templates.
-    data: a JSON object for the templates.
+    body: one or two sentences, for channels without templates. Of many rows it names a few, see `named`.
+    data: a JSON object for the templates. A mail shows the first entries of its lists, and how many more there are.
     """
     return select(
         _as(recipient, None).label("recipient"),
@@ -126,6 +127,18 @@ def message(recipient: Any, *, key: Any, title: Any, body: Any, data: Any = None
         _as(body, Text).label("body"),
         (_as(data, JSONB) if data is not None else cast(literal("{}", Text), JSONB)).label("data"),
     )
+
+
+NAMED = 10
+"""How many rows a body names."""
+
+
+def named(label: Any, *order_by: Any) -> ColumnElement[str]:
+    """The first labels of a group, and how many more there are: a body that does not grow with the rows it is about."""
+    labels = func.array_agg(aggregate_order_by(label, *order_by), type_=ARRAY(Text))
+    n = func.count()
+    rest = case((n > NAMED, func.concat(" and ", n - NAMED, " more")), else_="")
+    return func.array_to_string(labels[1:NAMED], ", ") + rest
 
 
 def write(

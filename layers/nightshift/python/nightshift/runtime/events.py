@@ -12,11 +12,11 @@ from nightshift.declaration.schedule import CALENDAR_END, CALENDAR_START, FIRST_
 from nightshift.errors import EventError
 from nightshift.ledger import Request
 
-MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger", "once"}
+MANUAL_KEYS = {"dry_run", "parameters", "scheduled_for", "force", "trigger", "once", "id"}
 FORMS = (
     'a scheduled event, {} or {"dry_run": true, "parameters": {…}, "scheduled_for": "2026-03-02T09:00:00Z"} '
     'with any of these keys, {"check": true}, or {"run_id": "…"}; with "once": true what fails is not '
-    "tried again, because somebody waits for the answer"
+    'tried again, because somebody waits for the answer; with "id": "…" a new run gets this UUID'
 )
 
 
@@ -37,10 +37,7 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
                 f"run_id must be the only key but once: the run's facts are frozen; got {shown(sorted(event))}"
             )
         once = read_truth("once", event.get("once", False))
-        try:
-            return Request(run_id=uuid.UUID(str(event["run_id"])), request_id=request_id, once=once)
-        except ValueError:
-            raise EventError(f"run_id must be a UUID; got {shown(event['run_id'])}") from None
+        return Request(run_id=_uuid("run_id", event["run_id"]), request_id=request_id, once=once)
     return _manual(job, event, request_id, configured)
 
 
@@ -62,18 +59,28 @@ def _manual(job: Job, event: Mapping[str, Any], request_id: str | None, configur
     trigger = event.get("trigger", "manual")
     if trigger not in ("manual", "backfill"):
         raise EventError(f"trigger must be manual or backfill; got {shown(trigger)}")
-    at = event.get("scheduled_for")
+    at, id = event.get("scheduled_for"), event.get("id")
     if trigger == "backfill" and at is None:
         raise EventError("a backfill needs the occurrence it is for: scheduled_for, like 2026-03-02T09:00:00Z")
+    if forced and at is None:
+        raise EventError("force runs an occurrence again: name it with scheduled_for, like 2026-03-02T09:00:00Z")
     return Request(
         trigger,
         mode="plan" if plan else "apply",
         scheduled_for=None if at is None else _instant("scheduled_for", at),
         forced=forced,
         once=once,
+        id=None if id is None else _uuid("id", id),
         request_id=request_id,
         parameters=job.resolve({**configured, **given}),
     )
+
+
+def _uuid(key: str, value: Any) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(value))
+    except ValueError:
+        raise EventError(f"{key} must be a UUID; got {shown(value)}") from None
 
 
 def _instant(key: str, value: Any) -> dt.datetime:

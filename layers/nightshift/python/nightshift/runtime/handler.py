@@ -70,6 +70,7 @@ def lambda_handler(job: Job, *, patience: float = math.inf) -> Handler:
 
 def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = math.inf) -> dict[str, Any]:
     """One invocation. It also returns a result for a duplicate delivery, or for a run that another attempt works on.
+    Whoever waits for the answer (`once`) finds `"already": true` in it: it tells what an earlier invocation did.
 
     `{"check": true}` asks for no run: it returns what the job would meet in its database.
 
@@ -106,7 +107,8 @@ def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = ma
             if request.heard and granted.state == "failed" and granted.last_request_id == context.aws_request_id:
                 # This is Lambda's retry of the invocation that finally failed. It must fail too, to reach the queue.
                 raise RunFailedError(f"{job.name}, run {granted.run.id}: {granted.reason}")
-            return result(job, granted)
+            others = request.once and granted.last_request_id not in (None, context.aws_request_id)
+            return result(job, granted) | ({"already": True} if others else {})
         telemetry.logger().append_keys(run_id=str(granted.run.id), epoch=granted.epoch)
         telemetry.log("run.claimed", scheduled_for=iso(granted.run.now), attempt=granted.attempt, mode=granted.run.mode)
         ended = _work(job, granted, session, deadline)

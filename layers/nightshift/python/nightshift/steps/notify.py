@@ -34,6 +34,11 @@ FromPeople = Callable[[Run, People], Select[Any]]
 ERRORS = "errors"
 """The counter of people whose time zone is unknown. They are treated as if they were in UTC."""
 
+WHAT_ERRORS_ARE = (
+    "errors: so many people have a time zone that PostgreSQL does not know; they are treated as if they were in UTC"
+)
+"""What a run notes beside the counter: its name does not say it."""
+
 FIRST_PART = 1000
 SMALLEST_PART = 200
 LARGEST_PART = 20_000
@@ -168,7 +173,7 @@ class Notify(StepDefaults):
                 whole = people < size
                 if people:
                     self._tell(batch, execution.run, people_of(zone, execution.run, after, last))
-                    batch.count(**{ERRORS: 0 if zone.valid else people})
+                    _count_errors(batch, 0 if zone.valid else people)
                 batch.position = {"zone": zone.timezone, "after": None if whole else last}
             after = last
             faster = execution.batch_seconds / max(execution.last_batch_seconds, 0.001)
@@ -188,7 +193,13 @@ class Notify(StepDefaults):
             written = write(session, run, one.kind, found, one.via, people=people, refused=batch.quarantine)
             batch.count(**one.counts(written))
             if self.at is None:
-                batch.count(**{ERRORS: written.zone_errors})
+                _count_errors(batch, written.zone_errors)
+
+
+def _count_errors(batch: Batch, people: int) -> None:
+    batch.count(**{ERRORS: people})
+    if people:
+        batch.note(WHAT_ERRORS_ARE)
 
 
 def _holds(sequence: Any, kind: type) -> bool:
