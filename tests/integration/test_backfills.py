@@ -91,6 +91,22 @@ def test_a_backfill_goes_on_without_whoever_asked_for_it_one_run_at_a_time_the_o
     assert {trigger for _, trigger, _ in runs(world)} == {"backfill"}
 
 
+def test_the_supervisor_stays_while_a_backfill_goes_on(world: World) -> None:
+    ask(world)
+    looks: list[float] = []
+
+    def stay(seconds: float) -> bool:
+        """What was begun ends in the pause."""
+        looks.append(seconds)
+        for run_id in world.begun[len(looks) - 1 :]:
+            settle(world, run_id)
+        return len(looks) < 10
+
+    world.look(stay=stay)
+    assert [state for *_, state in runs(world)] == ["succeeded"] * 3
+    assert listed(world)[0]["state"] == "done"
+
+
 @pytest.mark.parametrize(
     ("reprocess", "does"),
     [

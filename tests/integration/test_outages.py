@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 from local.postgres import PostgresServer
@@ -152,6 +152,17 @@ def test_an_invocation_that_has_no_database_until_its_end_says_so_in_time(there:
         assert 4 < time.monotonic() - started < 20, "of the two, each in its own time"
     finally:
         there.server.start()
+
+
+def test_a_refusal_that_no_waiting_would_help_is_told_at_once(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = database.url.set(database="another").render_as_string(hide_password=False)
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": address}))
+    context = Context(20)
+    with pytest.raises(UnclaimedError, match="3D000"):
+        invoke(of_batches(1, lambda n, _: None), scheduled(AT), context)
+    assert context.get_remaining_time_in_millis() > 10_000
 
 
 def test_an_outage_beyond_the_invocation_is_told_and_the_supervisor_takes_the_run_over(there: Restarted) -> None:

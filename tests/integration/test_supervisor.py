@@ -241,6 +241,8 @@ def test_an_open_run_of_a_job_that_may_not_run_is_settled_with_the_reason(
     run = world.run(claim)
     assert (run.state, run.reason) == ("cancelled", f"{reason}, and it was {state}; redrive it once the job runs again")
     assert run.finished_at is not None
+    open_attempts = text("select count(*) from nightshift.attempts where run_id = :id and ended_at is null")
+    assert world.session.scalar(open_attempts, {"id": run.id}) == 0
     assert world.invoked == [TAKINGS], "nobody begins it"
     assert world.reported == []
     assert world.look(deployment).oldest_open_seconds < 60
@@ -331,6 +333,14 @@ def test_a_job_that_dies_on_its_last_attempt_is_told_to_the_project_when_it_is_c
     assert told == ([(dead.run.id, job, "attempt 3 of 3 died without a result")] if job == CRITICAL else [])
     assert world.run(dead).finished_at is not None
     assert world.reported[0]["requestContext"] == {"functionName": f"nightshift-{job}", "condition": "LeaseExpired"}
+
+
+def test_a_dead_run_that_another_supervisor_settles_is_left_to_it(world: World, database: Engine) -> None:
+    dead = world.dead_on_its_last_attempt(CARTS)
+    with Session(database) as another:
+        another.execute(text("select from nightshift.runs where id = :id for update"), {"id": dead.run.id})
+        assert ledger.fail_exhausted(world.session, dead.run.id, critical=False) is None
+    assert world.look().failed == 1
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
@@ -630,6 +640,17 @@ def test_a_plan_that_fails_is_told_to_nobody_but_its_asker(world: World) -> None
     world.look(tell=told.append)
 
     assert told == []
+
+
+def test_commands_are_forgotten_after_three_years(world: World) -> None:
+    told = text(
+        "insert into nightshift.commands (command, arguments, result, at)"
+        " select 'pause', '{}', days::text, now() - make_interval(days => days) from unnest('{1094, 1096}'::int[]) days"
+    )
+    world.session.execute(told)
+    world.session.commit()
+    world.look()
+    assert world.session.scalars(text("select result from nightshift.commands")).all() == ["1094"]
 
 
 def test_every_round_leaves_a_sign_of_life(world: World) -> None:

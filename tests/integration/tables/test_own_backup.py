@@ -130,7 +130,7 @@ CREATE TABLE shop.orders (id bigint PRIMARY KEY, note text);
 
 
 def test_a_schema_may_be_given_and_sequences_go_on(
-    made: Any, call: Call, new_database: NewDatabase, tmp_path: Path
+    made: Any, call: Call, files: FileStore, new_database: NewDatabase, tmp_path: Path
 ) -> None:
     engine = made(
         "create schema shop; create table shop.orders (id bigint generated always as identity primary key, note text);"
@@ -141,7 +141,7 @@ def test_a_schema_may_be_given_and_sequences_go_on(
     script = tmp_path / "schema.sql"
     script.write_text(SCRIPT)
 
-    with new_database() as copy, new_database() as given:
+    with new_database() as copy, new_database() as given, new_database() as older:
         assert restore(copy).exit_code == 0
         with copy.begin() as connection:
             assert connection.scalar(text("insert into shop.orders (note) values ('b') returning id")) == 10
@@ -150,6 +150,14 @@ def test_a_schema_may_be_given_and_sequences_go_on(
         result = restore(given, "--schema", str(script))
         assert (result.exit_code, result.stderr) == (0, "")
         assert digest(given)["shop.orders"] == digest(engine)["shop.orders"]
+
+        # A backup from before sequences were in the manifest: they go on behind the highest number.
+        key = MANIFEST.removeprefix("s3://nightshift-files/")
+        known = json.loads(files.read(key))
+        files.write(key, json.dumps(known | {"sequences": {}}).encode(), content_type="application/json")
+        assert restore(older).exit_code == 0
+        with older.begin() as connection:
+            assert connection.scalar(text("insert into shop.orders (note) values ('b') returning id")) == 6
 
 
 def test_a_schema_that_cannot_be_made_is_told_and_nothing_is_changed(

@@ -193,3 +193,26 @@ def test_what_cannot_be_recomputed_is_refused_in_words(
 
     with pytest.raises(RunFailedError, match=remedy):
         call(made(script), job(step))
+
+
+STOPPING = """
+    create sequence tries; grant usage on tries to public;
+    create function stop() returns trigger language plpgsql as $$ begin
+        if nextval('tries') <= {times} then perform pg_cancel_backend(pg_backend_pid()), pg_sleep(5); end if;
+        return new; end $$;
+    create trigger stop before update on shop.customers for each statement execute function stop();
+"""
+
+
+def test_a_batch_that_was_stopped_is_tried_again(made: Any, call: Call) -> None:
+    engine = made(BIGINT + STOPPING.format(times=2))
+    result = call(engine, job(BY_NAME))
+    assert (result["outcome"], result["counters"]["failed"]) == ("succeeded", 0)
+    assert result["counters"]["changed"] > 6
+
+
+def test_a_batch_that_is_stopped_every_time_fails_the_run(made: Any, call: Call) -> None:
+    engine = made(BIGINT + STOPPING.format(times=10_000))
+    with pytest.raises(RunFailedError, match="57014"):
+        call(engine, job(BY_NAME))
+    assert told(engine, "select last_value from tries") == [(13,)]
