@@ -249,6 +249,56 @@ def test_dead_rows_slow_the_run(
     assert "dead rows" in run.said("run.slowed")[0]["reason"]
 
 
+def test_a_run_that_rests_goes_on_when_the_strain_is_over(
+    visits: Session, database: Engine, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the batch before took: what held it up may be gone."""
+    monkeypatch.setattr("nightshift.engine.pacing.SLOWED_TIMES", 1e9)
+    monkeypatch.setattr("nightshift.engine.pacing.LONGEST_REST_SECONDS", 15)
+    monkeypatch.setattr("nightshift.engine.pacing.LONGEST_WAIT_SECONDS", 0.1)
+    limits(work_percent=50)
+    vacuuming = database.connect().execution_options(isolation_level="AUTOCOMMIT")
+    vacuuming.execute(text("set vacuum_cost_delay = 10; set vacuum_cost_limit = 1"))
+    thread = threading.Thread(target=lambda: suppressed(vacuuming, "vacuum visits"))
+    end = text("select pg_terminate_backend(pid) from pg_stat_progress_vacuum")
+    over = threading.Timer(0.5, lambda: visits.execute(end))
+
+    def vacuum() -> None:
+        thread.start()
+        with connected(database) as looking:
+            at_work = "select exists (select from pg_stat_progress_vacuum where relid = 'visits'::regclass)"
+            until_true(looking, at_work)
+        over.start()
+
+    run = Run(monkeypatch, invoke_job, 2, vacuum)
+    over.join()
+    thread.join()
+    vacuuming.close()
+    assert "VACUUM" in run.said("run.slowed")[0]["reason"]
+    assert run.result["outcome"] == "succeeded"
+    assert 0.3 < run.said("run.paced")[0]["seconds"]["seconds slowed by vacuum"] < 10
+
+
+def test_a_run_rests_a_while_at_most(
+    visits: Session, database: Engine, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch that something held up would be followed by a rest without end."""
+    monkeypatch.setattr("nightshift.engine.pacing.SLOWED_TIMES", 1e9)
+    monkeypatch.setattr("nightshift.engine.pacing.LONGEST_REST_SECONDS", 0.02)
+    limits(work_percent=50, dead_rows=1000)
+
+    def die() -> None:
+        visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
+        visits.commit()
+        with connected(database) as looking:
+            until_true(looking, "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
+
+    run = Run(monkeypatch, invoke_job, 2, die)
+
+    assert "dead rows" in run.said("run.slowed")[0]["reason"]
+    assert (run.result["outcome"], left(visits)) == ("succeeded", 0)
+
+
 def test_a_gate_of_ones_own_holds_the_run_with_its_reason(
     visits: Session, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,8 @@ OTHERS_STAY_SECONDS = 3.0
 """So long after other sessions were last seen at work a run gives way to them: they come and go."""
 SLOWED_TIMES = 4
 """How much longer a slowed run rests than one that only gives way to others."""
+LONGEST_REST_SECONDS = 10.0
+"""What a run rests at most after a batch, however long that took, unless a dial says otherwise."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 1.0
 """Between two looks of a run that is held."""
@@ -294,7 +296,7 @@ class Pacing:
         """How many seconds the pause after the last batch still lasts."""
         if not self._ended:
             return 0.0
-        pause = max(self._took * self._rests, self.dials.pause_seconds or 0.0)
+        pause = max(min(LONGEST_REST_SECONDS, self._took * self._rests), self.dials.pause_seconds or 0.0)
         if self.dials.rows_per_second:
             pause = max(pause, self._rows / self.dials.rows_per_second - self._took)
         return self._ended + pause - time.monotonic()
@@ -309,6 +311,8 @@ class Pacing:
             time.sleep(min(left, LONGEST_WAIT_SECONDS))
             by = slowed[0].signal if slowed else "dial" if self._by_dial else "others"
             self.spent[SLOWED + by] += time.monotonic() - started
+            if slowed and self._watch is not None and time.monotonic() >= self._look_after:
+                self._look(self._watch)  # the rest ends with the strain
             if left > LONGEST_WAIT_SECONDS:  # a long pause ends at once when somebody turns the dial back
                 self._read_dials()
                 if self._why_not_now() is not None:
