@@ -35,7 +35,7 @@ local: .venv/installed node_modules/installed ## Keep a local AWS with the app d
 # The longest tests first: with them last one process would wait for the other.
 test: .venv/installed node_modules/installed ## Run all tests, the ones on the local AWS included
 	@$(RUN) pytest --quiet --numprocesses auto --dist worksteal $(wildcard tests/faults) tests/infra tests/integration $(wildcard tests/own) tests/unit
-	@$(RUN) pytest --quiet --numprocesses 2 tests/e2e $(wildcard tests/removal)
+	@$(RUN) pytest --quiet --numprocesses 2 --no-loadscope-reorder tests/e2e $(wildcard tests/removal)
 
 tour: .venv/installed node_modules/installed ## Walk through the page in a browser on the local AWS, and take the pictures of docs/tour.md anew
 	@$(RUN) NIGHTSHIFT_TOUR=docs/tour pytest --quiet tests/e2e/test_web.py

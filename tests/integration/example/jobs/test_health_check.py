@@ -2,6 +2,7 @@ import datetime as dt
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -388,18 +389,23 @@ def pages() -> list[str]:
 
 
 @pytest.fixture
-def database_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_database(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The check as it is deployed, less patient, while the database is away."""
+    assert handler.__qualname__ == paging.paging_handler(job).__qualname__
     monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": "postgresql://nobody@127.0.0.1:1/none"}))
-    monkeypatch.setattr("nightshift.runtime.reach.PAUSES", (paging.PATIENCE_SECONDS,))
+    monkeypatch.setattr(paging, "PATIENCE_SECONDS", 0.2)
+    return paging.paging_handler(job)
 
 
-@pytest.mark.usefixtures("database_down")
 def test_without_a_database_a_metric_is_logged_and_the_operators_are_paged_once(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    without_database: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(2):  # Lambda tries a failed check again
         with pytest.raises(UnclaimedError):
-            handler({"scheduled_for": NOW.isoformat()}, Context(60))
+            without_database({"scheduled_for": NOW.isoformat()}, Context(60))
 
     assert pages() == ["The database does not answer"]
     assert caplog.messages.count("health.database_unreachable") == 2
@@ -407,13 +413,14 @@ def test_without_a_database_a_metric_is_logged_and_the_operators_are_paged_once(
 
     monkeypatch.setattr(paging, "AGAIN_AFTER", dt.timedelta(0))
     with pytest.raises(UnclaimedError):
-        handler({"scheduled_for": NOW.isoformat()}, Context(60))
+        without_database({"scheduled_for": NOW.isoformat()}, Context(60))
 
     assert pages() == ["The database does not answer"]
 
 
-@pytest.mark.usefixtures("database_down")
-def test_without_a_file_store_either_the_operators_are_paged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_store_either_the_operators_are_paged_all_the_same(
+    without_database: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise FileStoreError("S3 answered ListObjectsV2 with AccessDenied")
 
@@ -421,6 +428,6 @@ def test_without_a_file_store_either_the_operators_are_paged_all_the_same(monkey
     monkeypatch.setattr(FileStore, "write", refuse)
 
     with pytest.raises(UnclaimedError):
-        handler({}, Context(60))
+        without_database({}, Context(60))
 
     assert pages() == ["The database does not answer"]
