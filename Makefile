@@ -83,7 +83,7 @@ destroy: .venv/installed node_modules/installed ## Take the deployment back from
 bench: .venv/installed ## Measure speed and memory, as ratios in one run
 	@$(RUN) python -m bench
 
-mutants: .venv/installed ## Break the code in one place after the other, and see whether a test notices (half an hour)
+mutants: .venv/installed ## Break the code in one place after the other, and see whether a test notices (an hour)
 	@$(RUN) python -m tests.faults.mutants
 
 constraints: .venv/installed ## Resolve all versions anew and write them to constraints.txt

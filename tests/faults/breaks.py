@@ -1,0 +1,1435 @@
+"""Single breaks of the code, chosen by hand, each with the tests beside it. See tests/faults/mutants.py."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LIBRARY = "layers/nightshift/python/nightshift"
+
+CLAIMS = ("tests/integration/test_claims.py",)
+LEDGER = (*CLAIMS, "tests/integration/test_ledger.py")
+CONTROL = (*CLAIMS, "tests/integration/test_control.py", "tests/integration/test_engine.py")
+SUPERVISOR = ("tests/integration/test_supervisor.py",)
+UPKEEP = (*SUPERVISOR, "tests/integration/test_ledger.py")
+OCCURRENCES = ("tests/integration/test_occurrences.py",)
+MEASURES = ("tests/integration/test_measures.py",)
+RUNTIME = (*MEASURES, "tests/integration/test_supervisor.py", "tests/integration/test_ledger.py")
+OUTAGES = (*CLAIMS, "tests/integration/test_outages.py")
+EXECUTION = ("tests/integration/test_execution.py",)
+BATCHES = ("tests/unit/test_batches.py",)
+STRAIN = ("tests/integration/test_dials.py", "tests/integration/test_strain.py")
+DISPATCH = ("tests/integration/test_dispatch.py",)
+ODD = ("tests/integration/tables/test_odd_rows.py",)
+ENGINE = (*BATCHES, "tests/integration/test_engine.py", "tests/integration/tables/test_any_table.py")
+
+
+@dataclass(frozen=True)
+class Break:
+    what: str
+    file: str
+    old: str
+    new: str
+    beside: tuple[str, ...]
+
+
+def breaks(file: str, beside: tuple[str, ...], *changes: tuple[str, str, str]) -> Iterator[Break]:
+    """Of one file, the library's where nothing else is named: what it means, the text, and what stands in its place."""
+    place = file if file.split("/")[0] in ("cli", "functions", "infra", "layers") else f"{LIBRARY}/{file}"
+    for what, old, new in changes:
+        yield Break(what, place, old, new, beside)
+
+
+BREAKS = (
+    *breaks(
+        "ledger/claims.py",
+        CLAIMS,
+        (
+            "a run is not locked when it is found",
+            "where(RunRecord.job == job, same).with_for_update()",
+            "where(RunRecord.job == job, same)",
+        ),
+        (
+            "a run is not locked while its end is written",
+            'RunRecord.state == "running")\n        .with_for_update()\n',
+            'RunRecord.state == "running")\n',
+        ),
+        ("one attempt too many", "record.attempts >= record.max_attempts", "record.attempts > record.max_attempts"),
+        (
+            "waiting runs start out of order",
+            "        in_turn(RunRecord) < tuple_(literal",
+            "        False and tuple_(literal",
+        ),
+        (
+            "the latest starts first",
+            "in_turn(RunRecord) < tuple_(literal",
+            "in_turn(RunRecord) > tuple_(literal",
+        ),
+        (
+            "of two of one time now one and now the other is the first",
+            'in_turn(RunRecord) < tuple_(literal(record.trigger == "backfill"), record.scheduled_for, record.id)',
+            "RunRecord.scheduled_for < record.scheduled_for",
+        ),
+        (
+            "a run starts beside one that works",
+            '        and_(RunRecord.state == "running", RunRecord.lease_until > clock),\n        in_turn',
+            "        in_turn",
+        ),
+        (
+            "an open plan counts as an open run",
+            'RunRecord.job == record.job,\n        RunRecord.mode == "apply",\n',
+            "RunRecord.job == record.job,\n",
+        ),
+        ("another job's open run counts", "        RunRecord.job == record.job,\n", ""),
+        ("an ended run counts as open", "        RunRecord.state.in_(OPEN_STATES),\n", ""),
+        ("a run waits for itself", "        RunRecord.id != record.id,\n", ""),
+        ("a plan waits for its turn", 'if record.mode == "plan":\n        return True\n', "if False:\n        pass\n"),
+        ("an ended run starts again", "record.state not in OPEN_STATES", "record.state in ()"),
+        ("a lease keeps nobody away", "record.lease_until > clock:", "record.lease_until < clock:"),
+        (
+            "a skipped occurrence cannot be run by hand",
+            '("missed", "paused", "skipped")',
+            '("missed", "paused")',
+        ),
+        ("a missed occurrence cannot be run by hand", '("missed", "paused", "skipped")', '("paused", "skipped")'),
+        ("a paused occurrence cannot be run by hand", '("missed", "paused", "skipped")', '("missed", "skipped")'),
+        ("an event opens what was left out", "and request.trigger not in UNASKED and", "and"),
+        (
+            "the supervisor opens what was left out",
+            " and request.run_id is None:\n            reopen",
+            ":\n            reopen",
+        ),
+        (
+            "what is opened again keeps its old parameters",
+            "    record.parameters = dict(request.parameters)\n    record.override",
+            "    record.override",
+        ),
+        ("what is opened again keeps its lifted cap", "    record.override = None\n", ""),
+        (
+            "what is opened again keeps the event's trigger",
+            "record.trigger, record.request_id = request.trigger, request.request_id",
+            "record.request_id = request.request_id",
+        ),
+        (
+            "a forced repetition is found as the occurrence",
+            'RunRecord.mode == "apply", RunRecord.forced.is_(False)',
+            'RunRecord.mode == "apply"',
+        ),
+        (
+            "a plan is found as the occurrence",
+            'RunRecord.scheduled_for == request.scheduled_for, RunRecord.mode == "apply", ',
+            "RunRecord.scheduled_for == request.scheduled_for, ",
+        ),
+        ("a forced repetition is no new run", "is not None and not request.forced and", "is not None and"),
+        ("a plan takes the occurrence", 'not request.forced and request.mode == "apply":', "not request.forced:"),
+        (
+            "a request delivered again is another run",
+            "        same = RunRecord.request_id == request.request_id\n",
+            "        return None\n",
+        ),
+        ("what a person asks for is too late", "record.trigger in UNASKED and policy", "policy"),
+        ("what a person asks for is paused", "record.trigger in UNASKED and (pause", "(pause"),
+        ("nothing is too late", "late > policy.late_limit", "late < policy.late_limit"),
+        ("a backfill is skipped", ' and record.trigger != "backfill"\n', "\n"),
+        ("what waits is skipped", 'and policy.overlap == "skip" and', "and"),
+        ("no event may come early", "> clock + CLOCK_TOLERANCE", "> clock"),
+        ("a time to come is accepted", "> clock + CLOCK_TOLERANCE", "> clock + 1_000 * CLOCK_TOLERANCE"),
+        ("what is settled at once has no end", "        record.finished_at = clock\n", ""),
+        ("an attempt is not counted", "    record.attempts += 1\n", ""),
+        (
+            "an attempt that died is not closed",
+            '        end_attempt(session, record, clock, "lost")\n',
+            "        pass\n",
+        ),
+        ("a run keeps the reason of its last attempt", "record.reason = record.strain = None", "record.strain = None"),
+        (
+            "a zombie's batch is committed",
+            'RunRecord.epoch == claim.epoch, RunRecord.state == "running"\n    )',
+            'RunRecord.state == "running"\n    )',
+        ),
+        (
+            "a batch of an ended run is committed",
+            'RunRecord.epoch == claim.epoch, RunRecord.state == "running"\n    )',
+            "RunRecord.epoch == claim.epoch\n    )",
+        ),
+        (
+            "a batch changes other runs",
+            'RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running"\n    )',
+            'RunRecord.epoch == claim.epoch, RunRecord.state == "running"\n    )',
+        ),
+        (
+            "a zombie ends its run",
+            'RunRecord.epoch == claim.epoch, RunRecord.state == "running")\n        .with',
+            'RunRecord.state == "running")\n        .with',
+        ),
+        (
+            "an ended run is ended again",
+            'RunRecord.epoch == claim.epoch, RunRecord.state == "running")\n        .with',
+            "RunRecord.epoch == claim.epoch)\n        .with",
+        ),
+    ),
+    *breaks(
+        "ledger/claims.py",
+        LEDGER,
+        ("a lease ends with the invocation", "seconds=seconds + LEASE_MARGIN_SECONDS", "seconds=seconds"),
+    ),
+    *breaks(
+        "ledger/runs.py",
+        LEDGER,
+        (
+            "claims of one job are not one after the other",
+            "where(RegisteredJob.name == job).with_for_update()",
+            "where(RegisteredJob.name == job)",
+        ),
+        ("an attempt's end is written twice", ", Attempt.ended_at.is_(None))", ")"),
+    ),
+    *breaks(
+        "ledger/again.py",
+        CLAIMS,
+        (
+            "a run is not locked when it is claimed again",
+            "found.with_for_update().execution_options",
+            "found.execution_options",
+        ),
+        ("a lost connection is always counted", "    record.attempts -= progressed\n", ""),
+        ("a lost connection is never counted", "record.attempts -= progressed", "record.attempts -= 1"),
+        ("a lost connection after a batch is the last", "if not progressed and record.attempts", "if record.attempts"),
+        (
+            "one lost connection too many",
+            "record.attempts >= record.max_attempts",
+            "record.attempts > record.max_attempts",
+        ),
+        (
+            "a zombie claims its run again",
+            "RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch",
+            "RunRecord.id == claim.run.id",
+        ),
+        ("an ended run is claimed again", 'if record.state != "running":', "if False:"),
+        ("an attempt claimed again has no request", "Request(request_id=session.scalar(request_id))", "Request()"),
+        ("a critical run that lost its connections tells nobody", "critical=critical,", "critical=False,"),
+    ),
+    *breaks(
+        "ledger/again.py",
+        OUTAGES,
+        (
+            "a run that lost its turn goes on",
+            'if record.mode == "apply" and session.scalar',
+            "if False and session.scalar",
+        ),
+    ),
+    *breaks(
+        "ledger/endings.py",
+        CLAIMS,
+        ("an interruption counts as an attempt", "        record.attempts -= progressed\n", ""),
+        ("an interruption never counts", "record.attempts -= progressed", "record.attempts -= 1"),
+        ("an interruption after a batch is final", "if not progressed and record.attempts", "if record.attempts"),
+        (
+            "one interruption too many",
+            "not progressed and record.attempts >= record.max_attempts",
+            "not progressed and record.attempts > record.max_attempts",
+        ),
+        ("what no retry would help is tried again", "if permanent or record.attempts", "if record.attempts"),
+        (
+            "one failure too many",
+            "permanent or record.attempts >= record.max_attempts",
+            "permanent or record.attempts > record.max_attempts",
+        ),
+        ("the other jobs' failures are told", "failures() if critical else", "failures() if not critical else"),
+        ("a failure counts as reported", "clock if reported else None", "clock"),
+    ),
+    *breaks(
+        "ledger/endings.py",
+        CONTROL,
+        ("a redriven run has no attempts", '"queued", reason, None, 0', '"queued", reason, None, record.attempts'),
+        ("a redriven failure is not reported", "    record.reported_at = None\n    return", "    return"),
+        ("a cancelled run cannot go on", '("failed", "cancelled")', '("failed",)'),
+        ("what succeeded is redriven", 'if record.state not in ("failed", "cancelled"):', "if False:"),
+        ("a redriven run keeps a count that is no longer true", "        record.candidates = None\n", "        pass\n"),
+        ("a cap is lifted in the middle", "not record.candidates or record.step is not None", "not record.candidates"),
+        ("an ended run is cancelled", "if record.state not in OPEN_STATES:", "if False:"),
+    ),
+    *breaks(
+        "ledger/batches.py",
+        CLAIMS,
+        ("a batch leaves no cursor", "position=dict(position) if position is not None else None", "position=None"),
+        ("a batch leaves no counters", "        counters=dict(counters),\n", ""),
+        ("a batch leaves no errors", "        errors=list(errors)[:ERRORS_KEPT],\n", ""),
+    ),
+    *breaks(
+        "ledger/upkeep.py",
+        SUPERVISOR,
+        ("the supervisor overtakes Lambda's second retry", "func.max(Attempt.ended_at)", "func.min(Attempt.ended_at)"),
+        (
+            "the supervisor overtakes Lambda's retries",
+            "RETRY_PATIENCE = dt.timedelta(minutes=1)",
+            "RETRY_PATIENCE = dt.timedelta(seconds=10)",
+        ),
+        (
+            "what a person asked for is given up early",
+            "ASKED_PATIENCE = dt.timedelta(minutes=4)",
+            "ASKED_PATIENCE = dt.timedelta(minutes=2)",
+        ),
+        ("a plan waits behind a run", 'or_(RunRecord.mode == "plan", ~ahead)', "~ahead"),
+        (
+            "an interrupted plan behind a stalled run is not continued",
+            "distinct_on(RunRecord.job, RunRecord.mode)",
+            "distinct_on(RunRecord.job)",
+        ),
+        ("a run waits behind a plan", '        other.mode == "apply",\n', ""),
+        ("a run waits behind an ended one", "        other.state.in_(OPEN_STATES),\n", ""),
+        (
+            "a run that could not start is begun",
+            '            and_(other.state == "running", other.lease_until > func.clock_timestamp()),\n',
+            "",
+        ),
+        (
+            "a later run is begun first",
+            "in_turn(other) < in_turn",
+            "in_turn(other) > in_turn",
+        ),
+        (
+            "a dead run is not continued",
+            '"running", RunRecord.lease_until < func.clock_timestamp()),\n        and_(RunRecord.trigger.not_in',
+            '"running", RunRecord.lease_until > func.clock_timestamp()),\n        and_(RunRecord.trigger.not_in',
+        ),
+        (
+            "a run on its last attempt is given up early",
+            "and_(died, RunRecord.attempts >= RunRecord.max_attempts)",
+            "RunRecord.attempts >= RunRecord.max_attempts",
+        ),
+        (
+            "a dead run is given up with attempts left",
+            "and_(died, RunRecord.attempts >= RunRecord.max_attempts)",
+            "died",
+        ),
+        (
+            "what Lambda retries is given up",
+            "and_(RunRecord.trigger.in_(ASKED), _waits_for_a_retry(ASKED_PATIENCE))",
+            "_waits_for_a_retry(ASKED_PATIENCE)",
+        ),
+        ("a reported failure is reported again", '"failed", RunRecord.reported_at.is_(None)', '"failed"'),
+        ("the youngest open run is measured", "func.min(RunRecord.scheduled_for)", "func.max(RunRecord.scheduled_for)"),
+        (
+            "ended runs are measured as open",
+            'RunRecord.state.in_(OPEN_STATES), RunRecord.trigger != "backfill"',
+            'RunRecord.trigger != "backfill"',
+        ),
+        ("a working attempt of a disabled job is cancelled", 'or_(RunRecord.state != "running", dead))', "True)"),
+        ("the runs of working jobs are cancelled", "RunRecord.job.not_in(working)", "RunRecord.job.in_(working)"),
+        (
+            "nobody stays for what waits",
+            'RunRecord.state == "queued", RunRecord.job',
+            'RunRecord.state == "missed", RunRecord.job',
+        ),
+    ),
+    *breaks(
+        "ledger/upkeep.py",
+        UPKEEP,
+        ("a dead run on its last attempt is begun", "RunRecord.attempts < RunRecord.max_attempts, needs", "needs"),
+        ("the ledger is emptied by a wrong clock", "number * 2 > (of :=", "number > 2 * (of :="),
+        ("the ledger forgets a month early", "dt.timedelta(days=400)", "dt.timedelta(days=370)"),
+        ("the ledger forgets nothing", "dt.timedelta(days=400)", "dt.timedelta(days=430)"),
+    ),
+    *breaks(
+        "operations/supervisor.py",
+        SUPERVISOR,
+        ("a critical job that dies raises no alert", "dead.run_id, critical=critical)", "dead.run_id, critical=False)"),
+        (
+            "every job that dies raises an alert",
+            "critical = {job.name for job in declared if job.critical}",
+            "critical = {job.name for job in declared}",
+        ),
+        ("runs of jobs that are not deployed are invoked", "if stalled.job in working and stalled", "if stalled"),
+        ("runs are invoked twice a round", " and stalled.run_id not in begun:", ":"),
+        ("runs of disabled jobs are invoked", "in jobs.items() if deployed.enabled]", "in jobs.items()]"),
+        ("a failure is reported each minute", "            ledger.note_reported(session, run.id)\n", ""),
+        (
+            "a failure is reported to nobody",
+            "            report(failure_record(unheard.standing, died=unheard.died))\n",
+            "",
+        ),
+        ("missed occurrences are not measured", "        OccurrencesMissed=missed,\n", ""),
+        ("final failures are not measured", "        RunsFailed=failed,\n", ""),
+        ("the oldest open run is not measured", "        OldestOpenRunSeconds=oldest,\n", ""),
+        ("what hinders is not measured", "        SupervisorHindered=apart.hindered,\n", ""),
+        ("what hinders is not counted", "            self.hindered += 1\n", ""),
+        ("the ledger keeps everything", "        ledger.forget(session)\n", "        pass\n"),
+    ),
+    *breaks(
+        "ledger/occurrences.py",
+        OCCURRENCES,
+        (
+            "what a paused job has left out is called missed",
+            "if pause_in_force(session, registered, clock) is not None or policy",
+            "if policy",
+        ),
+        ("a forced repetition hides a missed occurrence", "        RunRecord.forced.is_(False),\n", ""),
+        ("a plan hides a missed occurrence", '        RunRecord.mode == "apply",\n', ""),
+        ("the latest is not caught up", "if time < due[-1]]", "if time <= due[-1]]"),
+        ("every one is caught up", "if time < due[-1]]", "if False]"),
+        ("a check is caught up", "given_up, reason = missing, ", "given_up, reason = [], "),
+        ("no event is waited for", "PATIENCE = dt.timedelta(minutes=2)", "PATIENCE = dt.timedelta(minutes=0)"),
+        (
+            "an event is waited for too long",
+            "PATIENCE = dt.timedelta(minutes=2)",
+            "PATIENCE = dt.timedelta(minutes=20)",
+        ),
+        ("a month is not looked back", "REACH = dt.timedelta(days=31)", "REACH = dt.timedelta(days=30)"),
+        (
+            "another schedule has missed occurrences",
+            "deployed.enabled and registered.schedule == _schedule(deployed)",
+            "deployed.enabled",
+        ),
+        ("occurrences are looked for again", "max(registered.accounted_until, horizon)", "registered.accounted_until"),
+        ("what is caught up has the declared parameters", ", parameters=deployed.parameters)", ")"),
+        ("nothing is missed in the count", 'Counter({"missed": len(given_up)})', "Counter()"),
+    ),
+    *breaks(
+        "runtime/handler.py",
+        MEASURES,
+        ("a disabled job runs", 'os.environ.get(ENABLED_VARIABLE) == "false"', "False"),
+        ("a run's final failure is not measured", "        telemetry.measure(RunsFailed=1)\n", "        pass\n"),
+        (
+            "a late occurrence is not measured",
+            "                telemetry.measure(OccurrencesMissed=1)\n",
+            "                pass\n",
+        ),
+        ("an attempt's failure is not measured", "        telemetry.measure(AttemptsFailed=1)\n", "        pass\n"),
+        ("an interruption is not measured", "        telemetry.measure(RunsInterrupted=1)\n", "        pass\n"),
+        ("a zombie counts its successor's run", "    if not ended.superseded:", "    if True:"),
+        ("quarantined rows are not measured", 'counters.get("quarantined", 0)', 'counters.get("odd", 0)'),
+        ("metrics are not written", "            telemetry.flush()\n", "            pass\n"),
+        (
+            "a final failure does not reach the queue",
+            'if request.heard and granted.state == "failed" and granted.last',
+            "if False and granted.last",
+        ),
+        (
+            "a doubled delivery of a failure reaches the queue",
+            " and granted.last_request_id == context.aws_request_id:",
+            ":",
+        ),
+    ),
+    *breaks(
+        "runtime/handler.py",
+        RUNTIME,
+        ("a failure is reported twice", '(standing.state == "failed" and heard)', 'standing.state == "failed"'),
+        ("a retry that is left does not come", 'if standing.state == "retrying" or (', "if ("),
+        ("what somebody waits for is tried again", "    if request.once:  #", "    if False:  #"),
+    ),
+    *breaks(
+        "engine/execution.py",
+        EXECUTION,
+        ("another step's cursor is taken", "if self.claim.step == step.name and self", "if self"),
+        ("another query's cursor is taken", "if self.claim.fingerprint == self._fingerprint:", "if True:"),
+        (
+            "statements may run to the deadline and beyond",
+            "self.deadline.remaining - self.deadline.reserve)",
+            "self.deadline.remaining + self.deadline.reserve)",
+        ),
+        (
+            "statements may run into the reserve",
+            "self.deadline.remaining - self.deadline.reserve)",
+            "self.deadline.remaining)",
+        ),
+        (
+            "statements may run out of the lease",
+            "            limit = min(limit, LONGEST_BRISK_SECONDS)\n",
+            "            pass\n",
+        ),
+        (
+            "no batch waits for the disk",
+            '({"synchronous_commit": "off"} if may_be_lost else {})',
+            '{"synchronous_commit": "off"}',
+        ),
+        ("every batch waits for the disk", '({"synchronous_commit": "off"} if may_be_lost else {})', "{}"),
+        ("a lock is waited for as ever", "    if lock_seconds is not None:\n", "    if False:\n"),
+        (
+            "a step begins on a short lease",
+            "        self._hold_to_the_deadline()\n        self._step,",
+            "        self._step,",
+        ),
+        ("other batches have a short lease", "        if not brisk:\n            self._hold_to_the_deadline()\n", ""),
+        (
+            "a lease outlives its invocation",
+            "min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)",
+            "ledger.LEASE_SECONDS",
+        ),
+        ("nothing stops near the deadline", "if not self._first_batch and self.deadline.near:", "if False:"),
+        ("an attempt makes no progress", "if not self._first_batch and self.deadline.near:", "if self.deadline.near:"),
+        ("progress is not noted", "        self.progressed = True\n", ""),
+        ("a slow batch counts as brisk", "may_be_lost and seconds < BRISK_SECONDS", "may_be_lost"),
+        ("twenty bad items are too many", "if quarantined > max(", "if quarantined >= max("),
+        ("no bad items are too many", "if quarantined > max(", "if quarantined > 1_000 + max("),
+        ("every batch is a snapshot", '"repeatable read" if snapshot else "read committed"', '"repeatable read"'),
+        ("no batch is a snapshot", '"repeatable read" if snapshot else "read committed"', '"read committed"'),
+        (
+            "a zombie goes on outside the database",
+            "        self.pacing.wait()\n"
+            "        ledger.renew(self.session, self.claim, seconds=self.deadline.remaining)\n",
+            "        self.pacing.wait()\n",
+        ),
+    ),
+    *breaks(
+        "database/failures.py",
+        BATCHES,
+        ("a broken constraint is no row's fault", '"22", "23", ', '"22", '),
+        ("a bad value is no row's fault", '"21", "22", ', '"21", '),
+        ("a deadlock does not pass", '{"40001", "40P01", ', '{"40001", '),
+        ("a serialization failure does not pass", '{"40001", "40P01", ', '{"40P01", '),
+        ("a time-out does not pass", '"55P03", "57014"}', '"55P03"}'),
+        ("a lock does not pass", '"40P01", "55P03", ', '"40P01", '),
+        (
+            "a trigger's lock is waited for",
+            'sqlstate(error) == "55P03" and not is_raised(_fields(error))',
+            'sqlstate(error) == "55P03"',
+        ),
+        ("a trigger's refusal passes", '"57014"} and not is_raised(_fields(error))', '"57014"}'),
+        ("a missing right is a row's fault", '(code, fields.get("R")) == _BY_POLICY', "code == _BY_POLICY[0]"),
+    ),
+    *breaks(
+        "engine/candidates.py",
+        BATCHES,
+        ("the cap stops at exactly the share", "rows * 100 > share * of", "rows * 100 >= share * of"),
+        (
+            "the cap stops at exactly the rows",
+            "if most is not None and rows > most:",
+            "if most is not None and rows >= most:",
+        ),
+        ("the share allows one row more", "rows * 100 > share * of", "(rows - 1) * 100 > share * of"),
+        ("the cap counts no cascades", "sum(plan.all_rows for plan in plans)", "sum(plan.rows for plan in plans)"),
+        (
+            "the share counts no cascades",
+            "        parts += [(each.action, each.rows, each.of, each.table) for each in plan.cascades]\n",
+            "",
+        ),
+        (
+            "each step has the cap for itself",
+            "sum(plan.all_rows for plan in plans)",
+            "max((plan.all_rows for plan in plans), default=0)",
+        ),
+    ),
+    *breaks(
+        "engine/ways.py",
+        BATCHES,
+        ("the end of a walk is not frozen", 'cursor.get("end", self._portion.blocks)', "self._portion.blocks"),
+        ("a walk begins anew each time", 'cursor.get("block", 0)', "0"),
+        ("a walk passes its end", "upto = min(end, block + size)", "upto = block + size"),
+        ("a walk leaves out its last block", '({upto},0)", TID)]', '({upto - 1},0)", TID)]'),
+        ("a list of keys is passed", "upto = min(last, after + size)", "upto = after + size"),
+        ("a key is left out", "KEYS.c.place > after", "KEYS.c.place > after + 1"),
+    ),
+    *breaks(
+        "engine/sweeping.py",
+        BATCHES,
+        (
+            "what passes is tried for ever",
+            "elif is_passing(error) and self.passing < PASSING_ERRORS_IN_A_ROW:",
+            "elif is_passing(error):",
+        ),
+        (
+            "what passes is tried once more",
+            "self.passing < PASSING_ERRORS_IN_A_ROW",
+            "self.passing <= PASSING_ERRORS_IN_A_ROW",
+        ),
+        (
+            "what has passed is counted on",
+            "self.proven, self.passing = False, False, True, 0",
+            "self.proven = False, False, True",
+        ),
+        ("a bad row is tried for ever", "elif is_row_error(error) and not self.alone:", "elif is_row_error(error):"),
+        ("a batch with a bad row stays as large", "            self.size = max(smallest, self.size // 2)\n", ""),
+        (
+            "a locked row is never alone",
+            "if is_locked(error) and self.size <= smallest and not self.alone:",
+            "if False:",
+        ),
+        (
+            "every batch after a bad row goes row by row",
+            "self.alone, self.limited, self.proven, self.passing = False, False",
+            "self.limited, self.proven, self.passing = False",
+        ),
+        (
+            "batches grow without a limit",
+            "int(min(largest, max(smallest, size * pace)))",
+            "int(max(smallest, size * pace))",
+        ),
+        ("batches jump", "min(4.0, max(0.25,", "min(40.0, max(0.025,"),
+    ),
+    *breaks(
+        "engine/sweeping.py",
+        ENGINE,
+        (
+            "more rows go than were counted",
+            "if left is not None and batch.counts[self.task.counter] + rows > left:",
+            "if False:",
+        ),
+        (
+            "a rewritten table is walked from the old place",
+            'if saved["filenodes"] != _filenodes(portion):',
+            "if False:",
+        ),
+        ("a step goes on in another portion", 'if saved.get("portion") != portion.name:', "if False:"),
+        (
+            "a walk does not end with the last row counted",
+            "whole = after is None or full",
+            "whole = after is None",
+        ),
+    ),
+    *breaks(
+        "outbox/parcels.py",
+        DISPATCH,
+        (
+            "a throttled mail stays claimed",
+            'values |= {"status": "pending", "claimed_at": None, ',
+            'values |= {"status": "pending", ',
+        ),
+        (
+            "a mail that is tried later stays claimed",
+            '"pending", "claimed_at": None, "scheduled_for"',
+            '"pending", "scheduled_for"',
+        ),
+        (
+            "what was sent is released again",
+            'row.status == "pending", row.channel == "in_app"',
+            'row.channel == "in_app"',
+        ),
+        (
+            "another channel's rows are due",
+            'row.status == "pending", row.channel == channel',
+            'row.status == "pending"',
+        ),
+        ("a look-up is tried for ever", "    if parcel.attempts >= MOST_TRIES:\n", "    if False:\n"),
+        ("a missing right is the recipient's fault", "and not is_passing(cause)", "and False"),
+        ("a slow look-up stops the others", "and not is_passing(cause)", "and True"),
+        (
+            "a sent mail may fail later",
+            'Notification.status.in_(("sending", "unknown"))',
+            "Notification.id.is_not(None)",
+        ),
+        (
+            "a living sender is given up",
+            "row.claimed_at < func.clock_timestamp() - LEASE",
+            "row.claimed_at < func.clock_timestamp()",
+        ),
+        ("quiet hours wake somebody", "at - created_at > PROMPT", "False"),
+    ),
+    *breaks(
+        "outbox/dispatcher.py",
+        DISPATCH,
+        ("an unforeseen error sends again", '"unknown", f"no clear answer: {describe(cause)}"', '"pending", "again"'),
+    ),
+    *breaks(
+        "declaration/deployment.py",
+        SUPERVISOR,
+        ("bad settings of one stop all", "except Exception as cause:", "except LookupError as cause:"),
+    ),
+    *breaks(
+        "operations/supervisor.py",
+        SUPERVISOR,
+        ("runs of a job with bad settings are cancelled", "[*working, *misunderstood]", "working"),
+        ("bad settings are not measured", "        apart.hindered += 1\n", ""),
+    ),
+    *breaks(
+        "runtime/reach.py",
+        OUTAGES,
+        ("the first connection is tried once", "not is_away(cause) or self.deadline.remaining - pause < until", "True"),
+        ("it is tried into the reserve", "max(reserve, self.deadline.remaining - patience)", "-1e9"),
+    ),
+    *breaks(
+        "engine/odd_rows.py",
+        ODD,
+        ("any number of odd rows is left", "if len(odd) > MOST_ODD:", "if False:"),
+        ("odd rows stay in", "case((rows, false()), else_=", "case((rows, literal(True)), else_="),
+    ),
+    *breaks(
+        "engine/sweeping.py",
+        ODD,
+        ("odd rows are not told", "        if not new:\n", "        if True:\n"),
+        ("a row that turns odd ends the run", "elif self._leave_odd_out(error):", "elif False:"),
+    ),
+    *breaks(
+        "engine/tally.py",
+        ("tests/faults/test_settings.py",),
+        ("a server that does not count is believed", "if BLIND in found:", "if False:"),
+        (
+            "foreign keys that are not followed are believed",
+            "('session_replication_role', 'origin, local')",
+            "('track_counts', 'on, off')",
+        ),
+    ),
+    *breaks(
+        "database/transaction.py",
+        ("tests/faults/test_settings.py",),
+        ("a transaction's own time-out stays", 'begun.append("set local transaction_timeout to 0")', "pass"),
+        ("null is what it is not", '    "transform_null_equals": "off",\n', ""),
+    ),
+    *breaks(
+        "database/connection.py",
+        ("tests/faults/test_network.py",),
+        ("a session connects again by itself", "        if not bounds:\n", "        if False:\n"),
+    ),
+    *breaks(
+        "steps/backups/snapshots.py",
+        ("tests/integration/example/jobs/test_refused_alerts.py",),
+        ("a refused alert stops the export", "        by_halves(  # the", "        print(  # the"),
+    ),
+    Break(
+        "a drill forgets the erasures",
+        "cli/backup.py",
+        "else database if drill else None",
+        "else None",
+        ("tests/integration/tables/test_own_backup.py", "tests/integration/example/jobs/test_backup.py"),
+    ),
+    *breaks(
+        "engine/pacing.py",
+        STRAIN,
+        ("a dial acts one batch late", "return self.dials == before or (", "return True or ("),
+        ("nobody gives way", "if job.kind in GIVES_WAY and", "if False and"),
+        (
+            "a pause is not kept",
+            "pause = max(self._took * self._rests, self.dials.pause_seconds or 0.0)",
+            "pause = 0.0",
+        ),
+    ),
+    *breaks(
+        "ledger/endings.py",
+        STRAIN,
+        ("a held attempt is counted", "        record.attempts -= 1\n", ""),
+    ),
+    *breaks(
+        "engine/strain.py",
+        STRAIN,
+        ("a limit is not looked at", "elif value >= limit:", "elif False:"),
+        ("what fails to be read is not told", "unknown |= dict.fromkeys(_OF.get(name, (name,)), reason)", "pass"),
+    ),
+    *breaks(
+        "outbox/parcels.py",
+        ("tests/integration/test_dispatch.py",),
+        (
+            "a sender believed dead cannot tell how it went",
+            'Notification.status.in_(("sending", "unknown"))',
+            'Notification.status.in_(("sending",))',
+        ),
+        (
+            "unknown mails do not count towards the cap",
+            'row.status.in_(("sending", "sent", "unknown"))',
+            'row.status.in_(("sending", "sent"))',
+        ),
+        (
+            "mails in the air do not count towards the cap",
+            'row.status.in_(("sending", "sent", "unknown"))',
+            'row.status.in_(("sent", "unknown"))',
+        ),
+        ("the cap allows one more", ">= daily_cap:", "> daily_cap:"),
+        ("the cap counts a kind of duty", "row.kind.not_in(of_duty()), row.id", "row.id"),
+        ("the cap holds for kinds of duty", "if not parcel.duty and _mails", "if _mails"),
+        ("the cap counts other people's mails", "where(row.recipient == recipient, ordinary", "where(ordinary"),
+        ("the cap counts all days", ", ordinary, sent, recent)", ", ordinary, sent)"),
+        ("a mail counts itself", ", row.id != parcel.id)", ")"),
+        ("who switched mails off gets one", 'if found.wants.get("email") is False:', "if False:"),
+        ("a row that is not due is claimed", ", which, row.scheduled_for <= func.clock_timestamp())", ", which)"),
+        ("a row is claimed twice", '.where(row.status == "pending", which,', ".where(which,"),
+        ("two dispatchers wait for each other", ".with_for_update(skip_locked=True)", ".with_for_update()"),
+        ("a claim counts no try", "attempts=row.attempts + 1, error", "attempts=row.attempts, error"),
+        ("each pause is the same", "FIRST_RETRY * 2 ** (parcel.attempts - 1)", "FIRST_RETRY"),
+        (
+            "a throttled mail's try is counted",
+            '"claimed_at": None, "attempts": Notification.attempts - 1}\n    with',
+            '"claimed_at": None}\n    with',
+        ),
+        (
+            "a put off mail's try is counted",
+            '"claimed_at": None, "attempts": Notification.attempts - 1, "scheduled_for": until',
+            '"claimed_at": None, "scheduled_for": until',
+        ),
+        (
+            "a mail that was settled is put back",
+            'Notification.id == parcel.id, Notification.status == "sending").values(values)\n        )\n    telemetry',
+            "Notification.id == parcel.id).values(values)\n        )\n    telemetry",
+        ),
+        (
+            "what is in the app is released early",
+            ', row.channel == "in_app", row.scheduled_for <= func.clock_timestamp()\n',
+            ', row.channel == "in_app"\n',
+        ),
+        (
+            "who is not listed any more gets a mail's status failed",
+            '    if found is None:\n        return _set(session, parcel, "suppressed"',
+            '    if found is None:\n        return _set(session, parcel, "failed"',
+        ),
+    ),
+    *breaks(
+        "outbox/parcels.py",
+        ("tests/integration/test_sandbox.py",),
+        (
+            "a held mail's try is counted",
+            '"attempts": Notification.attempts - 1, "error": reason}  #',
+            '"error": reason}  #',
+        ),
+        (
+            "a held mail is tried at once",
+            "return or_(row.claimed_at.is_(None), row.claimed_at < func.clock_timestamp() - HELD_FOR)",
+            "return true()",
+        ),
+        (
+            "late mails of the sandbox go out",
+            "            row.scheduled_for < func.clock_timestamp() - dt.timedelta(hours=hours),\n            held,",
+            "            row.id.is_(None),\n            held,",
+        ),
+        ("mails that wait for another reason are suppressed", "            held,\n        )", "        )"),
+    ),
+    *breaks(
+        "outbox/notices.py",
+        ("tests/integration/test_notifications.py",),
+        ("a plan counts what was told already", "offers.c.allowed, ~known)", "offers.c.allowed)"),
+        ("a plan counts what preferences block", "where(offers.c.allowed, ~known)", "where(~known)"),
+        (
+            "a notice is written twice",
+            '.on_conflict_do_nothing(index_elements=["dedupe_key"])\n\n\ndef _counts',
+            "\n\n\ndef _counts",
+        ),
+        ("what preferences block is written", ".where(offers.c.allowed, *which)", ".where(true(), *which)"),
+        (
+            "a channel that does not reach somebody is used",
+            ".join(channels, channels.c.channel == any_(people.c.channels))",
+            ".join(channels, true())",
+        ),
+        (
+            "the preference is not asked",
+            "for name in (via.channel, via.preference) if name)",
+            "for name in (via.channel,) if name)",
+        ),
+        (
+            "the channel's preference is not asked",
+            "for name in (via.channel, via.preference) if name)",
+            "for name in (via.preference,) if name)",
+        ),
+        (
+            "quiet hours do not move a notice",
+            "return case((quiet, at_zone",
+            "return case((and_(quiet, literal(False)), at_zone",
+        ),
+        (
+            "quiet hours end a day early",
+            "case((and_(overnight, clock >= start), 1), else_=0)",
+            "case((and_(overnight, clock >= start), 0), else_=0)",
+        ),
+        (
+            "the outbox's refusal stops all others",
+            "        by_halves(session, found.recipients(session), some, alone)",
+            "        raise",
+        ),
+    ),
+    *breaks(
+        "store/backups.py",
+        ("tests/integration/tables/test_own_backup.py", "tests/integration/example/jobs/test_backup.py"),
+        ("the last block of each part is not exported", "and ctid < '({last},0)'\"", "and ctid < '({last - 1},0)'\""),
+        (
+            "the first block of each part is not exported",
+            "where ctid >= '({first},0)'",
+            "where ctid > '({first},65535)'",
+        ),
+        ("only the number of rows is compared", "    if found != expected:", "    if found.rows != expected.rows:"),
+        ("the digest is not compared", 'table["bytes"], table["sha256"])', 'table["bytes"], found.sha256)'),
+        ("what is to be left out is saved", 'kept = "" if self.only is None else', 'kept = "" if True else'),
+        (
+            "a table that is left out is saved",
+            "(row.name not in left_out or left_out[row.name] is not None)\n    ]",
+            "True\n    ]",
+        ),
+        (
+            "what the role cannot read is left out silently",
+            "        if row.refused is not None and (row",
+            "        if False and (row",
+        ),
+        ("children are exported with their parents", "from only {self.quoted}", "from {self.quoted}"),
+    ),
+    *breaks(
+        "steps/backups/verification.py",
+        ("tests/integration/tables/test_own_backup.py", "tests/integration/example/jobs/test_backup.py"),
+        ("the manifest is not checked", "    if found != backup.sha256:", "    if False:"),
+        (
+            "a backup succeeds before it is read back",
+            "if checked == len(backup.manifest",
+            "if checked <= len(backup.manifest",
+        ),
+        (
+            "a damaged backup is not failed",
+            '                settle(batch.session, backup.id, "failed", str(error))\n',
+            "                pass\n",
+        ),
+        ("a damaged backup fails no run", "        if damage is not None:\n            raise damage\n", ""),
+        ("no part is read back", "        check(table, parts)\n        batch", "        batch"),
+    ),
+    *breaks(
+        "steps/backups/expiry.py",
+        ("tests/integration/example/jobs/test_backup.py",),
+        (
+            "objects of an expired backup stay",
+            "                execution.resources.files.delete(found.key)\n",
+            "                pass\n",
+        ),
+        (
+            "a snapshot that cannot be deleted counts as expired",
+            '                batch.quarantine(f"{BACKUPS}:{backup.id}", str(error))\n                continue',
+            '                batch.quarantine(f"{BACKUPS}:{backup.id}", str(error))',
+        ),
+    ),
+    *breaks(
+        "steps/backups/export.py",
+        ("tests/integration/example/jobs/test_backup.py", "tests/integration/tables/test_own_backup.py"),
+        (
+            "an interrupted backup counts as consistent",
+            '"consistent": len({table["snapshot"] for table in tables}) <= 1',
+            '"consistent": True',
+        ),
+        ("a failed export is not noted", "            _note_failure(execution, place, error)\n", ""),
+        ("an export is no snapshot", "execution.batch(snapshot=True)", "execution.batch()"),
+        (
+            "tables that are exported already are exported again",
+            '        if source.name in {table["name"] for table in tables}:\n            continue\n',
+            "",
+        ),
+    ),
+    *breaks(
+        "store/records.py",
+        ("tests/integration/example/jobs/test_backup.py",),
+        (
+            "the last good backup goes",
+            ".where(Backup.id.not_in([backup_id for backup_id in kept if backup_id is not None]))",
+            ".where(Backup.id.is_not(None))",
+        ),
+        ("a backup goes before its time", "Backup.expires_at <= run.now)", "Backup.expires_at.is_not(None))"),
+        (
+            "a failed backup counts as the last good one",
+            'Backup.kind == kind, Backup.status == "succeeded")',
+            "Backup.kind == kind)",
+        ),
+        ("an inconsistent backup counts as the last whole one", "    if whole:\n", "    if False:\n"),
+        (
+            "a good backup is made again",
+            '("failed", "running") if kind == "logical" else ("failed",)',
+            '("failed", "running", "succeeded")',
+        ),
+        (
+            "an abandoned backup stays running",
+            'values(status="failed", error="its',
+            'values(status="running", error="its',
+        ),
+        ("Sundays' backups go with the others", "if run.now.weekday() == SUNDAY and", "if False and"),
+        ("the shortest tier wins", "return max(tiers", "return min(tiers"),
+    ),
+    *breaks(
+        "store/restoring.py",
+        ("tests/integration/example/jobs/test_backup.py", "tests/integration/tables/test_own_backup.py"),
+        ("a restore does not read the backup first", "    verify(manifest, parts)\n    with", "    with"),
+        (
+            "a restore writes over rows",
+            'elif connection.scalar(text(f"select exists (select from only {qualified})")):',
+            "elif False:",
+        ),
+        ("triggers stay on in a restore", '_triggers(connection, manifest, "disable")', "pass"),
+        ("triggers stay off after a restore", '_triggers(connection, manifest, "enable")', "pass"),
+        (
+            "foreign keys stay away after a restore",
+            "        for key in keys:\n            connection.execute(text(key))\n",
+            "",
+        ),
+        (
+            "sequences begin anew after a restore",
+            '            _continue_sequences(connection, table, manifest.get("sequences", {}))',
+            "            pass",
+        ),
+        (
+            "an inconsistent backup is restored",
+            'if not manifest["consistent"] and not accept_inconsistent:',
+            "if False:",
+        ),
+        (
+            "another schema is restored into",
+            "if (found := schema_version(session)) != versions:",
+            "if (found := schema_version(session)) is None:",
+        ),
+        (
+            "a restore repeats no erasure",
+            "again.again(session, owed) if again is not None",
+            "again.again(session, ()) if again is not None",
+        ),
+        (
+            "the run that made the backup goes on",
+            '        run.values(state="cancelled", reason',
+            "        run.values(reason",
+        ),
+        (
+            "a damaged schema is restored",
+            '    if hashlib.sha256(content).hexdigest() != known["sha256"]:',
+            "    if False:",
+        ),
+    ),
+    *breaks(
+        "steps/rollup.py",
+        (
+            "tests/integration/example/jobs/test_daily_analytics.py",
+            "tests/integration/example/jobs/test_weekly_aggregation.py",
+        ),
+        (
+            "a resumed roll-up is done again",
+            "        if execution.position is not None:\n            return\n        period",
+            "        period",
+        ),
+        (
+            "unchanged figures are written again",
+            "figures_differ=stored is None or tuple(stored) != (period.end, dict(figures.data))",
+            "figures_differ=True",
+        ),
+        (
+            "changed figures are not written",
+            "figures_differ=stored is None or tuple",
+            "figures_differ=stored is None and tuple",
+        ),
+        ("a finding that is none any more stays", "        if self.dropped:\n", "        if False:\n"),
+        (
+            "another scope's findings go",
+            "    return (\n        MetricFinding.kind == step.finding,\n        MetricFinding.scope == step.scope,\n",
+            "    return (\n        MetricFinding.kind == step.finding,\n",
+        ),
+        ("another period's findings go", "        MetricFinding.period_start == period.start,\n", ""),
+    ),
+    *breaks(
+        "steps/recompute.py",
+        ("tests/integration/tables/test_recompute.py", "tests/integration/example/jobs/test_recalculate_karma.py"),
+        (
+            "a dead run's list breaks the next recomputation",
+            "        session.execute(delete(Difference).where(Difference.step == self.name))\n        differing",
+            "        differing",
+        ),
+        (
+            "what somebody has changed meanwhile is written over",
+            "                as_type(figures.stored, Numeric).is_not_distinct_from(old),\n",
+            "",
+        ),
+        (
+            "rows that are not meant any more are written",
+            "                figures.subject.condition,\n            )\n            .returning",
+            "            )\n            .returning",
+        ),
+        (
+            "a listed row is left out",
+            "row.position > after, row.position <= upto",
+            "row.position > after + 1, row.position <= upto",
+        ),
+        (
+            "the list is not taken away",
+            "Difference.step == self.name))\n                batch.position",
+            'Difference.step == ""))\n                batch.position',
+        ),
+        (
+            "a refused figure stops the others",
+            "                elif is_row_error(error):\n                    self._quarantine",
+            "                elif False:\n                    self._quarantine",
+        ),
+        (
+            "what passes is tried for ever",
+            "if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:",
+            "if is_passing(error):",
+        ),
+        (
+            "nothing that passes is tried again",
+            "if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:",
+            "if False:",
+        ),
+        (
+            "a quarantined figure is tried again",
+            'batch.position = {**place, "after": place["after"] + 1}',
+            'batch.position = {**place, "after": place["after"]}',
+        ),
+        (
+            "rows that are equal are written",
+            ".where(self.subject.condition, found.is_distinct_from(figure))",
+            ".where(self.subject.condition)",
+        ),
+        (
+            "a row without figures keeps its own",
+            "value = func.coalesce(as_type(self.computed.c[COMPUTED], Numeric), 0)",
+            "value = as_type(self.computed.c[COMPUTED], Numeric)",
+        ),
+    ),
+    *breaks(
+        "ledger/backfills.py",
+        ("tests/integration/test_backfills.py",),
+        (
+            "a backfill begins beside an open run",
+            "if session.scalar(another.limit(1)) is not None or pause",
+            "if pause",
+        ),
+        ("a backfill begins in a pause", " or pause_in_force(session, registered, clock) is not None:", ":"),
+        (
+            "a backfill takes an occurrence's time",
+            "return following is None or following - clock > usual",
+            "return True",
+        ),
+        (
+            "a failed run does not pause its backfill",
+            'if record is not None and record.state in ("failed", "cancelled"):',
+            "if False:",
+        ),
+        (
+            "a backfill goes past an open run of its own",
+            "    if record is not None and record.state in OPEN_STATES:\n        return False\n",
+            "",
+        ),
+        (
+            "a backfill begins at its beginning each time",
+            "schedule.between(backfill.reached, backfill.until)\n    for",
+            "schedule.between(backfill.since, backfill.until)\n    for",
+        ),
+        ("a backfill runs what has succeeded", '    return reprocess == "all" or', '    return reprocess != "none" or'),
+        ("a backfill leaves failures out", ' or (reprocess == "failed" and state in ("failed", "cancelled"))', ""),
+        (
+            "a backfill leaves out what was left out",
+            "    if state is None or state in UNDONE:",
+            "    if state is None:",
+        ),
+        (
+            "a backfill runs a plan's occurrence",
+            '            RunRecord.scheduled_for == time,\n            RunRecord.mode == "apply",\n',
+            "            RunRecord.scheduled_for == time,\n",
+        ),
+        ("a backfill of times to come is taken", "    if until > clock:\n", "    if False:\n"),
+        ("a backfill of any length is taken", "if len(times) > MOST_OCCURRENCES:", "if False:"),
+        ("a redriven run does not give way", "            record.trigger = request.trigger  #", "            pass  #"),
+        (
+            "the youngest backfill comes first",
+            "order_by(Backfill.created_at, Backfill.id).limit(1)",
+            "order_by(Backfill.created_at.desc(), Backfill.id).limit(1)",
+        ),
+        ("a paused backfill goes on", 'Backfill.job == name, Backfill.state == "open")', "Backfill.job == name)"),
+        ("an ended backfill is changed", "    if backfill.state not in AT_WORK:", "    if False:"),
+        (
+            "a backfill never ends",
+            "    if next(schedule.between(backfill.reached, backfill.until), None) is None:",
+            "    if False:",
+        ),
+        ("a backfill keeps no count", "backfill.counts.get(what, 0) + 1", "backfill.counts.get(what, 0)"),
+    ),
+    *breaks(
+        "ledger/anomalies.py",
+        ("tests/integration/test_anomalies.py",),
+        ("five runs are too few", "if len(history) < LEAST_HISTORY:", "if len(history) <= LEAST_HISTORY:"),
+        ("a slow run is never told", "if seconds > TIMES_SLOWER * usual and", "if False and"),
+        ("seconds more are told", " and seconds - usual > LEAST_SECONDS_LONGER:", ":"),
+        ("a run that touched nothing is not told", "if touched == 0 and", "if False and"),
+        ("what usually touches nothing is told", "sum(number > 0 for number in rows) >= USUALLY * len(rows)", "True"),
+        ("a run that touched far more is not told", "if far_more and touched", "if False and touched"),
+        ("some rows more are told", " and touched - middle >= LEAST_ROWS_MORE:", ":"),
+        (
+            "twice the most is told",
+            "touched > TIMES_MORE * middle and touched > TIMES_THE_MOST * max(rows)",
+            "touched > TIMES_MORE * middle",
+        ),
+        (
+            "what people asked for is judged",
+            '            RunRecord.trigger.in_(UNASKED), RunRecord.mode == "apply", or_(ended',
+            '            RunRecord.mode == "apply", or_(ended',
+        ),
+        (
+            "runs are judged by what people asked for",
+            "            RunRecord.trigger.in_(UNASKED),\n            RunRecord.scheduled_for <",
+            "            RunRecord.scheduled_for <",
+        ),
+        ("what is unusual is told again", "if kind not in known]", "]"),
+        ("a judged run is judged again", "        record.judged_at = database_clock(session)\n", "        pass\n"),
+        ("a paused job's silence is told", "            and pause_in_force(session, registered, clock) is None\n", ""),
+        ("a silence is told again", "    if registered.silent_since == since or", "    if"),
+        ("one period without a success is told", "<= PERIODS_WITHOUT_SUCCESS * schedule", "<= schedule"),
+        ("a silence is never told", "    if clock - since <= PERIODS", "    if True or clock - since <= PERIODS"),
+        (
+            "failures count as successes",
+            'RunRecord.job == RegisteredJob.name, RunRecord.state == "succeeded")',
+            "RunRecord.job == RegisteredJob.name)",
+        ),
+    ),
+    *breaks(
+        "ledger/pauses.py",
+        (
+            "tests/integration/test_control.py",
+            "tests/integration/test_occurrences.py",
+            "tests/integration/test_dials.py",
+        ),
+        ("a pause has no end", "(registered.paused_until is not None and registered.paused_until <= clock)", "False"),
+        ("a pause of all has no end", "(found.paused_until is not None and found.paused_until <= clock)", "False"),
+        (
+            "a pause of all does not hold",
+            "return pause_of_one(registered, clock) or pause_of_all(session, clock)",
+            "return pause_of_one(registered, clock)",
+        ),
+        (
+            "a job's own pause does not hold",
+            "return pause_of_one(registered, clock) or pause_of_all(session, clock)",
+            "return pause_of_all(session, clock)",
+        ),
+        ("a pause ends at once", "registered.paused_until <= clock):", "registered.paused_until >= clock):"),
+    ),
+    *breaks(
+        "operations/control.py",
+        ("tests/integration/test_control.py", "tests/integration/test_dials.py"),
+        ("a run of a disabled job is redriven", "if deployed is None or not deployed.enabled:", "if deployed is None:"),
+        (
+            "a run of no deployed job is redriven",
+            "if deployed is None or not deployed.enabled:",
+            "if deployed is not None and not deployed.enabled:",
+        ),
+        (
+            "a command needs no name",
+            "    if not isinstance(value, str) or not value.strip():",
+            "    if not isinstance(value, str):",
+        ),
+        (
+            "a pause until yesterday is taken",
+            '    if instant <= clock:\n        raise EventError(f"{key} must lie',
+            '    if False:\n        raise EventError(f"{key} must lie',
+        ),
+        (
+            "a refused command leaves no trace",
+            '            session.add(CommandRecord(**asked, **named, result=printable(f"refused: {refusal}")))',
+            "            pass",
+        ),
+        ("a job and all are taken", "        if of_all and job is not None:", "        if False:"),
+        (
+            "a resume ends the end alone",
+            "registered.paused_at = registered.paused_by = registered",
+            "registered.paused_by = registered",
+        ),
+    ),
+    *breaks(
+        "ledger/upkeep.py",
+        ("tests/integration/test_supervisor.py",),
+        (
+            "what a person asked for is begun by itself",
+            "and_(RunRecord.trigger.not_in(ASKED), _waits_for_a_retry(RETRY_PATIENCE))",
+            "_waits_for_a_retry(RETRY_PATIENCE)",
+        ),
+        ("a run that died with a word counts as dead", 'how == "lost")', 'how != "lost")'),
+        (
+            "a plan's failure is told",
+            'RunRecord.state == "failed", RunRecord.mode == "apply", RunRecord.told_at.is_(None)',
+            'RunRecord.state == "failed", RunRecord.told_at.is_(None)',
+        ),
+        (
+            "a failure is told each round",
+            'RunRecord.mode == "apply", RunRecord.told_at.is_(None))',
+            'RunRecord.mode == "apply")',
+        ),
+        (
+            "another job's recovery is noted",
+            'session, "recovered_at", RunRecord.job == job, RunRecord.told',
+            'session, "recovered_at", RunRecord.told',
+        ),
+        (
+            "a recovery is told again",
+            ".where(failed.told_at.is_not(None), failed.recovered_at.is_(None))",
+            ".where(failed.told_at.is_not(None))",
+        ),
+        (
+            "the attempt of a cancelled run stays open",
+            'lost.values(ended_at=clock, ending="lost")',
+            'lost.values(ending="lost")',
+        ),
+        (
+            "an ended run of a disabled job is cancelled",
+            "return (RunRecord.state.in_(OPEN_STATES), or_(RunRecord.state",
+            "return (or_(RunRecord.state",
+        ),
+        ("two supervisors settle a run", "_exhausted()).with_for_update(skip_locked=True)", "_exhausted())"),
+        (
+            "the dead attempt is not closed",
+            '        end_attempt(session, record, clock, "lost")\n        fail(',
+            "        fail(",
+        ),
+        ("a run that waited is told as dead", '        if record.state == "retrying":', "        if False:"),
+        (
+            "commands are kept for ever",
+            "CommandRecord.id.in_(ancient.limit(FORGOTTEN_AT_ONCE))",
+            "CommandRecord.id.in_(ancient.limit(0))",
+        ),
+    ),
+    *breaks(
+        "operations/supervisor.py",
+        ("tests/integration/test_supervisor.py",),
+        (
+            "one job's trouble ends the round",
+            "            if not still_answers(self._session):\n                raise",
+            "            if True:\n                raise",
+        ),
+        (
+            "a lost connection is one job's trouble",
+            "            if not still_answers(self._session):\n                raise",
+            "            if False:\n                raise",
+        ),
+        ("the supervisor gives no sign of life", "        ledger.note_alive(session, ledger.SUPERVISOR)\n", ""),
+        ("nobody stays", "if not (filling or ledger.waiting(session, may_go_on)) or not stay", "if True or not stay"),
+        (
+            "missed occurrences are not looked for",
+            "            unannounced += occurrences.account(session, watched, jobs[watched.name])",
+            "            pass",
+        ),
+        (
+            "dead runs are not settled",
+            "            failed += _give_up(session, dead, critical=dead.job in critical)",
+            "            pass",
+        ),
+        (
+            "open runs of disabled jobs are left",
+            "            ledger.settle_left_behind(session, job, why)",
+            "            pass",
+        ),
+        (
+            "failures are told to nobody in words",
+            "    if tell is not None:\n        _tell(",
+            "    if False:\n        _tell(",
+        ),
+        ("a failure is told twice in words", "            ledger.note_told(session, run.id)", "            pass"),
+        ("a recovery is told each round", "            ledger.note_recovered(session, run.job)", "            pass"),
+        (
+            "what a run that died says is that it failed",
+            'why = "LeaseExpired" if died else "RunFailed"',
+            'why = "RunFailed"',
+        ),
+        ("caught-up occurrences are not measured", "        OccurrencesCaughtUp=caught_up,\n", ""),
+    ),
+    *breaks(
+        "operations/supervisor.py",
+        ("tests/integration/test_dials.py",),
+        (
+            "held jobs are begun",
+            "may_go_on = {name: jobs[name] for name in working if name not in kept_back}",
+            "may_go_on = {name: jobs[name] for name in working}",
+        ),
+        (
+            "a freeze holds nobody back",
+            "        if freeze is not None:\n            found[name] = str(freeze)",
+            "        if False:\n            found[name] = str(freeze)",
+        ),
+    ),
+    *breaks(
+        "operations/supervisor.py",
+        ("tests/integration/test_backfills.py",),
+        ("nobody stays for a backfill", "if not (filling or ledger.waiting", "if not (ledger.waiting"),
+    ),
+    *breaks(
+        "runtime/handler.py",
+        ("tests/integration/test_measures.py", "tests/integration/test_ledger.py", "tests/integration/test_outages.py"),
+        (
+            "an error of the statement is a lost connection",
+            "if sqlstate(cause) == READ_ONLY or not still_answers(session):",
+            "if True:",
+        ),
+        (
+            "a lost connection is a failure",
+            "if sqlstate(cause) == READ_ONLY or not still_answers(session):",
+            "if False:",
+        ),
+        ("a failover fails the attempt", "if sqlstate(cause) == READ_ONLY or not", "if not"),
+        (
+            "what no retry would help is tried again",
+            "describe(cause), isinstance(cause, PermanentError)",
+            "describe(cause), False",
+        ),
+        (
+            "a zombie's words settle the run",
+            "reason=str(superseded))\n        return _Ended(claim, superseded=True)",
+            "reason=str(superseded))\n        return _Ended(claim)",
+        ),
+        (
+            "a run that lost its connection does not go on",
+            "    while ended.lost and not deadline.near:",
+            "    while False:",
+        ),
+        (
+            "an answer that was lost is a failure",
+            "            ended = replace(ended, superseded=True)\n            standing",
+            "            standing",
+        ),
+        ("the cause is lost with the connection", 'told = ended.reason or "out of time"', 'told = "out of time"'),
+        (
+            "a claim is granted for ever",
+            "        seconds = database.deadline.remaining\n",
+            "        seconds = 86_400\n",
+        ),
+    ),
+    *breaks(
+        "runtime/handler.py",
+        ("tests/integration/test_engine.py",),
+        ("progress is not counted", "progressed=execution.progressed, held", "progressed=False, held"),
+    ),
+    *breaks(
+        "runtime/reach.py",
+        ("tests/integration/test_outages.py",),
+        ("a refused login is tried again", "if not is_away(cause) or self", "if self"),
+        (
+            "an outage is not waited for in the middle",
+            "pause = self._before_the_next_try(cause, pauses, spare)",
+            "raise",
+        ),
+        ("patience is not heeded", "until = max(reserve, self.deadline.remaining - patience)", "until = reserve"),
+    ),
+    *breaks(
+        "runtime/paging.py",
+        ("tests/integration/example/jobs/test_health_check.py",),
+        (
+            "a database that is away pages nobody",
+            "            database_unreachable()\n            raise",
+            "            raise",
+        ),
+        (
+            "a page hides the failure",
+            "            database_unreachable()\n            raise",
+            "            database_unreachable()\n            return {}",
+        ),
+    ),
+    *breaks(
+        "database/values.py",
+        ("tests/integration/example/test_odd_dates.py", "tests/integration/example/jobs/test_expiry_notifications.py"),
+        (
+            "a date that Python cannot hold is an error",
+            "    if not _INSTANT.fullmatch(text):\n        return text\n",
+            "    return dt.datetime.fromisoformat(text)\n",
+        ),
+    ),
+    *breaks(
+        "infra/platform/alarms.py",
+        ("tests/infra/test_platform.py",),
+        (
+            "a dispatcher that does not run is no alarm",
+            '        "dispatcher-silent",',
+            '        "dispatcher-silenced",',
+        ),
+    ),
+    *breaks(
+        "steps/health.py",
+        ("tests/integration/example/jobs/test_health_check.py", "tests/integration/tables/test_own_health.py"),
+        (
+            "notices in the application may wait for ever",
+            "and channel <> 'push' and scheduled_for",
+            "and channel in ('email', 'ops') and scheduled_for",
+        ),
+    ),
+    *breaks(
+        "database/migrations/__init__.py",
+        ("tests/integration/test_migrations.py", "tests/integration/test_migrate.py"),
+        ("any encoding will do", '    if encoding != "UTF8":', "    if False:"),
+    ),
+    *breaks(
+        "cli/backup.py",
+        ("tests/unit/test_cli.py",),
+        (
+            "a restore that cannot connect is a traceback",
+            "    except (DBAPIError, OSError) as error:\n        says",
+            "    except LookupError as error:\n        says",
+        ),
+        (
+            "a wrong setting of a restore is a traceback",
+            '    except SettingError as error:\n        raise RefusedError(f"{option}: {error}") from None\n',
+            "",
+        ),
+    ),
+)
