@@ -163,11 +163,17 @@ def unreachable(error: "BotoCoreError") -> str:
             return f"the call to AWS failed: {error}"
 
 
-REFUSED_CREDENTIALS = (
-    *("ExpiredTokenException", "ExpiredToken"),
-    *("UnrecognizedClientException", "InvalidSignatureException"),
-)
+REFUSED_CREDENTIALS = {
+    *("ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"),
+    *("InvalidSignatureException", "SignatureDoesNotMatch"),
+}
 """What AWS calls credentials that it does not accept (any more)."""
+
+DENIED = {
+    *("AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"),
+    *("UnauthorizedOperation", "Forbidden", "403"),
+}
+"""What it calls a lack of rights."""
 
 CREDENTIALS_REFUSED = f"AWS no longer accepts your credentials: {CREDENTIALS_REMEDY}"
 
@@ -177,7 +183,7 @@ def _refusal(error: Mapping[str, Any], function: str, place: str) -> str:
     match error["Code"]:
         case "ResourceNotFoundException":
             return f"{function} is not deployed {place}: run make deploy, or choose with --profile and --region"
-        case "AccessDeniedException" | "AccessDenied":
+        case code if code in DENIED:
             return f"you may not invoke {function}: you need lambda:InvokeFunction on it"
         case code if code in REFUSED_CREDENTIALS:
             return CREDENTIALS_REFUSED

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cli.aws import CREDENTIALS_REFUSED, REFUSED_CREDENTIALS, Account, AwsError, unreachable
+from cli.aws import CREDENTIALS_REFUSED, DENIED, REFUSED_CREDENTIALS, Account, AwsError, unreachable
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -106,7 +106,7 @@ def _refusal(error: Mapping[str, Any], function: str, place: str) -> AwsError:
             f"there is no log group {group} {place}: {function} is not deployed there. Run make deploy, or choose with "
             "--profile, --region and --name"
         )
-    if code in ("AccessDeniedException", "AccessDenied"):
+    if code in DENIED:
         return AwsError(f"you may not read {group}: you need logs:FilterLogEvents on it")
     if code in REFUSED_CREDENTIALS:
         return AwsError(CREDENTIALS_REFUSED)

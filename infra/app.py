@@ -72,7 +72,6 @@ def build(app: App, settings: Settings, jobs: Mapping[str, Registration]) -> lis
     settings.check_files(deployed)
     given = settings.database.ca_file if isinstance(settings.database, ExistingDatabase) else None
     packages = Packages(settings.python, settings.architecture, certificate_file=given)
-    packages.ca_file  # noqa: B018 - a file that is not there is refused now, and not after a minute of building
     needed = _endpoints(settings, deployed)
     _stacks(app, settings, deployed, packages)
     return [*packages.notes, *needed]

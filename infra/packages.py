@@ -64,7 +64,11 @@ class Package:
 
 @dataclass(frozen=True)
 class Packages:
-    """The layers and code for one version of Python on one architecture, from the sources of one project."""
+    """The layers and code for one version of Python on one architecture, from the sources of one project.
+
+    Raises:
+        SettingError: the certificates that the setting `ca_file` names cannot be read.
+    """
 
     python: str
     architecture: Architecture
@@ -90,24 +94,25 @@ class Packages:
         sources = _sources(folder)
         return self._build("application", sources, _copier(folder, "python"), seen_as="/opt") if sources else None
 
+    def __post_init__(self) -> None:
+        # At once: a first build of the layers takes a minute.
+        if (here := self._certificates_here) is not None:
+            _check_certificates(here)
+
     @property
     def ca_file(self) -> str | None:
-        """Where functions find the certificates of the setting `ca_file`.
-
-        Raises:
-            SettingError: there is no such file on this machine, or it holds no certificates.
-        """
-        if self.certificate_file is None or self.certificate_file.startswith(IN_A_FUNCTION):
+        """Where functions find the certificates of the setting `ca_file`."""
+        here = self._certificates_here
+        if here is None:
             return self.certificate_file
-        here = self._certificate_path(self.certificate_file)
         return str(here) if self.architecture == "local" else f"{CERTIFICATES}/{here.name}"
 
     @cached_property
     def certificates(self) -> Package | None:
         """The layer with the certificates of the setting `ca_file`; None where there are none."""
-        if self.architecture == "local" or self.ca_file == self.certificate_file or self.certificate_file is None:
+        here = self._certificates_here
+        if self.architecture == "local" or here is None:
             return None
-        here = self._certificate_path(self.certificate_file)
 
         def fill(folder: Path) -> None:
             (folder / "certificates").mkdir()
@@ -115,17 +120,12 @@ class Packages:
 
         return self._build("certificates", [here], fill, seen_as="/opt")
 
-    def _certificate_path(self, given: str) -> Path:
-        here = (self.project / given).absolute()
-        try:
-            ssl.create_default_context(cafile=here)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingError(
-                f"{CONTEXT_KEY}.database.ca_file: {here} cannot be read as certificates ({error}); name a PEM file of "
-                f"this "
-                "machine"
-            ) from None
-        return here
+    @property
+    def _certificates_here(self) -> Path | None:
+        """The file of the setting `ca_file` on this machine; None where a function finds it by itself."""
+        if self.certificate_file is None or self.certificate_file.startswith(IN_A_FUNCTION):
+            return None
+        return (self.project / self.certificate_file).absolute()
 
     @cached_property
     def functions(self) -> Package:
@@ -220,6 +220,16 @@ class Packages:
         subprocess.run(
             [self.compiler, "-I", "-m", "compileall", *options, str(folder)], check=False, stdout=subprocess.DEVNULL
         )
+
+
+def _check_certificates(file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f"{CONTEXT_KEY}.database.ca_file: {file} cannot be read as certificates ({error}); name a PEM file of this "
+            "machine"
+        ) from None
 
 
 def _publish(folder: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ from local.machine import DATABASE, MachineBusyError, RunningApp, machine, machi
 from local.own_database import OwnDatabase, OwnDatabaseError, RefusedByPersonError, consent, for_psql
 from local.page import PageError, web_page
 from local.postgres import PostgresError
-from local.terminal import Step, Steps, deployment_display, machine_steps, show_table, spinner
+from local.terminal import Step, Steps, deployment_display, machine_steps, say, show_table, spinner
 from nightshift.declaration import function_name, registry
 
 NARROWEST_TABLE = 150
@@ -160,9 +160,7 @@ def demo() -> None:
             raise typer.Exit(1)
 
 
-def _say(line: str, style: str | None = None) -> None:
-    """Print a line as it is. What is too long for a terminal, the terminal wraps, so that it can be copied."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+_say = partial(say, console)
 
 
 _MADE_ANEW = """The database is made anew each time, with the example's tables, empty.

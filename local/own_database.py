@@ -77,7 +77,7 @@ class OwnDatabase:
             OwnDatabaseError: it cannot be reached, or the user may not do what is needed.
         """
         wanted = this_project().branches(tables=tables)
-        unwanted = [each for each in this_project().branches(tables=True) if each not in wanted]
+        unwanted = this_project().other_branches(tables=tables)
         try:
             with session_for(self.settings, seconds=SECONDS, application_name="nightshift/local") as session:
                 pending = migrations.state(session.connection(), wanted, unwanted=unwanted).pending

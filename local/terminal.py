@@ -24,6 +24,11 @@ _STEP = "Starting "
 """How a line of the machine begins with which its next step begins."""
 
 
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line as it is. What is too long for a terminal, the terminal wraps, so that it can be copied."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Step:
     """What is done, and how many seconds that takes on a small machine."""
@@ -49,7 +54,7 @@ class Steps:
     def __init__(self, console: Console, steps: Sequence[Step], clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._steps, self._clock = console, steps, clock
         self._number, self._since = 0, clock()
-        self._say(f"{len(steps)} steps, {_about(sum(step.seconds for step in steps))}. Ctrl-C stops it.")
+        say(self._console, f"{len(steps)} steps, {_about(sum(step.seconds for step in steps))}. Ctrl-C stops it.")
 
     @property
     def seconds(self) -> float:
@@ -61,10 +66,7 @@ class Steps:
         step = self._steps[self._number]
         self._number += 1
         after = f", after {self.seconds:.0f} s" if self._number > 1 else ""
-        self._say(f"{self._number} of {len(self._steps)}{after}: {step.what} ({_about(step.seconds)})")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, f"{self._number} of {len(self._steps)}{after}: {step.what} ({_about(step.seconds)})")
 
 
 def _about(seconds: int) -> str:
@@ -87,8 +89,7 @@ def tracked(console: Console, found: Iterable[Found], total: int, description: s
     for number, each in enumerate(found, 1):
         yield each
         if 4 * number // total > 4 * (number - 1) // total:
-            line = f"  {number} of {total} after {time.monotonic() - since:.0f} s"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, f"  {number} of {total} after {time.monotonic() - since:.0f} s")
 
 
 @contextmanager

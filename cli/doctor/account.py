@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.aws import CREDENTIALS_REMEDY, unreachable
+from cli.aws import CREDENTIALS_REMEDY, DENIED, REFUSED_CREDENTIALS, unreachable
 from cli.doctor.findings import UnreadError
 from nightshift.declaration import function_name
 from nightshift.declaration.names import DEAD_LETTERS
@@ -30,12 +30,8 @@ if TYPE_CHECKING:
 
 CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2, "mode": "standard"})
 
-DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
-DENIED |= {"UnauthorizedOperation", "Forbidden", "403"}
 ABSENT = {"ResourceNotFoundException", "NotFound", "NotFoundException", "QueueDoesNotExist"}
 ABSENT |= {"AWS.SimpleQueueService.NonExistentQueue"}
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}
-EXPIRED |= {"InvalidSignatureException", "SignatureDoesNotMatch"}
 BUSY = re.compile("Throttl|TooManyRequests|LimitExceeded|SlowDown")
 
 MESSAGES: tuple["QueueAttributeNameType", ...] = (
@@ -250,7 +246,7 @@ def _refusal(error: Mapping[str, Any], action: str) -> UnreadError:
         return AbsentError(f"{action} finds nothing: {message}")
     if code in DENIED:
         return UnreadError(f"AWS refuses {action} to these credentials ({code})", POLICY)
-    if code in EXPIRED:
+    if code in REFUSED_CREDENTIALS:
         return UnreadError("AWS no longer accepts your credentials", CREDENTIALS_REMEDY)
     if BUSY.search(code):
         return UnreadError(f"AWS has no time for {action} ({code})", "try again in a minute")

@@ -66,18 +66,16 @@ def _look(ctx: typer.Context) -> dict[str, Any]:
 
 def _account(ctx: typer.Context) -> "Account":
     """Where the deployment stands, with the operator's own credentials."""
-    import boto3
     from botocore.exceptions import BotoCoreError
 
-    from cli.aws import AwsError, unreachable
+    from cli import aws
     from cli.doctor.account import Account
 
-    place = where(ctx)
+    place = aws.Account(**where(ctx))
     try:
-        session = boto3.Session(profile_name=place.get("profile"), region_name=place.get("region"))
+        return Account(deployment_name(ctx), place.session(), place.endpoint_url)
     except BotoCoreError as error:
-        raise AwsError(unreachable(error)) from None
-    return Account(deployment_name(ctx), session, place.get("endpoint_url"))
+        raise aws.AwsError(aws.unreachable(error)) from None
 
 
 def _in_words(reason: Any) -> str:

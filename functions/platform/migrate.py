@@ -42,10 +42,9 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     if owner:
         _make_users(DatabaseSettings.from_mapping(json.loads(owner)), settings, console, _remaining(context))
     jobs = Deployment.from_environment().jobs()
-    create = os.environ[TABLES_VARIABLE] == "create"
-    wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
+    tables = os.environ[TABLES_VARIABLE] == "create"
+    wanted, unwanted = this_project().branches(tables=tables), this_project().other_branches(tables=tables)
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
-        unwanted = [each for each in possible if each not in wanted]
         applied = upgrade(session.connection(), wanted, unwanted=unwanted)
         if (arn := getattr(context, "invoked_function_arn", None)) is not None:  # not where it is called by hand
             own(session, _identity(arn), take_over_from=os.environ.get(TAKE_OVER_VARIABLE))

@@ -112,6 +112,37 @@ def last_run(session: Session) -> Any:
     return session.execute(text("select * from nightshift.runs order by created_at desc limit 1")).one()
 
 
+def die(visits: Session, database: Engine) -> None:
+    """Two thousand rows leave dead ones behind."""
+    visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
+    visits.commit()
+    with connected(database) as looking:
+        until_true(looking, "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
+
+
+@contextmanager
+def slow_vacuum(visits: Session, database: Engine) -> Iterator[Callable[[], None]]:
+    """Begin a VACUUM of the table that lasts until the block or somebody else ends it."""
+    vacuuming = database.connect().execution_options(isolation_level="AUTOCOMMIT")
+    vacuuming.execute(text("set vacuum_cost_delay = 10; set vacuum_cost_limit = 1"))
+    thread = threading.Thread(target=lambda: suppressed(vacuuming, "vacuum visits"))
+
+    def begin() -> None:
+        thread.start()
+        with connected(database) as looking:
+            at_work = "select exists (select from pg_stat_progress_vacuum where relid = 'visits'::regclass)"
+            until_true(looking, at_work)
+
+    yield begin
+    end_vacuum(visits)
+    thread.join()
+    vacuuming.close()
+
+
+def end_vacuum(visits: Session) -> None:
+    visits.execute(text("select pg_terminate_backend(pid) from pg_stat_progress_vacuum"))
+
+
 def held_after_two(run: Run, signal: str, session: Session) -> None:
     """It stopped with the batch in which the strain came, said why, and its attempt is not counted."""
     assert run.result["outcome"] == "interrupted"
@@ -213,20 +244,9 @@ def test_vacuum_at_work_on_the_table_slows_the_run(
     visits: Session, invoke_job: Invoke, database: Engine, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits(work_percent=50)
-    vacuuming = database.connect().execution_options(isolation_level="AUTOCOMMIT")
-    vacuuming.execute(text("set vacuum_cost_delay = 10; set vacuum_cost_limit = 1"))
-    thread = threading.Thread(target=lambda: suppressed(vacuuming, "vacuum visits"))
+    with slow_vacuum(visits, database) as vacuum:
+        run = Run(monkeypatch, invoke_job, 2, vacuum)
 
-    def vacuum() -> None:
-        thread.start()
-        with connected(database) as looking:
-            at_work = "select exists (select from pg_stat_progress_vacuum where relid = 'visits'::regclass)"
-            until_true(looking, at_work)
-
-    run = Run(monkeypatch, invoke_job, 2, vacuum)
-    visits.execute(text("select pg_terminate_backend(pid) from pg_stat_progress_vacuum"))
-    thread.join()
-    vacuuming.close()
     assert run.result["outcome"] == "succeeded"
     assert run.batches_before == 2
     assert "VACUUM" in run.said("run.slowed")[0]["reason"]
@@ -238,13 +258,7 @@ def test_dead_rows_slow_the_run(
 ) -> None:
     limits(work_percent=50, dead_rows=1000)
 
-    def die() -> None:
-        visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
-        visits.commit()
-        with connected(database) as looking:
-            until_true(looking, "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
-
-    run = Run(monkeypatch, invoke_job, 2, die)
+    run = Run(monkeypatch, invoke_job, 2, lambda: die(visits, database))
     assert run.batches_before == 2
     assert "dead rows" in run.said("run.slowed")[0]["reason"]
 
@@ -257,23 +271,16 @@ def test_a_run_that_rests_goes_on_when_the_strain_is_over(
     monkeypatch.setattr("nightshift.engine.pacing.LONGEST_REST_SECONDS", 15)
     monkeypatch.setattr("nightshift.engine.pacing.LONGEST_WAIT_SECONDS", 0.1)
     limits(work_percent=50)
-    vacuuming = database.connect().execution_options(isolation_level="AUTOCOMMIT")
-    vacuuming.execute(text("set vacuum_cost_delay = 10; set vacuum_cost_limit = 1"))
-    thread = threading.Thread(target=lambda: suppressed(vacuuming, "vacuum visits"))
-    end = text("select pg_terminate_backend(pid) from pg_stat_progress_vacuum")
-    over = threading.Timer(0.5, lambda: visits.execute(end))
+    over = threading.Timer(0.5, lambda: end_vacuum(visits))
+    with slow_vacuum(visits, database) as vacuum:
 
-    def vacuum() -> None:
-        thread.start()
-        with connected(database) as looking:
-            at_work = "select exists (select from pg_stat_progress_vacuum where relid = 'visits'::regclass)"
-            until_true(looking, at_work)
-        over.start()
+        def vacuum_for_a_while() -> None:
+            vacuum()
+            over.start()
 
-    run = Run(monkeypatch, invoke_job, 2, vacuum)
-    over.join()
-    thread.join()
-    vacuuming.close()
+        run = Run(monkeypatch, invoke_job, 2, vacuum_for_a_while)
+        over.join()
+
     assert "VACUUM" in run.said("run.slowed")[0]["reason"]
     assert run.result["outcome"] == "succeeded"
     assert 0.3 < run.said("run.paced")[0]["seconds"]["seconds slowed by vacuum"] < 10
@@ -287,13 +294,7 @@ def test_a_run_rests_a_while_at_most(
     monkeypatch.setattr("nightshift.engine.pacing.LONGEST_REST_SECONDS", 0.02)
     limits(work_percent=50, dead_rows=1000)
 
-    def die() -> None:
-        visits.execute(text("update visits set note = 'y' where id > 2000; select pg_stat_force_next_flush()"))
-        visits.commit()
-        with connected(database) as looking:
-            until_true(looking, "select pg_stat_get_dead_tuples('visits'::regclass) > 1000")
-
-    run = Run(monkeypatch, invoke_job, 2, die)
+    run = Run(monkeypatch, invoke_job, 2, lambda: die(visits, database))
 
     assert "dead rows" in run.said("run.slowed")[0]["reason"]
     assert (run.result["outcome"], left(visits)) == ("succeeded", 0)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
 from nightshift.catalogue.names import Kind, Role, is_entity, kind_of, role_of, without_expiry
-from nightshift.catalogue.table import Column, Leaf, TableFacts, create_index, obstacles, quoted, read
+from nightshift.catalogue.table import Column, Leaf, TableFacts, create_index, obstacles, quoted, quoted_whole, read
 
 WHOLE_NUMBERS = ("int4", "int8", "numeric", "float8")
 
@@ -393,7 +393,7 @@ def _grant(facts: TableFacts, hidden: Sequence[Leaf]) -> str | None:
     """The SQL after which this role sees them, where a right is all that it takes."""
     if facts.filtered:
         return None
-    tables = dict.fromkeys((facts.quoted, *(_quoted(leaf) for leaf in hidden)))
+    tables = dict.fromkeys((facts.quoted, *(quoted_whole(leaf.name) for leaf in hidden)))
     return f"grant select on {', '.join(tables)} to {quoted(facts.role)}"
 
 
@@ -447,12 +447,7 @@ def _estimated(
 
 
 def _analyze(facts: TableFacts, leaves: Sequence[Leaf]) -> str:
-    return f"analyze {_quoted(leaves[0]) if len(leaves) == 1 else facts.quoted}"
-
-
-def _quoted(leaf: Leaf) -> str:
-    schema, _, name = leaf.name.partition(".")
-    return f"{quoted(schema)}.{quoted(name)}"
+    return f"analyze {quoted_whole(leaves[0].name) if len(leaves) == 1 else facts.quoted}"
 
 
 def _by_bound(bound: str | None, column: str, cutoff: dt.datetime) -> float | None:

@@ -196,6 +196,13 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quoted_whole(name: str) -> str:
+    """The name of a leaf, with its schema, as SQL takes it. A dot in the schema's own name is not told from the one
+    behind it."""
+    schema, _, table = name.partition(".")
+    return f"{quoted(schema)}.{quoted(table)}"
+
+
 def name_of(model: Table) -> str:
     """The name of a model's table, as `find` and SQL take it."""
     return f"{quoted(model.schema or 'public')}.{quoted(model.name)}"
@@ -341,13 +348,8 @@ def create_index(facts: TableFacts, columns: Sequence[str]) -> str:
     if facts.kind != "p":
         return f"create index concurrently on {facts.quoted} ({keys})"
     some = leaves if len(leaves) <= MOST_LEAVES_NAMED else []
-    each = [f"create index concurrently on {_quoted_whole(leaf)} ({keys})" for leaf in some]
+    each = [f"create index concurrently on {quoted_whole(leaf)} ({keys})" for leaf in some]
     return "; ".join([*each, f"create index on {facts.quoted} ({keys})"])
-
-
-def _quoted_whole(name: str) -> str:
-    schema, _, table = name.partition(".")
-    return f"{quoted(schema)}.{quoted(table)}"
 
 
 def _questions_about(head: Any) -> dict[str, str]:

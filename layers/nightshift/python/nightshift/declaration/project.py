@@ -117,6 +117,11 @@ class Project:
         """
         return ()
 
+    def other_branches(self, *, tables: bool) -> list[Path]:
+        """Those that this deployment does not run, and another one might."""
+        wanted = self.branches(tables=tables)
+        return [each for each in self.branches(tables=True) if each not in wanted]
+
     def unsaved(self) -> Mapping[str, str | None]:
         """Tables that a backup leaves out (None), or from which it takes only the rows that match an SQL condition.
 

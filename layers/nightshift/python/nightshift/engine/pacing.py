@@ -311,10 +311,12 @@ class Pacing:
             time.sleep(min(left, LONGEST_WAIT_SECONDS))
             by = slowed[0].signal if slowed else "dial" if self._by_dial else "others"
             self.spent[SLOWED + by] += time.monotonic() - started
-            if slowed and self._watch is not None and time.monotonic() >= self._look_after:
-                self._look(self._watch)  # the rest ends with the strain
+            looks = slowed and self._watch is not None and time.monotonic() >= self._look_after
+            if looks and self._watch is not None:
+                self._look(self._watch)  # the rest ends with the strain; the dials come along
             if left > LONGEST_WAIT_SECONDS:  # a long pause ends at once when somebody turns the dial back
-                self._read_dials()
+                if not looks:
+                    self._read_dials()
                 if self._why_not_now() is not None:
                     return
                 if time.monotonic() - max(self._renewed, self._ended) > RENEWED_SECONDS:

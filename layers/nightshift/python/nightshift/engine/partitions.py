@@ -22,7 +22,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 
 from nightshift.catalogue.partitions import Partition, Partitions, against_whole, around, tree_of
-from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, TableError, TableFacts, quoted, quoted_whole
 from nightshift.database.failures import describe, is_passing, sqlstate
 from nightshift.declaration.partitions import (
     PARTITION_BYTES,
@@ -212,7 +212,7 @@ class _Taking:
             session = batch.session
             limit = session.scalar(text("select current_setting('statement_timeout')"))
             with _briefly(above=False):  # the batch's own lock_timeout bounds this one
-                lock = f"lock table {', '.join(map(_quoted, names))} in share mode"
+                lock = f"lock table {', '.join(map(quoted_whole, names))} in share mode"
                 _run(session, f"{lock}; {_limited(COUNT_SECONDS)}; {_EXCLUDE}")
             going, reasons = self._checked(session, names)
             for name, reason in reasons.items():
@@ -229,7 +229,7 @@ class _Taking:
     def _checked(self, session: Session, names: Sequence[str]) -> tuple[dict[Partition, int], dict[str, str]]:
         """Under their locks: how many rows those have that may go, and why the others must stay after all."""
         task, by_size = self.task, self.task.setting.counted == "by size"
-        tree = tree_of(session, task.facts, to_schema=task.setting.schema, only=[_quoted(name) for name in names])
+        tree = tree_of(session, task.facts, to_schema=task.setting.schema, only=[quoted_whole(name) for name in names])
         there = {each.name: each for each in tree.every if each.name in names}
         proved = _proved(session, task.facts, {name: there[name].bound for name in there}, task.age.younger)
         reasons: dict[str, str] = {}
@@ -240,9 +240,7 @@ class _Taking:
             elif found.against:
                 reasons[name] = found.against
             elif name not in proved:
-                reasons[name] = (
-                    "somebody else has attached it with other bounds: it may hold rows that are not old enough"
-                )
+                reasons[name] = _OTHER_BOUNDS
             elif odd := _odd(session, task.age, found):
                 reasons[name] = odd
         going = [there[name] for name in names if name not in reasons]
@@ -318,12 +316,6 @@ def _run(session: Session, statements: str) -> None:
 
 def _limited(seconds: float) -> str:
     return f"set local statement_timeout to {int(seconds * 1000)}"
-
-
-def _quoted(name: str) -> str:
-    """The name of a partition as SQL takes it. A schema's name with a dot in it is not told from the table's."""
-    schema, _, relname = name.partition(".")
-    return f"{quoted(schema)}.{quoted(relname)}"
 
 
 def _takes_any(partition: Partition) -> bool:

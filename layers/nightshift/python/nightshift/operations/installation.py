@@ -84,10 +84,10 @@ def _migrations(session: Session) -> Answer:
     """
     from nightshift.database.migrations import state  # no other question needs it
 
-    create = os.environ.get(TABLES_VARIABLE) == "create"
-    wanted, possible = (this_project().branches(tables=tables) for tables in (create, True))
+    project, tables = this_project(), os.environ.get(TABLES_VARIABLE) == "create"
+    others = project.other_branches(tables=tables)
     try:
-        found = state(session.connection(), wanted, unwanted=[each for each in possible if each not in wanted])
+        found = state(session.connection(), project.branches(tables=tables), unwanted=others)
     except SettingError as refusal:
         return {"refused": printable(str(refusal))}
     return {"applied": len(found.current), "pending": found.pending, "ahead": found.ahead}
