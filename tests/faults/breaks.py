@@ -686,9 +686,11 @@ BREAKS = (
         ("nobody gives way", "if job.kind in GIVES_WAY and", "if False and"),
         (
             "a pause is not kept",
-            "pause = max(self._took * self._rests, self.dials.pause_seconds or 0.0)",
+            "pause = max(min(LONGEST_REST_SECONDS, self._took * self._rests), self.dials.pause_seconds or 0.0)",
             "pause = 0.0",
         ),
+        ("a rest has no end", "min(LONGEST_REST_SECONDS, self._took * self._rests)", "self._took * self._rests"),
+        ("a rest outlasts its strain", "looks = slowed and self._watch is not None", "looks = False"),
     ),
     *breaks(
         "ledger/endings.py",

@@ -31,12 +31,14 @@ SECONDS_IN_ALL = 3600
 
 
 def copy(folder: Path) -> None:
-    """The project as it stands here, without what git ignores."""
+    """The project as it stands here, without what git ignores; what is installed is the same."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(listed, cwd=PROJECT, text=True).split("\0"):
         if name and Path(PROJECT, name).is_file():
             Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(Path(PROJECT, name), Path(folder, name))
+    for name in (".venv", "node_modules"):
+        Path(folder, name).symlink_to(Path(PROJECT, name).resolve())
 
 
 @contextmanager
