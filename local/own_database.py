@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, migrations, session_for, sqlstate
 from nightshift.database.address import SSL_MODES
-from nightshift.declaration import this_project
+from nightshift.declaration import other_branches, this_project
 from nightshift.errors import SettingError
 
 SECONDS = 10
@@ -77,7 +77,7 @@ class OwnDatabase:
             OwnDatabaseError: it cannot be reached, or the user may not do what is needed.
         """
         wanted = this_project().branches(tables=tables)
-        unwanted = this_project().other_branches(tables=tables)
+        unwanted = other_branches(tables=tables)
         try:
             with session_for(self.settings, seconds=SECONDS, application_name="nightshift/local") as session:
                 pending = migrations.state(session.connection(), wanted, unwanted=unwanted).pending

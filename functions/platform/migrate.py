@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from nightshift import telemetry
 from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, session_for
 from nightshift.database.migrations import state, upgrade
-from nightshift.declaration import Deployment, this_project
+from nightshift.declaration import Deployment, other_branches, this_project
 from nightshift.environment import (
     CONSOLE_USER_VARIABLE,
     KMS_KEY_VARIABLE,
@@ -43,7 +43,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
         _make_users(DatabaseSettings.from_mapping(json.loads(owner)), settings, console, _remaining(context))
     jobs = Deployment.from_environment().jobs()
     tables = os.environ[TABLES_VARIABLE] == "create"
-    wanted, unwanted = this_project().branches(tables=tables), this_project().other_branches(tables=tables)
+    wanted, unwanted = this_project().branches(tables=tables), other_branches(tables=tables)
     with session_for(settings, seconds=_remaining(context), application_name=NAME) as session, session.begin():
         applied = upgrade(session.connection(), wanted, unwanted=unwanted)
         if (arn := getattr(context, "invoked_function_arn", None)) is not None:  # not where it is called by hand

@@ -67,7 +67,7 @@ def run(**facts: Any) -> dict[str, Any]:
 
 
 def at_work(**facts: Any) -> dict[str, Any]:
-    began = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=100)).isoformat()
+    began = (NOW - dt.timedelta(seconds=100)).isoformat()
     told: dict[str, Any] = {
         "outcome": "running",
         "started_at": began,
@@ -110,7 +110,8 @@ class Deployed:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits, and the id of a new run is known."""
+    """Nobody waits, the clock stands, and the id of a new run is known."""
+    monkeypatch.setattr("cli.watching.now", lambda: NOW)
     monkeypatch.setattr("cli.starting.new_id", lambda: RUN)
     for module in ("cli.watching", "cli.running"):
         monkeypatch.setattr(f"{module}.SECONDS_BETWEEN_LOOKS", 0.001)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         People as People,
         Project as Project,
         Reapplied as Reapplied,
+        other_branches as other_branches,
         this_project as this_project,
     )
     from nightshift.declaration.rules import not_covered as not_covered, rule_expression as rule_expression
@@ -70,7 +71,7 @@ __getattr__ = face(
     parameters="Parameter",
     partitions="Detach Drop",
     policy="PERIODS_WITHOUT_SUCCESS Policy",
-    project="AfterRestore AuditTrail FinalFailures People Project Reapplied this_project",
+    project="AfterRestore AuditTrail FinalFailures People Project Reapplied other_branches this_project",
     rules="not_covered rule_expression",
     run="Mode Run Trigger",
     schedule="Schedule ScheduleError",

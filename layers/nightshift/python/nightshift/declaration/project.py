@@ -117,11 +117,6 @@ class Project:
         """
         return ()
 
-    def other_branches(self, *, tables: bool) -> list[Path]:
-        """Those that this deployment does not run, and another one might."""
-        wanted = self.branches(tables=tables)
-        return [each for each in self.branches(tables=True) if each not in wanted]
-
     def unsaved(self) -> Mapping[str, str | None]:
         """Tables that a backup leaves out (None), or from which it takes only the rows that match an SQL condition.
 
@@ -148,3 +143,9 @@ def this_project() -> Project:
     if not isinstance(found, Project):
         raise DeclarationError(f"{MODULE} has no project: write `project = Shop()`, with `class Shop(Project)`")
     return found
+
+
+def other_branches(*, tables: bool) -> list[Path]:
+    """The project's migrations that a deployment does not run, and another one might: see `Project.branches`."""
+    wanted = this_project().branches(tables=tables)
+    return [each for each in this_project().branches(tables=True) if each not in wanted]

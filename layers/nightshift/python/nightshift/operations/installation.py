@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from nightshift.database import describe
 from nightshift.database.address import is_loopback
 from nightshift.database.transaction import socket_of
-from nightshift.declaration import Deployment, this_project
+from nightshift.declaration import Deployment, other_branches, this_project
 from nightshift.environment import TABLES_VARIABLE
 from nightshift.errors import SettingError, printable
 from nightshift.ledger import RegisteredJob
@@ -84,10 +84,10 @@ def _migrations(session: Session) -> Answer:
     """
     from nightshift.database.migrations import state  # no other question needs it
 
-    project, tables = this_project(), os.environ.get(TABLES_VARIABLE) == "create"
-    others = project.other_branches(tables=tables)
+    tables = os.environ.get(TABLES_VARIABLE) == "create"
+    wanted, unwanted = this_project().branches(tables=tables), other_branches(tables=tables)
     try:
-        found = state(session.connection(), project.branches(tables=tables), unwanted=others)
+        found = state(session.connection(), wanted, unwanted=unwanted)
     except SettingError as refusal:
         return {"refused": printable(str(refusal))}
     return {"applied": len(found.current), "pending": found.pending, "ahead": found.ahead}
