@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from local.postgres import PostgresServer
 from nightshift import Delete, Job, Policy, days
+from nightshift.engine.pacing import POLITE_SECONDS, UNSURE_SECONDS
 from nightshift.engine.strain import _READS
 from nightshift.engine.ways import HeapWalk
 from nightshift.environment import DATABASE_VARIABLE, STRAIN_VARIABLE
@@ -298,6 +299,52 @@ def test_a_run_rests_a_while_at_most(
 
     assert "dead rows" in run.said("run.slowed")[0]["reason"]
     assert (run.result["outcome"], left(visits)) == ("succeeded", 0)
+
+
+def deleted_by_batches(run: Run) -> list[int]:
+    return [fields["counters"]["deleted"] for fields in run.said("batch.committed")]
+
+
+def test_the_next_batch_is_shorter_when_others_have_come(
+    visits: Session, database: Engine, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How large it is was chosen before they came."""
+    limits(work_percent=50)
+    monkeypatch.setattr(HeapWalk, "first", 80)
+    monkeypatch.setattr(HeapWalk, "largest", 80)
+    with connected(database) as other:
+        run = Run(monkeypatch, invoke_job, 1, lambda: other.execute(text("select 1")).close())
+
+    first, second, *_ = deleted_by_batches(run)
+    assert 0 < second <= first * POLITE_SECONDS / UNSURE_SECONDS * 1.1
+    assert run.said("run.paced")[0]["seconds"]["seconds slowed by others"] > 0
+    assert (run.result["outcome"], left(visits)) == ("succeeded", 0)
+
+
+@pytest.mark.parametrize(("second_look", "grows"), [(0.0, True), (1e9, False)], ids=["two_looks", "one_look"])
+def test_batches_grow_when_a_second_look_has_seen_nobody_either(
+    visits: Session,
+    invoke_job: Invoke,
+    limits: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    second_look: float,
+    grows: bool,
+) -> None:
+    """Who happened to rest at the first look would meet the largest batches."""
+    limits(work_percent=50)
+    monkeypatch.setattr(HeapWalk, "first", 20)
+    monkeypatch.setattr(HeapWalk, "largest", 1000)
+    monkeypatch.setattr("nightshift.engine.sweeping.FEWEST_ROWS", 1)
+    monkeypatch.setattr("nightshift.engine.pacing.UNSURE_SECONDS", 1e-9)
+    monkeypatch.setattr("nightshift.engine.pacing.TARGET_SECONDS", 1e9)
+    monkeypatch.setattr("nightshift.engine.pacing.SECONDS_TO_THE_SECOND_LOOK", second_look)
+    monkeypatch.setattr("nightshift.engine.pacing.Pacing.at", lambda *_: None)  # so that one look comes
+
+    run = Run(monkeypatch, invoke_job, 0, lambda: None)
+
+    first, _, third, *_ = deleted_by_batches(run)
+    assert (third > first) is grows
+    assert left(visits) == 0
 
 
 def test_a_gate_of_ones_own_holds_the_run_with_its_reason(

@@ -35,6 +35,8 @@ TARGET_SECONDS = 0.1
 """What one transaction should take while nobody else is at work."""
 POLITE_SECONDS = 0.005
 """What it should take while others are: so long at most does what it does to memory, disk and log last."""
+UNSURE_SECONDS = 0.02
+"""What it should take until a second look has told whether others are at work."""
 
 LOOKS_SHARE = 0.015
 """What looks may take of a run's time."""
@@ -102,6 +104,7 @@ class Pacing:
         self._looks, self._look_seconds, self._look_after = 0, 0.0, 0.0
         self._others_until = 0.0
         self._ended, self._took, self._rows = 0.0, 0.0, 0
+        self._aimed_at, self._shrunk = 0.0, 1.0
         self._told: dict[str, Any] = {}
         self._noted: dict[str, Any] = {}
         self._done: Mapping[str, int] = claim.counters
@@ -143,10 +146,17 @@ class Pacing:
     @property
     def batch_seconds(self) -> float:
         """What the next batch should take."""
-        return POLITE_SECONDS if self._gives_way else TARGET_SECONDS
+        if self._gives_way:
+            return POLITE_SECONDS
+        sure = self._watch is None or self._limits.work_percent >= 100 or self._looks > 1
+        return TARGET_SECONDS if sure else UNSURE_SECONDS
 
     def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
-        """How large the next batch may be: at most `size`, in units of about so many rows."""
+        """How large the next batch may be: at most `size`, in units of about so many rows.
+
+        Less, if others have come since the last batch, behind which `size` was chosen.
+        """
+        size = int(size * self._shrunk)
         if (largest := self.dials.largest) is not None:
             size = min(size, int(largest / rows_each))
         return max(least, size)
@@ -161,6 +171,9 @@ class Pacing:
         self._rest()
         if (why := self._why()) is not None:
             self._hold(why)
+        aims_at = self.batch_seconds
+        self._shrunk = min(1.0, aims_at / (self._aimed_at or aims_at))
+        self._aimed_at = aims_at
 
     def as_dialled(self) -> bool:
         """Whether the batch that has just begun may go on: an operator has turned no dial since `wait`."""
@@ -172,7 +185,7 @@ class Pacing:
         """After a batch."""
         self._ended, self._took, self._rows = time.monotonic(), batch.seconds, batch.rows
         self._noted = self._noted if batch.strain is None else batch.strain
-        self._done = batch.counters
+        self._done, self._aimed_at = batch.counters, self.batch_seconds
 
     def tell(self) -> None:
         """Log what waiting and looking have taken."""

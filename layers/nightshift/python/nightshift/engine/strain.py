@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -213,6 +214,15 @@ _AURORA_LAG = """
     (select max(replica_lag_in_msec) / 1000.0 from {schema}.aurora_replica_status()
       where session_id <> 'MASTER_SESSION_ID')"""
 
+
+@lru_cache(maxsize=32)
+def _select(parts: tuple[str, ...]) -> tuple[TextClause, tuple[str, ...]]:
+    """The SELECT of these expressions, and its parameters. Made once: SQLAlchemy takes as long to read it as the server
+    to carry it out."""
+    asked = text(f"with {_SHARED} select {', '.join(parts)}")
+    return asked, tuple(asked.compile().params)
+
+
 HIDDEN = "this role does not see the sessions of others: grant pg_monitor to it"
 
 
@@ -283,10 +293,9 @@ class Watch:
         parts = [f"{read} as {name}" for name, read in reads.items()]
         parts += [f"{_TABLES} as tables", f"{_AURORA} as aurora"] if first else []
         names, oids = (list(self._names), []) if first else ([], self._oids or [])
-        asked = text(f"with {_SHARED} select {', '.join(parts)}")
+        asked, wants = _select(tuple(parts))
         values = {"names": names, "oids": oids, "since": self._since}
-        used = {name: values[name] for name in asked.compile().params}
-        found = dict(self._session.execute(asked, used).mappings().one())
+        found = dict(self._session.execute(asked, {name: values[name] for name in wants}).mappings().one())
         if first:
             self._oids = found.pop("tables")
             if (schema := found.pop("aurora")) is not None and "aurora_lag" not in self._failed:
