@@ -8,9 +8,10 @@ from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.declaration import Deployment
 from nightshift.operations import COMMANDS, carry_out
-from nightshift.runtime import LambdaContext
+from nightshift.runtime import LambdaContext, entry_point
 
 
+@entry_point
 def handler(request: Any, context: LambdaContext) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
     deployment = Deployment.from_environment()

@@ -25,13 +25,14 @@ from nightshift.environment import (
 from nightshift.errors import SettingError
 from nightshift.ledger import RegisteredJob, own
 from nightshift.operations import READS
-from nightshift.runtime import LambdaContext
+from nightshift.runtime import LambdaContext, entry_point
 from nightshift.store import KeyService, keep_data_keys
 
 NAME = "nightshift/migrate"
 SECONDS_TO_ANSWER = 10.0
 
 
+@entry_point
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     """Migrate. The payload is the deployment's own and says nothing. Returns the revisions that were applied.
 

@@ -13,18 +13,18 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.deadline import Deadline
 from nightshift.declaration import Deployment
 from nightshift.environment import OPERATIONS_VARIABLE, TOPIC_VARIABLE, deployment_name
 from nightshift.operations import Notice, look_over
-from nightshift.runtime import LambdaContext
+from nightshift.runtime import LambdaContext, entry_point
 
 QUEUE_VARIABLE = "NIGHTSHIFT_DLQ_URL"
 LONGEST_SUBJECT = 99
 
 
+@entry_point
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     # Without a route to the API a call from a VPC would hang until the function's own timeout.
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
@@ -51,13 +51,10 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
         time.sleep(seconds)
         return True
 
-    try:
-        settings = DatabaseSettings.from_environment()
-        with session_for(settings, seconds=deadline.remaining, application_name="nightshift/supervisor") as session:
-            deployment = Deployment.from_environment()
-            done = look_over(session, deployment, invoke_later, report, tell=tell if topic else None, stay=stay)
-    finally:
-        telemetry.flush()
+    settings = DatabaseSettings.from_environment()
+    with session_for(settings, seconds=deadline.remaining, application_name="nightshift/supervisor") as session:
+        deployment = Deployment.from_environment()
+        done = look_over(session, deployment, invoke_later, report, tell=tell if topic else None, stay=stay)
     return vars(done)
 
 

@@ -16,9 +16,10 @@ from nightshift import telemetry
 from nightshift.environment import CONSOLE_VARIABLE, PING_VARIABLE
 from nightshift.operations import WatchError, look, ping
 from nightshift.operations.watch import Signal
-from nightshift.runtime import LambdaContext
+from nightshift.runtime import LambdaContext, entry_point
 
 
+@entry_point
 def handler(_event: Any, _context: LambdaContext) -> dict[str, Any]:
     """Look once. Returns what the deployment says of itself.
 

@@ -4,8 +4,7 @@ A column compared with a value of another type loses its index, and a date compa
 """
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Text, and_, cast, func, literal
@@ -21,8 +20,7 @@ NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
 SECOND = dt.timedelta(seconds=1)
 
 
-@dataclass(frozen=True)
-class Snowflake:
+class Snowflake(NamedTuple):
     """Ids that begin with a time: milliseconds since `epoch` (itself in milliseconds since 1970), shifted left."""
 
     epoch: int

@@ -4,9 +4,8 @@ PostgreSQL's own cascade does the work later; this only says beforehand how much
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -54,8 +53,7 @@ USUAL_AGES = (
 """Columns that tell a row's age where nothing else says which does."""
 
 
-@dataclass(frozen=True)
-class Cascade:
+class Cascade(NamedTuple):
     """What a deletion takes with it in one table."""
 
     table: str
@@ -74,11 +72,10 @@ class Cascade:
     """What the rows take, about."""
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if value is not None}
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
-@dataclass(frozen=True)
-class Closure:
+class Closure(NamedTuple):
     """A table, and every table that a deletion in it can reach."""
 
     root: TableFacts

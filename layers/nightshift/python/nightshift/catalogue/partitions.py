@@ -5,8 +5,7 @@ must own what it takes away. What would differ from a DELETE is found here, from
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -19,8 +18,7 @@ LEAST_ROW_BYTES = 28
 """What a row takes in a block at least: its header, and its place in the block's list."""
 
 
-@dataclass(frozen=True)
-class Partition:
+class Partition(NamedTuple):
     """A table below the named one: a partition that holds rows, or one that is partitioned, with all below it."""
 
     oid: int
@@ -60,8 +58,7 @@ class Partition:
         return min(self.most_rows, max(0, round(self.estimate)))
 
 
-@dataclass(frozen=True)
-class Partitions:
+class Partitions(NamedTuple):
     """A partitioned table's tree."""
 
     children: Mapping[int, tuple[Partition, ...]]
@@ -73,8 +70,7 @@ class Partitions:
         return tuple(each for some in self.children.values() for each in some)
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(NamedTuple):
     """What takes notice when a partition goes, or does not."""
 
     published: tuple[str, ...]
@@ -170,7 +166,7 @@ def _with_all_below(row: Any, below: Sequence[Partition]) -> Partition:
         _against(row),
     )
     reason = next((f"{each.name} in it: {each.against}" for each in below if each.against), None)
-    return own if own.against or reason is None else replace(own, against=reason)
+    return own if own.against or reason is None else own._replace(against=reason)
 
 
 def _sum(estimates: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ this, and never from what a model says.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Table, TextClause, text
 from sqlalchemy.orm import Session
@@ -42,8 +42,7 @@ class NoTableError(TableError):
     """The database has no table of this name, or this role may not use its schema."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column as the database has it."""
 
     name: str
@@ -55,8 +54,7 @@ class Column:
     text_like: bool
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(NamedTuple):
     """An index that can be used now: valid, and not being built."""
 
     name: str
@@ -68,8 +66,7 @@ class Index:
     unique: bool
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """A foreign key of another table (or of this one) to this table."""
 
     name: str
@@ -90,8 +87,7 @@ class Reference:
         return self.on_delete in ("cascade", "set null", "set default")
 
 
-@dataclass(frozen=True)
-class Trigger:
+class Trigger(NamedTuple):
     """A trigger of the application on deletion or update."""
 
     name: str
@@ -99,8 +95,7 @@ class Trigger:
     each_row: bool
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A table that holds rows itself: an ordinary one, a partition, or one that inherits."""
 
     oid: int
@@ -111,8 +106,7 @@ class Leaf:
     """The planner's idea of the number of rows. Negative: never analysed."""
 
 
-@dataclass(frozen=True)
-class Portion:
+class Portion(NamedTuple):
     """Leaves that are walked together, and the condition by which the planner leaves all others aside.
 
     One partition by range or list, with its own bound; or all of a partitioning by hash, whose bounds prune nothing;
@@ -269,8 +263,7 @@ def read(session: Session, oid: int) -> TableFacts:
     )
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """Why a table cannot be worked on rightly, what to do, and the SQL that does it where there is one."""
 
     what: str

@@ -1,10 +1,10 @@
 """What a database error means, and how to describe it without the content of any row."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from nightshift.database.words import connection_in_words, in_words, is_raised, refused_object
 from nightshift.errors import printable
 
 READ_ONLY = "25006"
@@ -48,6 +48,8 @@ def is_passing(error: DBAPIError) -> bool:
 
 def refused_right(error: DBAPIError) -> tuple[str, str] | None:
     """Kind and name of what a right is missing on, as far as the server said it; None for any other error."""
+    from nightshift.database.words import refused_object  # see `describe`
+
     return refused_object(_fields(error)) if sqlstate(error) == "42501" else None
 
 
@@ -57,12 +59,19 @@ def describe(error: BaseException) -> str:
     Without the database's messages and details, because they may quote a row's values: in words of our own, with the
     names of tables, columns and constraints, and the SQLSTATE in parentheses at the end.
     """
+    from nightshift.database.words import connection_in_words, in_words  # most runs meet no error
+
     if not isinstance(error, DBAPIError):
         return printable(f"{type(error).__name__}: {error}")
     if fields := _fields(error) or _fields_behind(error):
         return printable(in_words(fields, error.statement or ""))
     words = connection_in_words(error) or type(error.orig).__name__
     return printable(f"the database connection failed: {words}")
+
+
+def is_raised(fields: Mapping[str, Any]) -> bool:
+    """Whether PL/pgSQL's RAISE made the error: its code is the application's own choice, and may mean anything."""
+    return fields.get("R") == "exec_stmt_raise"
 
 
 def _fields(error: BaseException) -> dict[str, Any]:

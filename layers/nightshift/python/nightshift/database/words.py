@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from nightshift.database.failures import is_raised
+
 Fields = Mapping[str, str]
 Words = Callable[[Fields, str], str]
 """The words for an error's fields, and for the statement that met it."""
@@ -39,11 +41,6 @@ def in_words(fields: Fields, statement: str) -> str:
     function = _CONTEXT_FUNCTION.search(fields.get("W", ""))
     where = f", in the function {function[1] or function[2]}" if function else ""
     return f"{words(fields, statement)}{where} (SQLSTATE {code})"
-
-
-def is_raised(fields: Fields) -> bool:
-    """Whether PL/pgSQL's RAISE made the error: its code is the application's own choice, and may mean anything."""
-    return fields.get("R") == "exec_stmt_raise"
 
 
 def refused_object(fields: Fields) -> tuple[str, str] | None:

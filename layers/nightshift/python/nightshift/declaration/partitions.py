@@ -1,7 +1,7 @@
 """What a step says of partitions that are entirely older than its cut-off, and what a plan says of each."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from nightshift.declaration.fields import choices, must_be_one_of, must_be_text
 from nightshift.errors import DeclarationError
@@ -74,8 +74,7 @@ PARTITIONS_KEPT, ROWS_KEPT = "partitions_kept", "rows_in_kept_partitions"
 """The counters of partitions that were to go as a whole and stayed, and of their rows as they were counted."""
 
 
-@dataclass(frozen=True)
-class GoingPartition:
+class GoingPartition(NamedTuple):
     """A partition that goes as a whole, in a plan."""
 
     name: str
@@ -86,15 +85,14 @@ class GoingPartition:
     """The rows were not counted: no more than this fit into it."""
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if value is not False}
+        return {key: value for key, value in self._asdict().items() if value is not False}
 
 
-@dataclass(frozen=True)
-class StayingPartition:
+class StayingPartition(NamedTuple):
     """A partition that is old enough and cannot go as a whole, and why."""
 
     name: str
     reason: str
 
     def as_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return self._asdict()

@@ -4,8 +4,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nightshift.declaration.fields import choices, shown
 from nightshift.declaration.job import Job
@@ -16,8 +15,7 @@ from nightshift.errors import SettingError
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
-@dataclass(frozen=True)
-class Hours:
+class Hours(NamedTuple):
     """A part of every day, in UTC: from `begin`, included, to `end`, not included. It may go over midnight."""
 
     begin: dt.time
@@ -54,8 +52,7 @@ class Hours:
         return today if today > instant else today + dt.timedelta(days=1)
 
 
-@dataclass(frozen=True)
-class Freeze:
+class Freeze(NamedTuple):
     """A time in which jobs that destroy something do not begin, and stop at their next batch.
 
     from_: the start, included. until: the end, not included. Both in UTC.

@@ -10,8 +10,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -59,8 +58,7 @@ HELD, SLOWED = "seconds held by ", "seconds slowed by "
 """How the counters begin that tell how long a run waited, and for what."""
 
 
-@dataclass(frozen=True)
-class _Why:
+class _Why(NamedTuple):
     """Why a run waits."""
 
     by: str
@@ -70,8 +68,7 @@ class _Why:
     """When it ends, if that is known."""
 
 
-@dataclass(frozen=True)
-class Committed:
+class Committed(NamedTuple):
     """A batch that was committed: how long it took, how many rows it changed, and what was written with it."""
 
     seconds: float

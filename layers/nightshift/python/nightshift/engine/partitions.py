@@ -11,8 +11,8 @@ themselves.
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Executable, and_, literal_column, not_, or_, text
 from sqlalchemy.exc import DBAPIError
@@ -68,8 +68,7 @@ _REFUSALS = {
 """What PostgreSQL may refuse, by SQLSTATE: the partition then stays, and the run goes on."""
 
 
-@dataclass(frozen=True)
-class Age:
+class Age(NamedTuple):
     """The age by which partitions are divided: a column, its type, and the comparison with the cut-off."""
 
     column: Column
@@ -82,8 +81,7 @@ class Age:
         return or_(literal_column(quoted(self.column.name)).is_(None), not_(self.older))
 
 
-@dataclass(frozen=True)
-class Divided:
+class Divided(NamedTuple):
     """A step's table in two: partitions that go as a whole, and the rows that are deleted one batch after another."""
 
     going: tuple[Partition, ...]
@@ -129,8 +127,7 @@ def divide(session: Session, subject: Subject, age: Age, setting: Whole) -> Divi
     return Divided(going, staying, rest, tree)
 
 
-@dataclass(frozen=True)
-class Taking:
+class Taking(NamedTuple):
     """What to take away, for one step of a run."""
 
     step: str
@@ -444,4 +441,4 @@ def _without(session: Session, subject: Subject, leaves: set[int], age: Age) -> 
     if leaves and all(each.bound for each in portions):
         condition = and_(condition, or_(*(literal_column(f"({each.bound})") for each in portions)))
     root = replace(subject.facts, portions=tuple(portions))
-    return replace(subject, condition=condition, closure=replace(subject.closure, root=root))
+    return replace(subject, condition=condition, closure=subject.closure._replace(root=root))

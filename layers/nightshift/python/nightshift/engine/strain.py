@@ -7,9 +7,9 @@ unknown: it is told and holds nobody up.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
@@ -36,8 +36,7 @@ BOOLEAN = 16
 Effect = Literal["held", "slowed"]
 
 
-@dataclass(frozen=True)
-class Strain:
+class Strain(NamedTuple):
     """One signal that has reached its limit."""
 
     signal: str
@@ -48,14 +47,13 @@ class Strain:
         return f"{self.signal}: {self.words}"
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(NamedTuple):
     """What one look has found."""
 
     strains: tuple[Strain, ...] = ()
     others: bool = False
     """Whether other sessions are at work."""
-    unknown: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = MappingProxyType({})
     """Signals that could not be read, with the reason."""
     answer: str | None = None
     """What the SELECT said that came along."""
@@ -64,8 +62,7 @@ class Looked:
         return tuple(each for each in self.strains if each.effect == effect)
 
 
-@dataclass(frozen=True)
-class _Signal:
+class _Signal(NamedTuple):
     """One thing that is looked at."""
 
     name: str

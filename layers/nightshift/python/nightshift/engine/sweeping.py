@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, text, tuple_
 from sqlalchemy.exc import DBAPIError
@@ -65,8 +65,7 @@ class UnexplainedRemainderError(PermanentError):
     """Candidates are still there at the end, and nothing says why."""
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(NamedTuple):
     """What to do with every row of the subject: a DELETE or UPDATE of its table, to which the conditions are added."""
 
     subject: Subject

@@ -6,7 +6,7 @@ about once a second, they hold what earlier transactions of the connection have 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from nightshift.errors import PermanentError
 
 
-@dataclass(frozen=True)
-class Touched:
+class Touched(NamedTuple):
     """One table that holds rows itself, as a partition does."""
 
     table: str

@@ -4,8 +4,7 @@ Every way aims at the table that was named. A partition's own bound, as a condit
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     ARRAY,
@@ -42,8 +41,7 @@ ROW_SECONDS = 0.6e-6
 """What the deletion of a row takes at least."""
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The rows of one batch, and the cursor that stands behind them. None as `after` means the portion is done."""
 
     conditions: Sequence[ColumnElement[bool]]

@@ -1,7 +1,7 @@
 """Pauses of single jobs and of all at once. One whose end has passed is over."""
 
 import datetime as dt
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from nightshift.ledger.tables import EVERY_JOB, PauseOfAll, RegisteredJob
 
 
-@dataclass(frozen=True)
-class Pause:
+class Pause(NamedTuple):
     """Who paused, when, why and until when; None as end: until somebody resumes."""
 
     at: dt.datetime

@@ -2,8 +2,7 @@
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -21,8 +20,7 @@ RUNS_COMPARED = 20
 Ending = Literal["finished", "interrupted", "failed", "lost"]
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """How a run stands: the answer to a claim that was not granted, and the result of a run that has ended."""
 
     run: Run

@@ -5,8 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -35,19 +34,12 @@ from nightshift.errors import (
 from nightshift.ledger import Claim, Request, Standing
 from nightshift.ledger.claims import UNASKED
 from nightshift.runtime.due import not_due
+from nightshift.runtime.entry import LambdaContext, entry_point
 from nightshift.runtime.events import read_event
 from nightshift.runtime.reach import Reach
 
 SECONDS_TO_END = 0.5
 """What is left of the invocation when it gives up on a database that is away, to say so."""
-
-
-class LambdaContext(Protocol):
-    """The part of Lambda's context object that a job uses."""
-
-    aws_request_id: str
-
-    def get_remaining_time_in_millis(self) -> int: ...
 
 
 Handler = Callable[[Any, LambdaContext], dict[str, Any]]
@@ -56,13 +48,10 @@ Handler = Callable[[Any, LambdaContext], dict[str, Any]]
 def lambda_handler(job: Job, *, patience: float = math.inf) -> Handler:
     """The function that Lambda calls for a job. patience: see `invoke`."""
 
+    @entry_point
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        telemetry.logger().clear_state()
         telemetry.logger().append_keys(job=job.name, request_id=context.aws_request_id)
-        try:
-            return invoke(job, event, context, patience=patience)
-        finally:
-            telemetry.flush()
+        return invoke(job, event, context, patience=patience)
 
     handler.job = job  # type: ignore[attr-defined]  # the registry compares it with the file's own job
     return handler
@@ -115,7 +104,7 @@ def invoke(job: Job, event: Any, context: LambdaContext, *, patience: float = ma
     while ended.lost and not deadline.near:
         ended = _go_on(job, ended, database, heard=request.heard)
     if request.once:  # whoever waits for the answer decides whether it is tried again
-        ended = replace(ended, permanent=True)
+        ended = ended._replace(permanent=True)
     standing = _settled(job, ended, database, heard=request.heard)
     telemetry.log("run.finished", outcome=standing.state, duration_ms=standing.duration_ms, counters=standing.counters)
     return result(job, standing)
@@ -160,8 +149,7 @@ def _claimed(
         yield begun
 
 
-@dataclass(frozen=True)
-class _Ended:
+class _Ended(NamedTuple):
     """How the work on one connection ended."""
 
     claim: Claim
@@ -227,7 +215,7 @@ def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
     except (DBAPIError, OSError) as cause:
         # The first reason is the one to be told: those after it say only that the database is still away.
         telemetry.error("run.not_claimed_again", cause, reason=describe(cause))
-        return replace(lost, lost=False)
+        return lost._replace(lost=False)
 
 
 def _settled(job: Job, ended: _Ended, database: Reach, *, heard: bool) -> Standing:
@@ -247,7 +235,7 @@ def _settled(job: Job, ended: _Ended, database: Reach, *, heard: bool) -> Standi
         except Fenced as superseded:
             # By another attempt, or by the same words of this one, whose answer was lost.
             telemetry.warn("run.superseded", reason=str(superseded))
-            ended = replace(ended, superseded=True)
+            ended = ended._replace(superseded=True)
             standing = database.again(lambda session: _settle(job, ended, session, heard), spare=SECONDS_TO_END)
     except (DBAPIError, OSError) as cause:
         told = ended.reason or "out of time"

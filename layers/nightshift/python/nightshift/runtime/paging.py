@@ -10,7 +10,8 @@ from nightshift.declaration import Job
 from nightshift.environment import FILES_VARIABLE
 from nightshift.errors import DatabaseAwayError, UnclaimedError
 from nightshift.outbox import page
-from nightshift.runtime.handler import LambdaContext, lambda_handler
+from nightshift.runtime.entry import LambdaContext
+from nightshift.runtime.handler import lambda_handler
 from nightshift.store import FileStore, FileStoreError
 
 PAGED_KEY = "health/paged"
