@@ -396,7 +396,6 @@ BREAKS = (
         ("an interruption is not measured", "        telemetry.measure(RunsInterrupted=1)\n", "        pass\n"),
         ("a zombie counts its successor's run", "    if not ended.superseded:", "    if True:"),
         ("quarantined rows are not measured", 'counters.get("quarantined", 0)', 'counters.get("odd", 0)'),
-        ("metrics are not written", "            telemetry.flush()\n", "            pass\n"),
         (
             "a final failure does not reach the queue",
             'if request.heard and granted.state == "failed" and granted.last',
@@ -691,6 +690,8 @@ BREAKS = (
         ),
         ("a rest has no end", "min(LONGEST_REST_SECONDS, self._took * self._rests)", "self._took * self._rests"),
         ("a rest outlasts its strain", "looks = slowed and self._watch is not None", "looks = False"),
+        ("others meet a batch as large as before them", "size = int(size * self._shrunk)", "size = int(size)"),
+        ("one look is enough to be alone", "or self._looks > 1\n", "or self._looks > 0\n"),
     ),
     *breaks(
         "ledger/endings.py",
@@ -1348,7 +1349,7 @@ BREAKS = (
         ),
         (
             "an answer that was lost is a failure",
-            "            ended = replace(ended, superseded=True)\n            standing",
+            "            ended = ended._replace(superseded=True)\n            standing",
             "            standing",
         ),
         ("the cause is lost with the connection", 'told = ended.reason or "out of time"', 'told = "out of time"'),
@@ -1433,5 +1434,12 @@ BREAKS = (
             '    except SettingError as error:\n        raise RefusedError(f"{option}: {error}") from None\n',
             "",
         ),
+    ),
+    *breaks(
+        "runtime/entry.py",
+        (*MEASURES, "tests/unit/test_entry.py"),
+        ("metrics are not written", "            telemetry.flush()\n", "            pass\n"),
+        ("an invocation logs the keys of the one before", "        telemetry.logger().clear_state()\n", ""),
+        ("garbage is never looked for again", "        gc.enable()\n", "        pass\n"),
     ),
 )
