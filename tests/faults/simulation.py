@@ -25,13 +25,13 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from pg8000.converters import make_params
-from pg8000.dbapi import convert_paramstyle
 from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import Delete, Function, Job, Policy, hours
 from nightshift.database import migrations
+from nightshift.database.driver import read_statements_once
 from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
 from nightshift.declaration.deployment import Misunderstood
@@ -514,7 +514,6 @@ class World:
             patches.enter_context(patch("nightshift.runtime.reach.time", SimpleNamespace(sleep=self._sleep)))
             patches.enter_context(patch("nightshift.ledger.claims.uuid", SimpleNamespace(uuid4=self._uuid)))
             patches.enter_context(patch.dict("os.environ", environment))
-            patches.enter_context(patch("pg8000.legacy.convert_paramstyle", _numbered))
             patches.enter_context(patch("pg8000.core.CoreConnection.execute_unnamed", _execute_prepared))
             patches.enter_context(patch("inspect.getsource", _source))
             for name, listener in (
@@ -584,14 +583,6 @@ def close_connections(database: Engine) -> None:
 _source = cache(inspect.getsource)
 """What a step's fingerprint is made of, read once."""
 
-_numbered_text = cache(partial(convert_paramstyle, "format", args=()))
-
-
-def _numbered(style: str, query: str, args: Any) -> tuple[str, Any]:
-    """What the driver does with a statement's placeholders, done once for each text."""
-    assert style == "format", style
-    return _numbered_text(query)[0], args
-
 
 def _execute_prepared(driver: Any, statement: str, vals: Any = (), oids: Any = (), stream: Any = None) -> Any:
     """In place of the driver's own way: what was prepared once takes one round trip instead of three."""
@@ -606,6 +597,7 @@ def _execute_prepared(driver: Any, statement: str, vals: Any = (), oids: Any = (
 
 def prepare(database: Engine) -> None:
     """An empty database gets what the simulation needs."""
+    read_statements_once()
     migrations.upgrade(database)
     with database.begin() as connection:
         connection.exec_driver_sql(Path(__file__).with_name("simulated.sql").read_text())

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database.address import is_loopback
+from nightshift.database.driver import read_statements_once
 from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
 from nightshift.database.values import read_dates
@@ -59,6 +60,7 @@ def encryption(settings: DatabaseSettings, host: str | None) -> ssl.SSLContext |
 @cache
 def _engine(settings: DatabaseSettings) -> Engine:
     """One engine per process, for its compiled statements. It keeps no connection."""
+    read_statements_once()
     engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
     own_every_transaction(engine)
 

@@ -282,7 +282,7 @@ class _Sweeping:
                 way = choose(self.execution.session, self.subject, portion, self._left)
         if way == RangeWalk.way:
             only = len(self.subject.facts.portions) == 1
-            return RangeWalk(self.subject, portion, self._left if only else None, self.load)
+            return RangeWalk(self.subject, portion, lambda: self._left if only else None, self.load)
         return HeapWalk(portion, self.load)
 
     def _cursor(self, portion: Portion) -> dict[str, Any]:

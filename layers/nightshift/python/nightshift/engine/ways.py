@@ -3,7 +3,7 @@
 Every way aims at the table that was named. A partition's own bound, as a condition, keeps it to that partition.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
@@ -32,6 +32,8 @@ from nightshift.engine.subject import Explain, Subject, nodes
 
 DENSE_SHARE = 0.05
 """From this share of matching rows on, going through the heap is faster than going through an index."""
+LAST_TIMES = 1.5
+"""So much larger the last batch may be: a small one behind it would take longer than it does."""
 TIES_FACTOR = 4
 
 FIRST_ROWS = 20_000
@@ -99,16 +101,18 @@ class RangeWalk:
     way = "range"
     smallest, first, largest = 1, 2_000, 100_000
 
-    def __init__(self, subject: Subject, portion: Portion, at_most: int | None, load: float = 1.0) -> None:
+    def __init__(self, subject: Subject, portion: Portion, left: Callable[[], int | None], load: float = 1.0) -> None:
+        """left: how many rows are left of those that were counted in this portion; None: nobody knows."""
         assert subject.age is not None
-        self._subject, self._age, self._at_most = subject, subject.age, at_most
+        self._subject, self._age, self._left = subject, subject.age, left
         self._conditions = subject.window(portion)
         self.rows_each = load
         self.first = max(self.smallest, min(self.first, int(FIRST_ROWS / load)))
 
     def window(self, session: Session, cursor: Mapping[str, Any], size: int) -> Window | None:
         behind = self._behind(cursor)
-        if self._at_most is not None and self._at_most <= size:
+        left = self._left()
+        if left is not None and left <= size * LAST_TIMES:
             return Window(behind, None)
         rows = self._subject.rows(cast(self._age, Text)).where(*self._conditions)
         last = session.scalar(rows.where(*behind).order_by(self._age).offset(size - 1).limit(1))
