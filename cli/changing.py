@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import job_tables, job_words, known_jobs, run_tables, screen
-from cli.command_line import DeploymentCommand
+from cli.command_line import DeploymentCommand, again
 from cli.deployment import ask, change
 from cli.options import All, By, EndedRun, For, Json, MaybeJob, OpenRun, Reason, Until
 from cli.refusals import RefusedError
@@ -39,8 +39,8 @@ def pause(
     answer = change(ctx, "pause", **whom, by=by, reason=reason, **({} if end is None else {"until": end}))
     when = "" if end is None else f" until {shown(end, now())}"
     before = job_words.replaced(answer, lambda time: shown(time, now()))
-    again = f"nightshift resume {job or '--all'} --by NAME --reason TEXT"
-    screen.show(answer, as_json, [f"{job_words.paused(job, when)}{before} To resume it: {again}"])
+    resume = again(f"resume {job or '--all'} --by NAME --reason TEXT")
+    screen.show(answer, as_json, [f"{job_words.paused(job, when)}{before} To resume it: {resume}"])
 
 
 @command()
@@ -58,7 +58,7 @@ def resume(
     elif job is None:
         remedy = "To run the occurrences that one left out: nightshift backfill JOB"
     else:
-        remedy = f"To run the occurrences it left out: nightshift backfill {job}"
+        remedy = f"To run the occurrences it left out: {again(f'backfill {job}')}"
     told = f"{job_words.resumed(job, answer)} {remedy}"
     screen.show(answer, as_json, [told])
 

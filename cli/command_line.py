@@ -1,6 +1,9 @@
 """How commands take options and show help, where typer does not do it itself."""
 
+import os
+import shlex
 from collections.abc import Iterator
+from contextvars import ContextVar
 from copy import copy
 from typing import Any
 
@@ -16,6 +19,10 @@ DEPLOYMENT = "Deployment"
 
 WHOLE = 200
 """How long the sentence that explains a command may be in a list of commands. None is longer."""
+
+
+_at_work: ContextVar[typer.Context | None] = ContextVar("at_work", default=None)
+"""The root of the command that is at work."""
 
 
 class Command(TyperCommand):
@@ -64,6 +71,13 @@ class Root(Group):
             if isinstance(command, DeploymentCommand | DeploymentGroup):
                 command.params += map(_after, self._of_deployment())
 
+    def invoke(self, ctx: Any) -> Any:
+        token = _at_work.set(ctx)
+        try:
+            return super().invoke(ctx)
+        finally:
+            _at_work.reset(token)
+
     def _of_deployment(self) -> list[TyperOption]:
         """The options that say where the deployment is: not those that end the command, like --version."""
         return [option for option in self.params if isinstance(option, TyperOption) and not option.is_eager]
@@ -80,6 +94,18 @@ def _after(option: TyperOption) -> TyperOption:
     again.envvar = None  # the root has read it, and a word before the command's name goes before the environment
     again.callback, again.expose_value, again.rich_help_panel = take_over, False, DEPLOYMENT  # type: ignore[assignment]
     return again
+
+
+def again(command: str) -> str:
+    """A command to be copied, for the deployment at which the one that is at work looks: `watch RUN` becomes
+    `nightshift watch RUN --region eu-west-1`. What the environment says need not be repeated.
+    """
+    if (root := _at_work.get()) is not None:
+        for option in root.command.params:
+            value = root.params.get(str(option.name))
+            if value not in (None, os.environ.get(str(option.envvar))):
+                command += f" {option.opts[0]} {shlex.quote(value)}"
+    return f"nightshift {command}"
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

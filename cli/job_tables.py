@@ -8,6 +8,7 @@ from operator import itemgetter
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import again
 from cli.job_words import because, dialled, state
 from cli.run_tables import runs
 from cli.screen import Answer, counters, facts, styled, table
@@ -54,7 +55,7 @@ def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:
         yield "Open runs"
         yield runs(answer["open_runs"], now)
     if answer["failures"]:
-        yield "Failed in the last 24 hours. For details: nightshift show RUN"
+        yield f"Failed in the last 24 hours. For details: {again('show RUN')}"
         yield runs(answer["failures"], now)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import again
 from cli.plan_views import plan
 from cli.screen import Answer, Part, counters, facts, styled, table, watched
 from cli.times import shown, took
@@ -46,9 +47,10 @@ def result(answer: Answer) -> Iterator[Part]:
     if answer.get("plan"):
         yield from plan(answer["plan"], answer["scheduled_for"], as_tree=watched())
     if "run_id" in answer:
-        again = f". To run it again: nightshift run {answer['job']} --at {answer['scheduled_for']} --force"
+        details = again(f"show {answer['run_id']}")
+        anew = again(f"run {answer['job']} --at {answer['scheduled_for']} --force")
         settled = answer.get("already") and duration
-        yield f"For details: nightshift show {answer['run_id']}{again if settled else ''}"
+        yield f"For details: {details}{f'. To run it again: {anew}' if settled else ''}"
     else:
         yield f"Planned in {answer['database']}. Nothing was written"
 

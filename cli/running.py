@@ -10,7 +10,7 @@ import typer
 
 from cli import run_tables, screen
 from cli.aws import AwsError, ConnectionLostError, FunctionError
-from cli.command_line import DeploymentCommand
+from cli.command_line import DeploymentCommand, again
 from cli.deployment import operator
 from cli.known_jobs import known
 from cli.options import At, JobName, Json, Parameters
@@ -131,7 +131,7 @@ def run_and_show(ctx: typer.Context, job: str, payload: Mapping[str, Any], as_js
     answer = start.answer or {}
     screen.show(answer, as_json, run_tables.result(answer))
     if answer["outcome"] in OPEN:
-        typer.echo(f"The run goes on: nightshift watch {answer['run_id']}", err=True)
+        typer.echo("The run goes on: " + again(f"watch {answer['run_id']}"), err=True)
     if answer["outcome"] == "failed":
         raise typer.Exit(EXIT_FAILED)
 
@@ -170,7 +170,7 @@ def _in_the_ledger(start: Start) -> dict[str, Any]:
     last = time.monotonic() + SECONDS_TO_BE_FOUND
     while (found := _looked_for(start)) is None:
         if time.monotonic() > last:
-            raise start.error or AwsError(f"the run cannot be looked at: see nightshift runs {start.job}")
+            raise start.error or AwsError(f"the run cannot be looked at: see {again(f'runs {start.job}')}")
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return found
 

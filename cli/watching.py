@@ -10,7 +10,7 @@ import typer
 
 from cli import run_tables, screen
 from cli.aws import AwsError, FunctionError
-from cli.command_line import DeploymentCommand
+from cli.command_line import DeploymentCommand, again
 from cli.deployment import Operator, operator
 from cli.known_jobs import declared
 from cli.options import Json, OpenRun
@@ -130,14 +130,14 @@ def leave(run_id: str, found: Mapping[str, Any] | None) -> NoReturn:
     if found is None:
         said = f"The run is not in the ledger yet, and may still begin. Its id is {run_id}."
     elif found["finished_at"]:
-        typer.echo(f"The run has ended: nightshift show {run_id}", err=True)
+        typer.echo(f"The run has ended: {again(f'show {run_id}')}", err=True)
         raise typer.Exit(EXIT_LEFT) from None
     else:
         said = f"The run goes on. Its id is {run_id}."
     typer.echo(
         f"{said}\n"
-        f"To look at it: nightshift watch {run_id}, or nightshift show {run_id}\n"
-        f"To cancel it: nightshift cancel {run_id} --by NAME --reason TEXT",
+        f"To look at it: {again(f'watch {run_id}')}, or {again(f'show {run_id}')}\n"
+        f"To cancel it: {again(f'cancel {run_id} --by NAME --reason TEXT')}",
         err=True,
     )
     raise typer.Exit(EXIT_LEFT) from None
@@ -162,8 +162,8 @@ def fail(job: str, reason: str, as_json: bool, found: Mapping[str, Any] | None) 
         screen.show({**answer, "error": reason}, True, [])
     elif ended:
         screen.show(answer, False, run_tables.result(answer))
-    goes_on = "" if found is None or ended else f". The run goes on: nightshift watch {found['run_id']}"
-    end(f"the attempt failed: {reason}. See nightshift runs {job}{goes_on}", EXIT_FAILED)
+    goes_on = "" if found is None or ended else ". The run goes on: " + again(f"watch {found['run_id']}")
+    end(f"the attempt failed: {reason}. See {again(f'runs {job}')}{goes_on}", EXIT_FAILED)
 
 
 def _result(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -393,6 +393,18 @@ def test_ctrl_c_says_that_the_run_goes_on_and_how_to_look_and_to_cancel(on: Any,
     assert "Aborted" not in left.stderr
 
 
+def test_what_ctrl_c_says_to_type_finds_the_same_deployment(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_NAME", "shop")  # which the next command reads as well
+    where = ("--region", "eu-west-1", "--endpoint-url", "http://127.0.0.1:4566/a path")
+    left = nightshift("watch", RUN, *where, on=on(at_work(), KeyboardInterrupt(), at_work()))
+
+    there = "--region eu-west-1 --endpoint-url 'http://127.0.0.1:4566/a path'"
+    assert [each for each in COMMANDS if f"{each} {there}" not in left.stderr] == []
+    assert "--name" not in left.stderr
+    left = nightshift("--name", "other", "watch", RUN, on=on(at_work(), KeyboardInterrupt(), at_work()))
+    assert f"nightshift watch {RUN} --name other" in left.stderr
+
+
 def test_ctrl_c_during_a_redrive_says_the_same(on: Any) -> None:
     deployed = on(at_work(), KeyboardInterrupt(), at_work())
     deployed._console = lambda payload, told=deployed._console: (
