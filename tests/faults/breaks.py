@@ -239,7 +239,6 @@ BREAKS = (
         "ledger/endings.py",
         CONTROL,
         ("a redriven run has no attempts", '"queued", reason, None, 0', '"queued", reason, None, record.attempts'),
-        ("a redriven failure is not reported", "    record.reported_at = None\n    return", "    return"),
         ("a cancelled run cannot go on", '("failed", "cancelled")', '("failed",)'),
         ("what succeeded is redriven", 'if record.state not in ("failed", "cancelled"):', "if False:"),
         ("a redriven run keeps a count that is no longer true", "        record.candidates = None\n", "        pass\n"),

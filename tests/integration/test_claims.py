@@ -192,6 +192,25 @@ def test_runs_that_wait_for_each_other_begin_in_the_order_of_their_occurrences(s
     finish(session, start(session, again(third)))
 
 
+def test_claims_of_one_job_are_made_one_after_the_other(
+    session: Session, meanwhile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(session, start(session, Request("schedule", scheduled_for=AT - DAY)))  # from here on the job is known
+    next_one = meanwhile(
+        lambda other: ledger.claim(other, JOB, WAIT, Request("schedule", scheduled_for=AT + DAY), seconds=60)
+    )
+    grant = ledger.claims.grant
+
+    def slow(*arguments: Any) -> Claim:
+        monkeypatch.undo()
+        next_one.arrive()
+        return grant(*arguments)
+
+    monkeypatch.setattr("nightshift.ledger.claims.grant", slow)
+    start(session)
+    assert isinstance(next_one.granted, Standing), "it waits for the end of the one before it"
+
+
 def test_of_two_that_wait_for_one_time_the_same_is_always_the_first(session: Session) -> None:
     forced = [Request("manual", scheduled_for=AT, forced=True, request_id=each) for each in ("a", "b")]
     begun = start(session, forced[0])
@@ -236,6 +255,8 @@ def test_an_interruption_after_a_batch_is_no_attempt_and_one_without_is(session:
         assert interrupt(session, claim, progressed=False).state == "interrupted"
         assert run_of(session, claim).attempts == attempts
         claim = start(session, again(claim))
+    assert interrupt(session, claim).state == "interrupted", "the last one too, if it has committed a batch"
+    claim = start(session, again(claim))
     ended = interrupt(session, claim, progressed=False)
     assert (ended.state, ended.reason) == (
         "failed",
@@ -243,6 +264,7 @@ def test_an_interruption_after_a_batch_is_no_attempt_and_one_without_is(session:
     )
     assert session.scalars(text("select run_id from job_failures")).all() == [claim.run.id], "the job is critical"
     assert run_of(session, claim).finished_at is not None
+    assert set(session.scalars(text("select ending from nightshift.attempts"))) == {"interrupted"}
 
 
 def test_a_lost_connection_after_a_batch_is_no_attempt_and_one_without_is(session: Session) -> None:
@@ -257,6 +279,8 @@ def test_a_lost_connection_after_a_batch_is_no_attempt_and_one_without_is(sessio
     for attempt in (2, 3):
         claim = lose(claim, progressed=False)
         assert claim.attempt == attempt
+    claim = lose(claim, progressed=True)
+    assert claim.attempt == 3, "the last one too, if it has committed a batch"
     ended = lose(claim, progressed=False)
     assert (ended.state, ended.reason) == (
         "failed",
@@ -264,7 +288,7 @@ def test_a_lost_connection_after_a_batch_is_no_attempt_and_one_without_is(sessio
     )
     assert session.scalars(text("select run_id from job_failures")).all() == [claim.run.id], "the job is critical"
     attempts = session.execute(text("select ending, request_id from nightshift.attempts order by epoch")).all()
-    assert [tuple(each) for each in attempts] == [("lost", "lambda's")] * 6 + [("failed", "lambda's")]
+    assert [tuple(each) for each in attempts] == [("lost", "lambda's")] * 7 + [("failed", "lambda's")]
     assert lose(claim, progressed=True).state == "failed", "whoever asks later is told so"
 
 
@@ -367,6 +391,20 @@ def test_an_event_may_come_up_to_a_minute_before_the_databases_clock(session: Se
     start(session, Request("schedule", scheduled_for=now + dt.timedelta(seconds=50)))
     with pytest.raises(EventError, match="lies in the future"):
         ask(session, Request("schedule", scheduled_for=now + dt.timedelta(seconds=80)))
+
+
+def test_a_redriven_run_that_had_not_begun_counts_anew_and_one_in_the_middle_keeps_its_count(session: Session) -> None:
+    claim = start(session)
+    fail(session, claim, permanent=True)
+    for step, kept in (("one", {"one": 5}), (None, None)):
+        session.execute(
+            text("update nightshift.runs set candidates = '{\"one\": 5}', step = :step, state = 'failed'"),
+            {"step": step},
+        )
+        if step is not None:
+            with pytest.raises(EventError, match="stated no candidates that were too many"):
+                ledger.redrive(session, claim.run.id, "again", override={"by": "Ada", "reason": "it is right"})
+        assert ledger.redrive(session, claim.run.id, "again").candidates == kept
 
 
 def test_a_zombie_writes_no_batch_no_candidates_and_no_end(session: Session) -> None:

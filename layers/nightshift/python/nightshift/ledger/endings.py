@@ -192,7 +192,6 @@ def redrive(
     elif record.step is None:
         record.candidates = None
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
-    record.reported_at = None
     return record
 
 
