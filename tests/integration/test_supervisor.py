@@ -278,6 +278,44 @@ def test_what_a_person_saw_fail_is_not_tried_again_unasked(world: World, trigger
     assert len(world.reported) == 1
 
 
+def test_what_lambda_has_not_retried_in_ten_minutes_is_tried_again_and_not_given_up(world: World) -> None:
+    claim = world.claim(CARTS, Request("schedule", scheduled_for=ledger.database_clock(world.session)))
+    ledger.fail_attempt(world.session, claim, "broken", permanent=False, critical=False)
+    world.session.execute(text("update nightshift.attempts set ended_at = now() - interval '10 minutes'"))
+    world.session.commit()
+
+    assert ledger.exhausted(world.session) == []
+    assert [each.run_id for each in ledger.stalled(world.session)] == [claim.run.id]
+
+
+def test_a_run_waits_for_a_later_one_that_is_at_work(world: World) -> None:
+    clock = ledger.database_clock(world.session)
+    world.session.rollback()
+
+    def ask(at: dt.datetime) -> Claim | ledger.Standing:
+        return ledger.claim(world.session, CARTS, Policy("wait"), Request("schedule", scheduled_for=at), seconds=60)
+
+    ask(clock)
+    assert isinstance(ask(clock - dt.timedelta(minutes=9)), ledger.Standing)
+    assert ledger.stalled(world.session) == []
+
+
+def test_a_dead_run_on_its_last_attempt_is_not_begun(world: World) -> None:
+    world.dead_on_its_last_attempt(CARTS)
+    assert ledger.stalled(world.session) == []
+
+
+def test_only_open_runs_are_measured_as_open(world: World) -> None:
+    hour = dt.timedelta(hours=1)
+    claim = world.claim(CARTS, Request("schedule", scheduled_for=ledger.database_clock(world.session) - hour))
+    assert ledger.oldest_open_seconds(world.session) == pytest.approx(3600, abs=60)
+    ledger.interrupt(world.session, claim, progressed=True, critical=False)
+    assert ledger.oldest_open_seconds(world.session) > 3000
+    with world.session.begin():
+        ledger.cancel(world.session, claim.run.id, "enough")
+    assert ledger.oldest_open_seconds(world.session) == 0
+
+
 def test_no_run_is_begun_whose_job_may_not_run_though_it_could_not_be_settled(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
