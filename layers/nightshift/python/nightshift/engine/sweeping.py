@@ -187,6 +187,11 @@ class _Sweeping:
             return None
         return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
 
+    def _left_for_one_batch(self) -> int | None:
+        """The same, if an operator lets one batch have so many."""
+        left = self._left
+        return left if left is not None and left <= self.execution.at_most(UNBOUNDED) else None
+
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
         if self.task.keys_first:
@@ -282,7 +287,7 @@ class _Sweeping:
                 way = choose(self.execution.session, self.subject, portion, self._left)
         if way == RangeWalk.way:
             only = len(self.subject.facts.portions) == 1
-            return RangeWalk(self.subject, portion, lambda: self._left if only else None, self.load)
+            return RangeWalk(self.subject, portion, self._left_for_one_batch if only else lambda: None, self.load)
         return HeapWalk(portion, self.load)
 
     def _cursor(self, portion: Portion) -> dict[str, Any]:

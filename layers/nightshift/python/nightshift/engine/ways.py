@@ -102,7 +102,8 @@ class RangeWalk:
     smallest, first, largest = 1, 2_000, 100_000
 
     def __init__(self, subject: Subject, portion: Portion, left: Callable[[], int | None], load: float = 1.0) -> None:
-        """left: how many rows are left of those that were counted in this portion; None: nobody knows."""
+        """left: how many rows are left of those that were counted in this portion; None: more than one batch may have,
+        or nobody knows."""
         assert subject.age is not None
         self._subject, self._age, self._left = subject, subject.age, left
         self._conditions = subject.window(portion)
