@@ -519,22 +519,43 @@ def test_a_transaction_waits_for_a_lock_only_so_long_and_tries_again(
     assert result["counters"]["deleted"] == 100
 
 
-def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Session) -> None:
-    close = Job(
-        name="close-carts",
-        kind="recalculation",
-        schedule="cron(0 2 * * ? *)",
-        steps=(
-            Update(
-                Cart,
-                counter="closed",
-                where=lambda run: Cart.closed_at.is_(None) & (Cart.updated_at < run.now),
-                measured_by=Cart.updated_at,
-                set=lambda run: {Cart.closed_at: run.now},
-            ),
+CLOSE = Job(
+    name="close-carts",
+    kind="recalculation",
+    schedule="cron(0 2 * * ? *)",
+    steps=(
+        Update(
+            Cart,
+            counter="closed",
+            where=lambda run: Cart.closed_at.is_(None) & (Cart.updated_at < run.now),
+            measured_by=Cart.updated_at,
+            set=lambda run: {Cart.closed_at: run.now},
         ),
-        audited=False,
-    )
+    ),
+    audited=False,
+)
+
+
+def test_an_update_of_a_table_rewritten_in_the_middle_leaves_no_row_out(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was counted that would tell."""
+    monkeypatch.setattr(HeapWalk, "first", 4)
+    monkeypatch.setattr(HeapWalk, "largest", 4)
+    carts(session, old=20_000, young=0)
+    stop_after(monkeypatch, batches=10)
+    first = invoke_job(CLOSE, at=NOW)
+    assert first["outcome"] == "interrupted"
+    go_on(monkeypatch)
+    session.execute(text("create table copy as select * from carts order by closed_at nulls first"))
+    session.execute(text("truncate carts, cart_items"))
+    session.execute(text("insert into carts overriding system value select * from copy"))
+    session.commit()
+    second = invoke_job(CLOSE, {"run_id": first["run_id"]})
+    assert (second["outcome"], second["counters"]["closed"]) == ("succeeded", 20_000)
+
+
+def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Session) -> None:
     session.execute(
         text(
             """
@@ -545,8 +566,8 @@ def test_an_update_writes_each_matching_row_once(invoke_job: Invoke, session: Se
     )
     session.commit()
     due = session.scalar(text("select count(*) from carts where updated_at < '2026-03-01T02:00Z'"))
-    assert invoke_job(close, at=NOW)["counters"]["closed"] == due
+    assert invoke_job(CLOSE, at=NOW)["counters"]["closed"] == due
     session.rollback()
     found = session.execute(text("select count(*), min(closed_at) from carts where closed_at is not null")).one()
     assert tuple(found) == (due, dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC))
-    assert invoke_job(close, at="2026-03-01T01:00:00Z")["counters"]["closed"] == 0
+    assert invoke_job(CLOSE, at="2026-03-01T01:00:00Z")["counters"]["closed"] == 0
