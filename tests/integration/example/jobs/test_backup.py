@@ -601,6 +601,16 @@ def test_an_erasure_that_nobody_can_name_is_told(
         assert digests(copy)["nightshift.erasure_ledger"] == digests(database)["nightshift.erasure_ledger"]
 
 
+def test_a_drill_repeats_what_was_erased_in_the_database_since_the_backup(
+    invoke_job: Invoke, files: FileStore, session: Session, database: Engine
+) -> None:
+    invoke_job(job, at=NOW)
+    session.add(ErasureRecord(subject_ref="ref9", mode="deleted", executed_at=NOW + DAY))
+    session.commit()
+
+    assert "not erased again: 1" in restore(database, "--drill").stderr
+
+
 def test_a_drill_restores_beside_the_database_and_notes_the_test(
     invoke_job: Invoke, filled: Engine, files: FileStore, session: Session
 ) -> None:
