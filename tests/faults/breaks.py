@@ -1300,7 +1300,7 @@ BREAKS = (
     ),
     *breaks(
         "operations/supervisor.py",
-        ("tests/integration/test_dials.py",),
+        SUPERVISOR,
         (
             "held jobs are begun",
             "may_go_on = {name: jobs[name] for name in working if name not in kept_back}",
@@ -1335,11 +1335,6 @@ BREAKS = (
             "what no retry would help is tried again",
             "describe(cause), isinstance(cause, PermanentError)",
             "describe(cause), False",
-        ),
-        (
-            "a zombie's words settle the run",
-            "reason=str(superseded))\n        return _Ended(claim, superseded=True)",
-            "reason=str(superseded))\n        return _Ended(claim)",
         ),
         (
             "a run that lost its connection does not go on",

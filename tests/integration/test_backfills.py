@@ -107,6 +107,28 @@ def test_the_supervisor_stays_while_a_backfill_goes_on(world: World) -> None:
     assert listed(world)[0]["state"] == "done"
 
 
+def test_the_supervisor_stays_while_a_run_of_a_backfill_is_at_work(world: World) -> None:
+    ask(world)
+    at_work: list[uuid.UUID] = []
+
+    def stay(_: float) -> bool:
+        """What was begun works through one pause, and ends in the next."""
+        [run_id] = world.begun[-1:]
+        works = run_id not in at_work
+        changed = "update nightshift.runs set state = 'running', lease_until = now() + :lease where id = :id"
+        lease = dt.timedelta(minutes=1 if works else -1)
+        world.session.execute(text(changed), {"id": run_id, "lease": lease})
+        world.session.commit()
+        if works:
+            at_work.append(run_id)
+        else:
+            settle(world, run_id)
+        return True
+
+    world.look(stay=stay)
+    assert [state for *_, state in runs(world)] == ["succeeded"] * 3
+
+
 @pytest.mark.parametrize(
     ("reprocess", "does"),
     [

@@ -130,6 +130,21 @@ def test_a_run_goes_on_after_a_restart_of_the_database(there: Restarted, seconds
     assert "database connection failed" in attempts[0][1] or "57P01" in attempts[0][1], "and it is told why"
 
 
+def test_a_run_goes_on_when_a_failover_has_left_it_a_server_that_only_reads(invoke_job: Invoke) -> None:
+    """As one that was the writer does until it has gone: the address leads to the new one."""
+    failed_over: list[int] = []
+
+    def fail_over(n: int, execution: Execution) -> None:
+        if n == 2 and not failed_over:
+            failed_over.append(n)
+            execution.session.execute(text("set transaction read only"))
+
+    result = invoke_job(of_batches(3, fail_over), scheduled(AT))
+
+    assert failed_over == [2]
+    assert (result["outcome"], result["counters"]["done"]) == ("succeeded", 3)
+
+
 @pytest.mark.parametrize("seconds", [0.5, 3])
 def test_an_invocation_that_begins_in_an_outage_waits_for_its_end(there: Restarted, seconds: float) -> None:
     there.away(seconds)

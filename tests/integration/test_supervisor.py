@@ -16,10 +16,11 @@ from functions.platform import supervisor
 from nightshift import Function, Job, ledger, telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.declaration import Deployment, Policy
+from nightshift.declaration.windows import Freeze
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import Claim, Request, occurrences
-from nightshift.operations import Notice, Round, look_over
+from nightshift.operations import Notice, Round, carry_out, look_over
 from tests.integration.conftest import Context, Invoke, scheduled
 
 CARTS, TAKINGS, ITEMS = "abandoned-carts", "daily-takings", "removed-items"
@@ -298,6 +299,24 @@ def test_a_run_waits_for_a_later_one_that_is_at_work(world: World) -> None:
     ask(clock)
     assert isinstance(ask(clock - dt.timedelta(minutes=9)), ledger.Standing)
     assert ledger.stalled(world.session) == []
+
+
+@pytest.mark.parametrize("by", ["a dial", "a freeze"])
+def test_an_open_run_of_a_job_that_may_do_nothing_now_is_not_begun_in_vain(world: World, by: str) -> None:
+    world.interrupted(CARTS)
+    now, hour = dt.datetime.now(dt.UTC), dt.timedelta(hours=1)
+    dial = {"command": "dial", "job": CARTS, "by": "Ada", "reason": "a busy evening"}
+    if by == "a dial":
+        assert "error" not in carry_out(world.session, world.deployment, {**dial, "held": True}, request_id="one")
+        world.look()
+    else:
+        world.look(Deployment(freezes=(Freeze(now - hour, now + hour, "the Christmas trade"),)))
+    assert world.invoked == []
+
+    if by == "a dial":
+        carry_out(world.session, world.deployment, {**dial, "held": False}, request_id="two")
+    world.look()
+    assert world.invoked == [CARTS]
 
 
 def test_a_dead_run_on_its_last_attempt_is_not_begun(world: World) -> None:

@@ -53,8 +53,5 @@ def kept_back(session: Session, jobs: Collection[str], now: dt.datetime) -> dict
     """Those of the jobs that their dials let do nothing now, with the reason."""
     with session.begin():
         records = dials(session)
-    found = {}
-    for job in jobs:
-        if reason := why_not(dials_of(records, job), now):
-            found[job] = reason
-    return found
+        reasons = {job: why_not(dials_of(records, job), now) for job in jobs}
+    return {job: reason for job, reason in reasons.items() if reason}
