@@ -56,7 +56,7 @@ def resume(
     if answer["paused"]:
         remedy = "To end that: nightshift resume --all --by NAME --reason TEXT"
     elif job is None:
-        remedy = "To run the occurrences that one left out: nightshift backfill JOB"
+        remedy = f"To run the occurrences that one left out: {again('backfill JOB')}"
     else:
         remedy = f"To run the occurrences it left out: {again(f'backfill {job}')}"
     told = f"{job_words.resumed(job, answer)} {remedy}"

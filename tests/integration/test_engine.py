@@ -274,18 +274,14 @@ def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks move when a table is rewritten: a block number from before would leave rows out."""
-    monkeypatch.setattr(HeapWalk, "first", 4)
-    monkeypatch.setattr(HeapWalk, "largest", 4)
+    small_batches(monkeypatch)
     carts(session, old=10_000, young=10_000)
     stop_after(monkeypatch, batches=10)
     first = invoke_job(job, at=NOW)
     assert first["outcome"] == "interrupted"
     assert 0 < first["counters"]["deleted"] < 10_000
     go_on(monkeypatch)
-    session.execute(text("create table copy as select * from carts order by id desc"))
-    session.execute(text("truncate carts, cart_items"))  # a new file, and the rows in another order
-    session.execute(text("insert into carts overriding system value select * from copy"))
-    session.commit()
+    rewrite(session, "select * from carts order by id desc")
     second = invoke_job(job, {"run_id": first["run_id"]})
     assert second["outcome"] == "succeeded"
     assert second["counters"]["deleted"] == 10_000
@@ -295,8 +291,7 @@ def test_a_table_rewritten_in_the_middle_is_walked_from_its_start(
 def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HeapWalk, "first", 4)
-    monkeypatch.setattr(HeapWalk, "largest", 4)
+    small_batches(monkeypatch)
     carts(session, old=9_000, young=11_000)
     stop_after(monkeypatch, batches=5)
     first = invoke_job(job, at=NOW)
@@ -308,6 +303,20 @@ def test_an_interrupted_run_goes_on_at_its_cursor_and_gives_the_attempt_back(
     assert second["outcome"] == "succeeded"
     assert second["counters"]["deleted"] == 9_000
     assert left(session) == (0, 11_000)
+
+
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four blocks each."""
+    monkeypatch.setattr(HeapWalk, "first", 4)
+    monkeypatch.setattr(HeapWalk, "largest", 4)
+
+
+def rewrite(session: Session, rows: str) -> None:
+    """The table gets a new file, and its rows stand in another order."""
+    session.execute(text(f"create table copy as {rows}"))
+    session.execute(text("truncate carts, cart_items"))
+    session.execute(text("insert into carts overriding system value select * from copy"))
+    session.commit()
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, *, batches: int) -> None:
@@ -323,8 +332,7 @@ def go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cursor_of_another_query_is_refused(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HeapWalk, "first", 4)
-    monkeypatch.setattr(HeapWalk, "largest", 4)
+    small_batches(monkeypatch)
     carts(session, old=4_000, young=16_000)
     stop_after(monkeypatch, batches=20)
     first = invoke_job(job, at=NOW)
@@ -540,17 +548,13 @@ def test_an_update_of_a_table_rewritten_in_the_middle_leaves_no_row_out(
     invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was counted that would tell."""
-    monkeypatch.setattr(HeapWalk, "first", 4)
-    monkeypatch.setattr(HeapWalk, "largest", 4)
+    small_batches(monkeypatch)
     carts(session, old=20_000, young=0)
     stop_after(monkeypatch, batches=10)
     first = invoke_job(CLOSE, at=NOW)
     assert first["outcome"] == "interrupted"
     go_on(monkeypatch)
-    session.execute(text("create table copy as select * from carts order by closed_at nulls first"))
-    session.execute(text("truncate carts, cart_items"))
-    session.execute(text("insert into carts overriding system value select * from copy"))
-    session.commit()
+    rewrite(session, "select * from carts order by closed_at nulls first")
     second = invoke_job(CLOSE, {"run_id": first["run_id"]})
     assert (second["outcome"], second["counters"]["closed"]) == ("succeeded", 20_000)
 

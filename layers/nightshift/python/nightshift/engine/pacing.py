@@ -145,7 +145,7 @@ class Pacing:
         """What the next batch should take."""
         if self._gives_way:
             return POLITE_SECONDS
-        sure = self._watch is None or self._limits.work_percent >= 100 or self._looks > 1
+        sure = not self._minds_others or self._looks > 1
         return TARGET_SECONDS if sure else UNSURE_SECONDS
 
     def at_most(self, size: int, rows_each: float = 1.0, *, least: int = 1) -> int:
@@ -288,13 +288,17 @@ class Pacing:
     # What lets it rest.
 
     @property
+    def _minds_others(self) -> bool:
+        return self._watch is not None and self._limits.work_percent < 100
+
+    @property
     def _gives_way(self) -> bool:
         return self._rests > 0
 
     @property
     def _rests(self) -> float:
         """How many times as long as a batch the pause behind it is."""
-        if self._watch is None or self._limits.work_percent >= 100:
+        if not self._minds_others:
             return 0.0
         slowed = bool(self._looked.of("slowed"))
         if not slowed and time.monotonic() >= self._others_until:
