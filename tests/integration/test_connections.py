@@ -1,11 +1,15 @@
 """Connections as a function makes them: encrypted or not at all, in UTC, with every wait bounded."""
 
+from typing import Any
+
 import pytest
+from pg8000 import legacy
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
 from local.postgres import PostgresServer
 from nightshift.database import DatabaseSettings, session_for
+from nightshift.database.driver import Connection
 
 
 def settings(database: Engine) -> DatabaseSettings:
@@ -60,3 +64,52 @@ def test_a_password_that_is_asked_for_and_not_given_is_a_refusal_of_the_database
         session_for(DatabaseSettings.from_mapping({"url": url}), seconds=5),
     ):
         pass
+
+
+def outcome(connection: Any, statement: str, values: tuple[Any, ...]) -> object:
+    """What a statement gives, or the code of its refusal, and that the connection is in order afterwards."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement, values)
+        found: object = (cursor.rowcount, cursor.description and cursor.fetchall())
+    except legacy.ProgrammingError as refused:
+        found = refused.args[0]["C"]
+        connection.rollback()
+    cursor.execute("select %s::int", (7,))
+    assert cursor.fetchone() == [7]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        ("select %s::int + 1, null, %s::text", (1, None)),
+        ("select i from generate_series(1, %s) i", (2000,)),
+        ("create temp table here as select i from generate_series(1, %s::int) i", (5,)),
+        ("-- nothing %s", (None,)),
+        ("selec %s", (1,)),
+        ("select %s::int / 0", (1,)),
+        ("select cast(%s as timestamptz)", ("no time",)),
+        ("select 1 where 1 / (i - 3) = %s from generate_series(1, 9) i", (1,)),
+        ("select 1 / (i - 1500) + %s from generate_series(1, 2000) i", (1,)),
+    ],
+)
+def test_a_statement_takes_one_way_there_and_back_and_gives_what_the_driver_gives(
+    postgres: PostgresServer, statement: str, values: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"user": "postgres", "unix_sock": str(postgres.socket), "ssl_context": False}
+    expected, given = legacy.Connection(**asked), Connection(**asked)
+    trips: list[str] = []
+    monkeypatch.setattr(
+        given,
+        "handle_messages",
+        lambda answer: trips.append(answer.statement) or Connection.handle_messages(given, answer),
+    )
+    try:
+        assert outcome(given, statement, values) == outcome(expected, statement, values)
+        begun = trips.count("begin transaction")
+        ended = trips.count("rollback")
+        assert len(trips) == 2 + begun + ended
+    finally:
+        expected.close()
+        given.close()

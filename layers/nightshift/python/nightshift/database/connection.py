@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database.address import is_loopback
-from nightshift.database.driver import read_statements_once
+from nightshift.database.driver import Connection as DriverConnection, read_statements_once
 from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
 from nightshift.database.values import read_dates
@@ -70,7 +70,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
         _notice_death(driver_connection)
 
     @event.listens_for(engine, "do_connect")
-    def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
+    def connect(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> DriverConnection:
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
         # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
@@ -79,7 +79,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
         bounds = _bounds.get()
         if not bounds:
             raise ConnectionResetError("the connection was lost, and a session does not connect again by itself")
-        keywords.update(bounds)
+        return DriverConnection(**keywords | bounds)
 
     @event.listens_for(engine, "handle_error")
     def failed(context: ExceptionContext) -> None:
