@@ -99,9 +99,14 @@ def test_a_largest_batch_holds_from_the_next_batch_on(
     assert visits.scalar(text("select count(*) from visits")) == 0
 
 
+@pytest.mark.parametrize("looks", ["rarely", "always"], ids="looks-{}".format)
 def test_rows_per_second_and_a_pause_hold_from_the_next_batch_on(
-    visits: Session, invoke_job: Invoke, database: Any, monkeypatch: pytest.MonkeyPatch
+    visits: Session, invoke_job: Invoke, looks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whether the batch or a look before it brings the dials."""
+    for name in ("SECONDS_TO_THE_SECOND_LOOK", "LEAST_SECONDS_BETWEEN_LOOKS"):
+        monkeypatch.setattr(f"nightshift.engine.pacing.{name}", 0.0 if looks == "always" else 3600.0)
+    monkeypatch.setattr("nightshift.engine.pacing.LOOKS_SHARE", 1e9)
     monkeypatch.setattr(HeapWalk, "first", 8)
     monkeypatch.setattr(HeapWalk, "largest", 8)
     told: list[dt.datetime] = []

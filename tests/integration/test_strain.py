@@ -62,6 +62,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set limits. All others are as they are by default, but looks come before every batch, and holds are short."""
     monkeypatch.setattr("nightshift.engine.pacing.LEAST_SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr("nightshift.engine.pacing.LOOKS_SHARE", 1e9)
+    monkeypatch.setattr("nightshift.engine.pacing.SECONDS_TO_THE_SECOND_LOOK", 0.0)
 
     def set_(**limits: Any) -> None:
         monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({"work_percent": 100, "hold_seconds": 0.3, **limits}))
@@ -285,6 +286,17 @@ def test_a_run_that_rests_goes_on_when_the_strain_is_over(
     assert "VACUUM" in run.said("run.slowed")[0]["reason"]
     assert run.result["outcome"] == "succeeded"
     assert 0.3 < run.said("run.paced")[0]["seconds"]["seconds slowed by vacuum"] < 10
+
+
+def test_a_run_looks_once_before_it_counts_and_deletes_within_moments(
+    visits: Session, database: Engine, invoke_job: Invoke, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightshift.engine.pacing.SECONDS_TO_THE_SECOND_LOOK", 3600.0)
+
+    run = Run(monkeypatch, invoke_job, 1, lambda: None)
+
+    assert run.said("run.paced")[0]["looks"] == 1
+    assert (run.result["outcome"], left(visits)) == ("succeeded", 0)
 
 
 def test_a_run_rests_a_while_at_most(

@@ -121,8 +121,7 @@ class Pacing:
 
     def at(self, tables: Sequence[str]) -> None:
         """These are the tables of the batches that follow."""
-        if self._watch is not None:
-            self._watch.at(tables)
+        if self._watch is not None and self._watch.at(tables):
             self._look_after = min(self._look_after, time.monotonic())
 
     @property
@@ -168,6 +167,7 @@ class Pacing:
         self._rest()
         if (why := self._why()) is not None:
             self._hold(why)
+        self._rest()  # a look may have brought a dial that wants a pause
         aims_at = self.batch_seconds
         self._shrunk = min(1.0, aims_at / (self._aimed_at or aims_at))
         self._aimed_at = aims_at

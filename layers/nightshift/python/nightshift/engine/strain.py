@@ -239,10 +239,12 @@ class Watch:
         self._aurora: str | None = None
         self._written: deque[tuple[float, float]] = deque(maxlen=1000)
 
-    def at(self, tables: Sequence[str]) -> None:
-        """Look at these tables from now on: by name, as steps have them."""
+    def at(self, tables: Sequence[str]) -> bool:
+        """Look at these tables from now on: by name, as steps have them. Returns whether one of them is new."""
+        new = not set(self._names).issuperset(tables)
         if tuple(tables) != self._names:
             self._names, self._oids = tuple(tables), None
+        return new
 
     def look(self) -> Looked:
         """One look, in a transaction of its own that reads only and waits for nothing."""
