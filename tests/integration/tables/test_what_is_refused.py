@@ -42,6 +42,30 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(made: Any, call: C
         call(made(ORDINARY), deletion("things", measured_by="att"))
 
 
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        pytest.param(lambda run: None, "where, which its function gives, must be a condition", id="no return"),
+        pytest.param(lambda run: True, "where, which its function gives, must be a condition", id="true"),
+        pytest.param(lambda run: "state = 'old'", "where, which its function gives, must be a condition", id="text"),
+        pytest.param("true) or (true", "where is no condition in SQL", id="parentheses"),
+        pytest.param("state =", "where is no condition in SQL", id="half"),
+    ],
+)
+def test_a_condition_that_is_none_deletes_nothing(made: Any, call: Call, where: Any, says: str) -> None:
+    database = made(ORDINARY)
+    for dry_run in (True, False):
+        with pytest.raises(RunFailedError, match=says):
+            call(database, deletion("things", where=where), dry_run=dry_run)
+    assert rows(database, "things") == 300
+
+
+def test_a_condition_may_end_in_a_comment(made: Any, call: Call) -> None:
+    database = made(ORDINARY)
+    call(database, deletion("things", where="id <= 100 -- the first"))
+    assert rows(database, "things") == 200
+
+
 def as_role(database: Engine, script: str) -> Engine:
     """The same database, as a role that may use the ledger and what the script grants it."""
     role = f"worker_{database.url.database}"

@@ -30,6 +30,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from sqlalchemy.sql.dml import Delete as DeleteStatement, Update as UpdateStatement
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClause
@@ -51,7 +52,7 @@ from nightshift.catalogue import (
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
 from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
-from nightshift.database import by_halves
+from nightshift.database import by_halves, describe, sqlstate
 from nightshift.declaration import (
     MAX_SHARE,
     SAMPLE_SIZE,
@@ -81,11 +82,14 @@ from nightshift.engine import (
 from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
-from nightshift.steps.conditions import check_column, check_condition, check_new_values
+from nightshift.steps.conditions import check_column, check_condition, check_new_values, check_text
 from nightshift.zones import zone_names
 
 if TYPE_CHECKING:
     from nightshift.engine.checking import Finding
+
+SYNTAX_ERROR = "42601"
+"""The SQLSTATE of a text that is no SQL."""
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -168,11 +172,11 @@ class RowStep(ABC):
             must_be_truth(f"{where} {name}", getattr(self, name))
         if self.zone != UTC and self.zone not in zone_names():
             raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
-        if self.table is None:
-            return
         if self.measured_by is not None:
             check_column(f"{where} measured_by", self.measured_by, self.table)
-        if self.where is not None and not isinstance(self.where, str) and not callable(self.where):
+        if isinstance(self.where, str):
+            check_text(f"{where} where", self.where, self.values)
+        elif self.where is not None and not callable(self.where):
             check_condition(f"{where} where", self.where, self.table)
         for name, condition in self.counting.items():
             check_condition(f"{where} counting {name}", condition, self.table)
@@ -251,6 +255,8 @@ class RowStep(ABC):
         facts = reached.root
         source = _source(facts) if self.table is None else self.table
         conditions = []
+        if isinstance(self.where, str):
+            self._must_be_one_condition(session, source)
         if (where := self.condition(run)) is not None:
             conditions.append(_typed(where, facts, source))
         age = self._age(facts, source)
@@ -399,15 +405,27 @@ class RowStep(ABC):
         """The step's own condition for this run, without the age."""
         where = self.where
         if isinstance(where, str):
-            return text(f"({where})").bindparams(
-                *(bindparam(key, value, NullType()) for key, value in self.values.items())
-            )
+            return self._in_sql("(", ")")
         if not callable(where):
             return where
         found = where(run)
-        if self.table is not None:
-            check_condition(f"step {self.name}: where", found, self.table)
+        check_condition(f"step {self.name}: where, which its function gives,", found, self.table)
         return found
+
+    def _in_sql(self, before: str, after: str) -> TextClause:
+        # On a line of its own, so that no comment swallows what comes after.
+        values = (bindparam(key, value, NullType()) for key, value in self.values.items())
+        return text(f"{before}{self.where}\n{after}").bindparams(*values)
+
+    def _must_be_one_condition(self, session: Session, source: FromClause) -> None:
+        """Refuse SQL that ends its own parentheses, like `a) or (b`: it would be meant beside the age, and not with it."""
+        asked = select(self._in_sql("case when ", "then true end")).select_from(source).limit(0)
+        try:
+            session.execute(asked)
+        except DBAPIError as error:
+            if sqlstate(error) != SYNTAX_ERROR:
+                raise
+            raise TableError(f"step {self.name}: where is no condition in SQL: {describe(error)}") from None
 
     def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
         measure = self.measured_by
@@ -657,8 +675,7 @@ class Update(RowStep):
         return given
 
     def _check_new_values(self, given: Any) -> None:
-        if self.table is not None:
-            check_new_values(f"step {self.name}: set", given, self.table)
+        check_new_values(f"step {self.name}: set", given, self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
