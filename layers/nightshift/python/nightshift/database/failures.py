@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nightshift.errors import printable
 
@@ -59,8 +59,10 @@ def describe(error: BaseException) -> str:
     Without the database's messages and details, because they may quote a row's values: in words of our own, with the
     names of tables, columns and constraints, and the SQLSTATE in parentheses at the end.
     """
-    from nightshift.database.words import connection_in_words, in_words  # most runs meet no error
+    from nightshift.database.words import connection_in_words, in_words, of_no_statement  # most runs meet no error
 
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return printable(of_no_statement(error))
     if not isinstance(error, DBAPIError):
         return printable(f"{type(error).__name__}: {error}")
     if fields := _fields(error) or _fields_behind(error):

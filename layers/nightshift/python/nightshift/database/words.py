@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from sqlalchemy.exc import ResourceClosedError, SQLAlchemyError
+
 from nightshift.database.failures import is_raised
 
 Fields = Mapping[str, str]
@@ -26,6 +28,8 @@ _REFUSED_RIGHT = re.compile(
 _UNKNOWN_COLUMN = re.compile(rf'column "?({_NAME})"? (?:of relation "({_NAME})" )?does not exist')
 _UNKNOWN_FUNCTION = re.compile(r"(?:function|procedure|aggregate) ([\w.$]+\([\w.,$ \[\]\"]*\)) ")
 _REFUSED_COMMAND = re.compile(r"cannot execute ([A-Z][A-Z ]*|[a-z_]+\(\)) (?:in|during|within)")
+_MISSING_VALUE = re.compile(r"A value is required for bind parameter '([^']+)'")
+_UNUSED_VALUE = re.compile(r"doesn't define a bound parameter named '([^']+)'")
 _CONTEXT_FUNCTION = re.compile(rf'(?:PL/pgSQL function ({_NAME})\(|SQL function "({_NAME})")')
 _CONTEXT_TABLE = re.compile(rf'in relation "({_NAME})"')
 _TWO_TABLES = re.compile(rf'(?:update or delete) on table "({_NAME})" violates')
@@ -62,6 +66,24 @@ def connection_in_words(error: BaseException) -> str | None:
                 return words(each)
     told = [each.args[0] for each in chain if each.args and isinstance(each.args[0], str)]
     return next((words for part, words in _OF_THE_DRIVER.items() for text in told if part in text), None)
+
+
+def of_no_statement(error: SQLAlchemyError) -> str:
+    """Why SQLAlchemy made no statement, or did not send it: without the statement and its values."""
+    behind = getattr(error, "orig", None) or error
+    said = str(behind.args[0]) if behind.args else ""
+    if (missing := _MISSING_VALUE.search(said)) is not None:
+        return (
+            f"a statement names :{missing[1]}, and nothing of that name is given: give it a value, or write \\: where "
+            "the colon is SQL's own, between quotes as well"
+        )
+    if (unused := _UNUSED_VALUE.search(said)) is not None:
+        return f"a value is given for :{unused[1]}, which its SQL does not name"
+    if isinstance(error, ResourceClosedError) or "closed transaction" in said:
+        return (
+            "it ends the transaction that it was given (by a commit, a rollback or a close): leave that to its caller"
+        )
+    return f"{type(behind).__name__}: {said}"
 
 
 def _plain(words: str) -> Words:

@@ -1,9 +1,11 @@
 """One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
@@ -29,6 +31,22 @@ def carry_out(job: Job, execution: RunExecution) -> Standing:
     """
     execution.session.rollback()
     return _plan(job, execution) if execution.run.mode == "plan" else _apply(job, execution)
+
+
+@contextmanager
+def apart(session: Session) -> Iterator[Session]:
+    """A session for the code of one step, in the same transaction: what it sets, breaks or ends is undone with it."""
+    with Session(session.connection(), join_transaction_mode="create_savepoint", expire_on_commit=False) as own:
+        yield own
+
+
+def goes_on(session: Session) -> bool:
+    """Whether the session's transaction is still there, after a failure of what was done `apart` from it."""
+    try:
+        session.execute(text("select 1"))
+    except (SQLAlchemyError, OSError):
+        return False
+    return True
 
 
 def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:

@@ -19,7 +19,7 @@ from nightshift.database import describe
 from nightshift.database.failures import is_passing, refused_right
 from nightshift.declaration import Job, Run, Step
 from nightshift.declaration.job import UNINDEXED_ROWS
-from nightshift.engine.attempt import plan_step
+from nightshift.engine.attempt import apart, goes_on, plan_step
 from nightshift.errors import PermanentError, SettingError
 
 Severity = Literal["error", "warning", "note"]
@@ -70,18 +70,24 @@ def _check_step(session: Session, job: Job, step: Step, run: Run, own: Ledger) -
     if not own.there and names and all(map(_of_the_ledger, names)):
         return []  # its tables are made with the ledger
     try:
-        with session.begin_nested() as nested:
-            knowing = step if isinstance(step, Checked) else None
-            found = list(knowing.check(session, run) if knowing else _check_tables(session, step, run, own))
-            nested.rollback()  # with all that it has set for its own questions
-        if knowing is not None:
-            return found
-        if own.there and not any(each.severity == "error" for each in found) and not job.needs & FOUND_OUTSIDE:
-            found += _try_plan(session, step, run)
+        with apart(session) as own_session:  # with all that it has set for its own questions
+            if isinstance(step, Checked):
+                return list(step.check(own_session, run))
+            found = list(_check_tables(own_session, step, run, own))
+            if own.there and not any(each.severity == "error" for each in found) and not job.needs & FOUND_OUTSIDE:
+                found += _try_plan(own_session, step, run)
+    except SettingError as error:
+        said = f"not all of it was looked at, as it needs more than the database, and more than is here: {error}"
+        return [Finding("note", step.name, said)]
     except PermanentError as error:
         return [Finding("error", step.name, str(error))]
-    except DBAPIError as error:
-        return [of_error(error, step.name, own.role)]
+    except Exception as error:
+        # A step holds the project's own code: where that fails, it is told, and all others are checked.
+        if not goes_on(session):
+            raise
+        told = of_error(error, step.name, own.role)
+        by_database = isinstance(step, Checked) or isinstance(error, DBAPIError)
+        return [told if by_database else replace(told, what=f"its plan fails: {told.what}")]
     return found
 
 
@@ -143,9 +149,13 @@ def of_obstacle(facts: TableFacts, obstacle: Obstacle) -> Finding:
     return Finding("error", facts.fullname, said, obstacle.sql)
 
 
-def of_error(error: DBAPIError, name: str, role: str) -> Finding:
-    """A finding of what the database refused, with the grant where a right is missing."""
+def of_error(error: Exception, name: str, role: str) -> Finding:
+    """A finding of what the database refused, with the grant where a right is missing; or of another failure."""
     sql = None
+    if not isinstance(error, DBAPIError):
+        return Finding("error", name, describe(error))
+    if is_passing(error):
+        return Finding("warning", name, f"how it is with it is unknown, as {describe(error)}; check again")
     if (missing := refused_right(error)) is not None:
         kind, which = missing
         right = {"schema": "usage", "sequence": "usage", "function": "execute", "procedure": "execute"}.get(kind)
@@ -255,12 +265,8 @@ def _try_plan(session: Session, step: Step, run: Run) -> Iterator[Finding]:
             nested.rollback()  # the time limit with it
     except SettingError:
         return  # it needs more than the database, and more than is here
-    except PermanentError:
-        raise
     except DBAPIError as error:
         if not is_passing(error):
             raise
         said = f"its plan takes longer than {LOOK_SECONDS} s, so not all that it reads was tried: nightshift plan tells"
         yield Finding("note", step.name, said)
-    except Exception as error:  # noqa: BLE001 - a plan is the project's own code: one that fails is told, as all else
-        yield Finding("error", step.name, f"its plan fails: {describe(error)}")
