@@ -176,10 +176,21 @@ def check_reach(found: Closure, more: Mapping[int, Access], most: int | None) ->
                 said = f"its rows go by cascade, which PostgreSQL does as the owner {access.owner}, who lacks a right"
                 yield Finding("error", facts.fullname, said, access.owner_lacks)
             yield from (each for each in check_triggers(facts, access, "delete") if each.severity != "note")
+    for parent, reference in found.followed:
+        if reference.indexed and reference.found_by:
+            by, columns = ", ".join(reference.found_by), ", ".join(reference.columns)
+            said = (
+                f"the rows that refer to {parent.fullname} by {columns} are found by an index on {by} alone: about "
+                f"{reference.found:,.0f} rows are read for each row that is deleted"
+            )
+            child = found.facts(reference.child).alone
+            yield Finding("note", child.fullname, said, create_index(child, reference.columns))
     for reference, child in found.unindexed:
         columns = ", ".join(reference.columns)
-        parent = next(facts for oid in (root.oid, *found.gone) if reference in (facts := found.facts(oid)).references)
+        parent = next(parent for parent, each in found.followed if each is reference)
         said = f"no index finds the rows that refer to {parent.fullname} by {columns}"
+        if reference.found_by:
+            said += f" (one on {', '.join(reference.found_by)} finds too many)"
         if most is not None and child.rows > most:
             severity: Severity = "error"
             said += f": it has about {child.rows:,.0f} rows, and a run is refused (unindexed_rows is {most:,})"

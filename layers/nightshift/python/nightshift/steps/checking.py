@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnClause
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
 from nightshift.catalogue.partitions import Partition, against_whole, tree_of
-from nightshift.catalogue.table import TableFacts, create_index, obstacles, quoted
+from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
 from nightshift.engine.checking import (
@@ -132,30 +132,35 @@ def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, mo
     leaves = facts.leaves
     if not any(leaf.blocks for leaf in leaves):
         return  # empty: an index would find nothing faster
-    if _found_through_an_index(session, subject):
+    whole = _read_whole(session, subject)
+    if not whole:
         return
     name = str(age.name)
     if (broken := more.broken_indexes.get(name) or more.broken_indexes.get(quoted(name))) is not None:
         said = f"the index {broken} on {name} is invalid, so nothing uses it: its build was broken off"
         yield Finding("warning", facts.fullname, said, f"reindex index concurrently {broken}")
         return
-    rows = sum(max(0.0, leaf.rows) for leaf in leaves)
-    said = f"no index finds the old rows by {name}: each run reads the whole table, about {rows:,.0f} rows"
+    rows = sum(max(0.0, leaf.rows) for leaf in whole)
+    where, what = "", "the whole table"
+    if len(whole) < len(leaves):
+        more = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
+        where, what = f" in {whole[0].name.removeprefix('public.')}{more}", "all of it"
+    said = f"no index finds the old rows by {name}{where}: each run reads {what}, about {rows:,.0f} rows"
     if rows >= LARGE_ROWS:
         yield Finding("warning", facts.fullname, said, create_index(facts, (name,)))
     else:
         yield Finding("note", facts.fullname, f"{said}, which is quick now", create_index(facts, (name,)))
 
 
-def _found_through_an_index(session: Session, subject: Subject) -> bool:
-    """Whether the planner has a way to the rows without reading a whole table: asked with that forbidden."""
-    own = {leaf.name for leaf in subject.facts.leaves}
+def _read_whole(session: Session, subject: Subject) -> list[Leaf]:
+    """The leaves in which the planner has no way to the rows but to read all: asked with that forbidden."""
     with session.begin_nested() as nested:
         session.execute(text("set local enable_seqscan to off"))
         explained = session.scalar(Explain(subject.rows(literal_column("1")).where(subject.workable)))
         nested.rollback()
-    read_whole = (node for node in nodes(explained[0]["Plan"]) if node["Node Type"] == "Seq Scan")
-    return not any(f"{node['Schema']}.{node['Relation Name']}" in own for node in read_whole)
+    scans = [node for node in nodes(explained[0]["Plan"]) if node["Node Type"] == "Seq Scan"]
+    whole = {f"{node['Schema']}.{node['Relation Name']}" for node in scans}
+    return [leaf for leaf in subject.facts.leaves if leaf.name in whole]
 
 
 def check_figures(
