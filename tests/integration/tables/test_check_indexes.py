@@ -72,8 +72,9 @@ def test_an_index_that_was_declared_and_not_built_is_gone_on_with(look: Look) ->
     assert not_valid(look.database) == []
 
 
-def test_the_sql_for_many_partitions_blocks_nobody(look: Look, leaves: int = 30) -> None:
+def test_the_sql_for_many_partitions_blocks_nobody(look: Look) -> None:
     """Of two levels: each second partition is partitioned itself."""
+    leaves = 30
     script = (
         "create table children (id int, parent_id int references parents on delete cascade, k int)"
         " partition by list (id);"

@@ -1,14 +1,17 @@
 """One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
+from nightshift.catalogue import Measure, find, read
 from nightshift.database import describe, sqlstate
 from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
@@ -56,11 +59,33 @@ def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
         PermanentError: its plan tried to write.
     """
     try:
-        return asked(session, step.plan, run)
+        plans = asked(session, step.plan, run)
     except DBAPIError as error:
         if sqlstate(error) != READ_ONLY:
             raise
         raise PermanentError(f"a plan only reads: step {step.name}: {describe(error)}") from None
+    if not isinstance(step, Measured) or step.measured_in is None or step.cutoff(run) is None:
+        return plans
+    from nightshift.catalogue.measures import doubts  # few columns hold a time that is not told by their type
+
+    facts = read(session, find(session, step.sql_name))
+    found = doubts(session, facts, step.measured_by, step.measured_in)
+    notes = tuple(each.what for each in found if step.where is None or not each.never)
+    return [replace(plan, notes=(*plan.notes, *notes)) for plan in plans]
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A step whose rows have an age that a number or an id tells."""
+
+    measured_by: Any
+    measured_in: Measure | None
+    where: Any
+
+    @property
+    def sql_name(self) -> str: ...
+
+    def cutoff(self, run: Run) -> dt.datetime | None: ...
 
 
 def _plan(job: Job, execution: RunExecution) -> Standing:

@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
+from nightshift.catalogue.measures import doubts
 from nightshift.catalogue.partitions import Partition, against_whole, tree_of
 from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
@@ -65,6 +66,7 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
     if subject is None:
         return
     yield from _kept(subject)
+    yield from _check_measure(step, session, run, facts)
     if (yield from explain(session, facts, step.explained(run, subject))):
         yield from _check_age(step, session, run, subject, more[facts.oid])
 
@@ -123,6 +125,17 @@ def _kept(subject: Subject) -> Iterator[Finding]:
         yield Finding("note", subject.facts.fullname, said)
 
 
+def _check_measure(step: "RowStep", session: Session, run: Run, facts: TableFacts) -> Iterator[Finding]:
+    """Whether the column can be a time in what the step says that it measures."""
+    if step.cutoff(run) is None:
+        return
+    for doubt in doubts(session, facts, step.measured_by, step.measured_in):
+        if not doubt.never:
+            yield Finding("error", facts.fullname, doubt.what)
+        elif step.where is None:
+            yield Finding("warning", facts.fullname, doubt.what)
+
+
 def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, more: Access) -> Iterator[Finding]:
     """Whether an index finds the old rows, where the step's age is a column of the table."""
     facts, age = subject.facts, subject.age
@@ -141,11 +154,11 @@ def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, mo
         yield Finding("warning", facts.fullname, said, f"reindex index concurrently {broken}")
         return
     rows = sum(max(0.0, leaf.rows) for leaf in whole)
-    where, what = "", "the whole table"
+    place, what = "", "the whole table"
     if len(whole) < len(leaves):
-        more = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
-        where, what = f" in {whole[0].name.removeprefix('public.')}{more}", "all of it"
-    said = f"no index finds the old rows by {name}{where}: each run reads {what}, about {rows:,.0f} rows"
+        others = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
+        place, what = f" in {whole[0].name.removeprefix('public.')}{others}", "all of it"
+    said = f"no index finds the old rows by {name}{place}: each run reads {what}, about {rows:,.0f} rows"
     if rows >= LARGE_ROWS:
         yield Finding("warning", facts.fullname, said, create_index(facts, (name,)))
     else:
