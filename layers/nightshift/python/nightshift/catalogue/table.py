@@ -101,6 +101,17 @@ class Trigger(NamedTuple):
     each_row: bool
 
 
+class Rule(NamedTuple):
+    """A rule that rewrites a DELETE or an UPDATE."""
+
+    name: str
+    event: Literal["delete", "update"]
+    instead: bool
+    """It does something in place of the statement; otherwise it does something as well."""
+    conditional: bool
+    """It does so for some of the rows only."""
+
+
 class Keyed(NamedTuple):
     """A plain b-tree over columns, for all rows."""
 
@@ -174,8 +185,7 @@ class TableFacts:
     indexes: tuple[Index, ...]
     references: tuple[Reference, ...]
     triggers: tuple[Trigger, ...]
-    rules: tuple[str, ...]
-    """Rules that rewrite a DELETE or UPDATE into something else."""
+    rules: tuple[Rule, ...]
     may: frozenset[str]
     """Which of select, delete and update this role may do."""
     filtered: bool
@@ -291,7 +301,7 @@ def read(session: Session, oid: int) -> TableFacts:
         ),
         references=_references(session, known["references"]),
         triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in known["triggers"]),
-        rules=tuple(row.name for row in known["rules"]),
+        rules=tuple(Rule(row.name, row.event, row.instead, row.conditional) for row in known["rules"]),
         may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
         filtered=head.filtered,
         portions=portions,
@@ -349,12 +359,16 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
         yield Obstacle(
             f"{name} has rows in the foreign table {foreign[0]}", "name the tables that are here, one by one"
         )
-    if facts.rules and action != "count":
-        yield Obstacle(
-            f"the rule {facts.rules[0]} on {name} turns an {action} into something else",
-            "drop it, or write a Function step that does what is meant",
-            f"drop rule {quoted(facts.rules[0])} on {facts.quoted}",
-        )
+    for rule in facts.rules:
+        if rule.event == action:
+            one = f"{'an' if action == 'update' else 'a'} {action}"
+            does = f"turns {one} into something else" if rule.instead else f"does something else with each {action}"
+            # No SQL: to drop it would end what the application has it for, and rows would go that were to be kept.
+            yield Obstacle(
+                f"the rule {rule.name} on {name} {does}",
+                "ask whoever looks after the application what it is for, and leave the table to it, or write a "
+                "Function step that does what is meant",
+            )
     if facts.filtered and not visible:
         yield Obstacle(
             f"row security on {name} hides rows from this role",
@@ -571,7 +585,7 @@ _HEAD = """
     select c.oid::bigint, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
            has_table_privilege(c.oid, 'select') as may_select,
            has_table_privilege(c.oid, 'delete') as may_delete,
-           has_table_privilege(c.oid, 'update') as may_update,
+           has_any_column_privilege(c.oid, 'update') as may_update,
            row_security_active(c.oid) as filtered, cast(current_user as text) as role,
            has_schema_privilege(n.oid, 'usage') as reachable,
            c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
@@ -682,7 +696,9 @@ _TRIGGERS = """
 """
 
 _RULES = """
-    select rulename as name from pg_rewrite
+    select rulename as name, case ev_type when '4' then 'delete' else 'update' end as event, is_instead as instead,
+           cast(ev_qual as text) <> '<>' as conditional
+      from pg_rewrite
      where ev_class = :oid and ev_type in ('2', '4') and ev_enabled in ('O', 'A') order by 1
 """
 

@@ -46,11 +46,12 @@ def is_passing(error: DBAPIError) -> bool:
     return sqlstate(error) in {"40001", "40P01", "55P03", "57014"} and not is_raised(_fields(error))
 
 
-def refused_right(error: DBAPIError) -> tuple[str, str] | None:
-    """Kind and name of what a right is missing on, as far as the server said it; None for any other error."""
-    from nightshift.database.words import refused_object  # see `describe`
+def refused_right(error: DBAPIError) -> str | None:
+    """What this role lacks, as GRANT writes it, where the server said it of the statement itself; otherwise None."""
+    from nightshift.database.words import missing_grant  # see `describe`
 
-    return refused_object(_fields(error)) if sqlstate(error) == "42501" else None
+    fields = _fields(error)
+    return missing_grant(fields, error.statement or "") if fields.get("C") == "42501" and "W" not in fields else None
 
 
 def describe(error: BaseException) -> str:

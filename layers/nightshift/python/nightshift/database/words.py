@@ -31,6 +31,8 @@ _REFUSED_COMMAND = re.compile(r"cannot execute ([A-Z][A-Z ]*|[a-z_]+\(\)) (?:in|
 _MISSING_VALUE = re.compile(r"A value is required for bind parameter '([^']+)'")
 _UNUSED_VALUE = re.compile(r"doesn't define a bound parameter named '([^']+)'")
 _CONTEXT_FUNCTION = re.compile(rf'(?:PL/pgSQL function ({_NAME})\(|SQL function "({_NAME})")')
+_CONTEXT_VERB = re.compile(r'SQL statement "\s*(select|insert|update|delete)\b', re.IGNORECASE)
+"""Of the innermost statement, which stands first."""
 _CONTEXT_TABLE = re.compile(rf'in relation "({_NAME})"')
 _TWO_TABLES = re.compile(rf'(?:update or delete) on table "({_NAME})" violates')
 
@@ -47,10 +49,22 @@ def in_words(fields: Fields, statement: str) -> str:
     return f"{words(fields, statement)}{where} (SQLSTATE {code})"
 
 
-def refused_object(fields: Fields) -> tuple[str, str] | None:
-    """Kind and name of what a right is missing on: `table`, `orders`. None: the message does not say it."""
+def missing_grant(fields: Fields, statement: str) -> str | None:
+    """What a role lacks, as GRANT writes it: `select, delete on orders`. None: the server does not say it."""
     found = _REFUSED_RIGHT.search(fields.get("M", ""))
-    return (found[1], found[2]) if found and not found[0].startswith("must be") else None
+    if found is None or found[0].startswith("must be"):
+        return None
+    kind, name = found[1], found[2]
+    if kind in _GRANTS:
+        return f"{_GRANTS[kind]} {name}"
+    used = set(re.findall(r"\b(?:select|insert|update|delete)\b", statement.lower()))
+    if within := fields.get("W"):
+        # What a function or a cascade does is not what the statement does: of the inner ones the first is meant.
+        inner = _CONTEXT_VERB.search(within)
+        used = {inner[1].lower()} if inner else set()
+    elif used != {"insert"}:
+        used.add("select")  # for the condition
+    return f"{', '.join(sorted(used, key=_RIGHTS.index))} on {name}" if used else None
 
 
 def connection_in_words(error: BaseException) -> str | None:
@@ -189,13 +203,22 @@ def _refused_right(fields: Fields, statement: str) -> str:
     kind, name = found[1], found[2]
     if message.startswith("must be owner"):
         return f"this role is not the owner of the {kind} {name}"
-    used = set(re.findall(r"\b(?:select|insert|update|delete)\b", statement.lower()))
-    rights = used | {"select"} if used != {"insert"} else used
-    grant = _GRANTS.get(kind, f"{', '.join(sorted(rights, key=_RIGHTS.index))} on")
-    return f"this role may not use the {kind} {name}: grant {grant} {name} to it"
+    grant = missing_grant(fields, statement)
+    if "W" in fields:  # by a function or a cascade, which may be done as another role
+        return f"the {kind} {name} may not be used there: grant {grant or 'what it needs'} to the role that does it"
+    return f"this role may not use the {kind} {name}: grant {grant} to it"
 
 
 _RIGHTS = ("select", "insert", "update", "delete")
+
+
+_PARAMETER = "a parameter like $1 is written :name in SQL, with a value of that name"
+
+
+def _protocol(fields: Fields, statement: str) -> str:
+    if "bind message supplies" in fields.get("M", ""):
+        return _PARAMETER
+    return "the server and the driver do not understand each other: is there a pooler between them?"
 
 
 def _read_only(fields: Fields, statement: str) -> str:
@@ -228,6 +251,16 @@ def _not_let_in(fields: Fields, statement: str) -> str:
     return _named("role", "does not exist there, or may not sign in", fields, statement)
 
 
+def _inside(fields: Fields, statement: str) -> str:
+    """XX000. Only of a foreign key's own statement its message is known, and holds names alone."""
+    names = _QUOTED.findall(fields.get("M", "")) if fields.get("R") == "ri_PerformCheck" else []
+    if len(names) != len(("the table that is referred to", "the key", "the table that refers")):
+        return "the server failed inside: see its log"
+    return (
+        f"a rule on {names[2]} turns what its foreign key {names[1]} does into something else: drop the rule or the key"
+    )
+
+
 def _of_the_application(fields: Fields, statement: str) -> str:
     """A code that a trigger or function of the application has chosen, and the names that it gives."""
     names = [f"{kind} {fields[key]}" for kind, key in (("column", "c"), ("constraint", "n")) if key in fields]
@@ -240,7 +273,7 @@ def _of(kind: str, says: str) -> Words:
 
 
 _BY_CODE: Mapping[str, Words] = {
-    "08P01": _plain("the server and the driver do not understand each other: is there a pooler between them?"),
+    "08P01": _protocol,
     "0A000": _plain("PostgreSQL does not support what the statement wants"),
     "21000": _plain("a subquery gave more than one row"),
     "22001": _plain("a text is longer than its column takes"),
@@ -277,13 +310,22 @@ _BY_CODE: Mapping[str, Words] = {
     "42703": _unknown_column,
     "42704": _of("type, role or setting", "does not exist"),
     "42710": _of("object", "exists already"),
+    "42803": _plain(
+        "an aggregate, like count or max, stands where none may, as in a condition (write it as a subquery), or a "
+        "column beside one is not grouped"
+    ),
+    "42725": _plain("more than one function or operator fits: write the values with a cast"),
     "42804": _plain("a value has another type than its column or operator takes"),
     "42809": _of("object", "is of a kind that the statement does not fit, as a view is no table"),
     "42846": _plain("a value cannot be turned into the type that is wanted"),
     "42883": _unknown_function,
     "42P01": _unknown_table,
+    "42P02": _plain(_PARAMETER),
     "42P07": _of("table or index", "exists already"),
     "42P10": _plain("no unique index has the columns that ON CONFLICT names"),
+    "42P18": _plain(f"the type of a value cannot be told from the statement: write it with a cast; {_PARAMETER}"),
+    "42P20": _plain("a window function stands where none may, as in a condition: write it as a subquery"),
+    "428C9": _plain("a column is generated by the database, and takes no value from the statement"),
     "53100": _plain("the server's disk is full"),
     "53200": _plain("the server is out of memory"),
     "53300": _plain("the server or the role has as many connections as it may: try again, or raise max_connections"),
@@ -296,6 +338,7 @@ _BY_CODE: Mapping[str, Words] = {
     "57P05": _plain("the server ended the session, because it did nothing for long"),
     "58P01": _plain("a file is missing on the server: see its log"),
     "P0001": _of_the_application,
+    "XX000": _inside,
     "XX001": _plain("a table is damaged: see the server's log"),
     "XX002": _plain("an index is damaged: see the server's log, and reindex it"),
 }

@@ -22,6 +22,7 @@ from nightshift.engine.checking import (
     check_reach,
     check_statistics,
     check_triggers,
+    check_writes,
     locate,
     of_error,
     of_obstacle,
@@ -52,8 +53,10 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
     more = access(session, (facts.oid, *reach.reached))
     found = [of_obstacle(facts, each) for each in obstacles(facts, step.action, visible=step.visible_rows)]
     if facts.kind in ("r", "p"):
-        found += check_triggers(facts, more.get(facts.oid), step.action) if step.action != "count" else ()
-        found += check_reach(reach, more, most)
+        if step.action != "count":
+            found += check_triggers(facts, more.get(facts.oid), step.action)
+            found += check_writes(session, facts, more.get(facts.oid), step.action, facts.role)
+        found += check_reach(session, reach, more, most)
         found += check_statistics(facts)
         found += _check_partitions(session, facts, getattr(step, "partitions", None))
         if step.visible_rows and facts.filtered:
@@ -190,7 +193,9 @@ def check_figures(
     yield from found
     if found:
         return
-    yield from check_triggers(facts, access(session, (facts.oid,)).get(facts.oid), "update")
+    more = access(session, (facts.oid,)).get(facts.oid)
+    yield from check_triggers(facts, more, "update")
+    yield from check_writes(session, facts, more, "update", facts.role)
     yield from check_statistics(facts)
     try:
         with session.begin_nested():
