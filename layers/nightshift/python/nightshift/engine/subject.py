@@ -53,6 +53,13 @@ class Subject:
     """Rows that row security hides from this role are not meant."""
     odd: tuple[tuple[str, str], ...] = ()
     """Rows that are left out because the condition fails over them, by table and key, each with its error."""
+    among: tuple[Portion, ...] | None = None
+    """The portions outside of which no row is meant; None: it may be in any."""
+
+    @property
+    def portions(self) -> tuple[Portion, ...]:
+        """Those that are gone through."""
+        return self.facts.portions if self.among is None else self.among
 
     @property
     def facts(self) -> TableFacts:

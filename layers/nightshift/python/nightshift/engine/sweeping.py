@@ -172,7 +172,7 @@ class _Sweeping:
             leaf.oid: facts.fullname for facts in (closure.root, *closure.reached.values()) for leaf in facts.leaves
         }
         self._own = {leaf.oid for leaf in self.subject.facts.leaves}
-        self._portions = self.subject.facts.portions
+        self._portions = self.subject.portions
 
     @property
     def position(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ class _Sweeping:
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
         if self.task.keys_first:
-            self._walk(Portion(self.subject.facts.leaves))
+            self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
                 # Partitions that went as a whole before leave a position that is in no portion.
@@ -286,7 +286,7 @@ class _Sweeping:
                 self.subject.prepare(self.execution.session)
                 way = choose(self.execution.session, self.subject, portion, self._left)
         if way == RangeWalk.way:
-            only = len(self.subject.facts.portions) == 1
+            only = len(self.subject.portions) == 1
             return RangeWalk(self.subject, portion, self._left_for_one_batch if only else lambda: None, self.load)
         return HeapWalk(portion, self.load)
 
@@ -527,7 +527,9 @@ class _Sweeping:
             return False
         batch.count(**{QUARANTINED: -kept, LOCKED: -self.execution.counters[LOCKED]})
         batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle}}
-        self._portions = read(batch.session, self.subject.facts.oid).portions
+        names = {portion.name for portion in self._portions}
+        now = read(batch.session, self.subject.facts.oid).portions
+        self._portions = tuple(portion for portion in now if portion.name in names)
         return True
 
     def _suspects(self) -> str:

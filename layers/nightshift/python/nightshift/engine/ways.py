@@ -215,7 +215,7 @@ def choose(session: Session, subject: Subject, portion: Portion, at_most: int | 
 
 def _expected(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> float:
     """How many rows of a portion are meant: as they were counted, or else as the planner expects them."""
-    if at_most is not None and (len(subject.facts.portions) == 1 or at_most <= DENSE_SHARE * portion.rows):
+    if at_most is not None and (len(subject.portions) == 1 or at_most <= DENSE_SHARE * portion.rows):
         return at_most
     explained = session.scalar(Explain(subject.rows(literal_column("1")).where(*subject.window(portion))))
     return float(explained[0]["Plan"]["Plan Rows"])

@@ -1,4 +1,4 @@
-"""Checks of a step over the rows of a table: its conditions, age and new values must be some, and fit a model's table."""
+"""Checks of a step over the rows of a table: its conditions, age and new values."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -279,7 +279,7 @@ class RowStep(ABC):
             first = subject.rows(*subject.key_columns()).where(subject.workable).order_by(*ages).limit(SAMPLE_SIZE)
             sample = tuple(",".join(map(str, row)) for row in session.execute(first))
         with session.begin_nested():
-            ways = {choose(session, subject, portion, None) for portion in subject.facts.portions}
+            ways = {choose(session, subject, portion, None) for portion in subject.portions}
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
         return replace(
@@ -418,7 +418,7 @@ class RowStep(ABC):
         return text(f"{before}{self.where}\n{after}").bindparams(*values)
 
     def _must_be_one_condition(self, session: Session, source: FromClause) -> None:
-        """Refuse SQL that ends its own parentheses, like `a) or (b`: it would be meant beside the age, and not with it."""
+        """Refuse SQL that ends its own parentheses, like `a) or (b`: it would hold beside the age, and not with it."""
         asked = select(self._in_sql("case when ", "then true end")).select_from(source).limit(0)
         try:
             session.execute(asked)
