@@ -45,10 +45,11 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(made: Any, call: C
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        pytest.param(lambda run: None, "where, which its function gives, must be a condition", id="no return"),
-        pytest.param(lambda run: True, "where, which its function gives, must be a condition", id="true"),
-        pytest.param(lambda run: "state = 'old'", "where, which its function gives, must be a condition", id="text"),
+        pytest.param(lambda run: None, "where must be a condition", id="no return"),
+        pytest.param(lambda run: True, "where must be a condition", id="true"),
+        pytest.param(lambda run: "state = 'old'", "where must be a condition", id="text"),
         pytest.param("true) or (true", "where is no condition in SQL", id="parentheses"),
+        pytest.param(text("true) or (true"), "where is no condition in SQL", id="parentheses of a text"),
         pytest.param("state =", "where is no condition in SQL", id="half"),
     ],
 )
