@@ -173,6 +173,8 @@ class _Sweeping:
         }
         self._own = {leaf.oid for leaf in self.subject.facts.leaves}
         self._portions = self.subject.portions
+        self._tried_again = 0
+        """How many of the locked rows the batch tries again."""
 
     @property
     def position(self) -> dict[str, Any]:
@@ -185,7 +187,8 @@ class _Sweeping:
         """How many of the counted candidates have neither been done nor left with a reason."""
         if self.planned.rows is None:
             return None
-        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
+        locked = len(self.position.get("locked", ())) - self._tried_again
+        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - locked)
 
     def _left_for_one_batch(self) -> int | None:
         """The same, if an operator lets one batch have so many."""
@@ -429,6 +432,7 @@ class _Sweeping:
         with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             few = self.execution.at_most(len(locked))
             locked, later = locked[:few], locked[few:]
+            self._tried_again = len(locked)
             self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
@@ -448,6 +452,7 @@ class _Sweeping:
                 "locked": later,
                 "done": True,
             }
+        self._tried_again = 0
 
     def tell_odd(self) -> None:
         """Write down the rows that are left out, those that are not written down yet."""
