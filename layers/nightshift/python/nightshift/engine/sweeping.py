@@ -251,7 +251,7 @@ class _Sweeping:
             if window is None:
                 batch.position = place | carried | {"way": HeapWalk.way}
                 return False
-            bounds = [self.subject.workable] if self.task.keys_first else self.subject.window(portion)
+            bounds = [] if self.task.keys_first else self.subject.window(portion)
             locked = list(carried.get("locked", ()))
             if pace.alone:
                 locked += self._one_by_one(batch, [*bounds, *window.conditions])

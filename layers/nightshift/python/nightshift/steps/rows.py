@@ -303,12 +303,16 @@ class RowStep(ABC):
         return plan
 
     def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
-        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition."""
+        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition.
+
+        emptied: tables that earlier steps delete from or change.
+        """
         at, subject, keys_first = session.info.get((run.id, self.name), (0.0, None, False))
         if subject is None or not emptied:
             return
         looks_at = {facts.fullname for facts in (subject.facts, *subject.closure.reached.values())}
-        if keys_first or (subject.referenced is not None and looks_at & emptied):
+        meant = self.where is not None and subject.facts.fullname in emptied
+        if keys_first or meant or (subject.referenced is not None and looks_at & emptied):
             write_keys(session, subject, run.id, self.name)
             session.info[run.id, self.name] = at, subject, True
 
@@ -388,7 +392,9 @@ class RowStep(ABC):
         """Whether a batch may change what the condition means for the next one."""
         if self.action == "count":
             return False
-        return subject.frees_itself or (not self._only_an_age(subject) and subject.reads_others(session))
+        if subject.frees_itself or self._only_an_age(subject):
+            return subject.frees_itself
+        return (self.where is not None and subject.changes_itself) or subject.reads_others(session)
 
     def _only_an_age(self, subject: Subject) -> bool:
         """Whether the condition is nothing but a comparison of a row's own column with the cut-off."""
