@@ -108,6 +108,8 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         ({"where": "a = 'it''s :x'"}, r"if the colon is SQL's own, write \\:"),
         ({"where": "a = 1", "values": {"a": 1}}, "does not name :a"),
         ({"where": "a = 1", "counting": {"b": True}}, "counting b must be a condition"),
+        ({"where": Cart.note == "x"}, "where reads cart"),
+        ({"older_than": days(1), "measured_by": Cart.updated_at}, "measured_by is of cart"),
         ({"older_than": days(1), "measured_by": 5}, "measured_by must be a column, or the name of one"),
         ({"older_than": days(1), "measured_by": " "}, "measured_by must be a column, or the name of one"),
     ],
