@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnClause
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
 from nightshift.catalogue.measures import doubts
-from nightshift.catalogue.partitions import Partition, against_whole, tree_of
+from nightshift.catalogue.partitions import Partition, against_whole, tree_of, unrelated_key
 from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
@@ -58,7 +58,7 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
             found += check_writes(session, facts, more.get(facts.oid), step.action, facts.role)
         found += check_reach(session, reach, more, most)
         found += check_statistics(facts)
-        found += _check_partitions(session, facts, getattr(step, "partitions", None))
+        found += _check_partitions(session, facts, step, getattr(step, "partitions", None))
         if step.visible_rows and facts.filtered:
             said = "row security hides rows from this role, and they stay: the step says visible_rows=True"
             found.append(Finding("note", facts.fullname, said))
@@ -96,10 +96,18 @@ def explain(session: Session, facts: TableFacts, statement: Any) -> Generator[Fi
     return True
 
 
-def _check_partitions(session: Session, facts: TableFacts, setting: Whole | None) -> Iterator[Finding]:
-    """What stands against partitions going as a whole: only the owner may take one away."""
+def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", setting: Whole | None) -> Iterator[Finding]:
+    """What stands against partitions going as a whole: what divides them, and that only the owner takes one away."""
     if setting is None:
         return
+    age = str(getattr(step.measured_by, "name", step.measured_by))
+    if facts.kind == "p" and (key := unrelated_key(session, facts, age)) is not None:
+        then = "its rows are deleted one by one" if setting.rest == "delete" else "the step does nothing"
+        said = (
+            f"no partition can ever go as a whole: it is partitioned by {key}, which does not say how old a row is by "
+            f"{age}, so {then}; leave partitions= out of the step, or measure the age by what it is partitioned by"
+        )
+        yield Finding("warning", facts.fullname, said)
     against = against_whole(session, facts, to_schema=setting.schema)
     for each in against:
         sql = _MENDING.search(each)
