@@ -81,7 +81,7 @@ def test_rows_that_an_earlier_step_empties_are_not_meant_by_a_later_one(made: An
         analyze;
         """
     )
-    aged = {"older_than": days(30), "measured_by": "at"}
+    aged: dict[str, Any] = {"older_than": days(30), "measured_by": "at"}
     steps = (Delete("parents", **aged), Delete("children", where="parent is null", **aged))
     job = Job(name="forget", kind="retention", schedule="cron(0 2 * * ? *)", steps=steps, audited=False)
 

@@ -25,7 +25,7 @@ from nightshift.database.address import is_loopback
 from nightshift.database.driver import drive
 from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
-from nightshift.database.values import read_dates
+from nightshift.database.values import read_values
 
 LONGEST_CONNECT = 30.0
 """Seconds that a connection waits for each answer while it is made. Aurora needs half of that to wake up."""
@@ -65,7 +65,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(driver_connection: Any, _record: Any) -> None:
-        read_dates(driver_connection)
+        read_values(driver_connection)
         _notice_death(driver_connection)
 
     @event.listens_for(engine, "do_connect")
