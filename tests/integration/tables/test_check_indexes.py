@@ -1,10 +1,15 @@
 """Whether an index serves a table with partitions, heirs, or a key of several columns; and the SQL that makes it."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from cli.planning import plan_in
+from cli.project import proposed
 from cli.times import now
+from nightshift.catalogue.proposals import suggest
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, deletion
 from tests.integration.tables.test_check import PARENTS, Look, look as look, mend, url_of
@@ -193,3 +198,25 @@ def not_valid(database: Engine) -> list[str]:
     with database.connect() as connection:
         asked = text("select cast(indexrelid as regclass)::text from pg_index where not indisvalid")
         return list(connection.scalars(asked))
+
+
+def test_the_index_that_suggest_writes_for_the_tests_is_made_on_partitions_too(
+    empty_database: Engine, tmp_path: Path
+) -> None:
+    with empty_database.begin() as connection:
+        connection.exec_driver_sql(
+            "create table request_logs (created_at timestamptz not null, path text) partition by range (created_at);"
+            "create table l1 partition of request_logs for values from ('2025-01-01Z') to ('2030-01-01Z');"
+            "insert into request_logs select timestamptz '2025-03-01Z' from generate_series(1, 300) i; analyze"
+        )
+    (tmp_path / "tests/own").mkdir(parents=True)
+    with Session(empty_database) as session:
+        found = suggest(session, (), now=now())
+
+    *_, indexes = proposed.write("chores", [each.as_json() for each in found.proposals], tmp_path)[0]
+
+    with empty_database.begin() as connection:
+        connection.exec_driver_sql(indexes.read_text())
+        made = "select count(*) from pg_indexes where indexname like '%created_at_lookup'"
+        assert connection.scalar(text(made)) == 2
+    assert not_valid(empty_database) == []

@@ -145,6 +145,10 @@ CASES: dict[str, tuple[str, tuple[str, str, str] | None]] = {
         FOLLOWING.format(column="int", does="set null") + trigger(REFUSING, when="before update"),
         ("error", "children", "refuses every row"),
     ),
+    "a trigger that refuses to set other columns": (
+        FOLLOWING.format(column="int", does="set null") + trigger(REFUSING, when="before update of id"),
+        None,
+    ),
     "a trigger on deletions beside setting null": (
         FOLLOWING.format(column="int", does="set null") + trigger(REFUSING),
         None,

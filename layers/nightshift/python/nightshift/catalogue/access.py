@@ -4,7 +4,7 @@ A run needs none of it. Each question is one statement, however many tables it i
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -68,6 +68,17 @@ class TriggerSource:
     """Its function's owner, where it has the rights of that one (SECURITY DEFINER)."""
     path: str | None = None
     """The search path that its function sets."""
+    columns: tuple[str, ...] = ()
+    """Of an update it fires only for one that sets one of these; empty: for all."""
+
+    def fires(self, action: str, columns: Collection[str] | None = None) -> bool:
+        """Whether it fires on a delete or an update.
+
+        columns: those that the update sets. None: nobody knows.
+        """
+        if action == "delete":
+            return self.deleting
+        return self.updating and (columns is None or not self.columns or bool(set(columns) & set(self.columns)))
 
     @property
     def _code(self) -> str:
@@ -176,7 +187,7 @@ def access(session: Session, oids: Iterable[int]) -> dict[int, Access]:
     found = {}
     for row in session.execute(_ACCESS, {"oids": list(oids)}):
         found[row.oid] = Access(
-            tuple(TriggerSource(**each) for each in row.triggers or ()),
+            tuple(TriggerSource(**each | {"columns": tuple(each["columns"])}) for each in row.triggers or ()),
             {each["first"]: each["name"] for each in row.broken or ()},
             row.owner,
             {right: grant for right, grant in row.owner_lacks.items() if grant},
@@ -279,6 +290,8 @@ _ACCESS = text(
                        'name', t.tgname, 'function', p.proname, 'before', t.tgtype & 2 > 0,
                        'each_row', t.tgtype & 1 > 0, 'deleting', t.tgtype & 8 > 0, 'updating', t.tgtype & 16 > 0,
                        'conditional', t.tgqual is not null, 'language', l.lanname, 'source', p.prosrc,
+                       'columns', array(select attname from pg_attribute
+                                         where attrelid = t.tgrelid and attnum = any (t.tgattr)),
                        'as_role', case when p.prosecdef then pg_get_userbyid(p.proowner) end,
                        'path', (select substr(each, 13) from unnest(p.proconfig) each
                                  where each like 'search_path=%'))

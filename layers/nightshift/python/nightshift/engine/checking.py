@@ -97,8 +97,9 @@ def _check_step(session: Session, job: Job, step: Step, run: Run, own: Ledger) -
         if not goes_on(session):
             raise
         told = of_error(error, step.name, own.role)
-        by_database = isinstance(step, Checked) or isinstance(error, DBAPIError)
-        return [told if by_database else replace(told, what=f"its plan fails: {told.what}")]
+        if isinstance(error, DBAPIError):
+            return [told]
+        return [replace(told, what=f"its {'code' if isinstance(step, Checked) else 'plan'} fails: {told.what}")]
     return found
 
 
@@ -184,9 +185,11 @@ def check_reach(session: Session, found: Closure, more: Mapping[int, Access], mo
 
 def _check_following(session: Session, found: Closure, more: Mapping[int, Access]) -> Iterator[Finding]:
     """What stands against what PostgreSQL does to the rows that refer: as the owner of their table, by its rules."""
-    done = {(edge.child, "delete" if edge.on_delete == "cascade" else "update"): parent for parent, edge in found.edges}
-    for (oid, action), parent in done.items():
-        facts, access, referred = found.facts(oid), more[oid], found.facts(parent).fullname
+    done: dict[tuple[int, str], list[tuple[int, Reference]]] = {}
+    for parent, edge in found.edges:
+        done.setdefault((edge.child, "delete" if edge.on_delete == "cascade" else "update"), []).append((parent, edge))
+    for (oid, action), edges in done.items():
+        facts, access, referred = found.facts(oid), more[oid], found.facts(edges[0][0]).fullname
         if access.owner_lacks.get(action):
             does = "go" if action == "delete" else "change"
             said = f"its rows {does} by cascade, which PostgreSQL does as the owner {access.owner}, who lacks a right"
@@ -201,7 +204,9 @@ def _check_following(session: Session, found: Closure, more: Mapping[int, Access
                     then = f"rows that it keeps would refer to rows of {referred} that are gone"
                 said = f"the rule {rule.name} turns {one} into something else: {then}"
                 yield Finding("error", facts.fullname, said)
-        told = [*check_triggers(facts, access, action), *check_writes(session, facts, access, action, access.owner)]
+        columns = {name for _, edge in edges for name in edge.columns}
+        firing = replace(access, triggers=tuple(each for each in access.triggers if each.fires(action, columns)))
+        told = [*check_triggers(facts, firing, action), *check_writes(session, facts, firing, action, access.owner)]
         yield from (each for each in told if each.severity != "note")
 
 
@@ -346,8 +351,7 @@ def check_writes(session: Session, facts: TableFacts, more: Access | None, actio
 
 
 def _firing(more: Access | None, action: str) -> list[TriggerSource]:
-    every = more.triggers if more else ()
-    return [each for each in every if (each.deleting if action == "delete" else each.updating)]
+    return [each for each in (more.triggers if more else ()) if each.fires(action)]
 
 
 def check_statistics(facts: TableFacts) -> Iterator[Finding]:
