@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count, from_clause
-from nightshift.catalogue.table import Portion, Reference, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
 
 Action = Literal["delete", "update", "count"]
 
@@ -55,6 +55,11 @@ class Subject:
     """Rows that are left out because the condition fails over them, by table and key, each with its error."""
     among: tuple[Portion, ...] | None = None
     """The portions outside of which no row is meant; None: it may be in any."""
+
+    @property
+    def age_column(self) -> Column | None:
+        """The column that tells the age, unless it is an expression. A function has a name as well."""
+        return self.facts.columns.get(self.age.name) if isinstance(self.age, ColumnClause) else None
 
     @property
     def portions(self) -> tuple[Portion, ...]:
@@ -127,7 +132,7 @@ class Subject:
         """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""
         if self.action != "delete":
             return []
-        name = getattr(self.age, "name", None)
+        name = self.age_column and self.age_column.name
         return count(session, self.closure, self.table, self.workable, name, share)
 
     def reads_others(self, session: Session) -> bool:
