@@ -110,8 +110,8 @@ def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: M
 def _held(column: Column, number: int) -> str:
     if abs(number) >= LARGEST.get(column.base, math.inf):
         raise TableError(
-            f"the column {column.name} is of type {column.type}, and cannot hold {number}, which the cut-off is in what "
-            "measured_in says: it counts something else"
+            f"the column {column.name} is of type {column.type}, and cannot hold {number}, which is the cut-off in "
+            "terms of measured_in: it counts something else"
         )
     return str(number)
 
