@@ -239,9 +239,7 @@ def test_the_run_names_only_the_right_that_is_known(look: Look, call: Call) -> N
     look(script, deletion(), "grant select, delete on parents to $role")
     role = create_engine(look.database.url.set(username=f"checker_{look.database.url.database}"))
 
-    known = (
-        "the table trail may not be used there: grant insert on trail to the role that does it, in the function react"
-    )
+    known = "the role that does it may not use the table trail: grant insert on trail to it, in the function react"
     with pytest.raises(RunFailedError, match=known):
         call(role, deletion())
 

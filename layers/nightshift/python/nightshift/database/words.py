@@ -204,9 +204,9 @@ def _refused_right(fields: Fields, statement: str) -> str:
     if message.startswith("must be owner"):
         return f"this role is not the owner of the {kind} {name}"
     grant = missing_grant(fields, statement)
-    if "W" in fields:  # by a function or a cascade, which may be done as another role
-        return f"the {kind} {name} may not be used there: grant {grant or 'what it needs'} to the role that does it"
-    return f"this role may not use the {kind} {name}: grant {grant} to it"
+    # What a function or a cascade does may be done as another role.
+    who = "the role that does it" if "W" in fields else "this role"
+    return f"{who} may not use the {kind} {name}: grant {grant or 'what it needs on ' + name} to it"
 
 
 _RIGHTS = ("select", "insert", "update", "delete")
