@@ -7,6 +7,7 @@ from sqlalchemy import create_engine
 
 from nightshift import Job, Update
 from nightshift.errors import RunFailedError
+from nightshift.steps import Recompute
 from tests.integration.tables.conftest import Call, deletion
 from tests.integration.tables.test_check import PARENTS, RIGHTS, Look, look as look, mend
 
@@ -256,6 +257,19 @@ def test_the_right_to_the_column_that_is_set_is_enough(look: Look, call: Call) -
     assert (told["severity"], told["object"]) == ("error", "parents")
     mend(look.database, told["sql"])
     assert look.again(setting(n=5)) == []
+
+
+def test_the_right_to_the_figure_that_is_corrected_is_enough(look: Look) -> None:
+    step = Recompute("parents", name="correct", column="n", to="select id, 1 as value from parents")
+    job = Job(name="forget", kind="recalculation", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+    assert look(PARENTS, job, "grant select, update (n) on parents to $role") == []
+
+    mend(look.database, f"revoke update (n) on parents from checker_{look.database.url.database}")
+    mend(look.database, f"grant update (state) on parents to checker_{look.database.url.database}")
+    (told,) = look.again(job)
+    assert (told["severity"], told["what"]) == ("error", "this role may not update parents.n")
+    mend(look.database, told["sql"])
+    assert look.again(job) == []
 
 
 @pytest.mark.parametrize(

@@ -188,9 +188,9 @@ def _read_whole(session: Session, subject: Subject) -> list[Leaf]:
 
 
 def check_figures(
-    rows: "RowStep", session: Session, run: Run, statement: Callable[[Session, Run], Any]
+    rows: "RowStep", session: Session, run: Run, figure: str, statement: Callable[[Session, Run], Any]
 ) -> Iterator[Finding]:
-    """A step that corrects a figure of a table's rows: the table, the right to update it, and its query."""
+    """A step that corrects a figure of a table's rows: the table, the right to update the figure, and its query."""
     facts = locate(session, rows.sql_name)
     if isinstance(facts, Finding):
         yield facts
@@ -213,7 +213,16 @@ def check_figures(
     except DBAPIError as error:
         yield of_error(error, facts.fullname, facts.role)
     else:
+        yield from _check_right(session, facts, figure)
         yield from explain(session, facts, asked)
+
+
+def _check_right(session: Session, facts: TableFacts, figure: str) -> Iterator[Finding]:
+    """A role may have the right to update some columns, and not this one."""
+    asked = text("select has_column_privilege(cast(:oid as oid), :figure, 'update')")
+    if not session.scalar(asked, {"oid": facts.oid, "figure": figure}):
+        sql = f"grant update ({quoted(figure)}) on {facts.quoted} to {quoted(facts.role)}"
+        yield Finding("error", facts.fullname, f"this role may not update {facts.fullname}.{figure}", sql)
 
 
 def check_export(session: Session) -> Iterator[Finding]:
