@@ -51,6 +51,14 @@ def test_an_index_on_each_partition_is_one_on_the_table(look: Look, call: Call) 
     assert call(look.database, deletion())["counters"]["deleted"] == 300
 
 
+def test_of_a_table_that_is_indexed_but_for_a_small_partition_only_that_one_counts(look: Look, call: Call) -> None:
+    script = PARENTS + SPLIT + "create index on c1 (parent_id);" + MANY.format(500_000, "c1")
+    (told,) = look(script, deletion())
+
+    assert (told["severity"], "by parent_id in its partition c2: it is read whole" in told["what"]) == ("warning", True)
+    assert call(look.database, deletion())["counters"]["deleted"] == 300
+
+
 def test_only_the_partition_without_an_index_gets_one(look: Look) -> None:
     (told,) = look(PARENTS + SPLIT + "create index mine on c1 (parent_id)", deletion())
 

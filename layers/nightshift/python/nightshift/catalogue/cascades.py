@@ -106,9 +106,10 @@ class Closure(NamedTuple):
 
     @property
     def unindexed(self) -> tuple[tuple[Reference, TableFacts], ...]:
-        """Foreign keys without an index on the referring side, and the tables that are read whole for each row."""
+        """Foreign keys without an index on the referring side, and the tables that are read for each row, with as many
+        rows as are read."""
         found = (reference for _, reference in self.followed if not reference.indexed)
-        return tuple((reference, self.facts(reference.child).alone) for reference in found)
+        return tuple((each, self.facts(each.child).alone.read_in(each.bare)) for each in found)
 
     @property
     def gone(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ What the engine decides (which way, which rows stay, what a deletion takes with 
 this, and never from what a model says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import SimpleNamespace
@@ -84,6 +84,8 @@ class Reference(NamedTuple):
     """Whether an index serves the look for the referring rows. Without one the table is read once for each row."""
     found_by: tuple[str, ...] = ()
     """Of a key over several columns those with which its best index begins, where these are not all of them."""
+    bare: tuple[int, ...] = ()
+    """By oid, the tables with rows that refer, and without an index that serves: the table itself, or partitions."""
     found: float | None = None
     """How many rows have the same values in `found_by` at the most. None: unknown, or there is no need to ask."""
 
@@ -209,6 +211,11 @@ class TableFacts:
             return self
         own = tuple(leaf for leaf in self.leaves if leaf.oid == self.oid)
         return replace(self, portions=(Portion(own),), rows=own[0].rows, inherited=False)
+
+    def read_in(self, leaves: Collection[int]) -> "TableFacts":
+        """The same with the rows of these leaves alone, by oid: what is read of it where the others have an index."""
+        some = [leaf for leaf in self.leaves if leaf.oid in leaves]
+        return self if len(some) in (0, len(self.leaves)) else replace(self, rows=_rows_of(some, unknown=-1.0))
 
     @property
     def fullname(self) -> str:
@@ -491,8 +498,9 @@ def _references(session: Session, rows: Sequence[Any]) -> tuple[Reference, ...]:
             indexed=True,
         )
         begins = {leaf["oid"]: _begins(leaf["indexes"], row.columns) for leaf in row.leaves or ()}
-        if any(len(names) < len(row.columns) for names in begins.values()):
-            reference = _served_by_part(session, reference, begins)
+        bare = tuple(oid for oid, names in begins.items() if len(names) < len(row.columns))
+        if bare:
+            reference = _served_by_part(session, reference._replace(bare=bare), begins)
         found.append(reference)
     return tuple(found)
 
@@ -530,18 +538,18 @@ def _leaf(row: Any) -> Leaf:
 
 
 def _rows(head: Any, leaves: Sequence[Leaf]) -> float:
-    """How many rows there are: of a table with partitions or heirs the sum, as autovacuum never analyses it as a whole.
+    """How many rows there are: of a table with partitions or heirs the sum, as autovacuum never analyses it whole."""
+    return float(head.rows) if head.kind == "r" and not head.inherited else _rows_of(leaves, unknown=head.rows)
 
-    A leaf that was never analysed is taken to be as full as the others are. Negative: none was.
-    """
-    if head.kind == "r" and not head.inherited:
-        return float(head.rows)
+
+def _rows_of(leaves: Sequence[Leaf], *, unknown: float) -> float:
+    """The sum. A leaf that was never analysed is taken to be as full as the others are; `unknown` where none was."""
     known = [leaf for leaf in leaves if leaf.rows > 0 or not leaf.blocks]
     rows, blocks = sum(max(0.0, leaf.rows) for leaf in known), sum(leaf.blocks for leaf in known)
-    unknown = sum(leaf.blocks for leaf in leaves) - blocks
-    if not unknown:
+    more = sum(leaf.blocks for leaf in leaves) - blocks
+    if not more:
         return rows
-    return rows + unknown * rows / blocks if blocks else float(head.rows)
+    return rows + more * rows / blocks if blocks else unknown
 
 
 def _portions(head: Any, rows: list[Any]) -> tuple[Portion, ...]:

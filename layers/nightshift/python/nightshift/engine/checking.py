@@ -276,10 +276,14 @@ def _check_references(found: Closure, most: int | None) -> Iterator[Finding]:
         said = f"no index finds the rows that refer to {parent.fullname} by {columns}"
         if reference.found_by:
             said += f" (one on {', '.join(reference.found_by)} finds too many)"
+        bare = [leaf for leaf in child.leaves if leaf.oid in reference.bare]
+        if 0 < len(bare) < len(child.leaves):
+            others = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+            said += f" in its partition {bare[0].name.removeprefix('public.')}{others}"
         if most is not None and child.rows > most:
             severity: Severity = "error"
             said += f": it has about {child.rows:,.0f} rows, and a run is refused (unindexed_rows is {most:,})"
-        elif not any(leaf.blocks for leaf in child.leaves):
+        elif not any(leaf.blocks for leaf in bare or child.leaves):
             severity = "note"
             said += ": it is empty now; later it is read whole for each row that is deleted"
         else:
