@@ -245,6 +245,14 @@ def test_the_run_names_only_the_right_that_is_known(look: Look, call: Call) -> N
         call(role, deletion())
 
 
+def test_the_run_names_the_table_whose_rule_is_in_the_way_of_a_cascade(made: Any, call: Call) -> None:
+    rule = "create rule soft as on delete to children do instead nothing"
+    with pytest.raises(
+        RunFailedError, match="a rule on children turns what its foreign key children_parent_id_fkey does"
+    ):
+        call(made(PARENTS + CASCADE + rule), deletion())
+
+
 def setting(**values: Any) -> Job:
     step = Update("parents", where="state = 'new'", set=values, counter="done")
     return Job(name="forget", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)

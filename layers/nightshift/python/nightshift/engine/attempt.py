@@ -4,14 +4,13 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.catalogue import Measure, find, read
 from nightshift.database import describe, sqlstate
 from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
@@ -22,6 +21,9 @@ from nightshift.engine.execution import RunExecution
 from nightshift.engine.tally import along
 from nightshift.errors import PermanentError
 from nightshift.ledger import Standing
+
+if TYPE_CHECKING:
+    from nightshift.catalogue import Measure
 
 
 def carry_out(job: Job, execution: RunExecution) -> Standing:
@@ -66,7 +68,8 @@ def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
         raise PermanentError(f"a plan only reads: step {step.name}: {describe(error)}") from None
     if not isinstance(step, Measured) or step.measured_in is None or step.cutoff(run) is None:
         return plans
-    from nightshift.catalogue.measures import doubts  # few columns hold a time that is not told by their type
+    from nightshift.catalogue import find, read  # of few columns the type does not say that they hold a time
+    from nightshift.catalogue.measures import doubts
 
     facts = read(session, find(session, step.sql_name))
     found = doubts(session, facts, step.measured_by, step.measured_in)
@@ -79,7 +82,7 @@ class Measured(Protocol):
     """A step whose rows have an age that a number or an id tells."""
 
     measured_by: Any
-    measured_in: Measure | None
+    measured_in: "Measure | None"
     where: Any
 
     @property
