@@ -228,7 +228,8 @@ def _check_emptied(session: Session, found: Closure) -> Iterator[Finding]:
             yield Finding(severity, child.fullname, said)
         elif edge.on_delete == "set default" and not any(_is_null(each.default) for each in some):
             there = _has_default(session, parent, edge, some)
-            default = f"on delete set default gives {', '.join(each.column for each in some)} its default"
+            whose = "its default" if len(some) == 1 else "their defaults"
+            default = f"on delete set default gives {', '.join(each.column for each in some)} {whose}"
             if there is None:
                 said = f"{default}, which is computed: if {parent.fullname} has no row of it, {kept}"
                 yield Finding("note", child.fullname, said)
