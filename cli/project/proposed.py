@@ -71,6 +71,8 @@ def job_of(proposal: Mapping[str, Any], pack: str, schedule: str) -> NewJob:
         least=1,
         schedule=schedule,
         measured_in=proposal["measured_in"],
+        where=_condition(proposal["where"]),
+        whole=_goes_whole(proposal),
         why=tuple(_why(proposal)),
         tested=False,
     )
@@ -82,6 +84,15 @@ def name_of(proposal: Mapping[str, Any]) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", spaced).strip("-") or "table"
     words = words if words[0].isalpha() else f"table-{words}"
     return _named(words, ENDING)
+
+
+def _goes_whole(proposal: Mapping[str, Any]) -> bool:
+    return bool(proposal["partitions"]) and not proposal["piecewise"]
+
+
+def _condition(where: str | None) -> str | None:
+    """A condition as a step takes it, where a colon begins the name of a value."""
+    return where and where.replace(":", r"\:")
 
 
 def _named(words: str, ending: str) -> str:
@@ -118,6 +129,10 @@ def _why(proposal: Mapping[str, Any]) -> Iterator[str]:
     yield f"Proposed by nightshift suggest: {proposal['column']} tells {moment}, and {because}."
     if proposal["rows"] is not None and proposal["share"] is not None:
         yield f"About {proposal['rows']:,} rows were old enough then, {proposal['share']:.0%} of the table."
+    if proposal["where"]:
+        yield "What lies before that stands for never, or not yet, and stays."
+    if _goes_whole(proposal):
+        yield "Partitions that are entirely older are dropped, for which their owner must run it."
     along = [each["table"] for each in proposal["cascades"]]
     if along:
         yield f"What refers to them goes or changes along: {', '.join(along)}."
