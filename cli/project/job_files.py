@@ -219,7 +219,8 @@ def days_in_words(days: int) -> str:
 
 def _paragraphs(rule: str, why: str) -> str:
     """A docstring's text: the rule, and below it why, if that is known. Its quotes stand behind one paragraph only."""
-    first, *more = (_wrapped(each).replace("\\", "\\\\") for each in (rule, why) if each)
+    told = (_wrapped(each).replace("\\", "\\\\").replace('"""', r"\"\"\"") for each in (rule, why) if each)
+    first, *more = told
     return first if not more else f"{first}\n\n{more[0]}\n"
 
 
