@@ -348,7 +348,7 @@ def _worked_out(
         return None
     along = tuple(_along(facts, reach, rows, total))
     missing = None if _leads(session, facts, column.name) else _index(facts, (column.name,), total)
-    piecewise = _piecewise(session, row, facts, column, floor)
+    piecewise = _piecewise(session, facts, column, floor)
     return Proposal(
         facts,
         kind,
@@ -433,13 +433,11 @@ def _in_the_way(session: Session, name: str, facts: TableFacts, reach: Closure) 
     return None
 
 
-def _piecewise(
-    session: Session, row: Mapping[str, Any], facts: TableFacts, column: Column, floor: str | None
-) -> str | None:
+def _piecewise(session: Session, facts: TableFacts, column: Column, floor: str | None) -> str | None:
     """Why old partitions cannot be dropped: only a DELETE would see what it must."""
     if facts.kind != "p":
         return None
-    if row["divided_by"] != column.name:
+    if not session.scalar(_DIVIDED, {"oid": facts.oid, "column": column.name}):
         return f"they are not by {column.name}"
     if floor is not None:
         return f"{column.name} may stand for never in some of their rows"
@@ -581,6 +579,18 @@ _BEFORE_DELETION = text(
     ) select cast(tgname as text) from pg_trigger join tree on tgrelid = relid
        where not tgisinternal and tgenabled in ('O', 'A') and tgtype & 2 > 0 and tgtype & 8 > 0
        order by 1 limit 1
+    """
+)
+
+# Whether the table, or what is partitioned below it, is by ranges of the column.
+_DIVIDED = text(
+    """
+    with recursive tree (relid) as (
+        select cast(:oid as oid) union all select inhrelid from tree join pg_inherits on inhparent = tree.relid
+    ) select exists (
+        select from tree join pg_partitioned_table on partrelid = relid
+          join pg_attribute a on a.attrelid = relid and a.attnum = partattrs[0]
+         where partstrat = 'r' and a.attname = :column)
     """
 )
 
