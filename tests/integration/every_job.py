@@ -356,8 +356,7 @@ class EveryJob:
         if job.kind not in REPORTING:
             whole = of_partitions(job)  # an old one goes as a whole although it is empty
             assert {name for name, value in counters.items() if value != 0} <= {"batches", "cutoff"} | whole
-            after = application(database)
-            assert after == before if not whole else after.items() <= before.items()
+            assert application(database) == before
 
 
 def digests(engine: Engine) -> dict[str, str]:
@@ -407,9 +406,10 @@ def _of_each_table(engine: Engine, told: str) -> dict[str, Any]:
                 " and relkind in ('r', 'p') and not relispartition"
             )
         )
+        literals = {table: table.replace("'", "''") for table in tables}
         each = " union all ".join(
-            f"select '{table}', {told.format(table=table)} from {table} as row"  # noqa: S608
-            for table in tables
+            f"select '{literal}', {told.format(table=literal)} from {table} as row"  # noqa: S608
+            for table, literal in literals.items()
         )
         return dict(connection.exec_driver_sql(each).all())
 

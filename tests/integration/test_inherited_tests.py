@@ -30,6 +30,7 @@ create table shop.hits (created_at timestamptz not null) partition by range (cre
 create table shop.old_hits partition of shop.hits for values from (minvalue) to ('2025-01-01Z');
 create table shop.new_hits partition of shop.hits for values from ('2025-01-01Z') to (maxvalue);
 create index on shop.hits (created_at);
+create table shop."it's" (id bigint);
 create table shop.log (id bigint generated always as identity primary key, made_by text not null);
 \unrestrict abc
 """
