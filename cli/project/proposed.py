@@ -71,7 +71,7 @@ def job_of(proposal: Mapping[str, Any], pack: str, schedule: str) -> NewJob:
         least=1,
         schedule=schedule,
         measured_in=proposal["measured_in"],
-        where=_condition(proposal["where"]),
+        where=_condition(proposal.get("where")),
         whole=_goes_whole(proposal),
         why=tuple(_why(proposal)),
         tested=False,
@@ -87,7 +87,7 @@ def name_of(proposal: Mapping[str, Any]) -> str:
 
 
 def _goes_whole(proposal: Mapping[str, Any]) -> bool:
-    return bool(proposal["partitions"]) and not proposal["piecewise"]
+    return bool(proposal["partitions"]) and not proposal.get("piecewise")
 
 
 def _condition(where: str | None) -> str | None:
@@ -129,7 +129,7 @@ def _why(proposal: Mapping[str, Any]) -> Iterator[str]:
     yield f"Proposed by nightshift suggest: {proposal['column']} tells {moment}, and {because}."
     if proposal["rows"] is not None and proposal["share"] is not None:
         yield f"About {proposal['rows']:,} rows were old enough then, {proposal['share']:.0%} of the table."
-    if proposal["where"]:
+    if proposal.get("where"):
         yield "What lies before that stands for never, or not yet, and stays."
     if _goes_whole(proposal):
         yield "Partitions that are entirely older are dropped, for which their owner must run it."

@@ -21,7 +21,7 @@ PROVEN = {
         password_resets(email, token, created_at) mfa_challenges(factor_id, verified_at, ip_address, otp_code)
         email_verifications(token, expires_at) account_emailconfirmation(created, sent, key)
         magic_links(code, expires_at) recovery_codes(code, used_at) distributed_lock(key, owner, expires_at)
-        cache_locks(key, owner, expiration) access_grants(role, expires_at)
+        cache_locks(key, owner, expiration)
     """,
     "cache": "cache(key, value, expiration) api_response_cache(body, expires_at) set(key, score, value, expireat)",
     "log": """
@@ -63,6 +63,7 @@ PROVEN = {
 
 DOUBTED = {
     "legal": """
+        voting_sessions(token, expires_at) transfer_requests(ip, created_at) breach_notifications(created_at)
         audit_logs(ip, created_at) user_consents(created_at) versions(item_type, object, created_at)
         order_events(created_at) payment_tokens(token, expires_at) card_tokens(token, expires_at)
         vote_tokens(used_at) order_confirmations(order_id, created_at) booking_confirmations(created_at)
@@ -75,6 +76,7 @@ DOUBTED = {
         refund_jobs(queue, finished_at) loan_notifications(created_at)
     """,
     "people": """
+        test_attempts(ip, user_agent, started_at) telehealth_sessions(token, ip, expires_at)
         events(organizer_id, name, location, date) event_event(name, date_begin, date_end, create_date)
         calendar_event(name, start, stop, create_date) company_events(name, start_time, created_at)
         sessions(speaker_id, abstract, session_type, updated_at) coaching_sessions(session_notes, updated_at)
@@ -95,10 +97,12 @@ DOUBTED = {
         application_history(loan_id, state, created_at)
     """,
     "proof": """
+        mobile_verifications(code, verified_on, created_at)
         identity_verifications(status, token, created_at) phone_verifications(phone, code, verified_at, created_at)
         email_confirmations(token, confirmed_at, created_at) age_verifications(code, approved_at, created_at)
     """,
     "store": """
+        events(entity_id, entity_version, ip, created_at) events(conversation_id, sender_id, created_at)
         events(room_id, sender, content, received_ts) mt_events(seq_id, stream_id, version, timestamp)
         events(event_id, causation_id, correlation_id, created_at) event_store_events(event_id, data, created_at)
         stored_events(event_class, created_at) aggregate_events(payload, occurred_at)
@@ -106,6 +110,10 @@ DOUBTED = {
         events(aggregate_id, payload, ip, created_at) event_log(aggregate_id, sequence_number, payload, created_at)
     """,
     "unproven": """
+        access_grants(role, expires_at) nft_tokens(token, owner, expires_at) laundry_tokens(code, used_at)
+        phone_links(expires_at) employment_verifications(code, created_at) delivery_confirmations(token, created_at)
+        webinar_events(url, created_at) app_responses(payload, created_at)
+        construction_jobs(worker, status, completed_at) coding_challenges(name, code, expires_at)
         events(name, created_at) work_logs(user_id, minutes, created_at)
         resource_label_events(action, issue_id, created_at) tasks(project_id, name, status, priority, completed_at)
         jobs(customer_id, description, status, completed_at)
@@ -124,7 +132,9 @@ DOUBTED = {
 NOTHING = """
     users(created_at, last_seen_at) orders(expires_at) messages(payload, created_at) friend_requests(created_at)
     price_history(created_at) password_history(hash, created_at) api_keys(last_used_at) session_users(created_at)
-    blogs(created_at) price_rules(key, value, expires_at) promo_codes(code, expires_at) invoices(created_at)
+    pull_requests(url, created_at) form_responses(body, created_at)
+    blogs(created_at) price_rules(key, value, expires_at)
+    promo_codes(code, expires_at) invoices(created_at)
 """
 
 

@@ -32,7 +32,7 @@ NEVER = {
 """By table: the type of its expires_at, and its values: those of every fourth row stand for never."""
 RARELY = {
     "api_tokens": ("timestamptz not null default '1970-01-01'", TIME),
-    "rare_tokens": ("bigint", f"case when i = 1 then 0 else {SECONDS} end"),
+    "login_tokens": ("bigint", f"case when i = 1 then 0 else {SECONDS} end"),
 }
 """Here the statistics know of none, and the default or the type say that there may be one."""
 

@@ -39,9 +39,9 @@ FAILING = _words("error exception debug slow sql query trace crash")
 MAILING = _words("email sms smtp push")
 
 STRONG = _columns(
-    "ip, ip address, ip addr, remote addr, user agent, status code, http status, response code, response status, "
-    "http method, request method, traceback, stack trace, stacktrace, backtrace, exception, exception class, "
-    "error class, exc info, referer, referrer, request id, trace id, span id, webhook id, web hook id, hook id"
+    "ip, ip address, ip addr, remote addr, user agent, status code, http status, response code, response status, http "
+    "method, request method, traceback, stack trace, stacktrace, backtrace, exception, exception class, error class, "
+    "exc info, referer, referrer, request id, trace id, span id, webhook id, web hook id, hook id"
 )
 """Columns that only machines fill: they outweigh what other columns say of people."""
 WRITTEN = STRONG | _columns(
@@ -50,12 +50,12 @@ WRITTEN = STRONG | _columns(
     "dag id, task name, job class, msg, client ip, script"
 )
 WORKED = STRONG | _columns(
-    "queue, queue name, worker, worker id, runner id, locked by, locked at, attempt, attempt count, attempt number, "
-    "max attempt, retry, retry count, retry left, payload, arg, argument, kwarg, handler, run at, job class, "
+    "queue, queue name, worker name, worker pid, runner id, locked by, locked at, attempt, attempt count, attempt "
+    "number, max attempt, retry, retry count, retry left, payload, arg, argument, kwarg, handler, run at, job class, "
     "class name, func, serialized param, serialized property, task id, job id, jid, job type, executor class, "
     "hostname, pid, failed job, total job, dead letter, cron, invocation data, on finish, enqueued at, message id, "
-    "routing key, topic, header, event type, queue entry, workflow id, retry of, run id, dag id, task name, "
-    "command, exit code"
+    "routing key, topic, header, event type, queue entry, workflow id, retry of, run id, dag id, task name, command, "
+    "exit code"
 )
 SECRET = _columns(
     "token, token hash, token digest, token key, auth token, access token, refresh token, hash, digest, jti, secret, "
@@ -67,9 +67,20 @@ OF_SESSIONS = STRONG | _columns(
 )
 HELD = _columns("key, lock key, lock name, token, locked by, holder, resource, instance, instance name, lock until")
 
+BOUND = SECRET | _columns(
+    "user id, account id, member id, session id, client id, device id, scope, issued at, next link"
+)
+"""Columns of a secret that was given to somebody."""
+
 _KNOWN_SESSIONS = SIGNING_IN | _words(
     "session user web django rail express spring browser offline active admin client validation remember laravel "
     "devise identity refresh expired account customer member identity server app anonymous guest"
+)
+_KNOWN_SECRETS = SIGNING_IN | _words(
+    "user personal account deploy registration validation open api csrf bearer jwt session web django provider "
+    "revoked blacklist blacklisted outstanding invalid refresh remember persistent client app application service "
+    "device push invite invitation runner magic feed private temporary expired admin member email phone sms mobile "
+    "password reset verification confirmation access recovery one time signup token two factor"
 )
 _KNOWN_CARTS = _words("cart basket shopping guest abandoned user session shop web store customer anonymous")
 
@@ -102,8 +113,11 @@ _KEYS = SIGNING_IN | {
 }
 _BUS = _words("queue outbox inbox mq dead bus kafka amqp pending pgmq failed processed handled consumed deduplication")
 
+_SENT = _columns("url, uri, payload")
+"""What requests and events of people have, too."""
+
 _SECRETS = Noun("secret", columns=SECRET, alone=True)
-_KEPT_APART = Noun("secret", alone=True, among=_KEYS)
+_KEPT_APART = Noun("secret", SIGNING_IN | _words("password verification reset magic recovery sms"), SECRET, among=_KEYS)
 _WEB_LOG = Noun("log", WEB, WRITTEN)
 _PROGRAMS = Noun(
     "log",
@@ -120,7 +134,9 @@ _NOUNS: Mapping[str, Noun] = {
         SECRET,
     ),
     **dict.fromkeys(("otp", "nonce", "captcha"), _SECRETS),
-    "challenge": Noun("secret", SIGNING_IN | _words("webauthn passkey pkce acme"), SECRET | STRONG),
+    "challenge": Noun(
+        "secret", SIGNING_IN | _words("webauthn passkey pkce acme"), (SECRET | STRONG) - _words("code key hash")
+    ),
     **dict.fromkeys(("verification", "confirmation"), Noun("secret", columns=SECRET)),
     "reset": Noun("secret", _words("password pin mfa otp"), SECRET),
     **dict.fromkeys(("code", "ticket", "grant", "assertion", "link"), _KEPT_APART),
@@ -131,7 +147,12 @@ _NOUNS: Mapping[str, Noun] = {
         ("log", "logging"),
         Noun(
             "log",
-            WEB | SIGNING_IN | WORKING | FAILING | MAILING | _words("request search system server sync invocation"),
+            WEB
+            | SIGNING_IN
+            | WORKING
+            | FAILING
+            | MAILING
+            | _words("request search system server sync import export invocation notification integration"),
             WRITTEN | WORKED,
         ),
     ),
@@ -142,13 +163,15 @@ _NOUNS: Mapping[str, Noun] = {
     "attempt": Noun("log", WEB | SIGNING_IN | _words("password"), WRITTEN),
     **dict.fromkeys(("warning", "error", "exception", "crash", "trace"), Noun("log", WEB | WORKING, WRITTEN | WORKED)),
     **dict.fromkeys(("invocation", "execution", "run", "result"), _PROGRAMS),
-    **dict.fromkeys(("request", "call", "response"), Noun("log", WEB, WRITTEN, among=_MACHINES)),
+    **dict.fromkeys(("request", "call", "response"), Noun("log", WEB, WRITTEN - _SENT, among=_MACHINES)),
     "callback": Noun("log", WEB | SIGNING_IN, WRITTEN, among=_MACHINES),
     "history": Noun("log", SIGNING_IN | _words("cron celery sidekiq"), STRONG, among=_MACHINES),
     "failure": Noun("log", WEB | SIGNING_IN | WORKING | _words("import sync"), WRITTEN | WORKED, among=_MACHINES),
     "metric": Noun("log", WEB | WORKING | _words("cpu memory disk server host system"), WRITTEN, among=_MACHINES),
     "notice": Noun("log", WEB, WRITTEN, among=_MACHINES),
-    "event": Noun("event", WEB | SIGNING_IN | WORKING | FAILING | _words("feature analytics telemetry click"), WRITTEN),
+    "event": Noun(
+        "event", WEB | SIGNING_IN | WORKING | FAILING | _words("feature analytics telemetry click"), WRITTEN - _SENT
+    ),
     "activity": Noun("event", SIGNING_IN | _words("page web"), WRITTEN, among=_MACHINES),
     **dict.fromkeys(
         ("job", "task"), Noun("queue", WORKING | WEB | MAILING | _words("import export sync delayed index"), WORKED)
@@ -171,49 +194,51 @@ RECORDED = _words(
 LAW = RECORDED | _words(
     "opt optin optout subscribe unsubscribe agreement acceptance term privacy waiver dispute complaint abuse ban "
     "sanction moderation appeal deletion violation fraud certificate certification inspection safety incident claim "
-    "notary court police"
+    "notary court police breach eviction"
 )
 MONEY = _words(
     "payment invoice order billing transaction refund payout subscription charge credit balance wallet bank purchase "
-    "checkout price contract fiscal financial salary trade card giftcard gift voucher loan mortgage rent stripe paypal "
-    "adyen cash fee deposit withdrawal settlement payroll wage expense quote sale pos auction bid bet lottery debit "
-    "sepa iban merchant insurance vote ballot election donation booking reservation patient medical clinical "
-    "prescription"
+    "checkout price contract fiscal financial salary trade card giftcard gift voucher loan mortgage rent stripe "
+    "paypal adyen cash fee deposit withdrawal settlement payroll wage expense quote sale pos auction bid bet lottery "
+    "debit sepa iban merchant insurance vote voting ballot election donation booking reservation appointment transfer "
+    "patient medical clinical prescription"
 )
 """Of what laws and contracts say how long to keep."""
 PEOPLE = _words(
     "employee staff personnel candidate applicant recruiting shift attendance timesheet vacation health medication "
     "medicine clinic hospital doctor nurse dose diagnosis therapy workout fitness training food meal mood sleep "
     "symptom vaccine vaccination blood student pupil teacher tutor tutoring coach coaching lesson course exam quiz "
-    "school homework study grade driver vehicle car truck bike ride trip parking charging fleet flight door house home "
-    "apartment room inventory stock warehouse shipment shipping parcel courier supplier product freight cargo chat "
-    "conversation game match player tournament photo music yoga studio golf pet child family person people dating "
-    "friend survey poll community forum life company calendar meeting conference speaker wedding concert festival "
-    "sport todo crm lead sales board"
+    "school homework study grade driver vehicle car truck bike ride trip parking charging fleet flight door house "
+    "home apartment room inventory stock warehouse shipment shipping parcel courier supplier product freight cargo "
+    "chat conversation game match player tournament photo music yoga studio golf pet child family person people "
+    "dating friend survey poll community forum life company calendar meeting conference speaker wedding concert "
+    "festival sport todo crm lead sales board test telehealth"
 )
 """What people are, have and do, and goods that are on their way."""
 
 _OF_PEOPLE = _words(
-    "employee staff patient student teacher doctor nurse driver courier passenger speaker organizer organiser attendee "
-    "participant trainer coach instructor technician player applicant candidate landlord supplier warehouse vehicle "
-    "shipment parcel dropoff pickup quantity amount price cost currency rent salary invoice payment loan dosage dose "
-    "diagnosis injury kwh calory grade score reward isin venue abstract note assignee assigned deadline street answer "
-    "bpm loan apartment door diagnosis lesson course exam booking"
+    "employee staff patient student teacher doctor nurse driver courier passenger speaker organizer organiser "
+    "attendee participant trainer coach instructor technician player applicant candidate landlord supplier warehouse "
+    "vehicle shipment parcel dropoff pickup quantity amount price cost currency rent salary invoice payment loan "
+    "dosage dose diagnosis injury kwh calory grade score reward isin venue abstract note assignee assigned deadline "
+    "street answer bpm apartment door lesson course exam booking plate"
 )
 """Words of columns that machines do not fill."""
 _BY_PEOPLE = _columns("location, serial, company, hour, due date, due at, order id, opt out, date deadline")
 _TITLED = _columns("title, subject")
 _PLANNED = _columns(
-    "start at, start date, start time, start, end at, end date, end time, stop, stop at, date begin, date end, "
-    "begin at, all day, rrule, recurrence"
+    "start at, start date, start time, start, end at, end date, end time, stop, stop at, date begin, date end, begin "
+    "at, all day, rrule, recurrence"
 )
 _PLANS: Mapping[str, frozenset[str]] = dict.fromkeys(
     ("event", "session", "activity", "visit", "ticket", "lock"), _PLANNED
 )
-_PROVED = _columns("verified at, confirmed at, validated at, approved at, verified, confirmed, document, document type")
+_PROVED = _words("verified confirmed validated approved document passport")
 _STORED = _words("store stored sourcing sourced journal aggregate domain stream snapshot")
-_IN_ORDER = _words("stream aggregate sequence seq persistence causation correlation room topological")
-_VERSIONED = _columns("version, event version, aggregate version, stream version, global index, global position")
+_IN_ORDER = _words(
+    "stream aggregate sequence seq persistence causation correlation room conversation topological commit"
+)
+_VERSIONED = _columns("version, event version, entity version, object version, global index, position, ordering")
 _POST = _columns("subject, sender, sender id, recipient, recipient id, folder, read at")
 _GOODS = _columns("price, serial, sku, name")
 _MARKS = _columns("type, kind, level, line, tenant, hidden, state, state name, state id, n, uuid, key, identifier")
@@ -320,7 +345,7 @@ def _doubts(seen: Seen, noun: Noun) -> Iterator[Doubt]:
         yield "legal"
     if seen.every & (PEOPLE - ({"health"} if "check" in seen.every else set())):
         yield "people"
-    if seen.noun in ("verification", "confirmation") and (seen.told & _PROVED or "identity" in seen.every):
+    if seen.noun in ("verification", "confirmation") and (seen.column_words & _PROVED or "identity" in seen.every):
         yield "proof"
     if _is_store(seen, noun):
         yield "store"
@@ -365,8 +390,10 @@ def _is_proven(seen: Seen, noun: Noun) -> bool:
         return seen.others <= _KNOWN_CARTS and not seen.told & _GOODS
     if seen.noun == "outbox":
         return not seen.told & _POST or bool(seen.told & WORKED)
-    if seen.noun in ("verification", "confirmation") and seen.expires:
-        return True
+    if seen.noun in ("verification", "confirmation"):
+        return seen.others <= _KNOWN_SECRETS and bool(seen.told & SECRET or seen.expires)
+    if seen.noun == "token" and not (seen.others <= _KNOWN_SECRETS or len(seen.told & BOUND) > 1):
+        return False
     proven = noun.alone or seen.others & noun.words or seen.told & noun.columns
     return bool(proven) or (seen.noun in _PLAIN and seen.bare)
 
