@@ -128,9 +128,9 @@ def _remarks(each: Answer) -> Iterator[Text]:
         yield Text(f"{table}: the first run stops at max_share, until you raise it or lift the cap once", "yellow")
     if each["missing"]:
         yield Text(f"{table}: no index begins with {each['column']}, {_cost(each['missing'])}", "yellow")
-    if each.get("piecewise"):
+    if each["partitions"] and each.get("piecewise"):
         yield Text(f"{table}: old partitions cannot be dropped: {each['piecewise']}", "yellow")
-    elif each["partitions"]:
+    elif proposed.goes_whole(each):
         yield Text(f"{table}: partitions that are entirely older are dropped, which takes a moment", "green")
     for going in each["cascades"]:
         if going.get("missing"):

@@ -72,7 +72,7 @@ def job_of(proposal: Mapping[str, Any], pack: str, schedule: str) -> NewJob:
         schedule=schedule,
         measured_in=proposal["measured_in"],
         where=_condition(proposal.get("where")),
-        whole=_goes_whole(proposal),
+        whole=goes_whole(proposal),
         why=tuple(_why(proposal)),
         tested=False,
     )
@@ -86,8 +86,9 @@ def name_of(proposal: Mapping[str, Any]) -> str:
     return _named(words, ENDING)
 
 
-def _goes_whole(proposal: Mapping[str, Any]) -> bool:
-    return bool(proposal["partitions"]) and not proposal.get("piecewise")
+def goes_whole(proposal: Mapping[str, Any]) -> bool:
+    """Whether old partitions are to be dropped. A console of an earlier version does not say so."""
+    return bool(proposal["partitions"]) and proposal.get("piecewise", "unknown") is None
 
 
 def _condition(where: str | None) -> str | None:
@@ -131,7 +132,7 @@ def _why(proposal: Mapping[str, Any]) -> Iterator[str]:
         yield f"About {proposal['rows']:,} rows were old enough then, {proposal['share']:.0%} of the table."
     if proposal.get("where"):
         yield "What lies before that stands for never, or not yet, and stays."
-    if _goes_whole(proposal):
+    if goes_whole(proposal):
         yield "Partitions that are entirely older are dropped, for which their owner must run it."
     along = [each["table"] for each in proposal["cascades"]]
     if along:

@@ -42,6 +42,8 @@ OTHERS = f"""
     create table "OutboxMessage" (id int, "Body" text, "EnqueueTime" timestamptz, "SentTime" timestamptz not null,
         "ExpirationTime" timestamptz);
     create table outbox_events (id int, payload text, created_at timestamptz, published_at timestamptz);
+    create table action_task (id int, attempt int, stopped bigint not null default 0);
+    insert into action_task select i, 1, case when i > 200 then {SECONDS} else 0 end from generate_series(1, 1000) i;
     create table import_jobs (id int, cancelled_at timestamptz, failed_at timestamptz, finished_at timestamptz);
     create table refresh_tokens (id int primary key, token text, expires_at timestamptz,
         next_id int references refresh_tokens on delete cascade);
@@ -115,6 +117,7 @@ def test_an_age_is_not_what_it_seems(made: Any, tmp_path: Path) -> None:
     found = look(database)
 
     assert ages(found) == {
+        "action_task": "stopped",
         "dead_jobs": "failed_at",
         "import_jobs": "finished_at",
         "outbox_events": "published_at",

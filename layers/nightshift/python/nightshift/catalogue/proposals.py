@@ -19,7 +19,7 @@ from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, c
 from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
 from nightshift.catalogue.partitions import against_whole
-from nightshift.catalogue.statistics import estimated, floor_of, grant, hidden, is_time, magnitude
+from nightshift.catalogue.statistics import estimated, floor_of, grant, hidden, is_time, magnitude, never_at_first
 from nightshift.catalogue.table import (
     Column,
     TableError,
@@ -331,7 +331,7 @@ def _worked_out(
 ) -> Proposal | LeftAside | None:
     """The job for a table whose rows are for a time only, or what is in its way."""
     name = _plain(row)
-    ages = _ages(row, kind, timed)
+    ages = _ages(row, kind, timed, _from_the_start(session, row) if kind == "queue" else ())
     if not ages:
         return _ageless(name, kind, timed)
     facts = read(session, row["oid"])
@@ -368,7 +368,16 @@ def _worked_out(
     )
 
 
-def _ages(row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str]) -> list[tuple[Role, int, str]]:
+def _from_the_start(session: Session, row: Mapping[str, Any]) -> list[str]:
+    """Columns that hold a moment in every row from the start: it is none at which work ended."""
+    if ENDED & set(words(row["name"])):
+        return []
+    return [each for each in row["required"] or () if not never_at_first(session, row["oid"], each)]
+
+
+def _ages(
+    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str]
+) -> list[tuple[Role, int, str]]:
     """The columns that could tell the age, the best first: role, days, column."""
     name, roles = row["name"], dict(RULES[kind].roles)
     if kind == "secret" and soon_worthless(name):
@@ -378,9 +387,7 @@ def _ages(row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str]) -> list[
     if kind == "queue" and BROKERS & set(words(name)):
         roles.pop("expiry", None)  # what has expired there may not have been sent yet
     held = {column: role_of(column) for column in timed}
-    if kind == "queue" and not ENDED & set(words(name)):
-        # A moment that every row has from the start is none at which work ended.
-        held |= {column: None for column in row["required"] or () if held.get(column) == "finished"}
+    held |= {column: None for column in from_the_start if held.get(column) == "finished"}
     # Of a log that tells several moments, the one in which a row is written comes first; of the ways in which work
     # ends, the usual one; then the order of columns.
     return [

@@ -38,12 +38,16 @@ def floor_of(session: Session, facts: TableFacts, column: Column, unit: EpochUni
     """
     if unit:
         return "0"
-    default = session.scalar(_DEFAULT, {"oid": facts.oid, "column": column.name})
-    if _BEFORE_ALL_TIME.search(default or ""):
+    if never_at_first(session, facts.oid, column.name):
         return FIRST_TIME
     asked = text(_EARLIEST.replace("$type", column.base))
     earliest = {"oids": [leaf.oid for leaf in facts.leaves], "column": column.name, "first": FIRST_TIME}
     return FIRST_TIME if session.execute(asked, earliest).scalar() else None
+
+
+def never_at_first(session: Session, oid: int, column: str) -> bool:
+    """Whether the column's default stands for never, or not yet."""
+    return bool(_NEVER.search(session.scalar(_DEFAULT, {"oid": oid, "column": column}) or ""))
 
 
 def estimated(
@@ -124,8 +128,10 @@ _DEFAULT = text(
       join pg_attribute on attrelid = adrelid and attnum = adnum where adrelid = :oid and attname = :column
     """
 )
-_BEFORE_ALL_TIME = re.compile(r"'(0\d|1[0-8]|19[0-8])\d+-\d|BC|'-infinity|'epoch|to_timestamp\(\D*0\D", re.IGNORECASE)
-"""A default that is no time that has been: `'0001-01-01'`, `'1970-01-01'`, `'epoch'`."""
+_NEVER = re.compile(
+    r"^\(?'?(0|-\d+)\b(?!-)|'(0\d|1[0-8]|19[0-8])\d+-\d|BC|'-infinity|'epoch|to_timestamp\(\D*0\D", re.IGNORECASE
+)
+"""A default that is no time that has been: `0`, `'-1'`, `'0001-01-01'`, `'1970-01-01'`, `'epoch'`."""
 
 # The values of one column that the statistics know. Only these are cast: those of others may be no time at all.
 _VALUES = """
