@@ -123,7 +123,7 @@ def _one_or_all(job: str | None, every: bool) -> dict[str, Any]:
 def _length(option: str, text: str) -> dt.timedelta:
     try:
         return duration(text)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise RefusedError(f"{option}: {error}") from None
 
 
@@ -137,7 +137,9 @@ def _end(until: str | None, for_: str | None) -> str | None:
                 raise RefusedError(f"--for {for_} is no time at all: give a longer one")
             return (now() + length).isoformat()
         end = None if until is None else parse(until)
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise RefusedError(f"--for {for_} ends outside the calendar: give a shorter one") from None
+    except ValueError as error:
         raise RefusedError(f"--until: {error}") from None
     if end is not None and end <= now():
         raise RefusedError(f"--until {until} is in the past: give a time that is still to come")

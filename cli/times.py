@@ -40,7 +40,10 @@ def duration(text: str) -> dt.timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is no length of time: write it like 0.2s, 90min, 8h or 3d")
-    return dt.timedelta(seconds=float(found[1]) * dict(_UNITS)[found[2]])
+    try:
+        return dt.timedelta(seconds=float(found[1]) * dict(_UNITS)[found[2]])
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than the calendar: write it like 8h or 3d") from None
 
 
 def shown(text: str | None, now: dt.datetime) -> str:

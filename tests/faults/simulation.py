@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import Delete, Function, Job, Policy, hours
 from nightshift.database import migrations
-from nightshift.database.driver import read_statements_once
+from nightshift.database.driver import drive
 from nightshift.database.transaction import settings_query
 from nightshift.declaration import DeployedJob, Deployment, Execution, Run
 from nightshift.declaration.deployment import Misunderstood
@@ -514,7 +514,7 @@ class World:
             patches.enter_context(patch("nightshift.runtime.reach.time", SimpleNamespace(sleep=self._sleep)))
             patches.enter_context(patch("nightshift.ledger.claims.uuid", SimpleNamespace(uuid4=self._uuid)))
             patches.enter_context(patch.dict("os.environ", environment))
-            patches.enter_context(patch("pg8000.core.CoreConnection.execute_unnamed", _execute_prepared))
+            patches.enter_context(patch("nightshift.database.driver.Connection.execute_unnamed", _execute_prepared))
             patches.enter_context(patch("inspect.getsource", _source))
             for name, listener in (
                 ("begin", self._begin),
@@ -597,7 +597,7 @@ def _execute_prepared(driver: Any, statement: str, vals: Any = (), oids: Any = (
 
 def prepare(database: Engine) -> None:
     """An empty database gets what the simulation needs."""
-    read_statements_once()
+    drive(database)
     migrations.upgrade(database)
     with database.begin() as connection:
         connection.exec_driver_sql(Path(__file__).with_name("simulated.sql").read_text())

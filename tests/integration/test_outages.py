@@ -252,6 +252,33 @@ def test_an_answer_that_was_lost_with_the_connection_is_found_in_the_ledger(
     assert only_run(session).epoch == 1
 
 
+@pytest.mark.parametrize("event", [scheduled(AT), {}, {"once": True}], ids=["rule", "by hand", "once"])
+@pytest.mark.parametrize("claims", ["claim", "claim_again"])
+def test_a_claim_whose_answer_was_lost_is_this_attempts_own(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], claims: str
+) -> None:
+    """It goes on at once, and not after the lease."""
+    claim = getattr(ledger, claims)
+    heard: list[Any] = []
+
+    def unheard(*args: Any, **named: Any) -> Any:
+        heard.append(claim(*args, **named))
+        if len(heard) == 1:
+            raise ConnectionResetError("the answer was lost")
+        return heard[-1]
+
+    def cut_once(n: int, execution: Execution) -> None:
+        if n == 2 and claims == "claim_again" and not heard:
+            execution.session.execute(CUT)
+
+    monkeypatch.setattr(f"nightshift.ledger.{claims}", unheard, raising=False)
+    result = invoke_job(of_batches(3, cut_once), event)
+
+    assert (result["outcome"], result["counters"]["done"], result.get("already")) == ("succeeded", 3, None)
+    assert only_run(session).epoch == (1 if claims == "claim" else 2)
+    assert [each.epoch for each in heard] == [only_run(session).epoch] * 2
+
+
 def test_a_run_that_was_taken_over_meanwhile_is_left_to_its_new_attempt(invoke_job: Invoke, session: Session) -> None:
     inner: list[Any] = []
 

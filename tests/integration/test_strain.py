@@ -378,6 +378,27 @@ def test_a_gate_of_ones_own_holds_the_run_with_its_reason(
 @pytest.mark.parametrize(
     ("gate", "told"),
     [
+        ("select false -- until the sale is over", "it is closed"),
+        ("select false; ", "it is closed"),
+        ("select * from (values (true), (false)) open (says)", "it is closed"),
+        ("select 'a sale', 7", "a sale"),
+    ],
+)
+def test_a_gate_that_is_closed_in_any_row_holds_the_run(
+    visits: Session, invoke_job: Invoke, limits: Callable[..., None], gate: str, told: str
+) -> None:
+    limits(gate=gate)
+    result = invoke_job(job, at=NOW, seconds=30)
+    assert (result["outcome"], left(visits)) == ("interrupted", 4000)
+    assert told in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ("select true, true", "more than one value"),
+        ("select * from (values (true), (true)) open (says)", "more than one value"),
+        ("select true where false", "neither"),
         ("select 1 / 0 = 1", "zero"),
         ("select pg_sleep(3) is null", "statement"),
         ("select true); delete from visits; select (true", "42601"),

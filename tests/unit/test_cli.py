@@ -699,6 +699,8 @@ def test_the_occurrences_of_a_backfill_can_be_listed_first() -> None:
     [
         (["--for", "0h"], "--for 0h is no time at all"),
         (["--for", "-3h"], "--for: '-3h' is no length of time"),
+        (["--for", "99999999d"], "--for 99999999d ends outside the calendar"),
+        (["--for", "9" * 20 + "d"], "is longer than the calendar"),
         (["--until", "2026-01-01T00:00Z"], "--until 2026-01-01T00:00Z is in the past"),
         (["--until", "2199-01-01T00:00Z", "--for", "3h"], "give one of them"),
     ],

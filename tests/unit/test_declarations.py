@@ -5,11 +5,13 @@ import importlib
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from sqlalchemy import table
 
 import functions
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
@@ -94,6 +96,34 @@ def test_a_late_limit_that_nothing_meets_is_refused() -> None:
 def test_a_step_that_would_touch_every_row_is_refused() -> None:
     with pytest.raises(DeclarationError, match="would touch every row of carts"):
         delete(older_than=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"where": True}, "where must be a condition"),
+        ({"where": table("carts")}, "where must be a condition"),
+        ({"where": " "}, "where must be a condition in SQL"),
+        ({"where": "a = :a and b = :b", "values": {"a": 1}}, "names :b, and values= has nothing of that name"),
+        ({"where": "a = 'it''s :x'"}, r"if the colon is SQL's own, write \\:"),
+        ({"where": "a = 1", "values": {"a": 1}}, "does not name :a"),
+        ({"where": "a = 1", "counting": {"b": True}}, "counting b must be a condition"),
+        ({"where": Cart.note == "x"}, "where reads cart"),
+        ({"older_than": days(1), "measured_by": Cart.updated_at}, "measured_by is of cart"),
+        ({"older_than": days(1), "measured_by": 5}, "measured_by must be a column, or the name of one"),
+        ({"older_than": days(1), "measured_by": " "}, "measured_by must be a column, or the name of one"),
+    ],
+)
+@pytest.mark.parametrize("step", [Delete, partial(Update, set={"b": 1}), partial(Count, counter="n")])
+def test_what_is_no_condition_on_a_table_by_name_is_refused(step: Any, given: dict[str, Any], why: str) -> None:
+    with pytest.raises(DeclarationError, match=why):
+        step("carts", name="forget", **{"counter": "n", **given} if step is not Delete else given)
+
+
+@pytest.mark.parametrize("given", [{}, {1: 2}, None, "b = 1"])
+def test_new_values_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(DeclarationError, match="new values by column"):
+        Update("carts", where="a = 1", set=given, counter="n")
 
 
 def test_an_age_without_a_column_to_measure_it_is_refused() -> None:

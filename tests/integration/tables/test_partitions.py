@@ -312,6 +312,29 @@ def test_a_partition_whose_rows_are_referred_to_is_done_row_by_row(made: Any, ca
     assert result["counters"].get("referenced", 0) == kept
 
 
+@pytest.mark.parametrize("action", ["", "on delete cascade"])
+def test_a_partition_to_whose_rows_others_of_the_same_table_refer_is_done_row_by_row(
+    made: Any, call: Call, action: str
+) -> None:
+    """Also if these are in a partition in which no row is old enough."""
+    script = f"""
+        alter table events add primary key (id, at), add before_id bigint, add before_at timestamptz,
+            add foreign key (before_id, before_at) references events {action};
+        create index on events (before_id, before_at);
+        update events set before_id = 5, before_at = '2025-11-01T05:00Z' where id = 2879;
+    """
+    engine = made(BY_MONTH + script)
+
+    result = call(engine, dropping(), parameters=EVERYTHING)
+
+    assert "events_2025_11" in tables(engine)
+    assert "events_2025_12" not in tables(engine)
+    kept = 0 if action else 1
+    assert rows(engine, "events_2025_11") == kept
+    assert rows(engine, "events where id = 2879") == kept
+    assert result["counters"]["deleted"] == 2162 - kept
+
+
 def test_a_row_that_is_referred_to_only_since_the_count_keeps_its_partition(
     made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +353,17 @@ def test_a_row_that_is_referred_to_only_since_the_count_keeps_its_partition(
     ("script", "reason"),
     [
         ("create view old_events as select * from events_2025_11", "the view old_events depends on it"),
+        (
+            "create function olds() returns setof events_2025_11 language sql as 'select * from events_2025_11'",
+            "the function olds() depends on it",
+        ),
+        ("create table others (held events_2025_11[])", "the column held of table others depends on it"),
+        (
+            "create sequence numbers owned by events_2025_11.id;"
+            "alter table events_2025_11 alter id set default nextval('numbers');"
+            "alter table events alter id set default nextval('numbers')",
+            "the default value for column id of table events depends on it",
+        ),
         (
             "create function noted() returns trigger language plpgsql as 'begin return old; end';"
             "create trigger noted before delete on events_2025_11 for each row execute function noted()",

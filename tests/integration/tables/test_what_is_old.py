@@ -6,8 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import and_, column, literal, or_, text
 
+from nightshift import Job, Update
 from nightshift.catalogue import Snowflake
 from nightshift.catalogue.ages import local_cutoff
 from nightshift.errors import RunFailedError
@@ -148,3 +149,58 @@ def test_the_servers_own_settings_change_nothing(made: Any, call: Call) -> None:
             connection.exec_driver_sql(f"alter database {name} set {setting} to {value}")
 
     assert call(database, deletion("things"))["counters"]["deleted"] == 49
+
+
+ODD = """
+    create extension citext; create extension pg_trgm; create type state as enum ('new', 'old');
+    create table parents (id int primary key, at timestamptz not null, s citext, state state, n text);
+    insert into parents select i, timestamptz '2025-12-01Z', 'Spam@X.y', 'old', 'a%s' from generate_series(1, 5) i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "gone"),
+    [
+        (column("s") == "spam@x.Y", 5),
+        (column("s") != "spam@x.Y", 0),
+        (literal("spam@x.Y") == column("s"), 5),
+        (column("s").in_(["spam@x.Y", "ham"]), 5),
+        (column("s").not_in(["spam@x.Y"]), 0),
+        (column("s").between("spam@x.X", "spam@x.Z"), 5),
+        (or_(column("state") == "new", and_(column("state") == "old", ~(column("s") == "ham"))), 5),
+        (column("id") % 2 == 0, 2),
+        (text("id % 2 = 0 and n = 'a%s' and n like 'a%'"), 2),
+        (text("false or id = 1"), 1),
+        (lambda run: text("false or id = 1"), 1),
+        ("id %2 = 0 and n = 'a%s' and n like :n", 2),
+        ("n % :n", 5),
+    ],
+)
+def test_a_condition_means_what_the_database_makes_of_it(made: Any, call: Call, where: Any, gone: int) -> None:
+    database = made(ODD)
+    with database.begin() as connection:
+        connection.execute(
+            text("insert into parents select -i, timestamptz '2026-02-28Z' from generate_series(1, 5) i")
+        )
+    job = deletion(where=where, values={"n": "a%s"} if isinstance(where, str) else {})
+    planned = call(database, job, dry_run=True)["plan"]["steps"][0]["rows"]
+    call(database, job)
+    assert (planned, 10 - rows(database, "parents")) == (gone, gone)
+
+
+def test_a_partition_key_may_have_a_percent_sign(made: Any, call: Call) -> None:
+    database = made(
+        "create table parents (id int, at timestamptz not null) partition by list ((id % 3));"
+        + "".join(f"create table p{i} partition of parents for values in ({i});" for i in range(3))
+        + "insert into parents select i, timestamptz '2025-12-01Z' from generate_series(1, 30) i"
+    )
+    call(database, deletion())
+    assert rows(database, "parents") == 0
+
+
+def test_a_new_value_is_of_the_columns_type(made: Any, call: Call) -> None:
+    step = Update("parents", where="state = 'old'", set={"state": "new", "n": text("n || id % 2")}, counter="changed")
+    job = Job(name="renew", kind="recalculation", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+    database = made(ODD)
+    call(database, job)
+    assert rows(database, "parents where state = 'new' and n = 'a%s' || id % 2") == 5

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from nightshift import Delete, Job, Update, days
+from nightshift.engine.sweeping import _Sweeping
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, Filled, deletion, digest, rows
 
@@ -40,6 +41,31 @@ def test_what_is_no_plain_table_is_refused(filled: Filled, call: Call, table: st
 def test_a_column_that_is_not_there_is_named_with_the_nearest(made: Any, call: Call) -> None:
     with pytest.raises(RunFailedError, match=r"things has no column att: did you mean at\?"):
         call(made(ORDINARY), deletion("things", measured_by="att"))
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        pytest.param(lambda run: None, "where must be a condition", id="no return"),
+        pytest.param(lambda run: True, "where must be a condition", id="true"),
+        pytest.param(lambda run: "state = 'old'", "where must be a condition", id="text"),
+        pytest.param("true) or (true", "where is no condition in SQL", id="parentheses"),
+        pytest.param(text("true) or (true"), "where is no condition in SQL", id="parentheses of a text"),
+        pytest.param("state =", "where is no condition in SQL", id="half"),
+    ],
+)
+def test_a_condition_that_is_none_deletes_nothing(made: Any, call: Call, where: Any, says: str) -> None:
+    database = made(ORDINARY)
+    for dry_run in (True, False):
+        with pytest.raises(RunFailedError, match=says):
+            call(database, deletion("things", where=where), dry_run=dry_run)
+    assert rows(database, "things") == 300
+
+
+def test_a_condition_may_end_in_a_comment(made: Any, call: Call) -> None:
+    database = made(ORDINARY)
+    call(database, deletion("things", where="id <= 100 -- the first"))
+    assert rows(database, "things") == 200
 
 
 def as_role(database: Engine, script: str) -> Engine:
@@ -111,14 +137,25 @@ def test_locked_rows_are_left_and_counted_and_the_others_go(made: Any, call: Cal
     assert (result["outcome"], result["counters"]["deleted"], result["counters"]["locked"]) == ("succeeded", 297, 3)
 
 
-def test_a_lock_that_is_let_go_in_time_costs_no_row(made: Any, call: Call) -> None:
+@pytest.mark.parametrize("when", ["in the middle", "at the end"])
+def test_a_lock_that_is_let_go_in_time_costs_no_row(
+    made: Any, call: Call, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = made(ORDINARY)
     other = database.connect()
-    other.execute(text("select * from things where id = 7 for update"))
+    other.execute(text("select * from things where id in (7, 8, 9) for update"))
     timer = threading.Timer(1.2, other.rollback)
-    timer.start()
+    if when == "in the middle":
+        timer.start()
+    again = _Sweeping._try_the_locked_again
+
+    def at_the_end(self: _Sweeping) -> None:
+        other.rollback()
+        again(self)
+
+    monkeypatch.setattr(_Sweeping, "_try_the_locked_again", at_the_end)
     result = call(database, deletion("things"))
-    timer.join()
+    timer.cancel()
     other.close()
 
     assert (result["counters"]["deleted"], result["counters"].get("locked", 0)) == (300, 0)

@@ -186,8 +186,8 @@ def _against(row: Any) -> str | None:
         return f"its trigger {row.triggers[0]} would not fire"
     if row.keys:
         return f"the foreign key {row.keys[0]} points to it alone"
-    if row.views:
-        return f"{row.views[0]} depends on it"
+    if row.dependents:
+        return f"{row.dependents[0]} depends on it"
     if row.taken:
         return f"the schema in which it would be kept has a table {row.relname} already"
     return None
@@ -249,11 +249,22 @@ _TREE = text(
                   where cast(:only as text[]) is null and o.confrelid = c.oid and o.contype = 'f' and o.conparentid = 0
                   order by 1) as keys,
            case when cast(:to_schema as text) is null and cast(:only as text[]) is null then
-               array(select distinct 'the view ' || cast(cast(r.ev_class as regclass) as text)
-                       from pg_depend d join pg_rewrite r on r.oid = d.objid
-                      where d.classid = cast('pg_rewrite' as regclass) and d.refclassid = cast('pg_class' as regclass)
-                        and d.refobjid = c.oid and r.ev_class <> c.oid order by 1)
-           else cast('{}' as text[]) end as views,
+               array(select distinct coalesce('the view ' || cast(cast(r.ev_class as regclass) as text),
+                                              'the ' || pg_describe_object(d.classid, d.objid, d.objsubid))
+                       from pg_depend d
+                       left join pg_rewrite r on d.classid = cast('pg_rewrite' as regclass) and r.oid = d.objid
+                       left join pg_attrdef f on d.classid = cast('pg_attrdef' as regclass) and f.oid = d.objid
+                      where d.deptype = 'n' and d.classid <> cast('pg_constraint' as regclass)
+                        and c.oid not in (coalesce(r.ev_class, 0), coalesce(f.adrelid, 0))
+                        and (d.refclassid = cast('pg_class' as regclass)
+                                 and (d.refobjid = c.oid or d.refobjid in (
+                                         select s.objid from pg_depend s
+                                          where s.classid = cast('pg_class' as regclass) and s.refobjid = c.oid
+                                            and s.refclassid = s.classid and s.deptype in ('a', 'i')))
+                             or d.refclassid = cast('pg_type' as regclass)
+                                 and d.refobjid in (c.reltype, (select typarray from pg_type where oid = c.reltype)))
+                      order by 1)
+           else cast('{}' as text[]) end as dependents,
            cast(:to_schema as text) is not null and exists (
                select from pg_class t join pg_namespace tn on tn.oid = t.relnamespace
                 where tn.nspname = :to_schema and t.relname = c.relname and t.oid <> c.oid) as taken

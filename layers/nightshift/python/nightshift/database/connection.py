@@ -22,10 +22,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database.address import is_loopback
-from nightshift.database.driver import Connection as DriverConnection, read_statements_once
+from nightshift.database.driver import drive
 from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
-from nightshift.database.values import read_dates
+from nightshift.database.values import read_values
 
 LONGEST_CONNECT = 30.0
 """Seconds that a connection waits for each answer while it is made. Aurora needs half of that to wake up."""
@@ -60,17 +60,16 @@ def encryption(settings: DatabaseSettings, host: str | None) -> ssl.SSLContext |
 @cache
 def _engine(settings: DatabaseSettings) -> Engine:
     """One engine per process, for its compiled statements. It keeps no connection."""
-    read_statements_once()
     engine = create_engine(settings.url, poolclass=NullPool, hide_parameters=True)
     own_every_transaction(engine)
 
     @event.listens_for(engine, "connect")
     def connected(driver_connection: Any, _record: Any) -> None:
-        read_dates(driver_connection)
+        read_values(driver_connection)
         _notice_death(driver_connection)
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> DriverConnection:
+    def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
         if settings.secret_arn or settings.iam_region:
             keywords.update(_credentials(settings))
         # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
@@ -79,7 +78,9 @@ def _engine(settings: DatabaseSettings) -> Engine:
         bounds = _bounds.get()
         if not bounds:
             raise ConnectionResetError("the connection was lost, and a session does not connect again by itself")
-        return DriverConnection(**keywords | bounds)
+        keywords.update(bounds)
+
+    drive(engine)  # it connects, once this is prepared
 
     @event.listens_for(engine, "handle_error")
     def failed(context: ExceptionContext) -> None:

@@ -174,7 +174,11 @@ class _Taking:
             self._round(again, locked, new=False)
         for name in list(locked):
             locked.remove(name)
-            self._stays(name, locked, "another session had it, or the table above it, locked all the while")
+            self._stays(
+                name,
+                locked,
+                "another session had it, the table above it, or one that it refers to, locked all the while",
+            )
 
     def _round(self, names: Sequence[str], locked: list[str], *, new: bool) -> None:
         """Each of the names once, several in one transaction as long as that is short. Those that are locked are added
@@ -431,7 +435,7 @@ def without(session: Session, subject: Subject, names: Iterable[str], age: Age) 
 
 
 def _without(session: Session, subject: Subject, leaves: set[int], age: Age) -> Subject | None:
-    kept = [each for each in subject.facts.portions if not {leaf.oid for leaf in each.leaves} <= leaves]
+    kept = [each for each in subject.portions if not {leaf.oid for leaf in each.leaves} <= leaves]
     bounds = {each.name: each.bound for each in kept if each.bound}
     young = _contradicted(session, subject.facts, bounds, age.older)
     portions = [each for each in kept if each.name not in young]
@@ -440,5 +444,4 @@ def _without(session: Session, subject: Subject, leaves: set[int], age: Age) -> 
     condition = subject.condition
     if leaves and all(each.bound for each in portions):
         condition = and_(condition, or_(*(literal_column(f"({each.bound})") for each in portions)))
-    root = replace(subject.facts, portions=tuple(portions))
-    return replace(subject, condition=condition, closure=subject.closure._replace(root=root))
+    return replace(subject, condition=condition, among=tuple(portions))

@@ -341,24 +341,27 @@ class Watch:
     def _gate(self, unknown: dict[str, str]) -> tuple[Strain, ...]:
         """What the deployment's own SQL says."""
         bounds = {"statement_timeout": str(int(LOOK_SECONDS * 1000))}
-        # As a part of another SELECT it can be nothing but one.
-        asked = f"select gate.says from ({self._limits.gate.strip().rstrip(';')}) as gate(says) limit 1"  # noqa: S608
+        # As a part of another SELECT it can be nothing but one; on a line of its own, so that it may end in a comment.
+        gate = self._limits.gate.strip().rstrip(";")
+        asked = f"select gate.* from ({gate}\n) as gate cross join (select) as alone limit 2"  # noqa: S608
         try:
             with transaction(self._session, read_only=True, settings=bounds):
                 given = self._session.connection().exec_driver_sql(asked)
-                is_truth = given.cursor is not None and given.cursor.description[0][1] == BOOLEAN
-                row = given.first()
+                columns = [] if given.cursor is None else [column[1] for column in given.cursor.description]
+                rows = given.fetchmany(2)
         except DBAPIError as error:
             if error.connection_invalidated or sqlstate(error) is None:
                 raise
             self._session.rollback()
             unknown["gate"] = describe(error)
             return ()
-        says = None if row is None else row[0]
-        if says is False:
-            return (Strain("gate", "held", "it is closed"),)
-        if isinstance(says, str) and says.strip():
-            return (Strain("gate", "held", printable(says, most=256)),)
-        if says is not True and (row is None or is_truth or not isinstance(says, str | None)):
+        for says, *_ in rows:
+            if says is False:
+                return (Strain("gate", "held", "it is closed"),)
+            if isinstance(says, str) and says.strip():
+                return (Strain("gate", "held", printable(says, most=256)),)
+        if len(columns) != 1 or len(rows) > 1:
+            unknown["gate"] = "it gives more than one value"
+        elif not rows or (rows[0][0] is not True and (columns[0] == BOOLEAN or not isinstance(rows[0][0], str | None))):
             unknown["gate"] = "it says neither true nor false, and gives no reason either"
         return ()

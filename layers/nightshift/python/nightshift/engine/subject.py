@@ -53,6 +53,13 @@ class Subject:
     """Rows that row security hides from this role are not meant."""
     odd: tuple[tuple[str, str], ...] = ()
     """Rows that are left out because the condition fails over them, by table and key, each with its error."""
+    among: tuple[Portion, ...] | None = None
+    """The portions outside of which no row is meant; None: it may be in any."""
+
+    @property
+    def portions(self) -> tuple[Portion, ...]:
+        """Those that are gone through."""
+        return self.facts.portions if self.among is None else self.among
 
     @property
     def facts(self) -> TableFacts:
@@ -71,10 +78,27 @@ class Subject:
         ways = list(self._keeping(self.facts, self.table, ()))
         return or_(*ways) if ways else None
 
+    @property
+    def unreferenced(self) -> list[ColumnElement[bool]]:
+        """That no other row keeps this one; nothing, where none can."""
+        return [] if self.referenced is None else [~self.referenced]
+
     @cached_property
     def workable(self) -> ColumnElement[bool]:
         """The condition, without the rows that others refer to."""
-        return self.condition if self.referenced is None else and_(self.condition, ~self.referenced)
+        return and_(self.condition, *self.unreferenced)
+
+    @property
+    def changes_itself(self) -> bool:
+        """Whether a row that goes may change others of the table: it empties their references, or a trigger does."""
+        gone = [self.closure.facts(oid) for oid in dict.fromkeys((self.facts.oid, *self.closure.gone))]
+        emptied = any(
+            reference.child == self.facts.oid and reference.on_delete in ("set null", "set default")
+            for facts in gone
+            for reference in facts.references
+        )
+        # What a trigger does before an update is done to the row itself.
+        return emptied or any(self.action == "delete" or not each.before for facts in gone for each in facts.triggers)
 
     @property
     def frees_itself(self) -> bool:
@@ -109,7 +133,8 @@ class Subject:
     def reads_others(self, session: Session) -> bool:
         """Whether the step's own condition depends on other rows, or on more than rows: which it means may change.
 
-        Told by the planner: another relation, this one a second time, a subquery, or a volatile function.
+        Told by the planner: another relation, this one a second time, a subquery, a volatile function, or one of the
+        application's own that may read tables.
         """
         explained = session.scalar(Explain(self.rows(literal_column("1")).where(self.condition)))
         own = {leaf.name for leaf in self.facts.leaves} | {f"{self.facts.schema}.{self.facts.name}"}
@@ -120,8 +145,10 @@ class Subject:
         if any(node["Node Type"] in _JOINS for node in found):
             return True
         told = " ".join(str(node.get(key, "")) for node in found for key in _CONDITIONS)
-        words = set(re.findall(r"(\w+)\(", told))
-        return bool(words and session.scalar(_VOLATILE, {"names": sorted(words)}))
+        words = {
+            quoted.replace('""', '"') or bare for quoted, bare in re.findall(r'(?:"((?:[^"]|"")+)"|(\w+))\(', told)
+        }
+        return bool(words and session.scalar(_MAY_CHANGE, {"names": sorted(words)}))
 
     def window(self, portion: Portion) -> list[ColumnElement[bool]]:
         """The conditions on the rows of one portion: the step's, and the bound by which partitions are left aside."""
@@ -199,6 +226,13 @@ def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 _JOINS = {"Nested Loop", "Hash Join", "Merge Join"}
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "One-Time Filter")
-_VOLATILE = text("select exists (select from pg_proc where proname = any (:names) and provolatile = 'v')")
+_MAY_CHANGE = text(
+    """
+    select exists (select from pg_proc
+                    where proname = any (:names)
+                      and (provolatile = 'v'
+                           or provolatile = 's' and pronamespace <> cast('pg_catalog' as regnamespace)))
+    """
+)
 
 __all__ = ["Action", "Explain", "Subject", "TableError", "true"]

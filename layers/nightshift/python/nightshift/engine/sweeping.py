@@ -172,7 +172,9 @@ class _Sweeping:
             leaf.oid: facts.fullname for facts in (closure.root, *closure.reached.values()) for leaf in facts.leaves
         }
         self._own = {leaf.oid for leaf in self.subject.facts.leaves}
-        self._portions = self.subject.facts.portions
+        self._portions = self.subject.portions
+        self._tried_again = 0
+        """How many of the locked rows the batch tries again."""
 
     @property
     def position(self) -> dict[str, Any]:
@@ -185,7 +187,8 @@ class _Sweeping:
         """How many of the counted candidates have neither been done nor left with a reason."""
         if self.planned.rows is None:
             return None
-        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
+        locked = len(self.position.get("locked", ())) - self._tried_again
+        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - locked)
 
     def _left_for_one_batch(self) -> int | None:
         """The same, if an operator lets one batch have so many."""
@@ -195,7 +198,7 @@ class _Sweeping:
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
         if self.task.keys_first:
-            self._walk(Portion(self.subject.facts.leaves))
+            self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
                 # Partitions that went as a whole before leave a position that is in no portion.
@@ -248,7 +251,7 @@ class _Sweeping:
             if window is None:
                 batch.position = place | carried | {"way": HeapWalk.way}
                 return False
-            bounds = [self.subject.workable] if self.task.keys_first else self.subject.window(portion)
+            bounds = [] if self.task.keys_first else self.subject.window(portion)
             locked = list(carried.get("locked", ()))
             if pace.alone:
                 locked += self._one_by_one(batch, [*bounds, *window.conditions])
@@ -286,7 +289,7 @@ class _Sweeping:
                 self.subject.prepare(self.execution.session)
                 way = choose(self.execution.session, self.subject, portion, self._left)
         if way == RangeWalk.way:
-            only = len(self.subject.facts.portions) == 1
+            only = len(self.subject.portions) == 1
             return RangeWalk(self.subject, portion, self._left_for_one_batch if only else lambda: None, self.load)
         return HeapWalk(portion, self.load)
 
@@ -429,6 +432,7 @@ class _Sweeping:
         with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             few = self.execution.at_most(len(locked))
             locked, later = locked[:few], locked[few:]
+            self._tried_again = len(locked)
             self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
@@ -448,6 +452,7 @@ class _Sweeping:
                 "locked": later,
                 "done": True,
             }
+        self._tried_again = 0
 
     def tell_odd(self) -> None:
         """Write down the rows that are left out, those that are not written down yet."""
@@ -527,7 +532,9 @@ class _Sweeping:
             return False
         batch.count(**{QUARANTINED: -kept, LOCKED: -self.execution.counters[LOCKED]})
         batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle}}
-        self._portions = read(batch.session, self.subject.facts.oid).portions
+        names = {portion.name for portion in self._portions}
+        now = read(batch.session, self.subject.facts.oid).portions
+        self._portions = tuple(portion for portion in now if portion.name in names)
         return True
 
     def _suspects(self) -> str:

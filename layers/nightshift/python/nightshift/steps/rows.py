@@ -19,6 +19,7 @@ from sqlalchemy import (
     TextClause,
     and_,
     bindparam,
+    case,
     column,
     delete,
     func,
@@ -30,10 +31,10 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from sqlalchemy.sql.dml import Delete as DeleteStatement, Update as UpdateStatement
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClause
-from sqlalchemy.sql.visitors import cloned_traverse
+from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import NullType
 
 from nightshift.catalogue import (
@@ -51,7 +52,7 @@ from nightshift.catalogue import (
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
 from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
-from nightshift.database import by_halves
+from nightshift.database import by_halves, describe, sqlstate
 from nightshift.declaration import (
     MAX_SHARE,
     SAMPLE_SIZE,
@@ -81,21 +82,18 @@ from nightshift.engine import (
 from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
-from nightshift.steps.conditions import check_column, check_condition, check_new_values
+from nightshift.steps.conditions import check_column, check_condition, check_new_values, check_text, typed, typed_value
 from nightshift.zones import zone_names
 
 if TYPE_CHECKING:
     from nightshift.engine.checking import Finding
 
+SYNTAX_ERROR = "42601"
+"""The SQLSTATE of a text that is no SQL."""
+
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
 TableLike = str | type[DeclarativeBase] | Table
-
-PLAIN_TYPES = {
-    *("text", "varchar", "bpchar", "bool", "int2", "int4", "int8", "numeric", "float4", "float8", "uuid"),
-    *("timestamptz", "timestamp", "date", "time", "timetz", "interval", "json", "jsonb", "bytea", "inet", "cidr"),
-}
-"""Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
 
 UTC = "UTC"
 """The zone of most tables. A cold start need not read the list of all zones for it."""
@@ -168,11 +166,11 @@ class RowStep(ABC):
             must_be_truth(f"{where} {name}", getattr(self, name))
         if self.zone != UTC and self.zone not in zone_names():
             raise DeclarationError(f"{where} zone is no time zone: {self.zone!r}; write it like Europe/Berlin")
-        if self.table is None:
-            return
         if self.measured_by is not None:
             check_column(f"{where} measured_by", self.measured_by, self.table)
-        if self.where is not None and not isinstance(self.where, str) and not callable(self.where):
+        if isinstance(self.where, str):
+            check_text(f"{where} where", self.where, self.values)
+        elif self.where is not None and not callable(self.where):
             check_condition(f"{where} where", self.where, self.table)
         for name, condition in self.counting.items():
             check_condition(f"{where} counting {name}", condition, self.table)
@@ -251,8 +249,10 @@ class RowStep(ABC):
         facts = reached.root
         source = _source(facts) if self.table is None else self.table
         conditions = []
+        if isinstance(said := self._said(run), TextClause):
+            self._must_be_one(session, said, source)
         if (where := self.condition(run)) is not None:
-            conditions.append(_typed(where, facts, source))
+            conditions.append(typed(where, facts))
         age = self._age(facts, source)
         if (cutoff := self.cutoff(run)) is not None and age is not None:
             known = self._age_column(session, facts, source, age)
@@ -273,7 +273,7 @@ class RowStep(ABC):
             first = subject.rows(*subject.key_columns()).where(subject.workable).order_by(*ages).limit(SAMPLE_SIZE)
             sample = tuple(",".join(map(str, row)) for row in session.execute(first))
         with session.begin_nested():
-            ways = {choose(session, subject, portion, None) for portion in subject.facts.portions}
+            ways = {choose(session, subject, portion, None) for portion in subject.portions}
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
         return replace(
@@ -288,7 +288,7 @@ class RowStep(ABC):
 
     def explained(self, run: Run, subject: Subject) -> Any:
         """The statement that the batches are made of, for the planner to look at. It is never executed."""
-        counted = [func.count().filter(_typed(each, subject.facts, subject.table)) for each in self.counting.values()]
+        counted = [func.count().filter(typed(each, subject.facts)) for each in self.counting.values()]
         return subject.rows(func.count(), *counted).where(subject.workable)
 
     def candidates(self, session: Session, run: Run) -> list[StepPlan]:
@@ -303,12 +303,16 @@ class RowStep(ABC):
         return plan
 
     def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
-        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition."""
+        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition.
+
+        emptied: tables that earlier steps delete from or change.
+        """
         at, subject, keys_first = session.info.get((run.id, self.name), (0.0, None, False))
         if subject is None or not emptied:
             return
         looks_at = {facts.fullname for facts in (subject.facts, *subject.closure.reached.values())}
-        if keys_first or (subject.referenced is not None and looks_at & emptied):
+        meant = self.where is not None and subject.facts.fullname in emptied
+        if keys_first or meant or (subject.referenced is not None and looks_at & emptied):
             write_keys(session, subject, run.id, self.name)
             session.info[run.id, self.name] = at, subject, True
 
@@ -366,7 +370,7 @@ class RowStep(ABC):
         keys_first: bool,
         statement: Callable[[Subject], DeleteStatement | UpdateStatement],
     ) -> None:
-        counting = {name: _typed(condition, subject.facts, subject.table) for name, condition in self.counting.items()}
+        counting = {name: typed(condition, subject.facts) for name, condition in self.counting.items()}
         task = Sweep(subject, self.name, statement(subject), self.counter, counting, self.sample_keys, keys_first)
         sweep(execution, task)
 
@@ -388,26 +392,40 @@ class RowStep(ABC):
         """Whether a batch may change what the condition means for the next one."""
         if self.action == "count":
             return False
-        return subject.frees_itself or (not self._only_an_age(subject) and subject.reads_others(session))
+        if subject.frees_itself or self._only_an_age(subject):
+            return subject.frees_itself
+        return (self.where is not None and subject.changes_itself) or subject.reads_others(session)
 
     def _only_an_age(self, subject: Subject) -> bool:
         """Whether the condition is nothing but a comparison of a row's own column with the cut-off."""
         bare = isinstance(subject.age, ColumnClause) and subject.age.name in subject.facts.columns
         return self.where is None and bare and not self.visible_rows
 
-    def condition(self, run: Run) -> ColumnElement[bool] | TextClause | None:
-        """The step's own condition for this run, without the age."""
+    def condition(self, run: Run) -> ColumnElement[bool] | None:
+        """The step's own condition for this run, without the age. What is SQL stands in parentheses."""
+        said = self._said(run)
+        return Grouping(said) if isinstance(said, TextClause) else said
+
+    def _said(self, run: Run) -> ColumnElement[bool] | TextClause | None:
         where = self.where
         if isinstance(where, str):
-            return text(f"({where})").bindparams(
-                *(bindparam(key, value, NullType()) for key, value in self.values.items())
-            )
+            values = (bindparam(key, value, NullType()) for key, value in self.values.items())
+            return text(f"{where}\n").bindparams(*values)  # with an end of the line, where it ends in a comment
         if not callable(where):
             return where
         found = where(run)
-        if self.table is not None:
-            check_condition(f"step {self.name}: where", found, self.table)
+        check_condition(f"step {self.name}: where", found, self.table)
         return found
+
+    def _must_be_one(self, session: Session, said: TextClause, source: FromClause) -> None:
+        """Refuse SQL that ends its own parentheses, like `a) or (b`: it would hold beside the age, and not with it."""
+        asked = select(case((said, true()))).select_from(source).limit(0)
+        try:
+            session.execute(asked)
+        except DBAPIError as error:
+            if sqlstate(error) != SYNTAX_ERROR:
+                raise
+            raise TableError(f"step {self.name}: where is no condition in SQL: {describe(error)}") from None
 
     def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
         measure = self.measured_by
@@ -446,21 +464,6 @@ def _source(facts: TableFacts) -> FromClause:
     """A table by name, as SQL expressions need it."""
     columns = (column(each.name, SqlType(each.type)) for each in facts.columns.values())
     return table(facts.name, *columns, schema=facts.schema)
-
-
-def _typed(condition: ColumnElement[bool] | TextClause, facts: TableFacts, source: FromClause) -> Any:
-    """Send values with the type that the database's column has: an enum, a citext or a domain takes no plain text."""
-    if isinstance(condition, TextClause):
-        return condition
-
-    def visit(binary: BinaryExpression[Any]) -> None:
-        held, value = binary.left, binary.right
-        if isinstance(held, ColumnClause) and held.table is not None and isinstance(value, BindParameter):
-            known = facts.columns.get(held.name) if getattr(held.table, "name", None) == facts.name else None
-            if known is not None and known.base not in PLAIN_TYPES and value.value is not None:
-                value.type = SqlType(known.type)
-
-    return cloned_traverse(condition, {}, {"binary": visit})
 
 
 def _missing(subject: Subject) -> tuple[str, ...]:
@@ -646,7 +649,7 @@ class Update(RowStep):
         values = {}
         for key, value in self._values(run).items():
             name = key if isinstance(key, str) else key.expression.name
-            values[self.column_of(subject, name)] = value
+            values[self.column_of(subject, name)] = typed_value(value, subject.facts.columns[name])
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:
@@ -657,8 +660,7 @@ class Update(RowStep):
         return given
 
     def _check_new_values(self, given: Any) -> None:
-        if self.table is not None:
-            check_new_values(f"step {self.name}: set", given, self.table)
+        check_new_values(f"step {self.name}: set", given, self.table)
 
 
 @dataclass(frozen=True, kw_only=True)
