@@ -245,7 +245,7 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
     for each in tables:
         if each in clean or each["oid"] in goes_along:
             continue
-        found = _apart(session, each, partial(_judged, session, each, now))
+        found = _judged(session, each, now)
         if isinstance(found, Proposal):
             proposals.append(found)
         elif found is not None:
@@ -267,7 +267,8 @@ def _apart(session: Session, row: Mapping[str, Any], look: Callable[[], Found]) 
     except DBAPIError as error:
         if error.connection_invalidated or sqlstate(error) is None:
             raise
-        why = "another session holds a lock on it: ask again later" if is_locked(error) else describe(error)
+        locked = "another session holds a lock on it, or on a table that refers to it: ask again later"
+        why = locked if is_locked(error) else describe(error)
         return LeftAside(_plain(row), "trouble", why)
 
 
@@ -312,26 +313,27 @@ def _unreachable(session: Session) -> Iterator[LeftAside]:
 
 
 def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Proposal | LeftAside | None:
-    """What is to be said of one table. None: nothing says that its rows are for a time only."""
-    name, columns = _plain(row), row["columns"]
-    found = judged(row["name"], columns)
-    timed = {column: base for column, base in columns.items() if base in TIMES or base in WHOLE_NUMBERS}
-    if found.kind == "bookkeeping" or not timed or not _bytes(session, row["oid"]):
+    """What is to be said of one table. None: nothing says that its rows are for a time only, or it has none."""
+    found = judged(row["name"], row["columns"])
+    timed = {column: base for column, base in row["columns"].items() if base in TIMES or base in WHOLE_NUMBERS}
+    if found.kind == "bookkeeping" or not timed:
         return None
-    if found.doubt is not None:
-        aged = any(role_of(column) or (base in TIMES and found.doubt == "legal") for column, base in timed.items())
-        return LeftAside(name, found.doubt, DOUBTS[found.doubt]) if aged else None
-    if found.kind is None:
-        return _unnamed(row, timed)
-    return _worked_out(session, row, found.kind, timed, now)
+    if found.kind is not None and found.doubt is None:
+        return _apart(session, row, partial(_worked_out, session, row, found.kind, timed, now))
+    left = _doubted(row, found.doubt, timed) if found.doubt is not None else _unnamed(row, timed)
+    if left is None or _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
+        return None
+    return left
 
 
 def _worked_out(
     session: Session, row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], now: dt.datetime
 ) -> Proposal | LeftAside | None:
     """The job for a table whose rows are for a time only, or what is in its way."""
+    if not _bytes(session, row["oid"]):
+        return None
     name = _plain(row)
-    ages = _ages(row, kind, timed, _from_the_start(session, row) if kind == "queue" else ())
+    ages = _ages(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
     if not ages:
         return _ageless(name, kind, timed)
     facts = read(session, row["oid"])
@@ -343,36 +345,23 @@ def _worked_out(
         return LeftAside(name, "unit", _unmeasured(session, facts, ages[0][2]))
     role, days, column, unit = measured
     floor = floor_of(session, facts, column, unit)
-    total, rows, unknown, remedy = estimated(session, facts, column, unit, now - dt.timedelta(days=days), floor)
+    estimate = estimated(session, facts, column, unit, now - dt.timedelta(days=days), floor)
+    total, rows, *_ = estimate
     if total == 0:
         return None
     along = tuple(_along(facts, reach, rows, total))
     missing = None if _leads(session, facts, column.name) else _index(facts, (column.name,), total)
     piecewise = _piecewise(session, facts, column, floor)
-    return Proposal(
-        facts,
-        kind,
-        column,
-        role,
-        days,
-        RULES[kind].because,
-        unit,
-        floor,
-        total,
-        rows,
-        unknown,
-        remedy,
-        along,
-        missing,
-        piecewise,
-    )
+    because = RULES[kind].because
+    return Proposal(facts, kind, column, role, days, because, unit, floor, *estimate, along, missing, piecewise)
 
 
-def _from_the_start(session: Session, row: Mapping[str, Any]) -> list[str]:
+def _from_the_start(session: Session, row: Mapping[str, Any], timed: Collection[str]) -> list[str]:
     """Columns that hold a moment in every row from the start: it is none at which work ended."""
     if ENDED & set(words(row["name"])):
         return []
-    return [each for each in row["required"] or () if not never_at_first(session, row["oid"], each)]
+    required = [each for each in row["required"] or () if each in timed and role_of(each) == "finished"]
+    return [each for each in required if not never_at_first(session, row["oid"], each)]
 
 
 def _ages(
@@ -386,16 +375,21 @@ def _ages(
         roles.pop("used", None)  # a key that is seldom used is not worth less
     if kind == "queue" and BROKERS & set(words(name)):
         roles.pop("expiry", None)  # what has expired there may not have been sent yet
-    held = {column: role_of(column) for column in timed}
-    held |= {column: None for column in from_the_start if held.get(column) == "finished"}
+    held = {column: role_of(column) for column in timed if column not in from_the_start}
     # Of a log that tells several moments, the one in which a row is written comes first; of the ways in which work
     # ends, the usual one; then the order of columns.
     return [
         (role, TO_TRY_AGAIN if role == "finished" and "fail" in column.lower() else days, column)
         for role, days in roles.items()
         for column in sorted(timed, key=seldom if role == "finished" else lambda _: 0)
-        if held[column] == role
+        if held.get(column) == role
     ]
+
+
+def _doubted(row: Mapping[str, Any], doubt: Doubt, timed: Mapping[str, str]) -> LeftAside | None:
+    """A table that is somebody's, or may be. One that does not age is not worth a word."""
+    aged = any(role_of(column) or (base in TIMES and doubt == "legal") for column, base in timed.items())
+    return LeftAside(_plain(row), doubt, DOUBTS[doubt]) if aged else None
 
 
 def _unnamed(row: Mapping[str, Any], timed: Mapping[str, str]) -> LeftAside | None:
