@@ -54,7 +54,8 @@ PROVEN = {
         tasks(worker_id, args, completed_at) outbox_messages(payload, processed_at) OutboxMessage(Body, SentTime)
         outbox_events(aggregate_id, payload, created_at, published_at) event_outbox(payload, published_at)
         inbox_state(MessageId, Received, Consumed) processed_messages(message_id, processed_at)
-        dead_letters(payload, failed_at)
+        dead_letters(payload, failed_at) webhook_events(payload, created_at, processed_at)
+        IntegrationEventLog(EventId, State, TimesSent, CreationTime, Content)
     """,
     "notification": "notifications(title, body, read_at, created_at)",
     "cart": "shopping_carts(updated_at) guest_carts(token, updated_at) baskets(user_id, updated_at)",

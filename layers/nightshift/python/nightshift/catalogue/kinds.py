@@ -239,6 +239,10 @@ _IN_ORDER = _words(
     "stream aggregate sequence seq persistence causation correlation room conversation topological commit"
 )
 _VERSIONED = _columns("version, event version, entity version, object version, global index, position, ordering")
+_HANDED_ON = _columns(
+    "published at, published on, processed at, processed on, dispatched at, handled at, times sent, time sent"
+)
+"""Of an event that still has to reach somebody: its table is a queue, whatever its name."""
 _POST = _columns("subject, sender, sender id, recipient, recipient id, folder, read at")
 _GOODS = _columns("price, serial, sku, name")
 _MARKS = _columns("type, kind, level, line, tenant, hidden, state, state name, state id, n, uuid, key, identifier")
@@ -336,7 +340,8 @@ def judged(name: str, columns: Mapping[str, str]) -> Judged:
         return Judged("cache" if _is_cache(seen) and not seen.every & (MONEY | LAW | PEOPLE) else None)
     if noun.among and not (seen.others & noun.among or (noun.kind == "log" and seen.told & noun.columns)):
         return Judged(None)
-    return Judged(noun.kind, next(_doubts(seen, noun), None))
+    kind = "queue" if "event" in seen.every and noun.kind in ("event", "log") and seen.told & _HANDED_ON else noun.kind
+    return Judged(kind, next(_doubts(seen, noun), None))
 
 
 def _doubts(seen: Seen, noun: Noun) -> Iterator[Doubt]:
