@@ -131,7 +131,7 @@ def _why(proposal: Mapping[str, Any]) -> Iterator[str]:
     if proposal["rows"] is not None and proposal["share"] is not None:
         yield f"About {proposal['rows']:,} rows were old enough then, {proposal['share']:.0%} of the table."
     if proposal.get("where"):
-        yield "What lies before that stands for never, or not yet, and stays."
+        yield f"Where {proposal['column']} holds no time, such as 0 or 1970, it stands for never, and the row stays."
     if goes_whole(proposal):
         yield "Partitions that are entirely older are dropped, for which their owner must run it."
     along = [each["table"] for each in proposal["cascades"]]

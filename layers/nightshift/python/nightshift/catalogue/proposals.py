@@ -77,10 +77,10 @@ PATIENCE_MILLISECONDS = 500
 
 DOUBTS: Mapping[Doubt, str] = {
     "legal": "laws and contracts may say how long such records are kept: ask your lawyer, then write the job yourself",
-    "people": "its name or its columns speak of people, of what they plan or own: whether old rows may go, you know",
+    "people": "its name or its columns speak of people, or of what they own: whether old rows may go is for you to say",
     "proof": "its rows prove that somebody was verified: whoever relies on that may ask for them later",
     "store": "it looks like a store of events, from which an application makes its state anew: none of them may go",
-    "unproven": "its name says that it ages, but no column shows that only machines write its rows: you know",
+    "unproven": "its name says that it ages, but nothing proves that only machines write it: that is for you to say",
 }
 """Why a table is left to somebody who knows it."""
 
