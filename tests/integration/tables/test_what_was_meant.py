@@ -66,6 +66,32 @@ def test_just_those_rows_go_that_were_meant_before_the_first_batch(
     assert rows(database, "parents") == rows(database, "parents where id between 1001 and 1200") == stay
 
 
+def test_a_trigger_of_the_statement_may_change_rows_of_the_table(made: Any, call: Call) -> None:
+    """Also in a batch in which no row is meant."""
+    database = made(
+        f"""
+        create table parents (id int primary key, n int, at timestamptz not null);
+        create function tell() returns trigger language plpgsql as $$ begin
+            update parents set n = n + 1 where id = 250; return null; end $$;
+        create trigger tell after delete on parents for each statement execute function tell();
+        insert into parents select i, 0, case when i > 300 then {OLD} else timestamptz '2026-02-28Z' end
+          from generate_series(1, 4000) i;
+        """
+    )
+    call(database, deletion())
+    assert rows(database, "parents") == 300
+
+
+def test_a_table_without_a_partition_has_nothing_to_go(made: Any, call: Call) -> None:
+    database = made(
+        """
+        create table parents (id int, above int, at timestamptz not null, primary key (id, at), above_at timestamptz,
+            foreign key (above, above_at) references parents) partition by range (at);
+        """
+    )
+    assert call(database, deletion())["counters"]["deleted"] == 0
+
+
 def test_rows_that_an_earlier_step_empties_are_not_meant_by_a_later_one(made: Any, call: Call) -> None:
     """They are older, and found first."""
     database = made(

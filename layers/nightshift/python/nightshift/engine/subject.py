@@ -24,12 +24,18 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count, from_clause
-from nightshift.catalogue.table import Portion, Reference, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
 
 Action = Literal["delete", "update", "count"]
+
+IMPERSONAL = {
+    *("int2", "int4", "int8", "numeric", "float4", "float8", "uuid", "bool", "oid", "xid8", "pg_lsn"),
+    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
+}
+"""Types of keys that name nobody by themselves."""
 
 DEEPEST_LOOK = 6
 """How many foreign keys deep it is looked for rows that keep what refers to them."""
@@ -55,6 +61,11 @@ class Subject:
     """Rows that are left out because the condition fails over them, by table and key, each with its error."""
     among: tuple[Portion, ...] | None = None
     """The portions outside of which no row is meant; None: it may be in any."""
+
+    @property
+    def age_column(self) -> Column | None:
+        """The column that tells the age, unless it is an expression. A function has a name as well."""
+        return self.facts.columns.get(self.age.name) if isinstance(self.age, ColumnClause) else None
 
     @property
     def portions(self) -> tuple[Portion, ...]:
@@ -127,7 +138,7 @@ class Subject:
         """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""
         if self.action != "delete":
             return []
-        name = getattr(self.age, "name", None)
+        name = self.age_column and self.age_column.name
         return count(session, self.closure, self.table, self.workable, name, share)
 
     def reads_others(self, session: Session) -> bool:
@@ -167,8 +178,8 @@ class Subject:
         return [cast(literal_column(quoted(name)), Text).label(f"key_{place}") for place, name in enumerate(names)]
 
     def personal(self) -> bool:
-        """Whether keys may be personal, as text can be an address."""
-        return any(self.facts.columns[name].text_like for name in self.facts.key)
+        """Whether keys may be personal: text can be an address, and so can what holds text or bytes."""
+        return any(self.facts.columns[name].base not in IMPERSONAL for name in self.facts.key)
 
     def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
         """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""

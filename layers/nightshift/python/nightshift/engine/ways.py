@@ -134,7 +134,7 @@ class RangeWalk:
         return [] if after is None else [self._age > literal(after, self._type())]
 
     def _type(self) -> Any:
-        known = self._subject.facts.columns.get(getattr(self._age, "name", ""))
+        known = self._subject.age_column
         return SqlType(known.type) if known else self._age.type
 
 
