@@ -5,7 +5,7 @@ and is not, for a reason that somebody should know, is told with the reason.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -147,6 +147,8 @@ class Proposal:
     missing: Index | None
     piecewise: str | None
     """Why old partitions cannot be dropped as a whole. None: they can, or there are none."""
+    carries: frozenset[int]
+    """Tables of which every row belongs to a row of this one, and goes with it: they need no job of their own."""
 
     @property
     def but(self) -> str | None:
@@ -240,7 +242,8 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
     tables = list(_surveyed(session))
     known = {each.replace('"', "").removeprefix("public.").lower() for each in covered}
     clean = [each for each in tables if _plain(each).lower() in known]
-    goes_along = set(_going_along(session, clean))
+    found_along = [_apart(session, each, partial(_carried_by, session, each["oid"])) for each in clean]
+    goes_along = {oid for each in found_along if not isinstance(each, LeftAside) for oid in each}
     proposals, aside = [], list(_unreachable(session))
     for each in tables:
         if each in clean or each["oid"] in goes_along:
@@ -250,7 +253,7 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
             proposals.append(found)
         elif found is not None:
             aside.append(found)
-    reached = set(_going_along(session, [vars(each.facts) for each in proposals]))
+    reached = {oid for each in proposals for oid in each.carries}
     proposals = [each for each in proposals if each.facts.oid not in reached]
     proposals.sort(key=lambda each: (each.rows is None, -(each.bytes or 0), each.facts.fullname))
     aside.sort(key=lambda each: each.table)
@@ -272,22 +275,18 @@ def _apart(session: Session, row: Mapping[str, Any], look: Callable[[], Found]) 
         return LeftAside(_plain(row), "trouble", why)
 
 
-def _going_along(session: Session, rows: Iterable[Mapping[str, Any]]) -> Iterator[int]:
-    """Tables of which every row goes with a row of one of these."""
-    for row in rows:
-        whole = _apart(session, row, partial(_whole, session, row["oid"]))
-        yield from () if isinstance(whole, LeftAside) else whole
-
-
-def _whole(session: Session, oid: int) -> set[int]:
-    """Tables of which every row belongs to a row of this one, and goes with it: they need no job of their own."""
-    reach = closure(session, read(session, oid))
-    whole = {oid}
+def _carried(reach: Closure) -> frozenset[int]:
+    """Tables of which every row goes with a row of this one."""
+    whole = {reach.root.oid}
     for parent, edge in reach.edges:
         columns = reach.facts(edge.child).columns
         if parent in whole and edge.on_delete == "cascade" and not any(columns[name].nullable for name in edge.columns):
             whole.add(edge.child)
-    return whole - {oid}
+    return frozenset(whole - {reach.root.oid})
+
+
+def _carried_by(session: Session, oid: int) -> frozenset[int]:
+    return _carried(closure(session, read(session, oid)))
 
 
 def _bytes(session: Session, oid: int) -> int:
@@ -353,7 +352,10 @@ def _worked_out(
     missing = None if _leads(session, facts, column.name) else _index(facts, (column.name,), total)
     piecewise = _piecewise(session, facts, column, floor)
     because = RULES[kind].because
-    return Proposal(facts, kind, column, role, days, because, unit, floor, *estimate, along, missing, piecewise)
+    carries = _carried(reach)
+    return Proposal(
+        facts, kind, column, role, days, because, unit, floor, *estimate, along, missing, piecewise, carries
+    )
 
 
 def _from_the_start(session: Session, row: Mapping[str, Any], timed: Collection[str]) -> list[str]:
