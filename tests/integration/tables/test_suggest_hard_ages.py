@@ -42,6 +42,8 @@ OTHERS = f"""
     create table outbox_events (id int, payload text, created_at timestamptz, published_at timestamptz);
     create table action_task (id int, attempt int, stopped bigint not null default 0);
     insert into action_task select i, 1, case when i > 200 then {SECONDS} else 0 end from generate_series(1, 1000) i;
+    create table sync_jobs (id int, ended_at timestamptz, done_at timestamptz);
+    insert into sync_jobs (id, done_at) select i, {TIME} from generate_series(1, 1000) i;
     create table import_jobs (id int, cancelled_at timestamptz, failed_at timestamptz, finished_at timestamptz);
     create table refresh_tokens (id int primary key, token text, expires_at timestamptz,
         next_id int references refresh_tokens on delete cascade);
@@ -122,6 +124,7 @@ def test_an_age_is_not_what_it_seems(made: Any, tmp_path: Path) -> None:
         "outbox_events": "published_at",
         "refresh_tokens": "expires_at",
         "server_logs": "created_at",
+        "sync_jobs": "done_at",
     }
     assert only(found, "outbox_events").rows == 0, "nothing was published"
     assert only(found, "import_jobs").rows == pytest.approx(986, abs=10)

@@ -19,7 +19,16 @@ from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, c
 from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
 from nightshift.catalogue.partitions import against_whole
-from nightshift.catalogue.statistics import estimated, floor_of, grant, hidden, is_time, magnitude, never_at_first
+from nightshift.catalogue.statistics import (
+    estimated,
+    floor_of,
+    grant,
+    hidden,
+    is_time,
+    magnitude,
+    never_at_first,
+    nulls,
+)
 from nightshift.catalogue.table import (
     Column,
     TableError,
@@ -339,6 +348,7 @@ def _worked_out(
     reach = closure(session, facts)
     if (left := _in_the_way(session, name, facts, reach)) is not None:
         return left
+    ages = _usual_first(session, facts, ages)
     measured = _measured(session, facts, ages)
     if measured is None:
         return LeftAside(name, "unit", _unmeasured(session, facts, ages[0][2]))
@@ -378,14 +388,24 @@ def _ages(
     if kind == "queue" and BROKERS & set(words(name)):
         roles.pop("expiry", None)  # what has expired there may not have been sent yet
     held = {column: role_of(column) for column in timed if column not in from_the_start}
-    # Of a log that tells several moments, the one in which a row is written comes first; of the ways in which work
-    # ends, the usual one; then the order of columns.
+    # Of a log that tells several moments, the one in which a row is written comes first; then the order of columns.
     return [
         (role, TO_TRY_AGAIN if role == "finished" and "fail" in column.lower() else days, column)
         for role, days in roles.items()
-        for column in sorted(timed, key=seldom if role == "finished" else lambda _: 0)
+        for column in timed
         if held.get(column) == role
     ]
+
+
+def _usual_first(
+    session: Session, facts: TableFacts, ages: Sequence[tuple[Role, int, str]]
+) -> list[tuple[Role, int, str]]:
+    """Of the ways in which work ends the usual one comes first; of two as usual, the one that more rows have."""
+    ways = [age for age in ages if age[0] == "finished"]
+    empty = nulls(session, facts) if len(ways) > 1 else {}
+    ways.sort(key=lambda age: (seldom(age[2]), empty.get(age[2], 0)))
+    in_order = iter(ways)
+    return [next(in_order) if age[0] == "finished" else age for age in ages]
 
 
 def _doubted(row: Mapping[str, Any], doubt: Doubt, timed: Mapping[str, str]) -> LeftAside | None:

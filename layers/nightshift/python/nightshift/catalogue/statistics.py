@@ -31,6 +31,12 @@ def is_time(number: float, per_second: int) -> bool:
     return FIRST_SECOND * per_second <= number < LAST_SECOND * per_second
 
 
+def nulls(session: Session, facts: TableFacts) -> dict[str, float]:
+    """The share of rows that lack a column, by column, as far as the statistics know; of partitions the mean."""
+    found = session.execute(_NULLS, {"oids": [leaf.oid for leaf in facts.leaves]})
+    return {row.attname: float(row.share) for row in found}
+
+
 def floor_of(session: Session, facts: TableFacts, column: Column, unit: EpochUnit | None) -> str | None:
     """The least value of a column that is a time, where others stand for never: `0`, `0001-01-01`, `1970-01-01`.
 
@@ -132,6 +138,15 @@ _NEVER = re.compile(
     r"^\(?'?(0|-\d+)\b(?!-)|'(0\d|1[0-8]|19[0-8])\d+-\d|BC|'-infinity|'epoch|to_timestamp\(\D*0\D", re.IGNORECASE
 )
 """A default that is no time that has been: `0`, `'-1'`, `'0001-01-01'`, `'1970-01-01'`, `'epoch'`."""
+
+_NULLS = text(
+    """
+    select cast(s.attname as text) as attname, avg(s.null_frac) as share
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited
+     where c.oid = any (cast(:oids as oid[])) group by s.attname
+    """
+)
 
 # The values of one column that the statistics know. Only these are cast: those of others may be no time at all.
 _VALUES = """
