@@ -8,10 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, Measure, Snowflake
+from nightshift.catalogue.statistics import is_time, magnitude
 from nightshift.catalogue.table import Column, TableFacts
 
-FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800
-"""Of the years 1990 to 2100: a number that is none of these is no time."""
 DAY = 86_400
 YEAR = 31_556_952
 """Seconds."""
@@ -34,19 +33,18 @@ def doubts(session: Session, facts: TableFacts, age: Any, measure: Measure | Non
     column = facts.columns.get(age if isinstance(age, str) else getattr(age, "name", None) or "")
     if measure is None or column is None:
         return
-    oids = [leaf.oid for leaf in facts.leaves]
     if column.base == "uuid" and measure == "uuid7":
-        known, of_version_7 = session.execute(_VERSIONS, {"oids": oids, "column": column.name}).one()
+        known, of_version_7 = _known(session, facts, column)
         if known and not of_version_7:
             yield Doubt(
                 f"{column.name} has no uuid of version 7 by its statistics, and others have no time in them: no row is "
                 "ever old enough; name a column that holds a time"
             )
     elif column.base in NUMBERS and measure != "uuid7":
-        known, middle = session.execute(_MIDDLE, {"oids": oids, "column": column.name}).one()
+        middle = magnitude(session, facts, column.name)
         if middle is not None:
-            yield from _of_number(column, float(middle), measure)
-        elif known and not isinstance(measure, Snowflake):
+            yield from _of_number(column, middle, measure)
+        elif not isinstance(measure, Snowflake) and _known(session, facts, column)[0]:
             yield Doubt(
                 f"{column.name} is 0 or less in all rows by its statistics, and 0 is {UNIX_YEAR}-01-01: such a row is "
                 f'older than any cut-off; if it stands for never, leave it out, with where="{column.name} > 0"',
@@ -54,11 +52,18 @@ def doubts(session: Session, facts: TableFacts, age: Any, measure: Measure | Non
             )
 
 
+def _known(session: Session, facts: TableFacts, column: Column) -> tuple[int, int]:
+    """How many values the statistics hold, and how many of them are uuids of version 7."""
+    asked = {"oids": [leaf.oid for leaf in facts.leaves], "column": column.name}
+    known, of_version_7 = session.execute(_KNOWN, asked).one()
+    return known, of_version_7
+
+
 def _of_number(column: Column, middle: float, measure: Measure) -> Iterator[Doubt]:
     seconds = _seconds(middle, measure)
-    if FIRST_SECOND <= seconds < LAST_SECOND and not _at_once(middle, measure):
+    if is_time(seconds, PER_SECOND["seconds"]) and not _at_once(middle, measure):
         return
-    fitting = [unit for unit in PER_SECOND if FIRST_SECOND <= _seconds(middle, unit) < LAST_SECOND]
+    fitting = [unit for unit, per_second in PER_SECOND.items() if is_time(middle, per_second)]
     said = f"{column.name} cannot be a time {_in_words(measure)}: "
     said += f"by its statistics an ordinary row would be of {_moment(seconds)}"
     if fitting:
@@ -92,15 +97,13 @@ def _moment(seconds: float) -> str:
     return (dt.datetime(UNIX_YEAR, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)).date().isoformat()
 
 
-_VALUES = """
+_KNOWN = text(
+    """
+    select count(*), count(*) filter (where substr(v, 15, 1) = '7')
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited,
-           unnest(cast(cast(s.histogram_bounds as text) as {type}[])
-                  || cast(cast(s.most_common_vals as text) as {type}[])) v
+           unnest(cast(cast(s.histogram_bounds as text) as text[])
+                  || cast(cast(s.most_common_vals as text) as text[])) v
      where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-"""
-_MIDDLE = text(
-    "select count(*), percentile_disc(0.5) within group (order by v) filter (where v > 0)"
-    + _VALUES.format(type="numeric")
+    """
 )
-_VERSIONS = text("select count(*), count(*) filter (where substr(v, 15, 1) = '7')" + _VALUES.format(type="text"))
