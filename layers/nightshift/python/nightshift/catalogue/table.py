@@ -53,7 +53,9 @@ class Column(NamedTuple):
     base: str
     """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
     nullable: bool
-    text_like: bool
+    personal: bool
+    """Whether its values may name somebody: text can be an address, and so can what holds text, bytes or hosts.
+    Numbers, times, truth values, enums and uuids name nobody by themselves."""
 
 
 class Index(NamedTuple):
@@ -292,7 +294,7 @@ def read(session: Session, oid: int) -> TableFacts:
     (head,) = heads
     known = _answers(session, oid, _questions_about(head))
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
+        row.name: Column(row.name, row.type, row.base, not row.required, row.personal) for row in known["columns"]
     }
     keyed = [row for row in known["indexes"] if row.is_key]
     portions = _portions(head, known["tree"])
@@ -614,7 +616,8 @@ _COLUMNS = """
                 union all
                 select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
             ) select cast(typname as text) from behind where basetype = 0) as base,
-           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like
+           (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
+              from pg_type where oid = atttypid) as personal
       from pg_attribute
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum

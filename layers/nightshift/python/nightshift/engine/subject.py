@@ -31,12 +31,6 @@ from nightshift.catalogue.table import Column, Portion, Reference, TableError, T
 
 Action = Literal["delete", "update", "count"]
 
-IMPERSONAL = {
-    *("int2", "int4", "int8", "numeric", "float4", "float8", "uuid", "bool", "oid", "xid8", "pg_lsn"),
-    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
-}
-"""Types of keys that name nobody by themselves."""
-
 DEEPEST_LOOK = 6
 """How many foreign keys deep it is looked for rows that keep what refers to them."""
 
@@ -178,8 +172,8 @@ class Subject:
         return [cast(literal_column(quoted(name)), Text).label(f"key_{place}") for place, name in enumerate(names)]
 
     def personal(self) -> bool:
-        """Whether keys may be personal: text can be an address, and so can what holds text or bytes."""
-        return any(self.facts.columns[name].base not in IMPERSONAL for name in self.facts.key)
+        """Whether keys may be personal."""
+        return any(self.facts.columns[name].personal for name in self.facts.key)
 
     def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
         """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""
