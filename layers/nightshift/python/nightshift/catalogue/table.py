@@ -52,6 +52,8 @@ class Column(NamedTuple):
     """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
     nullable: bool
     text_like: bool
+    default: str | None = None
+    """As SQL writes it."""
 
 
 class Index(NamedTuple):
@@ -80,6 +82,17 @@ class Reference(NamedTuple):
     deferrable: bool
     indexed: bool
     """Whether an index serves the look for the referring rows. Without one the table is read once for each row."""
+    among: tuple[int, ...] = ()
+    """The leaves whose rows can be referred to, where it is not the whole table: PostgreSQL looks for the referred row
+    in the one relation that the key names, and in no other that inherits from it. Empty: any row."""
+    alone: bool = False
+    """Whether rows of tables that inherit from the referring one do not refer."""
+    empties: tuple[str, ...] = ()
+    """The referring columns that SET NULL and SET DEFAULT write: all of them, or those that the key names."""
+    period: bool = False
+    """Whether the last column is a period (PERIOD), which refers to all that it overlaps."""
+    turn: str = ""
+    """What is done at the deletion of a row is done in the order of this, key by key."""
 
     @property
     def follows(self) -> bool:
@@ -236,7 +249,8 @@ def read(session: Session, oid: int) -> TableFacts:
     (head,) = heads
     known = _answers(session, oid, _questions_about(head))
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
+        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like, row.default)
+        for row in known["columns"]
     }
     keyed = [row for row in known["indexes"] if row.is_key]
     return TableFacts(
@@ -379,6 +393,11 @@ def _reference(row: Any) -> Reference:
         _ON_DELETE[row.on_delete],
         row.deferrable,
         row.indexed,
+        tuple(row.among),
+        row.alone,
+        tuple(row.empties),
+        row.period,
+        row.turn or "",
     )
 
 
@@ -443,7 +462,9 @@ _COLUMNS = """
                 union all
                 select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
             ) select cast(typname as text) from behind where basetype = 0) as base,
-           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like
+           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like,
+           (select pg_get_expr(adbin, adrelid) from pg_attrdef
+             where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default
       from pg_attribute
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
@@ -481,8 +502,22 @@ _REFERENCES = """
                               select format('(%I IS NOT NULL)', attname) from pg_attribute
                                where attrelid = i.indrelid and attnum = i.indkey[0]))
                       and (select amname from pg_class c join pg_am on pg_am.oid = c.relam
-                            where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed
+                            where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed,
+           case when p.relkind = 'p' and p.oid = :oid or p.relkind <> 'p' and p.oid = :oid and not p.relhassubclass
+                then array[]::bigint[]
+                when p.relkind = 'p'
+                then array(select cast(cast(relid as oid) as bigint) from pg_partition_tree(p.oid) where isleaf) || p.oid::bigint
+                else array[p.oid::bigint] end as among,
+           c.relkind = 'r' and c.relhassubclass as alone,
+           array(select cast(attname as text) from jsonb_array_elements_text(case
+                     when jsonb_typeof(to_jsonb(o) -> 'confdelsetcols') = 'array' then to_jsonb(o) -> 'confdelsetcols'
+                     else to_jsonb(o.conkey) end) as k (number)
+                   join pg_attribute on attrelid = conrelid and attnum = cast(number as int)) as empties,
+           coalesce(cast(to_jsonb(o) ->> 'conperiod' as boolean), false) as period,
+           (select min(cast(tgname as text) collate "C") from pg_trigger
+             where tgconstraint = o.oid and tgrelid = o.confrelid and tgtype & 8 > 0) as turn
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
+      join pg_class p on p.oid = o.confrelid
      where o.contype = 'f' and o.conparentid = 0 and o.confrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all

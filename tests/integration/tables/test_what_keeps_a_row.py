@@ -1,0 +1,170 @@
+"""Rows that others refer to: told beforehand, left as they are, and as many as PostgreSQL itself would refuse."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from nightshift.engine.ways import HeapWalk, KeyWalk
+from tests.integration.tables.conftest import Call, deletion
+
+OLD = "timestamptz '2025-12-01Z'"
+YOUNG = "timestamptz '2026-02-28Z'"
+
+PARENTS = f"""
+    create table parents (id int primary key, at timestamptz not null);
+    insert into parents select i, case when i <= 60 then {OLD} else {YOUNG} end from generate_series(1, 80) i;
+"""
+
+TREE = f"""
+    create table parents (id int primary key, above int references parents on delete cascade, at timestamptz not null);
+    create index on parents (above);
+    insert into parents select i, nullif(i / 2, 0), case when i % 3 > 0 then {OLD} else {YOUNG} end
+        from generate_series(1, 60) i;
+"""
+
+LEVELS = "".join(
+    f"""
+    create table level_{n} (id int primary key, p int references {f"level_{n - 1}" if n > 1 else "parents"}
+        on delete cascade);
+    create index on level_{n} (p);
+    insert into level_{n} select i, i from generate_series(1, 60) i;
+    """
+    for n in range(1, 10)
+)
+
+LADDER = "".join(
+    f"""
+    create table level_{n} (id int primary key, p int references {f"level_{n - 1}" if n > 1 else "parents"}
+        on delete cascade, q int references {f"level_{n - 1}" if n > 1 else "parents"} on delete cascade);
+    create index on level_{n} (p); create index on level_{n} (q);
+    insert into level_{n} select i, i, nullif(i % 20, 0) from generate_series(1, 60) i;
+    """
+    for n in range(1, 7)
+)
+
+
+def keys(action: str, columns: str = "p") -> str:
+    """Thirty rows that refer to the first thirty parents."""
+    return f"create table c (id int primary key, {action}); create index on c ({columns});" + (
+        "insert into c select i, i from generate_series(1, 30) i;"
+    )
+
+
+SHAPES = {
+    "a tree": TREE
+    + "create table r (p int references parents on delete restrict); create index on r (p);"
+    + "insert into r select i from generate_series(1, 60) i where i % 20 = 3;",
+    "a tree whose rows refer to their root": TREE.replace(
+        "at timestamptz not null)", "at timestamptz not null, root int references parents)"
+    )
+    + "update parents set root = 1 where id % 7 = 0;",
+    "a tree whose rows prefer one below": TREE.replace(
+        "at timestamptz not null)", "at timestamptz not null, best int references parents)"
+    )
+    + "update parents set best = id * 4 where id between 3 and 12;",
+    "nine levels": PARENTS
+    + LEVELS
+    + "create table r (p int references level_9); create index on r (p);"
+    + "insert into r select i from generate_series(1, 30) i;",
+    "many ways": PARENTS
+    + LADDER
+    + "create table r (p int references level_6); create index on r (p);"
+    + "insert into r select i from generate_series(25, 30) i;",
+    "a child of two that go": PARENTS
+    + "create table m (id int primary key, p int references parents on delete cascade);"
+    + "create table c (p int references parents on delete cascade, m int references m);"
+    + "create index on m (p); create index on c (p); create index on c (m);"
+    + "insert into m select i, i from generate_series(1, 60) i;"
+    + "insert into c select case when i % 2 = 0 then i else 70 end, i from generate_series(1, 40) i;",
+    "a child that goes with what it keeps": PARENTS
+    + "create table c (p int references parents on delete cascade, q int references parents);"
+    + "create index on c (p); create index on c (q);"
+    + "insert into c select i, case when i % 2 = 0 then i else i + 1 end from generate_series(1, 40) i;",
+    "a child that would go with what it keeps, and is too late": PARENTS
+    + "create table c (q int references parents, p int references parents on delete cascade);"
+    + "create index on c (p); create index on c (q);"
+    + "insert into c select i, case when i % 2 = 0 then i else i + 1 end from generate_series(1, 40) i;",
+    "a question and its best answer": PARENTS
+    + "alter table parents add best int; create table c (id int primary key, p int references parents "
+    + "on delete cascade); alter table parents add foreign key (best) references c;"
+    + "create index on c (p); create index on parents (best); insert into c select i, i from generate_series(1, 80) i;"
+    + "update parents set best = case when id % 4 = 0 then id + 1 else id end where id % 2 = 0 and id < 80;",
+    "a circle of tables": PARENTS
+    + "alter table parents add lead int; create table c (id int primary key, p int references parents "
+    + "on delete cascade); alter table parents add foreign key (lead) references c on delete cascade;"
+    + "create table r (c int references c on delete restrict); create index on r (c);"
+    + "create index on c (p); create index on parents (lead); insert into c select i, i from generate_series(1, 80) i;"
+    + "update parents set lead = id - 1 where id % 4 <> 1; insert into r values (1), (11), (20);",
+    "set null, and not null": PARENTS + keys("p int not null references parents on delete set null"),
+    "set null below": PARENTS
+    + keys("p int references parents on delete cascade")
+    + "create table d (c int not null references c on delete set null); insert into d values (3), (4);",
+    "some columns are set null": PARENTS
+    + "alter table parents add k int default 1; alter table parents add unique (k, id);"
+    + "create table c (k int not null default 1, p int, foreign key (k, p) references parents (k, id) "
+    + "on delete set null (p)); insert into c (p) select i from generate_series(1, 30) i;",
+    "set default, to a row that goes as well": PARENTS
+    + keys("p int default 1 references parents on delete set default"),
+    "set default, to no row": PARENTS + keys("p int default 777 references parents on delete set default"),
+    "set default, to a row that stays": PARENTS + keys("p int default 70 references parents on delete set default"),
+    "set default, and there is none": PARENTS + keys("p int not null references parents on delete set default"),
+    "set default, to null": PARENTS + keys("p int default null::int references parents on delete set default"),
+}
+
+
+def as_plain(database: Engine, table: str = "parents") -> tuple[int, int, dict[str, int]]:
+    """What PostgreSQL does with those of the old rows that it lets go when each is deleted alone: how many these are,
+    how many the others, and how many rows each table has afterwards. All of it is taken back."""
+    with database.connect() as connection:
+        connection.execute(text("set constraints all immediate"))
+        found = connection.execute(
+            text(f"select tableoid, ctid::text from {table} where at < timestamptz '2026-01-30 02:00Z'")
+        ).all()
+        goes = [row for row in found if _goes_alone(connection, table, row)]
+        places = ", ".join(f"('{leaf}'::oid, '{place}'::tid)" for leaf, place in goes)
+        if goes:
+            connection.execute(text(f"delete from {table} where (tableoid, ctid) in (values {places})"))
+        left = counts(connection)
+        connection.rollback()
+    return len(goes), len(found) - len(goes), left
+
+
+def _goes_alone(connection: Connection, table: str, row: Any) -> bool:
+    with connection.begin_nested() as alone:
+        try:
+            connection.execute(text(f"delete from {table} where tableoid = '{row[0]}'::oid and ctid = '{row[1]}'::tid"))
+            return True
+        except DBAPIError:
+            return False
+        finally:
+            alone.rollback()
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    names = connection.scalars(
+        text(
+            "select cast(oid::regclass as text) from pg_class "
+            "where relkind = 'r' and relnamespace = 'public'::regnamespace"
+        )
+    ).all()
+    return {name: connection.scalar(text(f"select count(*) from only {name}")) or 0 for name in names}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_as_many_rows_stay_as_postgresql_refuses_and_the_others_go(
+    made: Any, call: Call, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for walk in (HeapWalk, KeyWalk):
+        monkeypatch.setattr(walk, "first", 1)
+    database = made(SHAPES[shape])
+    goes, stays, left = as_plain(database)
+
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    answer = call(database, deletion())
+
+    assert (plan["rows"], plan.get("referenced", 0)) == (goes, stays)
+    assert (answer["outcome"], answer["counters"].get("quarantined", 0)) == ("succeeded", 0)
+    with database.connect() as connection:
+        assert counts(connection) == left
