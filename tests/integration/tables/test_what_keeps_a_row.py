@@ -45,6 +45,17 @@ LADDER = "".join(
 )
 
 
+PERIODS = f"""
+    create extension btree_gist;
+    create table parents (id int, v tstzrange, at timestamptz not null, primary key (id, v without overlaps));
+    create table c (id int, v tstzrange, foreign key (id, period v) references parents (id, period v));
+    insert into parents select i, tstzrange('2025-01-01', '2025-06-01'), {OLD} from generate_series(1, 50) i;
+    insert into parents select i, tstzrange('2025-06-01', '2026-01-01'), {OLD} from generate_series(1, 50) i;
+    insert into c select i, tstzrange('2025-02-01', '2025-03-01') from generate_series(1, 20) i;
+    insert into c select i, tstzrange('2025-05-01', '2025-07-01') from generate_series(15, 30) i;
+"""
+
+
 def keys(action: str, columns: str = "p") -> str:
     """Thirty rows that refer to the first thirty parents."""
     return f"create table c (id int primary key, {action}); create index on c ({columns});" + (
@@ -111,6 +122,54 @@ SHAPES = {
     "set default, to a row that stays": PARENTS + keys("p int default 70 references parents on delete set default"),
     "set default, and there is none": PARENTS + keys("p int not null references parents on delete set default"),
     "set default, to null": PARENTS + keys("p int default null::int references parents on delete set default"),
+    "emptied by one key, and gone by the other": PARENTS
+    + "create table c (id int primary key, editor int references parents on delete set null, "
+    + "owner int references parents on delete cascade); create table d (c int references c on delete cascade);"
+    + "create table r (c int references c); create index on c (editor); create index on c (owner);"
+    + "create index on d (c); create index on r (c);"
+    + "insert into c select i, i + 1, i from generate_series(1, 40) i;"
+    + "insert into d select i from generate_series(1, 40) i; insert into r values (2), (9), (33);",
+    **{
+        f"a child with heirs, on delete {action}": PARENTS
+        + f"create table c (id int, p int references parents on delete {action}); create index on c (p);"
+        + "create table c_1 () inherits (c); create table c_2 () inherits (c_1);"
+        + "create table d (p int references parents); insert into d select i from generate_series(1, 5) i;"
+        + "insert into c select i, i from generate_series(1, 20) i;"
+        + "insert into c_1 select i, i from generate_series(15, 40) i;"
+        + "insert into c_2 select i, i from generate_series(30, 70) i;"
+        for action in ("cascade", "restrict", "set null")
+    },
+    **{
+        f"a parent with heirs, on delete {action}": PARENTS
+        + "create table heirs (primary key (id)) inherits (parents); create table heirs_of_heirs () inherits (heirs);"
+        + f"insert into heirs select i, {OLD} from generate_series(1, 20) i;"
+        + f"insert into heirs_of_heirs select i, {OLD} from generate_series(1, 20) i;"
+        + f"create table c (p int references parents on delete {action}); create index on c (p);"
+        + f"create table d (p int references heirs on delete {action}); create index on d (p);"
+        + "insert into c select i from generate_series(1, 10) i; insert into d select i from generate_series(5, 20) i;"
+        for action in ("cascade", "restrict", "set null")
+    },
+    **{
+        f"a key to one partition, on delete {action}": f"""
+            create table parents (k int, id int, at timestamptz not null, primary key (k, id)) partition by list (k);
+            create table p_1 partition of parents for values in (1);
+            create table p_2 partition of parents for values in (2) partition by range (id);
+            create table p_2a partition of p_2 for values from (0) to (10);
+            create table p_2b partition of p_2 for values from (10) to (1000);
+            alter table p_1 add unique (id); alter table p_2 add unique (id);
+            insert into parents select k, i, {OLD} from generate_series(1, 2) k, generate_series(1, 20) i;
+            create table c (p int references p_1 (id) on delete {action}); create index on c (p);
+            create table d (p int references p_2 (id) on delete {action}); create index on d (p);
+            insert into c select i from generate_series(1, 10) i; insert into d select i from generate_series(5, 20) i;
+        """
+        for action in ("cascade", "restrict", "set null")
+    },
+    "a tree with heirs": TREE
+    + f"create table heirs (primary key (id)) inherits (parents);"
+    + f"insert into heirs select i, i, {OLD} from generate_series(1, 9) i;"
+    + "create table r (p int references parents on delete restrict); insert into r values (5), (9), (44);"
+    + "create table s (p int references heirs); insert into s values (5), (7);",
+    "what a period overlaps": PERIODS,
 }
 
 
@@ -159,12 +218,16 @@ def test_as_many_rows_stay_as_postgresql_refuses_and_the_others_go(
     for walk in (HeapWalk, KeyWalk):
         monkeypatch.setattr(walk, "first", 1)
     database = made(SHAPES[shape])
+    with database.connect() as connection:
+        before = counts(connection)
     goes, stays, left = as_plain(database)
 
     plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
     answer = call(database, deletion())
 
     assert (plan["rows"], plan.get("referenced", 0)) == (goes, stays)
+    along = sum(each["rows"] for each in plan.get("cascades", ()) if each["action"] == "delete")
+    assert goes + along == sum(before.values()) - sum(left.values())
     assert (answer["outcome"], answer["counters"].get("quarantined", 0)) == ("succeeded", 0)
     with database.connect() as connection:
         assert counts(connection) == left
