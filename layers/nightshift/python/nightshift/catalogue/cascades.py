@@ -36,6 +36,8 @@ SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
 ALL = 100
 """Percent."""
+MOST_PATHS = 24
+"""So many ways through the foreign keys are written out; where there are more, rows are followed one by one."""
 
 TIMES = ("timestamptz", "timestamp", "date")
 USUAL_AGES = (
@@ -165,15 +167,11 @@ def count(
     """
     if not found.edges:
         return []
-    graph: dict[int, set[int]] = {}
-    for parent, reference in found.edges:
-        if reference.on_delete == "cascade":
-            graph.setdefault(reference.child, set()).add(parent)
-    try:
-        order = [oid for oid in TopologicalSorter(graph).static_order() if oid != found.root.oid]
-        gone = _gone_without_circles(found, source, condition, order)
-    except CycleError:
+    order = few_paths([(parent, edge) for parent, edge in found.edges if edge.on_delete == "cascade"])
+    if order is None:
         gone = _gone_in_circles(found, source, condition)
+    else:
+        gone = _gone_without_circles(found, source, condition, [oid for oid in order if oid != found.root.oid])
     told = []
     for oid, (child, where) in gone.items():
         through = next(parent for parent, edge in found.edges if edge.child == oid and edge.on_delete == "cascade")
@@ -183,6 +181,22 @@ def count(
             child, where = _emptied(found, parent, reference, gone, source, condition)
             told.append(_told(session, found, "update", parent, reference.child, child, where, age, share))
     return told
+
+
+def few_paths(edges: Sequence[tuple[int, Reference]]) -> list[int] | None:
+    """The tables of some foreign keys, those that are referred to first, where the ways to none of them are many, and
+    none goes in a circle. Otherwise None: a query must not write them all out."""
+    graph: dict[int, set[int]] = {}
+    for parent, edge in edges:
+        graph.setdefault(edge.child, set()).add(parent)
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError:
+        return None
+    ways: dict[int, int] = {}
+    for oid in order:
+        ways[oid] = sum(ways[parent] for parent, edge in edges if edge.child == oid) or 1
+    return order if sum(ways.values()) <= MOST_PATHS + len(ways) else None
 
 
 def _told(

@@ -7,7 +7,6 @@ to it then, by a key that does not let go, refuses the whole.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -25,11 +24,17 @@ from sqlalchemy import (
     true,
 )
 
-from nightshift.catalogue.cascades import Closure, can_be_meant, can_refer, from_clause, one_further, system_column
+from nightshift.catalogue.cascades import (
+    Closure,
+    can_be_meant,
+    can_refer,
+    few_paths,
+    from_clause,
+    one_further,
+    system_column,
+)
 from nightshift.catalogue.table import Reference, TableFacts, quoted
 
-MOST_PATHS = 24
-"""So many ways through the foreign keys are written out; where there are more, rows are followed one by one."""
 DEEPEST = 100
 """So many generations are looked at where it matters which of two rows goes first."""
 
@@ -55,9 +60,9 @@ def kept(found: Closure, source: FromClause) -> ColumnElement[bool] | None:
         return None
     keeping = _Keeping(found, holding)
     root = Row(found.root, source)
-    if keeping.few_paths:
-        return or_(*keeping.along_paths((root,)))
-    return keeping.by_following(root)
+    if few_paths(keeping.leading) is None:
+        return keeping.by_following(root)
+    return or_(*keeping.along_paths((root,)))
 
 
 def holds(found: Closure, oid: int, reference: Reference) -> bool:
@@ -130,22 +135,7 @@ class _Keeping:
         leading = set(holding)
         while more := {oid for oid, edge in self._cascades if edge.child in leading} - leading:
             leading |= more
-        self._leading = [(oid, edge) for oid, edge in self._cascades if edge.child in leading]
-
-    @property
-    def few_paths(self) -> bool:
-        """Whether the ways to what keeps are few, and none goes in a circle."""
-        graph: dict[int, set[int]] = {}
-        for oid, edge in self._leading:
-            graph.setdefault(oid, set()).add(edge.child)
-        try:
-            order = list(TopologicalSorter(graph).static_order())  # children first
-        except CycleError:
-            return False
-        ways: dict[int, int] = {}
-        for oid in order:
-            ways[oid] = 1 + sum(ways[edge.child] for parent, edge in self._leading if parent == oid)
-        return ways.get(self._found.root.oid, 1) <= MOST_PATHS
+        self.leading = [(oid, edge) for oid, edge in self._cascades if edge.child in leading]
 
     def along_paths(self, path: tuple[Row, ...], name: str = "keeps") -> Iterator[ColumnElement[bool]]:
         """That the last row of a path that starts at the root is referred to in a way that keeps it, at first hand or
@@ -156,7 +146,7 @@ class _Keeping:
             refused = self._refused(reference, child, here)
             stays = self._stays(child, path, reference)
             yield _there_is(child, refers(child, reference, here), *refused, *stays)
-        for place, (oid, edge) in enumerate(self._leading):
+        for place, (oid, edge) in enumerate(self.leading):
             if oid == here.facts.oid:
                 child = self._row(edge.child, f"{name}_c{place}")
                 deeper = or_(false(), *self.along_paths((*path, child), f"{name}_c{place}"))
@@ -228,7 +218,7 @@ class _Keeping:
             literal_column("0").label("generation"),
         )
         going = first.cte("going", recursive=True, nesting=True)
-        edges = self._cascades if timed else self._leading
+        edges = self._cascades if timed else self.leading
         beyond = one_further(self._found, edges, going)
         generation: ColumnElement[Any] = going.c.generation + literal_column("1") if timed else literal_column("0")
         again = select(beyond.c.rel, beyond.c.leaf, beyond.c.tid, generation).select_from(going.join(beyond, true()))
