@@ -106,6 +106,7 @@ class Trigger(NamedTuple):
     name: str
     before: bool
     each_row: bool
+    on_delete: bool = True
 
 
 class Leaf(NamedTuple):
@@ -264,7 +265,7 @@ def read(session: Session, oid: int) -> TableFacts:
             Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in known["indexes"]
         ),
         references=tuple(_reference(row) for row in known["references"]),
-        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in known["triggers"]),
+        triggers=tuple(Trigger(row.name, row.before, row.each_row, row.on_delete) for row in known["triggers"]),
         rules=tuple(row.name for row in known["rules"]),
         may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
         filtered=head.filtered,
@@ -505,8 +506,8 @@ _REFERENCES = """
                             where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed,
            case when p.relkind = 'p' and p.oid = :oid or p.relkind <> 'p' and p.oid = :oid and not p.relhassubclass
                 then array[]::bigint[]
-                when p.relkind = 'p'
-                then array(select cast(cast(relid as oid) as bigint) from pg_partition_tree(p.oid) where isleaf) || p.oid::bigint
+                when p.relkind = 'p' then p.oid::bigint || array(
+                     select cast(cast(relid as oid) as bigint) from pg_partition_tree(p.oid) where isleaf)
                 else array[p.oid::bigint] end as among,
            c.relkind = 'r' and c.relhassubclass as alone,
            array(select cast(attname as text) from jsonb_array_elements_text(case
@@ -529,7 +530,8 @@ _REFERENCES = """
 """
 
 _TRIGGERS = """
-    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row
+    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row,
+           tgtype & 8 > 0 as on_delete
       from pg_trigger where tgrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all

@@ -11,6 +11,7 @@ from nightshift.database import is_row_error
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
 from nightshift.engine.execution import RunExecution, of_partition
 from nightshift.engine.odd_rows import carefully
+from nightshift.engine.tally import changes_of
 from nightshift.errors import CapExceededError
 
 
@@ -33,8 +34,8 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
             for partition in plan.partitions:
                 candidates[of_partition(plan.step, partition.name)] += partition.rows
             for cascade in plan.cascades:
-                if cascade.action == "delete":
-                    candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
+                of = plan.step if cascade.action == "delete" else changes_of(plan.step)
+                candidates[f"{of} > {cascade.table}"] += cascade.rows
         ledger.state_candidates(session, execution.claim, candidates)
     if over := over_cap(execution.run, plans):
         raise CapExceededError(
