@@ -1,6 +1,7 @@
 """What goes because a row goes: planned, counted and capped with it, table by table, or rolled back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -322,6 +323,28 @@ def test_a_trigger_that_turns_some_deletions_into_updates_is_named(made: Any, ca
     answer = call(database, deletion())
     assert (answer["counters"]["deleted"], answer["counters"]["changed"]) == (10, 10)
     assert "the trigger keep on parents updates rows" in answer["notes"][0]
+
+
+@pytest.mark.parametrize("action", ["cascade", "set null"])
+def test_steps_that_share_a_table_are_held_to_their_sum(made: Any, call: Call, action: str) -> None:
+    database = made(
+        FAMILY.replace("cascade", action)
+        + f"""
+        create table others (id int primary key, at timestamptz not null);
+        insert into others select i, {OLD} from generate_series(1, 30) i;
+        alter table children add other int references others on delete {action};
+        create index on children (other);
+        update children set other = 1 + id % 60 where id % 60 < 30;
+        """
+    )
+    job = deletion()
+    job = replace(job, steps=(*job.steps, *deletion("others").steps))
+    steps = call(database, job, dry_run=True)["plan"]["steps"]
+    counters = call(database, job)["counters"]
+    assert counters["deleted"] == 50
+    if action == "set null":
+        assert counters["changed in children"] == sum(step["cascades"][0]["rows"] for step in steps)
+    assert rows(database, "children where parent <= 20 or other is not null") == 0
 
 
 def test_children_that_came_since_the_count_stop_the_batch(made: Any, call: Call) -> None:

@@ -11,7 +11,7 @@ from nightshift.catalogue.cascades import from_clause, system_column
 from nightshift.catalogue.table import TableError, TableFacts
 from nightshift.declaration.step import Batch, Execution
 from nightshift.engine.subject import Subject
-from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, changes_of, tally, truncated
+from nightshift.engine.tally import UNTOUCHED, Touched, and_before, cascaded, changed_in, changes_of, tally, truncated
 from nightshift.errors import PassedPlanError
 
 
@@ -92,12 +92,21 @@ class Following:
 
     @property
     def _stated(self) -> dict[str, int]:
-        return _by_table(self.execution.stated(self.step))
+        return self._by_table(self.step)
 
     @property
     def _stated_changes(self) -> dict[str, int]:
         """Empty in a run that has been counted by a version that did not state them."""
-        return _by_table(self.execution.stated(changes_of(self.step)))
+        return self._by_table(changes_of(self.step))
+
+    def _by_table(self, step: str) -> dict[str, int]:
+        stated = self.execution.stated(step)
+        return {table: rows for name, rows in stated.items() if (table := name.partition(" > ")[2])}
+
+    def _stated_before(self, step: str, table: str) -> int:
+        """What the steps before this one have stated for a table: the run counts them together."""
+        own = self._by_table(step).get(table, 0)
+        return self._by_table(and_before(step)).get(table, own) - own
 
     @property
     def _tables(self) -> Iterator[TableFacts]:
@@ -132,7 +141,8 @@ class Following:
         for name, number in gone.items():
             own = candidates if name == self.subject.facts.fullname else 0
             planned = self._stated.get(name, 0)
-            if number and self._so_far(batch, cascaded(name)) + number > planned + own:
+            before = self._stated_before(self.step, name)
+            if number and self._so_far(batch, cascaded(name)) + number > before + planned + own:
                 raise PassedPlanError(
                     f"the deletion takes more rows of {name} with it than the {planned} that "
                     "were counted before: they are new, or a trigger deletes them. Nothing of the batch was kept; "
@@ -143,7 +153,8 @@ class Following:
         """What foreign keys empty. What triggers write beside it is told, and not held."""
         for name, planned in self._stated_changes.items():
             number = changed[name]
-            if not number or self._so_far(batch, changed_in(name)) + number <= planned:
+            before = self._stated_before(changes_of(self.step), name)
+            if not number or self._so_far(batch, changed_in(name)) + number <= before + planned:
                 continue
             if self._triggers and self._emptied(batch.session, name) <= planned:
                 continue
@@ -182,7 +193,8 @@ class Following:
     def _note_kept(self, batch: Batch, gone: Mapping[str, int]) -> None:
         """With the last rows: what was to go with them, and has not."""
         for name, planned in self._stated.items():
-            kept = planned - self._so_far(batch, cascaded(name)) - gone.get(name, 0)
+            every = planned + self._stated_before(self.step, name)
+            kept = every - self._so_far(batch, cascaded(name)) - gone.get(name, 0)
             facts = next((each for each in self._tables if each.fullname == name), None)
             if kept <= 0 or facts is None or facts is self.subject.facts:
                 continue
@@ -190,10 +202,6 @@ class Following:
             why = [f"the trigger {each}" for each in triggers] + [f"the rule {each}" for each in facts.rules]
             if why:
                 batch.note(
-                    f"{kept} of {planned} rows of {name} that were to go by cascade are still there: "
+                    f"{kept} of {every} rows of {name} that were to go by cascade are still there: "
                     f"{' or '.join(why)} on {name} keeps them, and they refer to rows that are gone"
                 )
-
-
-def _by_table(stated: Mapping[str, int]) -> dict[str, int]:
-    return {table: rows for name, rows in stated.items() if (table := name.partition(" > ")[2])}

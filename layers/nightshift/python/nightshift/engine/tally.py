@@ -77,6 +77,11 @@ def changes_of(step: str) -> str:
     return f"{step} changes"
 
 
+def and_before(step: str) -> str:
+    """Under what it states the same together with the steps before it."""
+    return f"{step} and before"
+
+
 def truncated(session: Session) -> list[str]:
     """The application's tables that the caller's transaction has emptied as a whole, or written anew: no counter tells.
 
