@@ -121,6 +121,10 @@ SHAPES = {
     "set default, to no row": PARENTS + keys("p int default 777 references parents on delete set default"),
     "set default, to a row that stays": PARENTS + keys("p int default 70 references parents on delete set default"),
     "set default, and there is none": PARENTS + keys("p int not null references parents on delete set default"),
+    "set default, to no row, and gone before that is looked at": PARENTS
+    + "create table c (q int default 777 references parents on delete set default, p int references parents "
+    + "on delete cascade); create index on c (p); create index on c (q);"
+    + "insert into c select i, case when i % 2 = 0 then i else i + 1 end from generate_series(1, 40) i;",
     "set default, to null": PARENTS + keys("p int default null::int references parents on delete set default"),
     "emptied by one key, and gone by the other": PARENTS
     + "create table c (id int primary key, editor int references parents on delete set null, "

@@ -125,6 +125,12 @@ def _there_is(row: Row, *where: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().select_from(row.source).where(*where).correlate_except(row.source)
 
 
+def _values(reference: Reference, child: TableFacts) -> dict[str, ColumnElement[Any]]:
+    """The defaults that a key writes."""
+    written = _written(reference, child)
+    return {name: literal_column(f"({value})") for name, value in written.items() if value is not None}
+
+
 class _Keeping:
     """The foreign keys of a closure, as far as they lead to rows that keep others."""
 
@@ -144,7 +150,9 @@ class _Keeping:
         for place, reference in enumerate(self._holding.get(here.facts.oid, ())):
             child = self._row(reference.child, f"{name}_{place}")
             refused = self._refused(reference, child, here)
-            stays = self._stays(child, path, reference)
+            stays = self._stays(
+                reference, child, here, [self._gone_before(child, path, each) for each in (reference, None)]
+            )
             yield _there_is(child, refers(child, reference, here), *refused, *stays)
         for place, (oid, edge) in enumerate(self.leading):
             if oid == here.facts.oid:
@@ -152,21 +160,23 @@ class _Keeping:
                 deeper = or_(false(), *self.along_paths((*path, child), f"{name}_c{place}"))
                 yield _there_is(child, refers(child, edge, here), deeper)
 
+    @staticmethod
+    def _looks_for_default(reference: Reference, child: TableFacts) -> bool:
+        """Whether a key that holds lets go if there is a row that its default names."""
+        written = _written(reference, child)
+        refused = any(value is None and not child.columns[name].nullable for name, value in written.items())
+        return reference.on_delete == "set default" and not refused
+
     def _row(self, oid: int, name: str) -> Row:
         facts = self._found.facts(oid)
         return Row(facts, from_clause(facts, name))
 
     def _refused(self, reference: Reference, child: Row, parent: Row) -> list[ColumnElement[bool]]:
         """That what a key would write into a referring row is refused. Nothing: it always is, or it never lets go."""
-        if reference.on_delete in ("restrict", "no action"):
-            return []
-        written = _written(reference, child.facts)
-        if any(value is None and not child.facts.columns[name].nullable for name, value in written.items()):
+        if not self._looks_for_default(reference, child.facts):
             return []
         other = self._row(parent.facts.oid, f"{child.source.name}_default")  # type: ignore[attr-defined]
-        values: dict[str, ColumnElement[Any]] = {
-            name: literal_column(f"({value})") for name, value in written.items() if value is not None
-        }
+        values = _values(reference, child.facts)
         its_key = and_(
             *(
                 _column(other, ours) == values.get(theirs, child.source.c[theirs])
@@ -177,13 +187,35 @@ class _Keeping:
         )
         return [*(each.is_not(None) for each in values.values()), ~_there_is(other, its_key)]
 
-    def _stays(self, child: Row, path: tuple[Row, ...], reference: Reference) -> list[ColumnElement[bool]]:
-        """That a referring row has not gone itself when the last row of the path is looked at."""
-        gone = list(self._gone_by(child, len(path) - 1, path, "g"))
-        gone += [_same(child, each) for each in path if each.facts.oid == child.facts.oid]
-        here = path[-1]
-        gone += [refers(child, edge, here) for edge in self._earlier(here.facts.oid, reference)]
-        return [or_(*gone).is_not(true())] if gone else []
+    def _stays(
+        self, reference: Reference, child: Row, parent: Row, gone: Sequence[list[ColumnElement[bool]]]
+    ) -> list[ColumnElement[bool]]:
+        """That a referring row has not gone itself when it is looked at.
+
+        gone: that it has when the keys to the row are looked at; and that it has a generation later: only then it is
+            looked for the row that a default names, if that is another.
+        """
+        at_once, later = (or_(*each).is_not(true()) if each else true() for each in gone)
+        if not self._looks_for_default(reference, child.facts):
+            return [at_once]
+        values = _values(reference, child.facts)
+        itself = and_(
+            *(
+                _column(parent, ours) == values.get(theirs, child.source.c[theirs])
+                for theirs, ours in zip(reference.columns, reference.parent_columns, strict=True)
+            )
+        )
+        return [or_(later, and_(itself, at_once))]
+
+    def _gone_before(self, row: Row, path: tuple[Row, ...], reference: Reference | None) -> list[ColumnElement[bool]]:
+        """That a row goes with the root before a key to the last row of the path is looked at; None: before what that
+        key has written is looked at, a generation later."""
+        gone = list(self._gone_by(row, len(path) - (reference is not None), path, "g"))
+        gone += [_same(row, each) for each in path if each.facts.oid == row.facts.oid]
+        if reference is not None:
+            here = path[-1]
+            gone += [refers(row, edge, here) for edge in self._earlier(here.facts.oid, reference)]
+        return gone
 
     def _gone_by(self, row: Row, generation: int, path: tuple[Row, ...], name: str) -> Iterator[ColumnElement[bool]]:
         """That a row goes with the root, in this generation at the latest."""
@@ -234,19 +266,22 @@ class _Keeping:
         """That one of the rows that go is kept by a key."""
         here, child = self._row(oid, name), self._row(reference.child, f"{name}_by")
         gone = going.alias(f"{name}_gone")
-        before = (
+        before = [
             exists()
             .select_from(gone)
             .where(
                 gone.c.rel == literal_column(str(child.facts.oid)),
                 gone.c.leaf == system_column(child.source, child.facts, "tableoid"),
-                gone.c.tid == system_column(child.source, child.facts, "ctid"),
-                gone.c.generation <= going.c.generation,
+                # Were it an equality, PostgreSQL would keep one hash table for all rows of the root.
+                gone.c.tid.is_not_distinct_from(system_column(child.source, child.facts, "ctid")),
+                gone.c.generation <= at,
             )
             .correlate_except(gone)
-        )
+            for at in (going.c.generation, going.c.generation + literal_column("1"))
+        ]
         goes_too = child.facts.oid in {self._found.root.oid, *self._found.gone}
         earlier = [refers(child, edge, here) for edge in self._earlier(oid, reference)]
+        ways: list[list[ColumnElement[bool]]] = [[before[0], *earlier], [before[1]]] if goes_too else [[], []]
         return (
             exists()
             .select_from(here.source.join(child.source, refers(child, reference, here)))
@@ -255,7 +290,7 @@ class _Keeping:
                 going.c.leaf == system_column(here.source, here.facts, "tableoid"),
                 going.c.tid == system_column(here.source, here.facts, "ctid"),
                 *self._refused(reference, child, here),
-                *([or_(before, *earlier).is_not(true())] if goes_too else []),
+                *self._stays(reference, child, here, ways),
             )
             .correlate_except(here.source, child.source)
         )
