@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from nightshift import Delete, Job, Update, days
+from nightshift.engine.sweeping import _Sweeping
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, Filled, deletion, digest, rows
 
@@ -136,14 +137,25 @@ def test_locked_rows_are_left_and_counted_and_the_others_go(made: Any, call: Cal
     assert (result["outcome"], result["counters"]["deleted"], result["counters"]["locked"]) == ("succeeded", 297, 3)
 
 
-def test_a_lock_that_is_let_go_in_time_costs_no_row(made: Any, call: Call) -> None:
+@pytest.mark.parametrize("when", ["in the middle", "at the end"])
+def test_a_lock_that_is_let_go_in_time_costs_no_row(
+    made: Any, call: Call, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = made(ORDINARY)
     other = database.connect()
-    other.execute(text("select * from things where id = 7 for update"))
+    other.execute(text("select * from things where id in (7, 8, 9) for update"))
     timer = threading.Timer(1.2, other.rollback)
-    timer.start()
+    if when == "in the middle":
+        timer.start()
+    again = _Sweeping._try_the_locked_again
+
+    def at_the_end(self: _Sweeping) -> None:
+        other.rollback()
+        again(self)
+
+    monkeypatch.setattr(_Sweeping, "_try_the_locked_again", at_the_end)
     result = call(database, deletion("things"))
-    timer.join()
+    timer.cancel()
     other.close()
 
     assert (result["counters"]["deleted"], result["counters"].get("locked", 0)) == (300, 0)
@@ -155,9 +167,12 @@ def test_a_lock_that_is_let_go_in_time_costs_no_row(made: Any, call: Call) -> No
         ("id int", "i"),
         ("email text not null unique", "i || '@example.com'"),
         ("email text primary key", "i || '@example.com'"),
+        ("emails text[] primary key", "array[i || '@example.com']"),
+        ("person jsonb primary key", "jsonb_build_object('mail', i || '@example.com')"),
+        ("address inet primary key", "'10.0.0.0'::inet + i"),
         ('"ORDER" int, "select" int, primary key ("ORDER", "select")', "i, i"),
     ],
-    ids=["no key", "unique", "natural", "reserved words"],
+    ids=["no key", "unique", "natural", "array", "json", "address", "reserved words"],
 )
 def test_any_key_or_none_will_do_and_none_is_shown_that_may_be_personal(
     made: Any, call: Call, columns: str, values: str
@@ -177,6 +192,7 @@ def test_any_key_or_none_will_do_and_none_is_shown_that_may_be_personal(
     with database.connect() as connection:
         told = connection.scalar(text("select item || error from nightshift.quarantine"))
     assert "@" not in f"{plan}{told}"
+    assert "10.0.0." not in f"{plan}{told}"
 
 
 def test_an_update_may_move_rows_between_partitions(made: Any, call: Call) -> None:

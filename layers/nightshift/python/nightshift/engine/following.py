@@ -68,9 +68,10 @@ class Following:
                     "trigger does that. Nothing of it was kept; write a Function step that counts these rows too"
                 )
         own = found.pop(facts.fullname, _Changes(facts))
-        if rows == 0 and own.gone == 0 and own.changed and facts.triggers:
+        turning = _keeping(facts)
+        if rows == 0 and own.gone == 0 and own.changed and turning:
             raise TableError(
-                f"the trigger {facts.triggers[0].name} on {facts.fullname} updates rows in place of deleting them: "
+                f"the trigger {turning[0]} on {facts.fullname} updates rows in place of deleting them: "
                 "this step cannot delete them. Nothing was changed"
             )
         gone = Counter({name: each.gone for name, each in found.items()})
@@ -183,12 +184,11 @@ class Following:
         return session.scalar(select(func.count()).select_from(table).where(ours, or_(*lost))) or 0
 
     def _note_trigger(self, batch: Batch, facts: TableFacts) -> None:
-        for trigger in facts.triggers:
-            if trigger.before and trigger.each_row and trigger.on_delete:
-                batch.note(
-                    f"the trigger {trigger.name} on {facts.fullname} updates rows of it while others are deleted: "
-                    "those that it keeps are told as changed"
-                )
+        for name in _keeping(facts):
+            batch.note(
+                f"the trigger {name} on {facts.fullname} updates rows of it while others are deleted: "
+                "those that it keeps are told as changed"
+            )
 
     def _note_kept(self, batch: Batch, gone: Mapping[str, int]) -> None:
         """With the last rows: what was to go with them, and has not."""
@@ -198,10 +198,14 @@ class Following:
             facts = next((each for each in self._tables if each.fullname == name), None)
             if kept <= 0 or facts is None or facts is self.subject.facts:
                 continue
-            triggers = [each.name for each in facts.triggers if each.before and each.each_row and each.on_delete]
-            why = [f"the trigger {each}" for each in triggers] + [f"the rule {each}" for each in facts.rules]
+            why = [f"the trigger {each}" for each in _keeping(facts)] + [f"the rule {each}" for each in facts.rules]
             if why:
                 batch.note(
                     f"{kept} of {every} rows of {name} that were to go by cascade are still there: "
                     f"{' or '.join(why)} on {name} keeps them, and they refer to rows that are gone"
                 )
+
+
+def _keeping(facts: TableFacts) -> list[str]:
+    """The triggers that can keep a row from being deleted."""
+    return [each.name for each in facts.triggers if each.before and each.each_row and each.on_delete]

@@ -170,6 +170,8 @@ class _Sweeping:
         self._watches = self.subject.action == "delete"
         self._watched = self._watches and bool(closure.edges or self.subject.facts.triggers)
         self._portions = self.subject.portions
+        self._tried_again = 0
+        """How many of the locked rows the batch tries again."""
 
     @property
     def position(self) -> dict[str, Any]:
@@ -182,7 +184,8 @@ class _Sweeping:
         """How many of the counted candidates have neither been done nor left with a reason."""
         if self.planned.rows is None:
             return None
-        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - len(self.position.get("locked", ())))
+        locked = len(self.position.get("locked", ())) - self._tried_again
+        return max(0, self.planned.rows - int(self.position.get("rows", 0)) - locked)
 
     def _left_for_one_batch(self) -> int | None:
         """The same, if an operator lets one batch have so many."""
@@ -191,7 +194,7 @@ class _Sweeping:
 
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
-        if self.task.keys_first:
+        if self.task.keys_first and self._portions:
             self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
@@ -245,7 +248,7 @@ class _Sweeping:
             if window is None:
                 batch.position = place | carried | {"way": HeapWalk.way}
                 return False
-            bounds = [self.subject.workable] if self.task.keys_first else self.subject.window(portion)
+            bounds = [] if self.task.keys_first else self.subject.window(portion)
             locked = list(carried.get("locked", ()))
             if pace.alone:
                 locked += self._one_by_one(batch, [*bounds, *window.conditions])
@@ -388,6 +391,7 @@ class _Sweeping:
         with self.execution.batch(lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             few = self.execution.at_most(len(locked))
             locked, later = locked[:few], locked[few:]
+            self._tried_again = len(locked)
             self.subject.prepare(batch.session)
             batch.session.execute(text(f"set local lock_timeout to '{ROW_LOCK_MILLISECONDS}ms'"))
             still = [
@@ -407,6 +411,7 @@ class _Sweeping:
                 "locked": later,
                 "done": True,
             }
+        self._tried_again = 0
 
     def tell_odd(self) -> None:
         """Write down the rows that are left out, those that are not written down yet."""
