@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from nightshift.engine.ways import HeapWalk, KeyWalk
-from tests.integration.tables.conftest import Call, deletion
+from tests.integration.tables.conftest import Call, deletion, rows
 
 OLD = "timestamptz '2025-12-01Z'"
 YOUNG = "timestamptz '2026-02-28Z'"
@@ -118,6 +118,10 @@ SHAPES = {
     + "on delete set null (p)); insert into c (p) select i from generate_series(1, 30) i;",
     "set default, to a row that goes as well": PARENTS
     + keys("p int default 1 references parents on delete set default"),
+    "heirs that have the same keys": PARENTS
+    + "alter table parents add above int references parents; create index on parents (above);"
+    + "create table heirs () inherits (parents); update parents set above = id + 1 where id % 3 = 0;"
+    + f"insert into heirs select i, case when i % 2 = 0 then {YOUNG} else {OLD} end from generate_series(1, 60) i;",
     "set default, to no row": PARENTS + keys("p int default 777 references parents on delete set default"),
     "set default, to a row that stays": PARENTS + keys("p int default 70 references parents on delete set default"),
     "set default, and there is none": PARENTS + keys("p int not null references parents on delete set default"),
@@ -213,6 +217,26 @@ def counts(connection: Connection) -> dict[str, int]:
         )
     ).all()
     return {name: connection.scalar(text(f"select count(*) from only {name}")) or 0 for name in names}
+
+
+def test_a_default_stays_while_rows_that_go_are_turned_to_it(made: Any, call: Call) -> None:
+    database = made(
+        PARENTS
+        + "create table c (p int default 1 references parents on delete set default); create index on c (p);"
+        + "insert into c select i from generate_series(2, 30) i;"
+    )
+    counters = call(database, deletion())["counters"]
+    assert (counters["deleted"], counters["referenced"], counters["quarantined"]) == (59, 1, 0)
+    assert rows(database, "c where p = 1") == 29
+
+
+def test_a_default_to_which_no_row_is_turned_goes(made: Any, call: Call) -> None:
+    database = made(
+        PARENTS
+        + "create table c (p int default 1 references parents on delete set default); create index on c (p);"
+        + "insert into c select i from generate_series(61, 80) i;"
+    )
+    assert call(database, deletion())["counters"]["deleted"] == 60
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
 )
 
 from nightshift.catalogue.cascades import (
@@ -49,8 +50,11 @@ class Row(NamedTuple):
     source: FromClause
 
 
-def kept(found: Closure, source: FromClause) -> ColumnElement[bool] | None:
-    """That a row of the root, as `source` has it, cannot go; None: nothing can keep one."""
+def kept(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> ColumnElement[bool] | None:
+    """That a row of the root, as `source` has it, cannot go; None: nothing can keep one.
+
+    condition: that others of them are to go.
+    """
     holding = {
         oid: references
         for oid in (found.root.oid, *found.gone)
@@ -60,9 +64,10 @@ def kept(found: Closure, source: FromClause) -> ColumnElement[bool] | None:
         return None
     keeping = _Keeping(found, holding)
     root = Row(found.root, source)
+    needed = keeping.needed_by_default(root, condition)
     if few_paths(keeping.leading) is None:
-        return keeping.by_following(root)
-    return or_(*keeping.along_paths((root,)))
+        return or_(keeping.by_following(root), *needed)
+    return or_(*keeping.along_paths((root,)), *needed)
 
 
 def holds(found: Closure, oid: int, reference: Reference) -> bool:
@@ -187,6 +192,20 @@ class _Keeping:
         )
         return [*(each.is_not(None) for each in values.values()), ~_there_is(other, its_key)]
 
+    def needed_by_default(self, root: Row, condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+        """That a row is the one to which SET DEFAULT turns those that refer to others that are to go."""
+        for place, reference in enumerate(self._holding.get(root.facts.oid, ())):
+            child = self._row(reference.child, f"turned_{place}")
+            values = _values(reference, child.facts)
+            if not self._looks_for_default(reference, child.facts) or len(values) < len(reference.columns):
+                continue
+            pairs = list(zip(reference.columns, reference.parent_columns, strict=True))
+            itself = and_(*(_column(root, ours) == values[theirs] for theirs, ours in pairs))
+            another = or_(*(child.source.c[theirs] != values[theirs] for theirs, _ in pairs))
+            # The root a second time, under its own name: the condition knows no other.
+            goes = exists().select_from(root.source).where(refers(child, reference, root), condition)
+            yield and_(itself, _there_is(child, another, goes.correlate(child.source)))
+
     def _stays(
         self, reference: Reference, child: Row, parent: Row, gone: Sequence[list[ColumnElement[bool]]]
     ) -> list[ColumnElement[bool]]:
@@ -282,7 +301,7 @@ class _Keeping:
         goes_too = child.facts.oid in {self._found.root.oid, *self._found.gone}
         earlier = [refers(child, edge, here) for edge in self._earlier(oid, reference)]
         ways: list[list[ColumnElement[bool]]] = [[before[0], *earlier], [before[1]]] if goes_too else [[], []]
-        return (
+        held = (
             exists()
             .select_from(here.source.join(child.source, refers(child, reference, here)))
             .where(
@@ -294,3 +313,12 @@ class _Keeping:
             )
             .correlate_except(here.source, child.source)
         )
+        return held if reference.indexed else and_(self._referred_to(going, oid, reference, f"{name}_any"), held)
+
+    def _referred_to(self, going: Any, oid: int, reference: Reference, name: str) -> ColumnElement[bool]:
+        """That a row is among those that a key without an index refers to: they are found at once, by reading the
+        referring table a single time."""
+        here, child = self._row(oid, name), self._row(reference.child, f"{name}_by")
+        place = [system_column(here.source, here.facts, column) for column in ("tableoid", "ctid")]
+        every = select(*place).select_from(here.source.join(child.source, refers(child, reference, here)))
+        return tuple_(going.c.leaf, going.c.tid).in_(every.correlate(None))

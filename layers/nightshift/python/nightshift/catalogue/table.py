@@ -155,7 +155,8 @@ class TableFacts:
     """`r` for an ordinary table, `p` for a partitioned one; what else there is cannot be worked on."""
     columns: Mapping[str, Column]
     key: tuple[str, ...]
-    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither."""
+    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither, and where
+    other tables inherit."""
     indexes: tuple[Index, ...]
     references: tuple[Reference, ...]
     triggers: tuple[Trigger, ...]
@@ -260,7 +261,8 @@ def read(session: Session, oid: int) -> TableFacts:
         name=head.name,
         kind=head.kind,
         columns=columns,
-        key=tuple(keyed[0].columns) if keyed else (),
+        # A key holds in one table, and tells nothing of rows of those that inherit from it.
+        key=tuple(keyed[0].columns) if keyed and not head.inherited else (),
         indexes=tuple(
             Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in known["indexes"]
         ),

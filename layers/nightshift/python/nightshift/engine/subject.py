@@ -82,7 +82,7 @@ class Subject:
         """That another row keeps this one, by a foreign key that PostgreSQL would not let go; None: nothing can."""
         if self.action != "delete":
             return None
-        return kept(self.closure, self.table)
+        return kept(self.closure, self.table, self.condition)
 
     @property
     def unreferenced(self) -> list[ColumnElement[bool]]:
