@@ -447,3 +447,29 @@ def test_rows_that_the_deletion_itself_moves_are_found_again(made: Any, call: Ca
     counters = answer["counters"]
     assert (answer["outcome"], counters["deleted"], counters["quarantined"]) == ("succeeded", 149, 1)
     assert (rows(database, "tokens"), rows(database, "nightshift.quarantine"), len(answer["errors"])) == (1, 1, 1)
+
+
+def test_the_first_batch_is_as_small_as_what_it_empties_asks_for(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that lose a reference are work as well as rows that go."""
+    monkeypatch.setattr(ways, "FIRST_ROWS", 400)
+    monkeypatch.setattr(ways, "DENSE_SHARE", 2)
+    database = made(
+        FAMILY.replace("on delete cascade", "on delete set null")
+        .replace("i <= 20", "true")
+        .replace("1, 40)", "1, 400)")
+        .replace("i % 40", "i % 400")
+        + "create index on parents (at); analyze;"
+    )
+    batches: list[int] = []
+
+    def log(event: str, /, **fields: Any) -> None:
+        if event == "batch.committed":
+            batches.append(fields["counters"].get("deleted", 0))
+
+    monkeypatch.setattr("nightshift.telemetry.log", log)
+    call(database, deletion(), parameters={"max_share": 100})
+
+    assert sum(batches) == 400
+    assert batches[0] <= 400 / 11

@@ -23,7 +23,7 @@ from nightshift.engine.following import Following
 from nightshift.engine.odd_rows import without_odd_rows
 from nightshift.engine.pacing import TARGET_SECONDS
 from nightshift.engine.subject import Subject
-from nightshift.engine.tally import Touched, cascaded, tally
+from nightshift.engine.tally import Touched, cascaded, changes_of, tally
 from nightshift.engine.ways import (
     HeapWalk,
     KeyWalk,
@@ -106,7 +106,8 @@ def sweep(execution: Execution, task: Sweep) -> None:
         DBAPIError: an error that is neither a row's nor passing.
     """
     planned = _Planned.of(execution, task)
-    load = 1 + sum(planned.others.values()) / max(1, planned.rows or 1)
+    emptied = execution.stated(changes_of(task.step))
+    load = 1 + (sum(planned.others.values()) + sum(emptied.values())) / max(1, planned.rows or 1)
     run = _Sweeping(execution, task, planned, load)
     run.tell_odd()
     run.go_through()
