@@ -37,7 +37,7 @@ def odd_and_others(session: Session, channel: str = "email", **more: Any) -> dic
 def states(session: Session, keys: dict[str, uuid.UUID]) -> dict[str, str]:
     session.rollback()
     found = text("select id, status from nightshift.notifications")  # without the data, which Python may not hold
-    by_id = dict(session.execute(found).tuples().all())
+    by_id: dict[uuid.UUID, str] = dict(session.execute(found).all())
     return {name: by_id[key] for name, key in keys.items()}
 
 
@@ -160,7 +160,7 @@ def test_a_row_that_another_session_holds_is_not_waited_for(database: Engine, se
 def test_a_row_that_is_suppressed_too_late_in_the_sandbox_and_refuses_that_keeps_no_other_from_it(
     database: Engine, session: Session, kept: Callable[..., None]
 ) -> None:
-    held = {"error": "held by the sandbox of SES: MessageRejected"}
+    held: dict[str, Any] = {"error": "held by the sandbox of SES: MessageRejected"}
     keys = {title: notice(session, title, **held) for title in ("odd", "late")}
     kept(RAISES)
     send(database, Letterbox())
