@@ -140,14 +140,24 @@ def waiting_jobs(session: Session, jobs: Collection[str]) -> list[str]:
 Ended = Literal["paused", "cancelled"]
 
 
-def left_behind(session: Session, working: Collection[str], known: Collection[str]) -> list[Backfill]:
-    """The backfills that nobody would work off: of jobs that do not work; paused ones, of jobs that are not known."""
+@dataclass(frozen=True)
+class LeftBehind:
+    """A backfill that nobody would work off."""
+
+    id: uuid.UUID
+    job: str
+    requested_by: str
+
+
+def left_behind(session: Session, working: Collection[str], known: Collection[str]) -> list[LeftBehind]:
+    """Open ones of jobs that do not work, and paused ones of jobs that are not even known."""
     left = or_(
         and_(Backfill.state == "open", Backfill.job.not_in(working)),
         and_(Backfill.state == "paused", Backfill.job.not_in([*working, *known])),
     )
     with session.begin():
-        return list(session.scalars(select(Backfill).where(left).order_by(Backfill.created_at, Backfill.id)))
+        found = select(Backfill.id, Backfill.job, Backfill.requested_by).where(left)
+        return [LeftBehind(*row) for row in session.execute(found.order_by(Backfill.created_at, Backfill.id))]
 
 
 def settle_left_behind(session: Session, backfill_id: uuid.UUID, to: Ended, why: str) -> bool:

@@ -241,7 +241,7 @@ def _settle_backfills(
             if tell is not None:
                 first = f"nightshift backfills {left.job}"
                 happened = f"The backfill of {left.job} that {left.requested_by} asked for is {to}: {why}"
-                tell(Notice(f"A backfill of {left.job} is {to}", happened, first, "a-backfill-has-stopped"))
+                tell(Notice(f"A backfill of {left.job} is {to}", happened, first, "a-backfill-was-ended"))
 
 
 def _tell_what_is_unusual(
