@@ -343,12 +343,10 @@ def test_a_backfill_that_cannot_be_told_now_is_settled_and_told_later(world: Wor
     assert (listed(world)[0]["state"], len(told)) == ("cancelled", 1)
 
 
-@pytest.mark.parametrize(
-    "deployment", [Deployment(changes={CARTS: {"schedule": "cron(0 25 * * ? *)"}}), Deployment()], ids=["bad", "well"]
-)
+@pytest.mark.parametrize("changes", [{CARTS: {"schedule": "cron(0 25 * * ? *)"}}, {}], ids=["bad", "well"])
 def test_a_backfill_of_a_job_that_waits_for_better_settings_or_works_stays_open(
-    world: World, deployment: Deployment
+    world: World, changes: dict[str, Any]
 ) -> None:
     ask(world)
-    world.look(deployment)
+    world.look(Deployment(changes=changes))
     assert listed(world)[0]["state"] == "open"

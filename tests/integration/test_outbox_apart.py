@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from sqlalchemy import Engine, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -329,6 +330,18 @@ def test_a_call_whose_answer_is_lost_is_made_once(dropping: Dropping, channel: s
     with pytest.raises(Unclear):
         outlets.publish(mail) if channel == "ops" else outlets.mail("ann@example.org", mail, unsubscribe=False)
     assert dropping.requests == 1
+
+
+@pytest.mark.parametrize(("status", "raised"), [(429, Throttled), (403, NotSent), (500, Unclear)])
+def test_an_answer_of_too_many_requests_is_throttling_whatever_its_code(
+    dropping: Dropping, status: int, raised: type[Exception]
+) -> None:
+    outlets = Outlets(sender="nightshift@example.com")
+    with Stubber(outlets._ses) as stubbed:
+        stubbed.add_client_error("send_email", "A code of tomorrow", http_status_code=status)
+        with pytest.raises(raised) as caught:
+            outlets.mail("ann@example.org", Mail("A title", html="", text="A body"), unsubscribe=False)
+    assert type(caught.value) is raised
 
 
 def test_hindrances_are_logged_by_row(
