@@ -618,8 +618,8 @@ BREAKS = (
         ),
         (
             "another channel's rows are due",
-            'row.status == "pending", row.channel == channel',
-            'row.status == "pending"',
+            'row.status == "pending", row.channel == channel, row.scheduled_for',
+            'row.status == "pending", row.scheduled_for',
         ),
         ("a look-up is tried for ever", "    if parcel.attempts >= MOST_TRIES:\n", "    if False:\n"),
         ("a missing right is the recipient's fault", "and not is_passing(cause)", "and False"),
@@ -760,7 +760,11 @@ BREAKS = (
             ", which, row.id",
         ),
         ("a row is claimed twice", '.where(row.status == "pending", which,', ".where(which,"),
-        ("two dispatchers wait for each other", ".with_for_update(skip_locked=True)", ".with_for_update()"),
+        (
+            "two dispatchers wait for each other",
+            ".limit(1)\n        .with_for_update(skip_locked=True)",
+            ".limit(1)\n        .with_for_update()",
+        ),
         ("a claim counts no try", "MOST_COUNTED - 1) + 1", "MOST_COUNTED - 1)"),
         ("each pause is the same", "FIRST_RETRY * 2 ** max(0, min(parcel.attempts, MOST_TRIES) - 1)", "FIRST_RETRY"),
         (

@@ -31,7 +31,12 @@ def test_operators_are_paged_again_after_five_minutes(
     files: FileStore, monkeypatch: pytest.MonkeyPatch, minutes: int, paged: int
 ) -> None:
     pages: list[str] = []
-    monkeypatch.setattr("nightshift.runtime.paging.page", lambda title, text: not pages.append(title))
+
+    def told(title: str, text: str) -> bool:
+        pages.append(title)
+        return True
+
+    monkeypatch.setattr("nightshift.runtime.paging.page", told)
     before = SimpleNamespace(modified_at=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=minutes))
     monkeypatch.setattr(FileStore, "pages", lambda self, prefix: iter([[before]]))
     database_unreachable()
