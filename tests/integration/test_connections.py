@@ -1,5 +1,6 @@
 """Connections as a function makes them: encrypted or not at all, in UTC, with every wait bounded."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -112,3 +113,41 @@ def test_a_statement_takes_one_way_there_and_back_and_gives_what_the_driver_give
     finally:
         expected.close()
         given.close()
+
+
+ODD = {
+    "time '24:00'": "24:00:00",
+    "interval 'infinity'": "infinity",
+    "array[1, 2]::int[]": [1, 2],
+    "'[0:1]={1,2}'::int[]": "[0:1]={1,2}",
+    "json '[5]'": [5],
+    f"json '{'9' * 5000}'": "9" * 5000,
+    f"jsonb '{'[' * 3000}{']' * 3000}'": "[" * 3000 + "]" * 3000,
+    "numeric 'NaN'": Decimal("NaN"),
+}
+
+
+def test_what_python_cannot_hold_arrives_as_text_and_the_next_answer_is_that_to_the_next_question(
+    database: Engine,
+) -> None:
+    with session_for(settings(database), seconds=30) as session:
+        for number, (value, held) in enumerate(ODD.items()):
+            given, after = session.execute(text(f"select {value}, {number} + :zero"), {"zero": 0}).one()
+            assert (str(given), after) == (str(held), number)
+            assert session.scalar(text("select 7 + :number"), {"number": number}) == 7 + number
+
+
+@pytest.mark.parametrize("statement", ["selec :value", "select cast(:value as text)"])
+def test_a_value_that_cannot_be_sent_leaves_the_connection_in_order(database: Engine, statement: str) -> None:
+    with session_for(settings(database), seconds=5) as session:
+        with pytest.raises(UnicodeEncodeError):
+            session.execute(text(statement), {"value": "\ud800"})
+        session.rollback()
+        assert session.scalar(text("select 7 + :number"), {"number": 1}) == 8
+
+
+def test_percent_signs_mean_what_they_mean_to_the_database(database: Engine) -> None:
+    with session_for(settings(database), seconds=5) as session:
+        assert session.execute(text("select 7 % 4, 'a%s%%'")).one() == (3, "a%s%%")
+        assert session.execute(text("select 7 % :four, 'a%s%%'"), {"four": 4}).one() == (3, "a%s%%")
+        assert session.connection().exec_driver_sql("select 7 % 4, 'a%s%%'").one() == (3, "a%s%%")

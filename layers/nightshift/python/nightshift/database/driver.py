@@ -33,6 +33,10 @@ _PERCENT = re.compile("%[s%]")
 class Connection(legacy.Connection):  # type: ignore[misc]
     """pg8000's connection, which sends all messages of a statement at once and then waits for one answer."""
 
+    def __init__(self, **keywords: Any) -> None:
+        legacy.convert_paramstyle = _read  # which knows one style more
+        super().__init__(**keywords)
+
     def cursor(self) -> legacy.Cursor:
         return legacy.Cursor(self, paramstyle=DOUBLED)
 
@@ -46,7 +50,10 @@ class Connection(legacy.Connection):  # type: ignore[misc]
         """
         if stream is not None:
             return super().execute_unnamed(statement, vals=vals, oids=oids, stream=stream)
-        values = make_params(self.py_types, vals)  # before anything is sent: a value may be of no use
+        values = make_params(self.py_types, vals)
+        for part in (statement, *values):  # before anything is sent: half of it would be taken for the next statement's
+            if part is not None:
+                part.encode(self._client_encoding)
         answer = Context(statement)
         self.send_PARSE(UNNAMED, statement, oids)
         self.send_DESCRIBE_STATEMENT(UNNAMED)
@@ -60,7 +67,6 @@ class Connection(legacy.Connection):  # type: ignore[misc]
 
 def drive(engine: Engine) -> None:
     """Let the engine's connections be such ones, and SQLAlchemy double the percent signs of what it writes."""
-    legacy.convert_paramstyle = _read
     engine.dialect.identifier_preparer._double_percents = True
 
     @event.listens_for(engine, "do_connect")
