@@ -1507,8 +1507,8 @@ BREAKS = (
     *breaks(
         "outbox/pace.py",
         APART,
-        ("a channel that fails is tried on", " or self.failures > self.works:", ":"),
-        ("one failure among successes ends the channel", "self.failures > self.works", "self.failures > 0"),
+        ("a channel that fails is tried on", " or self.failures > self.most_failures + self.works:", ":"),
+        ("one failure among successes ends the channel", "self.most_failures + self.works", "self.most_failures"),
         ("failures are counted for ever", "self.failures, self.works = 0, True", "self.works = True"),
     ),
     *breaks(

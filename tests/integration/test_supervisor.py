@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -780,13 +781,14 @@ def test_silence_where_failures_are_told_keeps_no_run_from_going_on_and_is_met_o
 
 
 def test_telling_ends_when_its_time_is_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightshift.operations.supervisor.TELLING_SECONDS", 0.05)
+    clock = [0.0]
+    monkeypatch.setattr("nightshift.operations.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0]))
     for number in range(4):
         failed_for_good(world, f"old-{number}")
     told: list[Notice] = []
 
     def slowly(notice: Notice) -> None:
-        time.sleep(0.03)
+        clock[0] += 5
         told.append(notice)
 
     assert world.look(tell=slowly).hindered == 0

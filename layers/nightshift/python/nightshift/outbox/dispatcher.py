@@ -62,6 +62,10 @@ Wait = Callable[[float], None]
 Flights = dict[Future[None], tuple[Parcel, int]]
 """Calls without an answer yet: the claimed row, and how often in succession the account was throttled at its start."""
 
+MAILS_FAILING = 3
+"""Mails in succession that may fail before the others wait for the next round: a failure may be that of one recipient.
+Those to the operators all go to one topic, and fail for all."""
+
 MARKED_ONLY = 5
 """The part of a round's time that rows may take which need no sending: one in so many, of each kind of them."""
 
@@ -159,7 +163,7 @@ def _send_mails(round_: _Round, deadline: Deadline) -> None:
         telemetry.warn("quota.used_up", reason="the account may send no more mails today; the rest waits")
     # As many as start within a second: an answer rarely takes longer.
     at_once = min(CALLS_AT_ONCE, math.ceil(allowance.per_second))
-    pace = Pace(deadline, allowance.per_second, allowance.left, at_once)
+    pace = Pace(deadline, allowance.per_second, allowance.left, at_once, most_failures=MAILS_FAILING)
     which = and_(Notification.channel == "email", not_held() if allowance.sandbox else true())
     # Urgent mails to administrators do not wait behind thousands of ordinary ones.
     for first in (Notification.kind.in_(of_duty()), Notification.kind.not_in(of_duty())):

@@ -21,6 +21,8 @@ class Pace:
     left: int | None = None
     at_once: int = 1
     throttled: int = 0
+    most_failures: int = 0
+    """After so many in succession another one ends the round for the channel; one more where it has worked before."""
     failures: int = 0
     """Since something last got through."""
     works: bool = False
@@ -32,10 +34,10 @@ class Pace:
     def pause(self, in_the_air: int) -> float | None:
         """Seconds until the next mail may be sent. Infinite: an answer must come first. None: not in this invocation.
 
-        While the account is throttled, only one mail at a time is tried. After the first failure of the channel, or the
-        second where it has worked before, it is left alone: each may take as long as the wait for an answer.
+        While the account is throttled, only one mail at a time is tried. A channel that keeps failing is left alone:
+        each call may take as long as the wait for an answer.
         """
-        if self.left == 0 or self.deadline.near or self.failures > self.works:
+        if self.left == 0 or self.deadline.near or self.failures > self.most_failures + self.works:
             return None
         if in_the_air and (self.throttled or in_the_air == self.at_once or in_the_air == self.left):
             return math.inf
