@@ -99,14 +99,17 @@ class Closure(NamedTuple):
         return tuple({each.name: each for facts in every for each in facts.references if each.deferrable}.values())
 
     @property
+    def followed(self) -> tuple[tuple[TableFacts, Reference], ...]:
+        """Every foreign key that PostgreSQL looks along for each row that goes, by the table that it refers to."""
+        tables = [self.facts(oid) for oid in dict.fromkeys((self.root.oid, *self.gone))]
+        return tuple((facts, reference) for facts in tables for reference in facts.references)
+
+    @property
     def unindexed(self) -> tuple[tuple[Reference, TableFacts], ...]:
-        """Foreign keys without an index on the referring side, and the tables that are read whole for each row."""
-        return tuple(
-            (reference, self.facts(reference.child))
-            for oid in dict.fromkeys((self.root.oid, *self.gone))
-            for reference in self.facts(oid).references
-            if not reference.indexed
-        )
+        """Foreign keys without an index on the referring side, and the tables that are read for each row, with as many
+        rows as are read."""
+        found = (reference for _, reference in self.followed if not reference.indexed)
+        return tuple((each, self.facts(each.child).alone.read_in(each.bare)) for each in found)
 
     @property
     def gone(self) -> tuple[int, ...]:

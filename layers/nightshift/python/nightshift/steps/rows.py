@@ -649,7 +649,8 @@ class Update(RowStep):
         values = {}
         for key, value in self._values(run).items():
             name = key if isinstance(key, str) else key.expression.name
-            values[self.column_of(subject, name)] = typed_value(value, subject.facts.columns[name])
+            known = self.column_of(subject, name)  # first, as it refuses a name that is none
+            values[known] = typed_value(value, subject.facts.columns[name])
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:
