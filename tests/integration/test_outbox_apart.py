@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from nightshift import telemetry
 from nightshift.deadline import Deadline
 from nightshift.outbox import Mail, Notification, NotSent, Outlets, Throttled, Unclear, Unverified, dispatch
+from nightshift.outbox.pace import Pace
 from nightshift.outbox.parcels import MOST_COUNTED
 from tests.integration.test_dispatch import NOON, Letterbox, notice, row, send
 
@@ -252,6 +253,16 @@ def test_one_failure_among_successes_does_not_end_the_channel_and_two_do(databas
     outlets = Silent("ops", NotSent("ConnectTimeoutError"), works=2)
     round_of(database, outlets)
     assert len(outlets.tried) == 4  # type: ignore[attr-defined]
+
+
+def test_failures_with_successes_between_them_do_not_end_the_channel() -> None:
+    pace = Pace(Deadline(lambda: 100.0), per_second=10)
+    for _ in range(3):
+        pace.succeed(0)
+        pace.fail()
+        assert pace.pause(0) is not None
+    pace.fail()
+    assert pace.pause(0) is None
 
 
 @pytest.mark.parametrize("failure", [NotSent("ConnectTimeoutError"), Unverified("MessageRejected")])
