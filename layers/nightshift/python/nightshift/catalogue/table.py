@@ -53,7 +53,11 @@ class Column(NamedTuple):
     base: str
     """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
     nullable: bool
-    text_like: bool
+    personal: bool
+    """Whether its values may name somebody: text can be an address, and so can what holds text, bytes or hosts.
+    Numbers, times, truth values, enums and uuids name nobody by themselves."""
+    default: str | None = None
+    """As SQL writes it."""
 
 
 class Index(NamedTuple):
@@ -88,6 +92,17 @@ class Reference(NamedTuple):
     """By oid, the tables with rows that refer, and without an index that serves: the table itself, or partitions."""
     found: float | None = None
     """How many rows have the same values in `found_by` at the most. None: unknown, or there is no need to ask."""
+    among: tuple[int, ...] = ()
+    """The leaves whose rows can be referred to, where it is not the whole table: PostgreSQL looks for the referred row
+    in the one relation that the key names, and in no other that inherits from it. Empty: any row."""
+    alone: bool = False
+    """Whether rows of tables that inherit from the referring one do not refer."""
+    empties: tuple[str, ...] = ()
+    """The referring columns that SET NULL and SET DEFAULT write: all of them, or those that the key names."""
+    period: bool = False
+    """Whether the last column is a period (PERIOD), which refers to all that it overlaps."""
+    turn: str = ""
+    """What is done at the deletion of a row is done in the order of this, key by key."""
 
     @property
     def follows(self) -> bool:
@@ -101,6 +116,7 @@ class Trigger(NamedTuple):
     name: str
     before: bool
     each_row: bool
+    on_delete: bool = True
 
 
 class Rule(NamedTuple):
@@ -172,6 +188,16 @@ class Portion(NamedTuple):
         return -1.0 if any(leaf.rows < 0 for leaf in self.leaves) else sum(leaf.rows for leaf in self.leaves)
 
 
+class Unidentified(NamedTuple):
+    """A table whose changes PostgreSQL refuses: a publication is to tell them, and nothing identifies a row."""
+
+    table: str
+    """As SQL takes it."""
+    publication: str
+    events: tuple[str, ...]
+    """`delete`, `update` or both."""
+
+
 @dataclass(frozen=True)
 class TableFacts:
     """A table as the live database has it, for the role that asks."""
@@ -183,7 +209,8 @@ class TableFacts:
     """`r` for an ordinary table, `p` for a partitioned one; what else there is cannot be worked on."""
     columns: Mapping[str, Column]
     key: tuple[str, ...]
-    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither."""
+    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither, and where
+    other tables inherit."""
     indexes: tuple[Index, ...]
     references: tuple[Reference, ...]
     triggers: tuple[Trigger, ...]
@@ -201,6 +228,7 @@ class TableFacts:
     """Who asks."""
     reachable: bool = True
     """Whether this role may use the schema."""
+    unidentified: tuple["Unidentified", ...] = ()
     branches: tuple[Branch, ...] = ()
     """What holds no rows itself: a partitioned table, and its partitions that are partitioned, from the top."""
 
@@ -292,7 +320,8 @@ def read(session: Session, oid: int) -> TableFacts:
     (head,) = heads
     known = _answers(session, oid, _questions_about(head))
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
+        row.name: Column(row.name, row.type, row.base, not row.required, row.personal, row.default)
+        for row in known["columns"]
     }
     keyed = [row for row in known["indexes"] if row.is_key]
     portions = _portions(head, known["tree"])
@@ -302,12 +331,13 @@ def read(session: Session, oid: int) -> TableFacts:
         name=head.name,
         kind=head.kind,
         columns=columns,
-        key=tuple(keyed[0].columns) if keyed else (),
+        # A key holds in one table, and tells nothing of rows of those that inherit from it.
+        key=tuple(keyed[0].columns) if keyed and not head.inherited else (),
         indexes=tuple(
             Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in known["indexes"]
         ),
         references=_references(session, known["references"]),
-        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in known["triggers"]),
+        triggers=tuple(Trigger(row.name, row.before, row.each_row, row.on_delete) for row in known["triggers"]),
         rules=tuple(Rule(row.name, row.event, row.instead, row.conditional) for row in known["rules"]),
         may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
         filtered=head.filtered,
@@ -317,6 +347,7 @@ def read(session: Session, oid: int) -> TableFacts:
         inherited=head.inherited,
         role=head.role,
         reachable=head.reachable,
+        unidentified=tuple(Unidentified(row.name, row.publication, tuple(row.events)) for row in known["unidentified"]),
         branches=tuple(
             Branch(row.oid, row.name, row.parent or 0, _keyed(row)) for row in known["tree"] if row.kind == "p"
         ),
@@ -375,6 +406,15 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
                 f"the rule {rule.name} on {name} {does}",
                 "ask whoever looks after the application what it is for, and leave the table to it, or write a "
                 "Function step that does what is meant",
+            )
+    for leaf in facts.unidentified:
+        if action in leaf.events:
+            sql = f"alter table {leaf.table} replica identity full"
+            yield Obstacle(
+                f"the publication {leaf.publication} tells each {action} in {leaf.table}, which has no key that would "
+                f"identify the row, so PostgreSQL refuses it",
+                f"{sql}, or give it a primary key",
+                sql,
             )
     if facts.filtered and not visible:
         yield Obstacle(
@@ -463,6 +503,7 @@ def _questions_about(head: Any) -> dict[str, str]:
     asked = {"columns": _COLUMNS, "indexes": _INDEXES, "tree": _TREE if whole else _ALONE}
     if whole or head.has_triggers:
         asked |= {"references": _REFERENCES, "triggers": _TRIGGERS}
+    asked |= {"unidentified": _UNIDENTIFIED} if head.has_publications else {}
     return asked | ({"rules": _RULES} if whole or head.has_rules else {})
 
 
@@ -475,7 +516,7 @@ def _answers(session: Session, oid: int, questions: Mapping[str, str]) -> dict[s
     statement = f"select json_build_object({asked})".replace(":oid", str(int(oid)))
     answers = session.connection().exec_driver_sql(statement).scalar_one()
     found = {what: [SimpleNamespace(**row) for row in rows or ()] for what, rows in answers.items()}
-    nothing: dict[str, list[Any]] = {"references": [], "triggers": [], "rules": []}
+    nothing: dict[str, list[Any]] = {"references": [], "triggers": [], "rules": [], "unidentified": []}
     return nothing | found
 
 
@@ -496,6 +537,11 @@ def _references(session: Session, rows: Sequence[Any]) -> tuple[Reference, ...]:
             _ON_DELETE[row.on_delete],
             row.deferrable,
             indexed=True,
+            among=tuple(row.among),
+            alone=row.alone,
+            empties=tuple(row.empties),
+            period=row.period,
+            turn=row.turn or "",
         )
         begins = {leaf["oid"]: _begins(leaf["indexes"], row.columns) for leaf in row.leaves or ()}
         bare = tuple(oid for oid, names in begins.items() if len(names) < len(row.columns))
@@ -602,9 +648,28 @@ _HEAD = """
                     select c.oid union select inhrelid from tree join pg_inherits on inhparent = tree.oid
                 ) select coalesce(sum(pg_total_relation_size(tree.oid)), 0)::bigint from tree) end as bytes,
            c.relkind = 'r' and c.relhassubclass and exists (
-                select from pg_inherits where inhparent = c.oid) as inherited
+                select from pg_inherits where inhparent = c.oid) as inherited,
+           exists (select from pg_publication where pubdelete or pubupdate) as has_publications
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.oid = :oid
+"""
+
+_UNIDENTIFIED = """
+    with recursive tree (oid) as (
+        select cast(:oid as oid) union select inhrelid from tree join pg_inherits on inhparent = tree.oid
+    )
+    select format('%I.%I', n.nspname, c.relname) as name, cast(p.pubname as text) as publication,
+           array_remove(array[case when p.pubdelete then 'delete' end, case when p.pubupdate then 'update' end], null)
+               as events
+      from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
+      join pg_publication p on p.puballtables or exists (
+               select from pg_publication_tables t
+                where t.pubname = p.pubname
+                  and to_regclass(format('%I.%I', t.schemaname, t.tablename)) in (select oid from tree))
+     where c.relkind = 'r' and c.relpersistence = 'p'
+       and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (
+               select from pg_index where indrelid = c.oid and indisprimary and indisvalid))
+     order by 1, 2
 """
 
 _COLUMNS = """
@@ -614,7 +679,10 @@ _COLUMNS = """
                 union all
                 select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
             ) select cast(typname as text) from behind where basetype = 0) as base,
-           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like
+           (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
+              from pg_type where oid = atttypid) as personal,
+           (select pg_get_expr(adbin, adrelid) from pg_attrdef
+             where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default
       from pg_attribute
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
@@ -663,8 +731,22 @@ _REFERENCES = """
                                     select format('(%I IS NOT NULL)', attname) from pg_attribute
                                      where attrelid = o.conrelid and attnum = any (o.conkey))))))
               from tree join pg_class leaf on leaf.oid = tree.oid
-             where leaf.relkind <> 'p' or not leaf.relhassubclass) as leaves
+             where leaf.relkind <> 'p' or not leaf.relhassubclass) as leaves,
+           case when p.relkind = 'p' and p.oid = :oid or p.relkind <> 'p' and p.oid = :oid and not p.relhassubclass
+                then array[]::bigint[]
+                when p.relkind = 'p' then p.oid::bigint || array(
+                     select cast(cast(relid as oid) as bigint) from pg_partition_tree(p.oid) where isleaf)
+                else array[p.oid::bigint] end as among,
+           c.relkind = 'r' and c.relhassubclass as alone,
+           array(select cast(attname as text) from jsonb_array_elements_text(case
+                     when jsonb_typeof(to_jsonb(o) -> 'confdelsetcols') = 'array' then to_jsonb(o) -> 'confdelsetcols'
+                     else to_jsonb(o.conkey) end) as k (number)
+                   join pg_attribute on attrelid = conrelid and attnum = cast(number as int)) as empties,
+           coalesce(cast(to_jsonb(o) ->> 'conperiod' as boolean), false) as period,
+           (select min(cast(tgname as text) collate "C") from pg_trigger
+             where tgconstraint = o.oid and tgrelid = o.confrelid and tgtype & 8 > 0) as turn
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
+      join pg_class p on p.oid = o.confrelid
      where o.contype = 'f' and o.conparentid = 0 and o.confrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all
@@ -693,7 +775,8 @@ _SHARED = text(
 )
 
 _TRIGGERS = """
-    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row
+    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row,
+           tgtype & 8 > 0 as on_delete
       from pg_trigger where tgrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all
