@@ -28,7 +28,9 @@ LONGEST_SUBJECT = 99
 def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     # Without a route to the API a call from a VPC would hang until the function's own timeout.
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
-    functions, queue = boto3.client("lambda", config=config), boto3.client("sqs", config=config)
+    # What is told is told again in the next round: another try now would keep other work waiting.
+    once = config.merge(Config(retries={"total_max_attempts": 1}))
+    functions, queue = boto3.client("lambda", config=config), boto3.client("sqs", config=once)
 
     def invoke_later(name: str, payload: Mapping[str, Any]) -> None:
         functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(payload))
@@ -39,7 +41,7 @@ def handler(_event: Any, context: LambdaContext) -> dict[str, Any]:
     topic = os.environ.get(TOPIC_VARIABLE)
 
     def tell(notice: Notice) -> None:
-        boto3.client("sns", config=config).publish(  # made when there is something to tell
+        boto3.client("sns", config=once).publish(  # made when there is something to tell
             TopicArn=str(topic), Subject=subject(notice), Message=json.dumps(message(notice)), MessageStructure="json"
         )
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from nightshift import ledger
 from nightshift.declaration import Deployment, Policy, iso
 from nightshift.ledger import Claim, Request
-from nightshift.operations import answer, carry_out
+from nightshift.operations import Notice, answer, carry_out
 from tests.ground.functions.market import abandoned_carts
 from tests.integration.conftest import Invoke
 from tests.integration.test_supervisor import World
@@ -290,3 +290,63 @@ def test_a_backfill_follows_the_clocks_of_the_jobs_time_zone(world: World) -> No
     asked = ask(world, since="2026-03-28T00:00:00Z", until="2026-03-31T00:00:00Z")
     times = [each["scheduled_for"] for each in asked["occurrences"]]
     assert times == ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_backfill_of_a_job_that_is_not_deployed_any_more_ends_with_the_reason_and_is_told(
+    world: World, paused: bool
+) -> None:
+    asked = ask(world)["backfill"]["backfill_id"]
+    world.look()
+    if paused:
+        command(world, "pause", asked, by="Ada", reason="later")
+    told: list[Notice] = []
+    gone = Deployment(packs=("back_office",))
+
+    for _ in range(2):
+        world.look(gone, tell=told.append)
+
+    [backfill] = listed(world)
+    assert (backfill["state"], backfill["told"]) == ("cancelled", "its job is not deployed any more")
+    assert backfill["finished_at"] is not None
+    assert [state for *_, state in runs(world)] == ["cancelled"]
+    assert [notice.title for notice in told] == [f"A backfill of {CARTS} is cancelled"]
+    assert "Ada asked for is cancelled: its job is not deployed any more" in told[0].happened
+
+
+def test_a_backfill_of_a_disabled_job_is_paused_told_once_and_can_go_on(world: World) -> None:
+    asked = ask(world)["backfill"]["backfill_id"]
+    world.look()
+    told: list[Notice] = []
+    for _ in range(2):
+        world.look(Deployment(changes={CARTS: {"enabled": False}}), tell=told.append)
+    [backfill] = listed(world)
+    assert (backfill["state"], backfill["told"]) == ("paused", "the deployment's settings disable its job")
+    assert [notice.title for notice in told] == [f"A backfill of {CARTS} is paused"]
+    command(world, "resume", asked, by="Ada", reason="it is back")
+    world.look()
+    world.look()
+    assert listed(world)[0]["told"] != "the deployment's settings disable its job"
+
+
+def test_a_backfill_that_cannot_be_told_now_is_settled_and_told_later(world: World) -> None:
+    ask(world)
+    gone = Deployment(packs=("back_office",))
+
+    def broken(_: Notice) -> None:
+        raise OSError("no answer")
+
+    assert world.look(gone, tell=broken).hindered == 1
+    assert listed(world)[0]["state"] == "open"
+    told: list[Notice] = []
+    world.look(gone, tell=told.append)
+    assert (listed(world)[0]["state"], len(told)) == ("cancelled", 1)
+
+
+@pytest.mark.parametrize("changes", [{CARTS: {"schedule": "cron(0 25 * * ? *)"}}, {}], ids=["bad", "well"])
+def test_a_backfill_of_a_job_that_waits_for_better_settings_or_works_stays_open(
+    world: World, changes: dict[str, Any]
+) -> None:
+    ask(world)
+    world.look(Deployment(changes=changes))
+    assert listed(world)[0]["state"] == "open"

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from functions.platform.control import handler
 from nightshift import Execution, Function, Job, ledger
-from nightshift.declaration import Deployment
+from nightshift.declaration import Deployment, Policy
 from nightshift.errors import EventError, RunFailedError
 from nightshift.operations import answer, carry_out
 from tests.ground.functions.market._tables import CartItem
@@ -221,6 +221,19 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(
 ) -> None:
     assert answer in do(session, **request_)["error"]
     assert session.scalar(text("select count(*) from nightshift.jobs where paused_at is not null")) == 0
+
+
+@pytest.mark.parametrize("reason", [None, " "])
+def test_a_cap_is_not_lifted_without_a_reason(session: Session, reason: str | None) -> None:
+    claim = ledger.claim(session, job.name, Policy(), ledger.Request(), seconds=60)
+    assert isinstance(claim, ledger.Claim)
+    ledger.state_candidates(session, claim, {"delete": {"rows": 10}})
+    ledger.fail_attempt(session, claim, "too many", permanent=True, critical=False)
+    asked = {"command": "redrive", "run_id": str(claim.run.id), "by": "Ada", "override_cap": True}
+    assert "say reason" in do(session, **asked, reason=reason)["error"]
+    assert do(session, **asked, reason="a move")["run"]["outcome"] == "queued"
+    session.rollback()
+    assert run_of(session, str(claim.run.id)).override == {"by": "Ada", "reason": "a move"}
 
 
 @pytest.mark.parametrize("command", ["redrive", "cancel"])

@@ -2,9 +2,11 @@
 
 import datetime as dt
 import json
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -735,3 +737,140 @@ def test_a_notice_is_text_for_a_mail_and_for_a_chat_what_amazon_q_shows(monkeypa
     assert shown["content"]["title"] == "nightshift: backup has failed"
     long = Notice("x" * 200, "", "", "a-job-failed")
     assert len(supervisor.subject(long)) <= 99
+
+
+def silent(seconds: float = 0.02) -> Callable[..., None]:
+    """A call that waits for an answer in vain."""
+
+    def call(*_: Any) -> None:
+        call.made += 1  # type: ignore[attr-defined]
+        time.sleep(seconds)
+        raise OSError("no answer")
+
+    call.made = 0  # type: ignore[attr-defined]
+    return call
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TELLING_PATIENCE", "INVOKING_PATIENCE"):
+        monkeypatch.setattr(f"nightshift.operations.supervisor.{name}", 0.01)
+
+
+def test_silence_where_failures_are_told_keeps_no_run_from_going_on_and_is_met_once(
+    world: World, impatient: None
+) -> None:
+    for number in range(3):
+        broken = world.claim(f"old-{number}")
+        ledger.fail_attempt(world.session, broken, "broken", permanent=True, critical=False)
+    world.interrupted(ITEMS)
+    order: list[str] = []
+    tell, report = silent(), silent()
+    world.session.rollback()
+
+    def invoke(*_: Any) -> None:
+        order.append(f"invoked after {tell.made + report.made}")  # type: ignore[attr-defined]
+
+    done = look_over(world.session, Deployment(), invoke, report, tell=tell)
+
+    assert (order, done.continued) == (["invoked after 0"], 1)
+    assert (tell.made, report.made, done.hindered) == (1, 1, 2)  # type: ignore[attr-defined]
+    told: list[Notice] = []
+    world.look(tell=told.append)
+    assert (len(told), len(world.reported)) == (3, 3), "the next round tells them"
+
+
+def test_telling_ends_when_its_time_is_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("nightshift.operations.supervisor.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for number in range(4):
+        failed_for_good(world, f"old-{number}")
+    told: list[Notice] = []
+
+    def slowly(notice: Notice) -> None:
+        clock[0] += 5
+        told.append(notice)
+
+    assert world.look(tell=slowly).hindered == 0
+    assert len(told) == 2
+    world.look(tell=slowly)
+    assert len({notice.happened for notice in told}) == len(told) == 4
+
+
+def test_silence_where_runs_are_begun_keeps_no_failure_from_being_told(world: World, impatient: None) -> None:
+    failed_for_good(world, TAKINGS)
+    for job in (CARTS, ITEMS):
+        world.interrupted(job)
+    told: list[Notice] = []
+    invoke = silent()
+    world.session.rollback()
+    done = look_over(world.session, Deployment(), invoke, lambda _: None, tell=told.append, stay=lambda _: True)
+    assert (invoke.made, done.continued, len(told)) == (1, 0, 1)  # type: ignore[attr-defined]
+
+
+def test_an_old_run_that_is_locked_or_refuses_to_go_keeps_nothing_from_its_turn(
+    world: World, database: Engine, measured: dict[str, float]
+) -> None:
+    old = {name: succeeded(world, name) for name in ("locked", "in-use", "refuses", "goes")}
+    ancient = "update nightshift.runs set finished_at = now() - interval '401 days'"
+    for refusal in (
+        ancient,
+        "create function nightshift.refuse() returns trigger language plpgsql as"
+        " $$ begin if old.job = 'refuses' then raise exception 'no'; end if; return old; end $$",
+        "create trigger refuse before delete on nightshift.runs for each row execute function nightshift.refuse()",
+    ):
+        world.session.execute(text(refusal))
+    world.session.commit()
+    world.interrupted(ITEMS)
+    with Session(database) as other:
+        other.execute(text("select from nightshift.runs where job = 'locked' for update"))
+        in_use = "select from nightshift.attempts where run_id = :id for update"
+        other.execute(text(in_use), {"id": old["in-use"].run.id})
+        begun = time.monotonic()
+        done = world.look()
+        assert time.monotonic() - begun < 5
+    left = set(world.session.scalars(text("select job from nightshift.runs where finished_at is not null")))
+    world.session.execute(text("drop trigger refuse on nightshift.runs"))
+    world.session.execute(text("drop function nightshift.refuse"))
+    world.session.commit()
+    assert (left, done.continued) == ({"locked", "in-use", "refuses"}, 1)
+    assert measured["RunsContinued"] == 1
+    assert world.session.scalar(text("select count(*) from nightshift.signs_of_life")) == 1
+    world.look()
+    assert world.session.scalar(text("select count(*) from nightshift.runs where finished_at is not null")) == 0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "ledger.exhausted",
+        "ledger.unreported",
+        "ledger.untold",
+        "ledger.forget",
+        "ledger.note_alive",
+        "ledger.stalled",
+        "occurrences.watched",
+        "dialling.kept_back",
+        "backfills.left_behind",
+        "anomalies.unjudged",
+    ],
+)
+def test_a_part_of_the_round_that_fails_keeps_no_other_from_its_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch, measured: dict[str, float], part: str
+) -> None:
+    failed_for_good(world, TAKINGS)
+    world.interrupted(ITEMS)
+    told: list[Notice] = []
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(f"nightshift.operations.supervisor.{part}", broken)
+
+    done = world.look(tell=told.append)
+
+    assert done.hindered == measured["SupervisorHindered"] == 1
+    assert world.invoked == ([] if part == "ledger.stalled" else [ITEMS])
+    assert len(told) == (part != "ledger.untold")
+    alive = world.session.scalar(text("select count(*) from nightshift.signs_of_life"))
+    assert alive == (part != "ledger.note_alive")

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, get_args
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from nightshift.database.apart import BRIEFLY
+from nightshift.database.transaction import transaction
 from nightshift.declaration import DeployedJob, Schedule, iso
 from nightshift.errors import EventError
 from nightshift.ledger.claims import UNDONE, Request, open_run, reopen
@@ -135,10 +137,49 @@ def waiting_jobs(session: Session, jobs: Collection[str]) -> list[str]:
         return list(session.scalars(open_ones.order_by(Backfill.job)))
 
 
+Ended = Literal["paused", "cancelled"]
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """A backfill that nobody would work off."""
+
+    id: uuid.UUID
+    job: str
+    requested_by: str
+
+
+def left_behind(session: Session, working: Collection[str], known: Collection[str]) -> list[LeftBehind]:
+    """Open ones of jobs that do not work, and paused ones of jobs that are not even known."""
+    left = or_(
+        and_(Backfill.state == "open", Backfill.job.not_in(working)),
+        and_(Backfill.state == "paused", Backfill.job.not_in([*working, *known])),
+    )
+    with session.begin():
+        found = select(Backfill.id, Backfill.job, Backfill.requested_by).where(left)
+        return [LeftBehind(*row) for row in session.execute(found.order_by(Backfill.created_at, Backfill.id))]
+
+
+def settle_left_behind(session: Session, backfill_id: uuid.UUID, to: Ended, why: str) -> bool:
+    """Pause or cancel such a backfill, in the caller's transaction, unless somebody else has or is about to.
+
+    A run of it that is open is settled like every other one of its job.
+    """
+    found = select(Backfill).where(Backfill.id == backfill_id, Backfill.state.in_(AT_WORK))
+    locked = found.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    backfill = session.scalars(locked).one_or_none()
+    if backfill is None:
+        return False
+    backfill.state, backfill.told = to, why
+    backfill.finished_at = database_clock(session) if to == "cancelled" else None
+    session.flush()
+    return True
+
+
 def advance(session: Session, deployed: DeployedJob) -> None:
     """Look at a job's oldest open backfill: note how its run has ended, and make the next one if it may begin now."""
     name = deployed.job.name
-    with session.begin():
+    with transaction(session, settings=BRIEFLY):
         registered = lock_job(session, name)
         clock = database_clock(session)
         oldest = select(Backfill).where(Backfill.job == name, Backfill.state == "open")

@@ -2,14 +2,18 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
 from nightshift import telemetry
+from nightshift.database.apart import BRIEFLY, each_for_itself
+from nightshift.database.transaction import transaction
 from nightshift.ledger.claims import in_turn
 from nightshift.ledger.endings import fail
 from nightshift.ledger.operators import CommandRecord, SignOfLife
@@ -112,7 +116,7 @@ def note_reported(session: Session, run_id: uuid.UUID) -> None:
 def _note(session: Session, what: str, *runs: ColumnElement[bool]) -> None:
     """Write down of these runs that it has happened now."""
     noted = update(RunRecord).where(*runs).values({what: func.clock_timestamp()})
-    with session.begin():
+    with transaction(session, settings=BRIEFLY):
         session.execute(noted.execution_options(synchronize_session=False))
 
 
@@ -179,7 +183,7 @@ def settle_left_behind(session: Session, job: str, reason: str) -> int:
 
     An attempt that still works is left to its end.
     """
-    with session.begin():
+    with transaction(session, settings=BRIEFLY):
         clock = database_clock(session)
         told = func.concat(reason, ", and it was ", RunRecord.state, "; redrive it once the job runs again")
         ended = {"state": "cancelled", "reason": told, "finished_at": clock, "lease_until": None}
@@ -228,7 +232,7 @@ def fail_exhausted(session: Session, run_id: uuid.UUID, *, critical: bool) -> St
     `critical`: the job is critical, and the project is told of the failure.
     """
     dead = select(RunRecord).where(RunRecord.id == run_id, _exhausted()).with_for_update(skip_locked=True)
-    with session.begin():
+    with transaction(session, settings=BRIEFLY):
         record = session.scalars(dead.execution_options(populate_existing=True)).one_or_none()
         if record is None:
             return None
@@ -268,8 +272,22 @@ def forget(session: Session) -> int:
         telemetry.error("ledger.not_forgotten", due=number, of=of, reason=reason)
         return 0
     ancient = select(CommandRecord.id).where(CommandRecord.at < database_clock(session) - COMMANDS_KEPT)
-    told = delete(CommandRecord).where(CommandRecord.id.in_(ancient.limit(FORGOTTEN_AT_ONCE)))
-    session.execute(told.execution_options(synchronize_session=False))
-    old = select(RunRecord.id).where(due).order_by(RunRecord.finished_at).limit(FORGOTTEN_AT_ONCE)
-    forgotten = delete(RunRecord).where(RunRecord.id.in_(old)).execution_options(synchronize_session=False)
-    return session.execute(forgotten).rowcount  # type: ignore[attr-defined, no-any-return]
+    _delete(session, CommandRecord, ancient.order_by(CommandRecord.at))
+    return _delete(session, RunRecord, select(RunRecord.id).where(due).order_by(RunRecord.finished_at))
+
+
+def _delete(session: Session, table: type[CommandRecord | RunRecord], which: Select[Any]) -> int:
+    """Delete some of these rows, each apart from the others. Returns how many. A locked one has its turn later."""
+    gone = 0
+
+    def delete_these(ids: Sequence[Any]) -> None:
+        nonlocal gone
+        these = delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False)
+        gone += session.execute(these).rowcount  # type: ignore[attr-defined]
+
+    def leave(key: Any, reason: str, _cause: DBAPIError | None) -> None:
+        telemetry.error("ledger.not_forgotten", table=table.__tablename__, row=str(key), reason=reason)
+
+    ids = session.scalars(which.limit(FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)).all()
+    each_for_itself(session, ids, delete_these, leave)
+    return gone

@@ -21,6 +21,12 @@ class Pace:
     left: int | None = None
     at_once: int = 1
     throttled: int = 0
+    most_failures: int = 0
+    """After so many in succession another one ends the round for the channel; one more where it has worked before."""
+    failures: int = 0
+    """Since something last got through."""
+    works: bool = False
+    """Something has got through."""
 
     def __post_init__(self) -> None:
         self.next_at = self.deadline.remaining
@@ -28,9 +34,10 @@ class Pace:
     def pause(self, in_the_air: int) -> float | None:
         """Seconds until the next mail may be sent. Infinite: an answer must come first. None: not in this invocation.
 
-        While the account is throttled, only one mail at a time is tried.
+        While the account is throttled, only one mail at a time is tried. A channel that keeps failing is left alone:
+        each call may take as long as the wait for an answer.
         """
-        if self.left == 0 or self.deadline.near:
+        if self.left == 0 or self.deadline.near or self.failures > self.most_failures + self.works:
             return None
         if in_the_air and (self.throttled or in_the_air == self.at_once or in_the_air == self.left):
             return math.inf
@@ -47,7 +54,12 @@ class Pace:
         self.throttled = max(self.throttled, before + 1)  # once, for all calls that were open at the same time
         self.next_at = self.deadline.remaining - min(LONGEST_PAUSE_SECONDS, 2.0**self.throttled)
 
+    def fail(self) -> None:
+        """Note that the channel has failed, for a reason outside the notice."""
+        self.failures += 1
+
     def succeed(self, before: int) -> None:
+        self.failures, self.works = 0, True
         if before == self.throttled:
             self.throttled = 0
         if self.left is not None:

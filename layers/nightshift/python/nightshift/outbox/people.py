@@ -66,12 +66,21 @@ def listed() -> FromClause:
 
 
 def person(session: Session, recipient: str) -> Row[Any] | None:
-    """The current name, address, preferences and quiet hours of one person; None for a person who is not listed."""
+    """The current name, address and preferences of one person; None for a person who is not listed.
+
+    `has_quiet_hours`, and not the hours: 24:00 is a time of PostgreSQL's that Python cannot hold.
+    """
     found = listed()
     optional = {**OPTIONAL, "unsubscribe_url": cast(null(), Text)}
-    wanted = ("wants", "quiet_start", "unsubscribe_url")
-    absent = [optional[name].label(name) for name in wanted if name not in found.c]
-    return session.execute(select(found, *absent).where(found.c.recipient == as_recipient(found, recipient))).first()
+    told = [
+        (found.c[name] if name in found.c else optional[name]).label(name)
+        for name in ("name", "address", "wants", "unsubscribe_url")
+    ]
+    quiet = (found.c.quiet_start if "quiet_start" in found.c else OPTIONAL["quiet_start"]).is_not(None)
+    one: Select[Any] = select(*told, quiet.label("has_quiet_hours")).where(
+        found.c.recipient == as_recipient(found, recipient)
+    )
+    return session.execute(one).first()
 
 
 def everybody(run: Run) -> People:
