@@ -40,7 +40,8 @@ MEASURES: dict[str, tuple[str, float]] = {
     # Known only where somebody writes them into the newest ten-minute figures: PostgreSQL does not tell them.
     **{
         name: (
-            f"select (data ->> '{name}_percent')::numeric / 100 from nightshift.metric_rollups"  # noqa: S608 - constants
+            f"select case jsonb_typeof(data -> '{name}_percent') when 'number'"  # noqa: S608 - constants
+            f" then (data ->> '{name}_percent')::numeric / 100 end from nightshift.metric_rollups"
             " where scope = 'perf_10m' and period_end <= :now"
             " and period_end > cast(:now as timestamptz) - interval '30 minutes'"
             " order by period_start desc limit 1",
