@@ -1,5 +1,6 @@
 """Connections as a function makes them: encrypted or not at all, in UTC, with every wait bounded."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from local.postgres import PostgresServer
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.database.driver import Connection
+from tests.conftest import NewDatabase
 
 
 def settings(database: Engine) -> DatabaseSettings:
@@ -112,3 +114,51 @@ def test_a_statement_takes_one_way_there_and_back_and_gives_what_the_driver_give
     finally:
         expected.close()
         given.close()
+
+
+ODD = {
+    "time '24:00'": "24:00:00",
+    "interval 'infinity'": "infinity",
+    "array[1, 2]::int[]": [1, 2],
+    "'[0:1]={1,2}'::int[]": "[0:1]={1,2}",
+    "json '[5]'": [5],
+    f"json '{'9' * 5000}'": "9" * 5000,
+    f"jsonb '{'[' * 3000}{']' * 3000}'": "[" * 3000 + "]" * 3000,
+    "numeric 'NaN'": Decimal("NaN"),
+}
+
+
+def test_what_python_cannot_hold_arrives_as_text_and_the_next_answer_is_that_to_the_next_question(
+    database: Engine,
+) -> None:
+    with session_for(settings(database), seconds=30) as session:
+        for number, (value, held) in enumerate(ODD.items()):
+            given, after = session.execute(text(f"select {value}, {number} + :zero"), {"zero": 0}).one()
+            assert (str(given), after) == (str(held), number)
+            assert session.scalar(text("select 7 + :number"), {"number": number}) == 7 + number
+
+
+@pytest.mark.parametrize("statement", ["selec :value", "select cast(:value as text)"])
+def test_a_value_that_cannot_be_sent_leaves_the_connection_in_order(database: Engine, statement: str) -> None:
+    with session_for(settings(database), seconds=5) as session:
+        with pytest.raises(UnicodeEncodeError):
+            session.execute(text(statement), {"value": "\ud800"})
+        session.rollback()
+        assert session.scalar(text("select 7 + :number"), {"number": 1}) == 8
+
+
+def test_text_in_another_encoding_is_an_error_and_the_next_answer_is_read(new_database: NewDatabase) -> None:
+    with new_database() as engine:
+        name = f"{engine.url.database}_bytes"
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0"))
+        url = engine.url.set(database=name).render_as_string(hide_password=False)
+        with session_for(DatabaseSettings.from_mapping({"url": url}), seconds=30) as session:
+            with pytest.raises(DBAPIError, match="22021"):
+                session.execute(
+                    text("select convert_from('\\xff41', 'SQL_ASCII') from generate_series(1, :n)"), {"n": 3}
+                )
+            session.rollback()
+            assert session.scalar(text("select 7 + :number"), {"number": 1}) == 8
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"drop database {name} with (force)"))

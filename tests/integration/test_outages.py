@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, text
+from botocore.exceptions import ClientError
+from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from local.postgres import PostgresServer
@@ -250,6 +251,98 @@ def test_an_answer_that_was_lost_with_the_connection_is_found_in_the_ledger(
     result = invoke_job(of_batches(1, lambda n, execution: executions.append(execution)), scheduled(AT))
     assert (result["outcome"], len(executions)) == ("succeeded", 1)
     assert only_run(session).epoch == 1
+
+
+class Secrets:
+    """Secrets Manager, of which an answer may be an error."""
+
+    def __init__(self, url: str, *answers: Any) -> None:
+        address = make_url(url)
+        self.secret = {"username": address.username, "password": address.password or ""}
+        self.answers = list(answers)
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - as AWS names it
+        answer = self.answers.pop(0) if self.answers else json.dumps(self.secret)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"SecretString": answer}
+
+
+def refusal(code: str, status: int) -> ClientError:
+    given: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(given, "GetSecretValue")
+
+
+@pytest.fixture
+def secrets(database: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Secrets]:
+    url = database.url.render_as_string(hide_password=False)
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": url, "secret_arn": "arn:aws:secretsmanager:shop"}))
+
+    def answering(*answers: Any) -> Secrets:
+        made = Secrets(url, *answers)
+        monkeypatch.setattr("boto3.client", lambda *_, **__: made)
+        return made
+
+    return answering
+
+
+BUSY = (refusal("ThrottlingException", 400), refusal("InternalServiceError", 500))
+
+
+@pytest.mark.parametrize("when", ["at first", "in the middle"])
+def test_a_secret_that_aws_is_too_busy_to_give_is_asked_for_again(
+    secrets: Callable[..., Secrets], session: Session, when: str
+) -> None:
+    given = secrets(*(BUSY if when == "at first" else ()))
+    cuts = [n for n in (2,) if when != "at first"]
+
+    def cut(n: int, execution: Execution) -> None:
+        if n in cuts:
+            cuts.clear()
+            given.answers = list(BUSY)
+            execution.session.execute(CUT)
+
+    result = invoke(of_batches(3, cut), scheduled(AT), Context(60))
+    assert (result["outcome"], result["counters"]["done"]) == ("succeeded", 3)
+
+
+@pytest.mark.parametrize("answer", [refusal("AccessDeniedException", 400), "hunter2", '{"password": "hunter2"}', "[]"])
+def test_a_secret_that_aws_does_not_give_is_told_at_once_and_never_its_text(
+    secrets: Callable[..., Secrets], session: Session, answer: Any
+) -> None:
+    secrets(answer)
+    started = time.monotonic()
+    with pytest.raises(UnclaimedError, match=r"AWS gives no credentials|is no JSON with username and password") as told:
+        invoke(of_batches(1, lambda n, _: None), scheduled(AT), Context(60))
+    assert "hunter2" not in str(told.value)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("event", [scheduled(AT), {}, {"once": True}], ids=["rule", "by hand", "once"])
+@pytest.mark.parametrize("claims", ["claim", "claim_again"])
+def test_a_claim_whose_answer_was_lost_is_this_attempts_own(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], claims: str
+) -> None:
+    """It goes on at once, and not after the lease."""
+    claim = getattr(ledger, claims)
+    heard: list[Any] = []
+
+    def unheard(*args: Any, **named: Any) -> Any:
+        heard.append(claim(*args, **named))
+        if len(heard) == 1:
+            raise ConnectionResetError("the answer was lost")
+        return heard[-1]
+
+    def cut_once(n: int, execution: Execution) -> None:
+        if n == 2 and claims == "claim_again" and not heard:
+            execution.session.execute(CUT)
+
+    monkeypatch.setattr(f"nightshift.ledger.{claims}", unheard, raising=False)
+    result = invoke_job(of_batches(3, cut_once), event)
+
+    assert (result["outcome"], result["counters"]["done"], result.get("already")) == ("succeeded", 3, None)
+    assert only_run(session).epoch == (1 if claims == "claim" else 2)
+    assert [each.epoch for each in heard] == [only_run(session).epoch] * 2
 
 
 def test_a_run_that_was_taken_over_meanwhile_is_left_to_its_new_attempt(invoke_job: Invoke, session: Session) -> None:

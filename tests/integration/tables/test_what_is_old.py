@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import and_, column, literal, or_, text
+from sqlalchemy import and_, column, func, literal, or_, text
 
 from nightshift import Job, Update
 from nightshift.catalogue import Snowflake
@@ -186,6 +186,21 @@ def test_a_condition_means_what_the_database_makes_of_it(made: Any, call: Call, 
     planned = call(database, job, dry_run=True)["plan"]["steps"][0]["rows"]
     call(database, job)
     assert (planned, 10 - rows(database, "parents")) == (gone, gone)
+
+
+def test_an_age_may_be_an_expression_that_is_called_like_a_column(made: Any, call: Call) -> None:
+    database = made(
+        """
+        create table parents (id int primary key, "coalesce" int, at timestamptz not null);
+        create index on parents ((coalesce(at, '2026-02-01Z')));
+        insert into parents select i, i, case when i <= 10 then timestamptz '2025-12-01Z' else '2026-02-28Z' end
+          from generate_series(1, 9000) i;
+        analyze parents
+        """
+    )
+    late = dt.datetime(2026, 2, 1, tzinfo=dt.UTC)
+    call(database, deletion(measured_by=func.coalesce(column("at"), literal(late))))
+    assert rows(database, "parents") == 8990
 
 
 def test_a_partition_key_may_have_a_percent_sign(made: Any, call: Call) -> None:

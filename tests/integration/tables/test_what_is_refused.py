@@ -167,9 +167,12 @@ def test_a_lock_that_is_let_go_in_time_costs_no_row(
         ("id int", "i"),
         ("email text not null unique", "i || '@example.com'"),
         ("email text primary key", "i || '@example.com'"),
+        ("emails text[] primary key", "array[i || '@example.com']"),
+        ("person jsonb primary key", "jsonb_build_object('mail', i || '@example.com')"),
+        ("address inet primary key", "'10.0.0.0'::inet + i"),
         ('"ORDER" int, "select" int, primary key ("ORDER", "select")', "i, i"),
     ],
-    ids=["no key", "unique", "natural", "reserved words"],
+    ids=["no key", "unique", "natural", "array", "json", "address", "reserved words"],
 )
 def test_any_key_or_none_will_do_and_none_is_shown_that_may_be_personal(
     made: Any, call: Call, columns: str, values: str
@@ -189,6 +192,7 @@ def test_any_key_or_none_will_do_and_none_is_shown_that_may_be_personal(
     with database.connect() as connection:
         told = connection.scalar(text("select item || error from nightshift.quarantine"))
     assert "@" not in f"{plan}{told}"
+    assert "10.0.0." not in f"{plan}{told}"
 
 
 def test_an_update_may_move_rows_between_partitions(made: Any, call: Call) -> None:

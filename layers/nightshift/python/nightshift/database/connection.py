@@ -23,9 +23,10 @@ from sqlalchemy.orm import Session
 
 from nightshift.database.address import is_loopback
 from nightshift.database.driver import drive
+from nightshift.database.outage import NoCredentialsError
 from nightshift.database.settings import DatabaseSettings
 from nightshift.database.transaction import GRACE_SECONDS, bound, own_every_transaction, socket_of
-from nightshift.database.values import read_dates
+from nightshift.database.values import read_values
 
 LONGEST_CONNECT = 30.0
 """Seconds that a connection waits for each answer while it is made. Aurora needs half of that to wake up."""
@@ -65,13 +66,13 @@ def _engine(settings: DatabaseSettings) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(driver_connection: Any, _record: Any) -> None:
-        read_dates(driver_connection)
+        read_values(driver_connection)
         _notice_death(driver_connection)
 
     @event.listens_for(engine, "do_connect")
     def prepare(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> None:
         if settings.secret_arn or settings.iam_region:
-            keywords.update(_credentials(settings))
+            keywords.update(_given(settings))
         # A server that asks for one then refuses; without any, pg8000 would fail on an attribute of None.
         keywords.setdefault("password", "")
         keywords["ssl_context"] = encryption(settings, keywords.get("host"))
@@ -93,6 +94,10 @@ def _engine(settings: DatabaseSettings) -> Engine:
 
 _bounds: ContextVar[dict[str, Any]] = ContextVar("bounds", default={})  # noqa: B039 - never changed in place
 """What bounds the connections that are being made: pg8000's arguments for them."""
+
+
+class NoCredentialsNowError(ConnectionError):
+    """AWS is too busy to give the database's credentials, or could not be reached: it may give them in a moment."""
 
 
 class SilentServerError(TimeoutError):
@@ -180,6 +185,24 @@ def _notice_death(driver_connection: Any) -> None:
     for option, value in KEEP_ALIVE.items():
         if hasattr(socket_module, option):
             socket.setsockopt(IPPROTO_TCP, getattr(socket_module, option), value)
+
+
+def _given(settings: DatabaseSettings) -> dict[str, Any]:
+    """The credentials, where AWS gives them; an error as of a connection that could not be made, where not."""
+    from botocore.exceptions import ClientError, HTTPClientError  # as below
+
+    try:
+        return _credentials(settings)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        passes = status >= 500 or status == 429 or "Throttl" in code or "TooManyRequests" in code
+        kind = NoCredentialsNowError if passes else NoCredentialsError
+        raise kind(f"AWS gives no credentials of the database at {settings.place}: {error}") from None
+    except HTTPClientError as error:
+        raise NoCredentialsNowError(f"AWS gives no credentials of the database at {settings.place}: {error}") from None
+    except (KeyError, TypeError, ValueError):  # whose text may quote the secret
+        raise NoCredentialsError(f"the secret {settings.secret_arn} is no JSON with username and password") from None
 
 
 def _credentials(settings: DatabaseSettings) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pg8000 import legacy
 from pg8000.converters import make_params
 from pg8000.core import SYNC, Context, _flush
 from pg8000.dbapi import convert_paramstyle
+from pg8000.exceptions import DatabaseError
 from sqlalchemy import Engine, event
 
 TEXTS = 512
@@ -23,6 +24,9 @@ TEXTS = 512
 
 UNNAMED = b"\0"
 """The name of the statement that is forgotten with the next one, in the messages to the server."""
+
+NO_CHARACTER = "22021"
+"""The SQLSTATE of text that is not in the encoding that it should be in."""
 
 DOUBLED = "doubled"
 """The style of our statements: each value is `%s`, and every percent sign is doubled, wherever it stands."""
@@ -46,7 +50,10 @@ class Connection(legacy.Connection):  # type: ignore[misc]
         """
         if stream is not None:
             return super().execute_unnamed(statement, vals=vals, oids=oids, stream=stream)
-        values = make_params(self.py_types, vals)  # before anything is sent: a value may be of no use
+        values = make_params(self.py_types, vals)
+        for part in (statement, *values):  # before anything is sent: half of it would be taken for the next statement's
+            if part is not None:
+                part.encode(self._client_encoding)
         answer = Context(statement)
         self.send_PARSE(UNNAMED, statement, oids)
         self.send_DESCRIBE_STATEMENT(UNNAMED)
@@ -56,6 +63,14 @@ class Connection(legacy.Connection):  # type: ignore[misc]
         _flush(self._sock)
         self.handle_messages(answer)
         return answer
+
+    def handle_DATA_ROW(self, data: bytes, context: Context) -> None:  # noqa: N802 - pg8000's name
+        """Read a row. The answer is read to its end in any case: what is left would be taken for the next one's."""
+        try:
+            super().handle_DATA_ROW(data, context)
+        except UnicodeDecodeError as error:
+            said = f"a value is not in {self._client_encoding}: {error.reason} at byte {error.start}"
+            context.error = DatabaseError({"C": NO_CHARACTER, "M": said})
 
 
 def drive(engine: Engine) -> None:

@@ -24,12 +24,18 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count, from_clause
-from nightshift.catalogue.table import Portion, Reference, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
 
 Action = Literal["delete", "update", "count"]
+
+IMPERSONAL = {
+    *("int2", "int4", "int8", "numeric", "float4", "float8", "uuid", "bool", "oid", "xid8", "pg_lsn"),
+    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
+}
+"""Types of keys that name nobody by themselves."""
 
 DEEPEST_LOOK = 6
 """How many foreign keys deep it is looked for rows that keep what refers to them."""
@@ -57,6 +63,11 @@ class Subject:
     """The portions outside of which no row is meant; None: it may be in any."""
 
     @property
+    def age_column(self) -> Column | None:
+        """The column that tells the age, unless it is an expression. A function has a name as well."""
+        return self.facts.columns.get(self.age.name) if isinstance(self.age, ColumnClause) else None
+
+    @property
     def portions(self) -> tuple[Portion, ...]:
         """Those that are gone through."""
         return self.facts.portions if self.among is None else self.among
@@ -78,10 +89,27 @@ class Subject:
         ways = list(self._keeping(self.facts, self.table, ()))
         return or_(*ways) if ways else None
 
+    @property
+    def unreferenced(self) -> list[ColumnElement[bool]]:
+        """That no other row keeps this one; nothing, where none can."""
+        return [] if self.referenced is None else [~self.referenced]
+
     @cached_property
     def workable(self) -> ColumnElement[bool]:
         """The condition, without the rows that others refer to."""
-        return self.condition if self.referenced is None else and_(self.condition, ~self.referenced)
+        return and_(self.condition, *self.unreferenced)
+
+    @property
+    def changes_itself(self) -> bool:
+        """Whether a row that goes may change others of the table: it empties their references, or a trigger does."""
+        gone = [self.closure.facts(oid) for oid in dict.fromkeys((self.facts.oid, *self.closure.gone))]
+        emptied = any(
+            reference.child == self.facts.oid and reference.on_delete in ("set null", "set default")
+            for facts in gone
+            for reference in facts.references
+        )
+        # What a trigger does before an update is done to the row itself.
+        return emptied or any(self.action == "delete" or not each.before for facts in gone for each in facts.triggers)
 
     @property
     def frees_itself(self) -> bool:
@@ -110,13 +138,14 @@ class Subject:
         """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""
         if self.action != "delete":
             return []
-        name = getattr(self.age, "name", None)
+        name = self.age_column and self.age_column.name
         return count(session, self.closure, self.table, self.workable, name, share)
 
     def reads_others(self, session: Session) -> bool:
         """Whether the step's own condition depends on other rows, or on more than rows: which it means may change.
 
-        Told by the planner: another relation, this one a second time, a subquery, or a volatile function.
+        Told by the planner: another relation, this one a second time, a subquery, a volatile function, or one of the
+        application's own that may read tables.
         """
         explained = session.scalar(Explain(self.rows(literal_column("1")).where(self.condition)))
         own = {leaf.name for leaf in self.facts.leaves} | {f"{self.facts.schema}.{self.facts.name}"}
@@ -127,8 +156,10 @@ class Subject:
         if any(node["Node Type"] in _JOINS for node in found):
             return True
         told = " ".join(str(node.get(key, "")) for node in found for key in _CONDITIONS)
-        words = set(re.findall(r"(\w+)\(", told))
-        return bool(words and session.scalar(_VOLATILE, {"names": sorted(words)}))
+        words = {
+            quoted.replace('""', '"') or bare for quoted, bare in re.findall(r'(?:"((?:[^"]|"")+)"|(\w+))\(', told)
+        }
+        return bool(words and session.scalar(_MAY_CHANGE, {"names": sorted(words)}))
 
     def window(self, portion: Portion) -> list[ColumnElement[bool]]:
         """The conditions on the rows of one portion: the step's, and the bound by which partitions are left aside."""
@@ -147,8 +178,8 @@ class Subject:
         return [cast(literal_column(quoted(name)), Text).label(f"key_{place}") for place, name in enumerate(names)]
 
     def personal(self) -> bool:
-        """Whether keys may be personal, as text can be an address."""
-        return any(self.facts.columns[name].text_like for name in self.facts.key)
+        """Whether keys may be personal: text can be an address, and so can what holds text or bytes."""
+        return any(self.facts.columns[name].base not in IMPERSONAL for name in self.facts.key)
 
     def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
         """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""
@@ -206,6 +237,13 @@ def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 _JOINS = {"Nested Loop", "Hash Join", "Merge Join"}
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "Join Filter", "Hash Cond", "One-Time Filter")
-_VOLATILE = text("select exists (select from pg_proc where proname = any (:names) and provolatile = 'v')")
+_MAY_CHANGE = text(
+    """
+    select exists (select from pg_proc
+                    where proname = any (:names)
+                      and (provolatile = 'v'
+                           or provolatile = 's' and pronamespace <> cast('pg_catalog' as regnamespace)))
+    """
+)
 
 __all__ = ["Action", "Explain", "Subject", "TableError", "true"]

@@ -197,7 +197,7 @@ class _Sweeping:
 
     def go_through(self) -> None:
         """Do the rows of all portions that are still to be done."""
-        if self.task.keys_first:
+        if self.task.keys_first and self._portions:
             self._walk(Portion(tuple(leaf for portion in self._portions for leaf in portion.leaves)))
         else:
             for portion in self._portions:
@@ -251,7 +251,7 @@ class _Sweeping:
             if window is None:
                 batch.position = place | carried | {"way": HeapWalk.way}
                 return False
-            bounds = [self.subject.workable] if self.task.keys_first else self.subject.window(portion)
+            bounds = [] if self.task.keys_first else self.subject.window(portion)
             locked = list(carried.get("locked", ()))
             if pace.alone:
                 locked += self._one_by_one(batch, [*bounds, *window.conditions])
@@ -364,9 +364,10 @@ class _Sweeping:
                 gone[name or ""] += now.deleted - was.deleted
                 emptied[name or ""] += now.updated - was.updated
         facts = self.subject.facts
-        if rows == 0 and own == 0 and turned and facts.triggers:
+        turning = next((each for each in facts.triggers if each.before and each.each_row), None)
+        if rows == 0 and own == 0 and turned and turning is not None:
             raise TableError(
-                f"the trigger {facts.triggers[0].name} on {facts.fullname} updates rows in place of deleting them: "
+                f"the trigger {turning.name} on {facts.fullname} updates rows in place of deleting them: "
                 "this step cannot delete them. Nothing was changed"
             )
         gone[facts.fullname] += own - rows  # rows that refer to the candidates in the same table, candidates or not

@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     table,
     text,
@@ -133,7 +134,7 @@ class RangeWalk:
         return [] if after is None else [self._age > literal(after, self._type())]
 
     def _type(self) -> Any:
-        known = self._subject.facts.columns.get(getattr(self._age, "name", ""))
+        known = self._subject.age_column
         return SqlType(known.type) if known else self._age.type
 
 
@@ -148,7 +149,10 @@ KEYS = table(
 
 
 class KeyWalk:
-    """A list of keys that was written down before the first batch: what the condition meant then, and nothing else."""
+    """A list of keys that was written down before the first batch: what the condition meant then, and nothing else.
+
+    The condition is asked again only of rows that somebody has changed since: the run itself may change what it means.
+    """
 
     way = "keys"
     smallest, first, largest = 1, 2_000, 20_000
@@ -163,7 +167,9 @@ class KeyWalk:
         upto = min(last, after + size)
         mine = [KEYS.c.run_id == self._run_id, KEYS.c.step == self._step, KEYS.c.place > after, KEYS.c.place <= upto]
         listed = exists().select_from(KEYS).where(*mine, *self._same())
-        return Window([listed], {"place": upto, "last": last} if upto < last else None)
+        unchanged = _written(self._subject).in_(select(KEYS.c.key).where(*mine))
+        conditions = [listed, or_(unchanged, self._subject.condition), *self._subject.unreferenced]
+        return Window(conditions, {"place": upto, "last": last} if upto < last else None)
 
     def at_worst(self, size: int) -> float:
         return 0.0
@@ -183,12 +189,17 @@ class KeyWalk:
 def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> int:
     """Write down the keys of all rows that the condition means now, in the caller's transaction. Returns how many."""
     session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
-    facts = subject.facts
-    parts = [f"{quoted(name)}::text" for name in facts.key] or ["ctid::text", "tableoid::text"]
-    key: ColumnElement[Any] = literal_column(f"array[{', '.join(parts)}]")
+    key = _written(subject)
     places = func.row_number().over(order_by=[literal_column("tableoid"), literal_column("ctid")])
     found = subject.rows(literal(run_id), literal(step), places, key).where(subject.workable)
     return session.execute(insert(KEYS).from_select(["run_id", "step", "place", "key"], found)).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _written(subject: Subject) -> ColumnElement[Any]:
+    """A row as it is written down: its key, or else its place, and which transaction has made its version."""
+    facts = subject.facts
+    parts = [*(quoted(name) for name in facts.key)] or ["ctid", "tableoid"]
+    return literal_column(f"array[{', '.join(f'{facts.quoted}.{part}::text' for part in [*parts, 'xmin'])}]")
 
 
 def keys_written(session: Session, run_id: Any, step: str) -> int:

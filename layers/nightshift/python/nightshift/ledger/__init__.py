@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LEASE_SECONDS as LEASE_SECONDS,
         Claim as Claim,
         Request as Request,
+        Tried as Tried,
         claim as claim,
     )
     from nightshift.ledger.dials import Dials as Dials
@@ -77,7 +78,7 @@ __getattr__ = face(
     __name__,
     again="claim_again",
     batches="commit_batch note_strain renew state_candidates",
-    claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request claim",
+    claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request Tried claim",
     dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",
     operators="CommandRecord ServedDeployment SignOfLife",

@@ -3,7 +3,7 @@
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from nightshift.ledger.claims import Claim, Request, grant, others_open, taken_over
+from nightshift.ledger.claims import Claim, Request, Tried, grant, others_open, taken_over
 from nightshift.ledger.endings import fail
 from nightshift.ledger.runs import Standing, database_clock, end_attempt, lock_job
 from nightshift.ledger.tables import Attempt, RunRecord
@@ -18,6 +18,7 @@ def claim_again(
     critical: bool,
     reported: bool = False,
     seconds: float,
+    tried: Tried | None = None,
 ) -> Claim | Standing:
     """Claim the run again whose attempt lost its connection, under a new epoch: the old one is a zombie now.
 
@@ -25,6 +26,7 @@ def claim_again(
     progressed: the claim has committed a batch. One that has not is counted as an attempt, and after the last one the
         run is failed: it may be what brings the connection down.
     reported: see `nightshift.ledger.endings.fail`.
+    tried: what this invocation has tried before, where it tries again.
 
     Returns the run's standing where there is nothing to go on with: this attempt had ended it, without an answer; it
     is failed; or another run of the job was begun meanwhile.
@@ -32,8 +34,11 @@ def claim_again(
     Raises:
         Fenced: another attempt has taken the run over.
     """
+    tried = tried or Tried()
     with session.begin():
         lock_job(session, claim.run.job)
+        if (mine := tried.granted(session)) is not None:
+            return mine
         found = select(RunRecord).where(RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch)
         found = found.with_for_update().execution_options(populate_existing=True)
         record = session.execute(found).scalar_one_or_none()
@@ -63,4 +68,5 @@ def claim_again(
             return Standing.of(record)
         record.attempts -= progressed
         request_id = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
-        return grant(session, record, Request(request_id=session.scalar(request_id)), clock, seconds)
+        request = Request(request_id=session.scalar(request_id))
+        return tried.remember(grant(session, record, request, clock, seconds), clock)

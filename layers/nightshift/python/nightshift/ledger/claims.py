@@ -80,8 +80,46 @@ class Claim:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Tried:
+    """What one invocation has begun, and got no answer to: it may have been committed all the same.
+
+    Whoever tries again with it gets that claim. A request's id would not tell: Lambda may deliver an event twice.
+    """
+
+    claim: Claim | None = None
+    begun_at: dt.datetime | None = None
+
+    def remember(self, claim: Claim, clock: dt.datetime) -> Claim:
+        self.claim, self.begun_at = claim, clock
+        return claim
+
+    def granted(self, session: Session) -> Claim | None:
+        """The claim, if it was committed and still holds. In the caller's transaction."""
+        if self.claim is None:
+            return None
+        mine = (
+            select(RunRecord.id)
+            .join(Attempt, and_(Attempt.run_id == RunRecord.id, Attempt.epoch == RunRecord.epoch))
+            .where(
+                RunRecord.id == self.claim.run.id,
+                RunRecord.epoch == self.claim.epoch,
+                RunRecord.state == "running",
+                Attempt.started_at == self.begun_at,
+            )
+        )
+        return None if session.scalar(mine) is None else self.claim
+
+
 def claim(
-    session: Session, job: str, policy: Policy, request: Request, *, seconds: float, frozen: str | None = None
+    session: Session,
+    job: str,
+    policy: Policy,
+    request: Request,
+    *,
+    seconds: float,
+    frozen: str | None = None,
+    tried: Tried | None = None,
 ) -> Claim | Standing:
     """Claim the requested run for this attempt, or say how it stands and why it was not granted.
 
@@ -89,12 +127,16 @@ def claim(
     occurrence get a `Standing`: they are not errors.
     frozen: why the job may not begin now. Its run waits for the end of the freeze then; which of several do is the
         policy's.
+    tried: what this invocation has tried before, where it tries again.
 
     Raises:
         EventError: `run_id` names no run of this job, `id` is another run's, or `scheduled_for` is in the future.
     """
+    tried = tried or Tried()
     with session.begin():
         registered = lock_job(session, job)
+        if (mine := tried.granted(session)) is not None:
+            return mine
         clock = database_clock(session)
         record, alone = _find(session, job, request), False
         if record is None and frozen is not None and request.mode == "apply":
@@ -108,7 +150,7 @@ def claim(
         if frozen is not None and record.mode == "apply":
             _wait_for_the_end(record, policy, clock, frozen)
         elif alone or _may_start(session, record, clock):
-            return grant(session, record, request, clock, seconds)
+            return tried.remember(grant(session, record, request, clock, seconds), clock)
         last = select(Attempt.request_id).where(Attempt.run_id == record.id, Attempt.epoch == record.epoch)
         return Standing.of(record, session.scalar(last))
 

@@ -136,9 +136,12 @@ def _claimed(
     if frozen is not None and request.run_id is None and request.trigger not in UNASKED and request.mode == "apply":
         raise EventError(f"job {job.name} is {frozen}. Nothing was changed; a plan can be made at any time")
 
+    tried = ledger.Tried()
+
     def claim(session: Session) -> Claim | Standing:
         seconds = database.deadline.remaining
-        return ledger.claim(session, job.name, job.effective_policy, request, seconds=seconds, frozen=frozen)
+        policy = job.effective_policy
+        return ledger.claim(session, job.name, policy, request, seconds=seconds, frozen=frozen, tried=tried)
 
     with ExitStack() as stack:
         try:
@@ -190,6 +193,7 @@ def _work(job: Job, claim: Claim, session: Session, deadline: Deadline) -> _Ende
 
 def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
     """Connect again as long as there is time, claim the run again, and go on with it."""
+    tried = ledger.Tried()
 
     def work(session: Session) -> _Ended:
         granted = ledger.claim_again(
@@ -200,6 +204,7 @@ def _go_on(job: Job, lost: _Ended, database: Reach, *, heard: bool) -> _Ended:
             critical=job.critical,
             reported=heard,
             seconds=database.deadline.remaining,
+            tried=tried,
         )
         if isinstance(granted, Standing):
             return _Ended(lost.claim, granted)

@@ -258,7 +258,7 @@ class RowStep(ABC):
             known = self._age_column(session, facts, source, age)
             # First, so that the condition is not even looked at for rows that are too young.
             conditions.insert(0, older_than(age, known, cutoff, zone=self.zone, measure=self.measured_in))
-        elif age is not None and getattr(age, "name", "") in facts.columns and facts.columns[age.name].nullable:
+        elif isinstance(age, ColumnClause) and age.name in facts.columns and facts.columns[age.name].nullable:
             age = None  # rows without an age are meant as well: they are in no range
         subject = Subject(reached, source, and_(true(), *conditions), age, self.action, self.visible_rows)
         return without_odd_rows(session, subject) if session.info.get(CAREFUL) else subject
@@ -303,12 +303,16 @@ class RowStep(ABC):
         return plan
 
     def write_down(self, session: Session, run: Run, emptied: Set[str]) -> None:
-        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition."""
+        """The keys, if the step looks into one of the tables: at what refers to its rows, or by its condition.
+
+        emptied: tables that earlier steps delete from or change.
+        """
         at, subject, keys_first = session.info.get((run.id, self.name), (0.0, None, False))
         if subject is None or not emptied:
             return
         looks_at = {facts.fullname for facts in (subject.facts, *subject.closure.reached.values())}
-        if keys_first or (subject.referenced is not None and looks_at & emptied):
+        meant = self.where is not None and subject.facts.fullname in emptied
+        if keys_first or meant or (subject.referenced is not None and looks_at & emptied):
             write_keys(session, subject, run.id, self.name)
             session.info[run.id, self.name] = at, subject, True
 
@@ -388,7 +392,9 @@ class RowStep(ABC):
         """Whether a batch may change what the condition means for the next one."""
         if self.action == "count":
             return False
-        return subject.frees_itself or (not self._only_an_age(subject) and subject.reads_others(session))
+        if subject.frees_itself or self._only_an_age(subject):
+            return subject.frees_itself
+        return (self.where is not None and subject.changes_itself) or subject.reads_others(session)
 
     def _only_an_age(self, subject: Subject) -> bool:
         """Whether the condition is nothing but a comparison of a row's own column with the cut-off."""
@@ -431,13 +437,13 @@ class RowStep(ABC):
 
     def _age_column(self, session: Session, facts: TableFacts, source: FromClause, age: ColumnElement[Any]) -> Column:
         """The type of the age, as the database has it, also where it is an expression."""
-        if (name := getattr(age, "name", None)) in facts.columns and isinstance(age, ColumnClause):
-            return facts.columns[str(name)]
+        if isinstance(age, ColumnClause) and age.name in facts.columns:
+            return facts.columns[age.name]
         shape = session.connection().execute(select(age).select_from(source).limit(0))
         oid = shape.cursor.description[0][1]
         named = text("select cast(typname as text), format_type(oid, null) from pg_type where oid = :oid")
         base, full = session.execute(named, {"oid": oid}).one()
-        return Column(str(name or "the age"), full, base, nullable=True, text_like=False)
+        return Column("the age", full, base, nullable=True, text_like=False)
 
 
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
@@ -469,7 +475,7 @@ def _missing(subject: Subject) -> tuple[str, ...]:
 
 def _time(subject: Subject) -> ColumnElement[Any]:
     """The age of a row where it is a column of times, which have a latest; otherwise null."""
-    known = subject.facts.columns.get(getattr(subject.age, "name", ""))
+    known = subject.age_column
     return NO_AGE if subject.age is None or known is None or known.base not in TIMES else subject.age
 
 
@@ -574,7 +580,7 @@ class Delete(RowStep):
 
     def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
         cutoff = self.cutoff(run)
-        known = subject.facts.columns.get(getattr(subject.age, "name", ""))
+        known = subject.age_column
         assert cutoff is not None
         if known is None:
             raise TableError(f"step {self.name}: partitions go by a column of the table, named by measured_by")
