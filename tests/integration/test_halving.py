@@ -103,7 +103,7 @@ def test_what_somebody_else_has_locked_is_told_and_costs_one_wait(empty_database
 
     with empty_database.begin() as somebody:
         somebody.execute(text("select 1 from roots where n in (7, 70) for update"))
-        counts = by_halves(session, [*range(1, 101)], change, {}.__setitem__, locked.append)
+        counts = by_halves(session, [*range(1, 101)], change, dict[int, str]().__setitem__, locked.append)
 
     assert (locked, sum(counts)) == ([7, 70], 98)
     assert session.scalar(text("select current_setting('lock_timeout')")) == "200ms"

@@ -659,6 +659,38 @@ def test_what_is_no_backup_is_refused_in_one_line(files: FileStore, empty_databa
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
+TABLE = {"name": "users", "file": "users.copy.gz", "columns": ["id"], "rows": 0, "bytes": 0, "sha256": "x"}
+DAMAGED: dict[str, Any] = {
+    "tables": ("abc", None, [5], [{"name": "users"}], *([TABLE | {"file": f}] for f in (None, "a\0b", "../users"))),
+    "schema_version": (5, None, [5], {}),
+    "schema": ({"file": None}, "x", [], {"file": "schema.json"}),
+    "sequences": ([1], {"a": "b"}),
+    "backup_id": ("nope", 7, None),
+    "scheduled_for": ("tomorrow", 5),
+    "consistent": ("true", None),
+}
+
+
+@pytest.mark.parametrize("name", list(DAMAGED))
+def test_a_damaged_manifest_is_told_in_words(empty_database: Engine, tmp_path: Path, name: str) -> None:
+    an_id = str(uuid.uuid4())
+    good = {"format": 1, "backup_id": an_id, "consistent": True, "run_id": an_id, "schema_version": ["nightshift_0001"]}
+    good |= {"scheduled_for": "2026-03-01T00:00:00Z", "tables": [TABLE]}
+    file = tmp_path / "manifest.json"
+    for odd in DAMAGED[name]:
+        file.write_text(json.dumps(good | {name: odd}))
+        result = restore(empty_database, file=str(file))
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"the manifest has another form in {name}" in result.stderr or "of " in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a":' * 3_000, b'{"format": ' + b"9" * 5_000 + b"}"])
+def test_a_manifest_that_is_no_json_is_told_in_words(empty_database: Engine, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    result = restore(empty_database, file=str(tmp_path / "manifest.json"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
 @pytest.mark.parametrize("cluster", [False, True])
 def test_a_snapshot_is_begun_followed_and_deleted(
     invoke_job: Invoke,

@@ -225,13 +225,19 @@ def became_bad(session: Session, run: Run, found: Found) -> list[str]:
     before, long_before = ([*latest, {}, {}])[:2]
     names = []
     for name, one in found.items():
-        was, had_been = (_rank(check.get(name, {}).get("status")) for check in (before, long_before))
+        was, had_been = (_rank(status_in(check, name)) for check in (before, long_before))
         if min(_rank(one.status), was) > min(was, had_been):
             names.append(name)
     return names
 
 
-def _rank(status: str | None) -> int:
+def status_in(components: Any, name: str) -> Any:
+    """What an earlier check has found of a component. None where it says nothing of it, or nothing that can be read."""
+    one = components.get(name) if isinstance(components, dict) else None
+    return one.get("status") if isinstance(one, dict) else None
+
+
+def _rank(status: Any) -> int:
     """How bad it is; 0: not at all."""
     return BAD.index(status) + 1 if status in BAD else 0
 
