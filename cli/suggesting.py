@@ -105,7 +105,8 @@ def parts(answer: Answer) -> Iterator[Table | Text]:
 def _cells(each: Answer) -> Iterator[str]:
     yield each["table"]
     unit = f" ({each['measured_in']})" if each["measured_in"] else ""
-    yield f"{each['column']}{unit} older than {job_files.days_in_words(each['older_than_days'])}"
+    but = f", where {each['where']}" if each.get("where") else ""
+    yield f"{each['column']}{unit} older than {job_files.days_in_words(each['older_than_days'])}{but}"
     yield "unknown" if each["rows"] is None else f"about {each['rows']:,}"
     yield "" if each["share"] is None else f"{each['share']:.0%}"
     yield "" if each["bytes"] is None else decimal(each["bytes"])
@@ -127,6 +128,10 @@ def _remarks(each: Answer) -> Iterator[Text]:
         yield Text(f"{table}: the first run stops at max_share, until you raise it or lift the cap once", "yellow")
     if each["missing"]:
         yield Text(f"{table}: no index begins with {each['column']}, {_cost(each['missing'])}", "yellow")
+    if each["partitions"] and each.get("piecewise"):
+        yield Text(f"{table}: old partitions cannot be dropped: {each['piecewise']}", "yellow")
+    elif proposed.goes_whole(each):
+        yield Text(f"{table}: partitions that are entirely older are dropped, which takes a moment", "green")
     for going in each["cascades"]:
         if going.get("missing"):
             told = f"no index finds its rows that refer to {table}, {_cost(going['missing'])}"

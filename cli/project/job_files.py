@@ -3,7 +3,7 @@
 import json
 import keyword
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
@@ -52,6 +52,10 @@ class NewJob:
     """Days: fewer are refused, whatever an operator sets."""
     schedule: str | None = None
     measured_in: str | None = None
+    where: str | None = None
+    """A condition on the rows beside their age, as SQL."""
+    whole: bool = False
+    """Whether partitions that are entirely old enough are dropped."""
     why: tuple[str, ...] = ()
     """Why the job is there, one sentence each: a paragraph below its rule."""
     tested: bool = True
@@ -73,6 +77,15 @@ class NewJob:
         test = {f"tests/own/test_{self.module}.py": _rendered(f"test_{template}.py", words)} if self.tested else {}
         return {f"functions/{self.pack}/{self.module}.py": _rendered(f"{template}.py", words), **test}
 
+    def _more(self) -> Iterator[str]:
+        """What the step says beside the age's column."""
+        if self.measured_in:
+            yield f"measured_in={_literal(self.measured_in)}"
+        if self.where:
+            yield f"where={_literal(self.where)}"
+        if self.whole:
+            yield "partitions=Drop()"
+
     def _words(self) -> dict[str, str]:
         table, age = self.table or "", self.age
         about = f"of {table}" if table else f"of {MARK}"
@@ -92,7 +105,8 @@ class NewJob:
             "rule": _paragraphs(rule, " ".join(self.why)),
             "days": str(self.days),
             "least": str(self.least),
-            "measured_in": f"\n            measured_in={_literal(self.measured_in)}," if self.measured_in else "",
+            "more": "".join(f"\n            {each}," for each in self._more()),
+            "names": "Delete, Drop, Job" if self.whole else "Delete, Job",
             "table": _literal(table) + ("," if table else f',  # {MARK}: the table, like "shop.orders"'),
             "table_in_test": _literal(table or MARK),
             "constant": f"TABLE = {_literal(table)}\n\n" if table else "",
@@ -205,7 +219,8 @@ def days_in_words(days: int) -> str:
 
 def _paragraphs(rule: str, why: str) -> str:
     """A docstring's text: the rule, and below it why, if that is known. Its quotes stand behind one paragraph only."""
-    first, *more = (_wrapped(each) for each in (rule, why) if each)
+    told = (_wrapped(each).replace("\\", "\\\\").replace('"""', r"\"\"\"") for each in (rule, why) if each)
+    first, *more = told
     return first if not more else f"{first}\n\n{more[0]}\n"
 
 
@@ -214,5 +229,7 @@ def _wrapped(paragraph: str) -> str:
 
 
 def _literal(value: str) -> str:
-    """Text as Python writes it, in the quotes that the formatter takes."""
-    return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
+    """Text as Python writes it, in the quotes that the formatter takes: those within which it needs fewer escapes."""
+    if value.count('"') <= value.count("'"):
+        return json.dumps(value, ensure_ascii=False)
+    return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"

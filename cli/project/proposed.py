@@ -71,6 +71,8 @@ def job_of(proposal: Mapping[str, Any], pack: str, schedule: str) -> NewJob:
         least=1,
         schedule=schedule,
         measured_in=proposal["measured_in"],
+        where=_condition(proposal.get("where")),
+        whole=goes_whole(proposal),
         why=tuple(_why(proposal)),
         tested=False,
     )
@@ -82,6 +84,16 @@ def name_of(proposal: Mapping[str, Any]) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", spaced).strip("-") or "table"
     words = words if words[0].isalpha() else f"table-{words}"
     return _named(words, ENDING)
+
+
+def goes_whole(proposal: Mapping[str, Any]) -> bool:
+    """Whether old partitions are to be dropped. A console of an earlier version does not say so."""
+    return bool(proposal["partitions"]) and proposal.get("piecewise", "unknown") is None
+
+
+def _condition(where: str | None) -> str | None:
+    """A condition as a step takes it, where a colon begins the name of a value."""
+    return where and where.replace(":", r"\:")
 
 
 def _named(words: str, ending: str) -> str:
@@ -118,6 +130,10 @@ def _why(proposal: Mapping[str, Any]) -> Iterator[str]:
     yield f"Proposed by nightshift suggest: {proposal['column']} tells {moment}, and {because}."
     if proposal["rows"] is not None and proposal["share"] is not None:
         yield f"About {proposal['rows']:,} rows were old enough then, {proposal['share']:.0%} of the table."
+    if proposal.get("where"):
+        yield f"Where {proposal['column']} holds no time, such as 0 or 1970, it stands for never, and the row stays."
+    if goes_whole(proposal):
+        yield "Partitions that are entirely older are dropped, for which their owner must run it."
     along = [each["table"] for each in proposal["cascades"]]
     if along:
         yield f"What refers to them goes or changes along: {', '.join(along)}."

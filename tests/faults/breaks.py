@@ -1436,4 +1436,99 @@ BREAKS = (
         ("an invocation logs the keys of the one before", "        telemetry.logger().clear_state()\n", ""),
         ("garbage is never looked for again", "        gc.enable()\n", "        pass\n"),
     ),
+    *breaks(
+        "database/driver.py",
+        ("tests/integration/test_connections.py", "tests/unit/test_driver.py"),
+        (
+            "half of a statement is sent",
+            "                part.encode(self._client_encoding)\n",
+            "                pass\n",
+        ),
+        ("percent signs are doubled", "not values and not many else", "not values and many else"),
+    ),
+    *breaks(
+        "database/values.py",
+        ("tests/integration/test_connections.py",),
+        (
+            "what Python cannot hold ends the answer",
+            "        except (ValueError, ",
+            "        except (KeyboardInterrupt, ",
+        ),
+    ),
+    *breaks(
+        "database/connection.py",
+        ("tests/integration/test_outages.py",),
+        (
+            "throttled credentials end the attempt",
+            "passes = status >= 500 or",
+            "passes = status >= 600 or",
+        ),
+        ("a secret is quoted", "    except (KeyError, TypeError, ValueError):", "    except ZeroDivisionError:"),
+    ),
+    *breaks(
+        "ledger/claims.py",
+        OUTAGES,
+        (
+            "a claim that nobody heard of waits for its lease",
+            "return None if session.scalar(mine) is None else self.claim",
+            "return None",
+        ),
+        (
+            "somebody else's claim is taken for one's own",
+            "                Attempt.started_at == self.begun_at,\n",
+            "",
+        ),
+    ),
+    *breaks(
+        "engine/pacing.py",
+        STRAIN,
+        (
+            "a dial that a look brings holds from the batch after",
+            "        self._rest()  # a look may",
+            "        # a look may",
+        ),
+    ),
+    *breaks(
+        "engine/strain.py",
+        STRAIN,
+        ("a comment opens the gate", "({gate}\\n) as gate", "({gate}) as gate"),
+        ("only the first row of the gate counts", "as alone limit 2", "as alone limit 1"),
+    ),
+    *breaks(
+        "engine/sweeping.py",
+        ("tests/integration/tables/test_what_is_refused.py",),
+        ("a locked row that is let go fails the run", " - self._tried_again\n", "\n"),
+    ),
+    *breaks(
+        "engine/subject.py",
+        ("tests/integration/tables/test_what_was_meant.py",),
+        ("emptied references are no change", "return emptied or any(", "return any("),
+        ("triggers are no change", 'self.action == "delete" or not each.before', "False"),
+        ("stable functions read nothing", "provolatile = 's' and", "provolatile = 'x' and"),
+    ),
+    *breaks(
+        "engine/ways.py",
+        ("tests/integration/tables/test_what_was_meant.py",),
+        (
+            "the condition is asked again of every row",
+            "or_(unchanged, self._subject.condition)",
+            "self._subject.condition",
+        ),
+        ("changed rows go as well", "or_(unchanged, self._subject.condition), ", ""),
+    ),
+    *breaks(
+        "steps/rows.py",
+        ("tests/integration/tables/test_what_is_refused.py", "tests/integration/tables/test_what_was_meant.py"),
+        (
+            "SQL may end its own parentheses",
+            "            self._must_be_one(session, said, source)\n",
+            "            pass\n",
+        ),
+        (
+            "a condition that is none means every row",
+            '        check_condition(f"step {self.name}: where", found',
+            '        (lambda *_: None)("", found',
+        ),
+        ("rows that an earlier step empties are meant", "if keys_first or meant or", "if keys_first or"),
+    ),
 )

@@ -484,3 +484,14 @@ def test_an_id_is_never_taken_from_another_run(session: Session) -> None:
     session.rollback()
     with pytest.raises(EventError, match="another run's"):
         ledger.claim(session, "abandoned-carts", WAIT, Request("manual", id=id), seconds=60)
+
+
+def test_only_the_very_attempt_that_was_tried_is_ones_own(session: Session) -> None:
+    """Another one may have begun under the same epoch, if the first try was never committed."""
+    tried = ledger.Tried()
+    request = Request("schedule", scheduled_for=AT)
+    granted = ledger.claim(session, JOB, WAIT, request, seconds=60, tried=tried)
+    assert ledger.claim(session, JOB, WAIT, request, seconds=60, tried=tried) is granted
+    assert tried.begun_at is not None
+    tried.begun_at -= dt.timedelta(microseconds=1)
+    assert isinstance(ledger.claim(session, JOB, WAIT, request, seconds=60, tried=tried), Standing)

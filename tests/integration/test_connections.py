@@ -11,7 +11,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from local.postgres import PostgresServer
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.database.driver import Connection
-from tests.conftest import NewDatabase
 
 
 def settings(database: Engine) -> DatabaseSettings:
@@ -147,18 +146,8 @@ def test_a_value_that_cannot_be_sent_leaves_the_connection_in_order(database: En
         assert session.scalar(text("select 7 + :number"), {"number": 1}) == 8
 
 
-def test_text_in_another_encoding_is_an_error_and_the_next_answer_is_read(new_database: NewDatabase) -> None:
-    with new_database() as engine:
-        name = f"{engine.url.database}_bytes"
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0"))
-        url = engine.url.set(database=name).render_as_string(hide_password=False)
-        with session_for(DatabaseSettings.from_mapping({"url": url}), seconds=30) as session:
-            with pytest.raises(DBAPIError, match="22021"):
-                session.execute(
-                    text("select convert_from('\\xff41', 'SQL_ASCII') from generate_series(1, :n)"), {"n": 3}
-                )
-            session.rollback()
-            assert session.scalar(text("select 7 + :number"), {"number": 1}) == 8
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"drop database {name} with (force)"))
+def test_percent_signs_mean_what_they_mean_to_the_database(database: Engine) -> None:
+    with session_for(settings(database), seconds=5) as session:
+        assert session.execute(text("select 7 % 4, 'a%s%%'")).one() == (3, "a%s%%")
+        assert session.execute(text("select 7 % :four, 'a%s%%'"), {"four": 4}).one() == (3, "a%s%%")
+        assert session.connection().exec_driver_sql("select 7 % 4, 'a%s%%'").one() == (3, "a%s%%")

@@ -26,6 +26,11 @@ create schema shop;
 create table shop.deliveries (id bigint generated always as identity primary key, created_at timestamptz not null);
 create index on shop.deliveries (created_at);
 create table shop.visits (id bigint generated always as identity primary key, created_at timestamptz not null);
+create table shop.hits (created_at timestamptz not null) partition by range (created_at);
+create table shop.old_hits partition of shop.hits for values from (minvalue) to ('2025-01-01Z');
+create table shop.new_hits partition of shop.hits for values from ('2025-01-01Z') to (maxvalue);
+create index on shop.hits (created_at);
+create table shop."it's" (id bigint);
 create table shop.log (id bigint generated always as identity primary key, made_by text not null);
 \unrestrict abc
 """
@@ -49,6 +54,9 @@ class Delivery(Base):
 
 RIGHT = """
 steps = (Delete("shop.deliveries", older_than=days(90), measured_by="created_at"),)
+"""
+WHOLE = """
+steps = (Delete("shop.hits", older_than=days(90), measured_by="created_at", partitions=Drop()),)
 """
 WITHOUT_INDEX = """
 steps = (Delete("shop.visits", older_than=days(5), measured_by="created_at"),)
@@ -103,7 +111,7 @@ steps = (
 
 JOB = '''"""A rule in plain words."""
 from sqlalchemy import text
-from nightshift import Delete, Function, Job, days, lambda_handler
+from nightshift import Delete, Drop, Function, Job, days, lambda_handler
 from nightshift.declaration import StepPlan
 {steps}
 job = Job(name="{name}", kind="retention", schedule="cron(0 3 * * ? *)", steps=steps)
@@ -194,10 +202,10 @@ def test_jobs_that_are_wrong_are_found_and_one_that_is_right_is_not(inherit: Inh
 
 
 def test_without_rows_a_job_is_tested_on_empty_tables_and_named(inherit: Inherit) -> None:
-    outcome = inherit({"right": RIGHT}, {"tests/own/schema.sql": SCHEMA})
+    outcome = inherit({"right": RIGHT, "whole": WHOLE}, {"tests/own/schema.sql": SCHEMA})
 
-    assert (outcome.failed, len(outcome.passed)) == ({}, 12), outcome.said
-    assert "tested on empty tables only: right (rows for them: tests/own/rows.sql)" in outcome.said
+    assert (outcome.failed, len(outcome.passed)) == ({}, 24), outcome.said
+    assert "tested on empty tables only: right, whole (rows for them: tests/own/rows.sql)" in outcome.said
 
 
 def test_tables_may_come_from_the_models(inherit: Inherit) -> None:

@@ -118,6 +118,10 @@ REASONS = {
     "authtoken_token": "no age",
     "jobs": "unfinished",
     "login_sessions": "takes along",
+    "calendar_events": "people",
+    "training_sessions": "people",
+    "quiz_attempts": "people",
+    "jobs_board_jobs": "people",
 }
 
 

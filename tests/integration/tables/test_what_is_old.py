@@ -10,7 +10,8 @@ from sqlalchemy import and_, column, func, literal, or_, text
 
 from nightshift import Job, Update
 from nightshift.catalogue import Snowflake
-from nightshift.catalogue.ages import local_cutoff
+from nightshift.catalogue.ages import before, local_cutoff
+from nightshift.catalogue.table import Column
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, deletion, rows
 
@@ -32,6 +33,8 @@ def v7(milliseconds: int, version: str = "7") -> str:
         ("timestamp", "2026-01-30 01:59:59.999999", "2026-01-30 02:00:00", {}),
         ("timestamp", "2026-01-30 02:59:59", "2026-01-30 03:00:00", {"zone": "Europe/Berlin"}),
         ("timestamp(0)", "2026-01-29 20:59:59", "2026-01-29 21:00:00", {"zone": "America/New_York"}),
+        ("timestamp(0)", "2026-01-30 01:59:59", "2026-01-30 02:00:00", {}),
+        ("early", "2026-01-30T01:59:59Z", "2026-01-30T02:00:01Z", {}),
         ("date", "2026-01-29", "2026-01-30", {}),
         ("date", "2026-01-28", "2026-01-29", {"zone": "America/New_York"}),
         ("bigint", str(SECOND - 1), str(SECOND), {"measured_in": "seconds"}),
@@ -53,6 +56,7 @@ def test_a_row_goes_when_it_is_strictly_older(
     made: Any, call: Call, kind: str, gone: str, stays: str, options: dict[str, Any]
 ) -> None:
     database = made(
+        "create domain early as timestamptz check (value <> '2026-01-30T02:00:00Z');"
         f"create table things (id int primary key, at {kind}); create index on things (at);"
         f"insert into things values (1, '{gone}'), (2, '{stays}'), (3, null)"
     )
@@ -77,6 +81,24 @@ def test_what_has_no_time_in_it_is_refused(made: Any, call: Call, kind: str, say
 
     with pytest.raises(RunFailedError, match=says):
         call(database, deletion("things"))
+
+
+def test_a_measure_that_the_column_cannot_hold_is_refused(made: Any, call: Call) -> None:
+    database = made(f"create table things (id int primary key, at int); insert into things values (1, {SECOND - 1})")
+
+    with pytest.raises(RunFailedError, match="at is of type integer, and cannot hold 1769738400000"):
+        call(database, deletion("things", measured_in="milliseconds"))
+
+    assert rows(database, "things") == 1
+
+
+@pytest.mark.parametrize(("base", "measured_in"), [("int8", "seconds"), ("int8", "milliseconds"), ("date", None)])
+def test_a_row_of_the_cutoffs_own_unit_is_not_older(base: str, measured_in: Any) -> None:
+    cutoff = CUTOFF.replace(microsecond=1_600)
+    held = Column("at", base, base, nullable=True, text_like=False)
+    compared = before(column("at"), held, cutoff, zone="UTC", measure=measured_in)
+    own = {"seconds": SECOND, "milliseconds": SECOND * 1000 + 1, None: "2026-01-30"}[measured_in]
+    assert list(compared.compile().params.values()) == [str(own)]
 
 
 @pytest.mark.parametrize(

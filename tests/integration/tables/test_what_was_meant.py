@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from nightshift import Delete, Job, days
 from nightshift.engine.ways import HeapWalk, KeyWalk
@@ -64,6 +65,27 @@ def test_just_those_rows_go_that_were_meant_before_the_first_batch(
 
     assert (result["counters"]["deleted"], result["counters"].get("changed", 0)) == (meant, 0)
     assert rows(database, "parents") == rows(database, "parents where id between 1001 and 1200") == stay
+
+
+def test_a_row_that_somebody_changes_meanwhile_is_asked_again(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = made(CROWD + "create table ips (ip int); insert into ips select generate_series(0, 59)")
+
+    told: list[str] = []
+
+    def log(event: str, /, **_: Any) -> None:
+        told.append(event)
+        if event == "batch.committed" and told.count(event) == 1:  # the first one has written the keys down
+            with database.begin() as connection:
+                connection.execute(text("update parents set ip = -1 where id = 7"))
+                connection.execute(text("update parents set ip = ip where id = 8"))
+
+    monkeypatch.setattr("nightshift.telemetry.log", log)
+    result = call(database, deletion(where="ip in (select ip from ips)"), parameters={"max_share": 100})
+
+    assert rows(database, "parents") == rows(database, "parents where id = 7") == 1
+    assert (result["counters"]["deleted"], result["counters"]["changed"]) == (599, 1)
 
 
 def test_a_trigger_of_the_statement_may_change_rows_of_the_table(made: Any, call: Call) -> None:

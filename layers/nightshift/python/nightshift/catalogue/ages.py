@@ -4,6 +4,7 @@ A column compared with a value of another type loses its index, and a date compa
 """
 
 import datetime as dt
+import math
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ EpochUnit = Literal["seconds", "milliseconds", "microseconds"]
 PER_SECOND: dict[EpochUnit, int] = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
+LARGEST = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
+"""From which number on a column of that type holds none."""
 SECOND = dt.timedelta(seconds=1)
 
 
@@ -72,7 +75,8 @@ def before(
     age: ColumnElement[object], column: Column, cutoff: dt.datetime, *, zone: str, measure: Measure | None
 ) -> ColumnElement[bool]:
     """The plain comparison with the cut-off, as the bounds of a partition are compared with it."""
-    return age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.type))
+    # Of the type behind a domain, which may refuse the cut-off, and not rounded to the column's digits.
+    return age < literal(_in_terms_of(column, cutoff, zone_named(zone), measure), SqlType(column.base))
 
 
 def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: Measure | None) -> str:
@@ -84,9 +88,9 @@ def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: M
         # A row of that day may be as young as its evening, so the day itself is not older.
         return local_cutoff(cutoff, zone).date().isoformat()
     if column.base in NUMBERS and isinstance(measure, Snowflake):
-        return str(max(0, _since_1970(cutoff, "milliseconds") - measure.epoch) << measure.shift)
+        return _held(column, max(0, _since_1970(cutoff, "milliseconds") - measure.epoch) << measure.shift)
     if column.base in NUMBERS and measure in PER_SECOND:
-        return str(_since_1970(cutoff, measure))
+        return _held(column, _since_1970(cutoff, measure))
     if column.base == "uuid" and measure == "uuid7":
         digits = f"{_since_1970(cutoff, 'milliseconds'):012x}70008000000000000000"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -101,6 +105,15 @@ def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: M
         f"the column {column.name} is of type {column.type}, which has no time in it that can be compared: name "
         "a column with a time, or write the rule as a condition"
     )
+
+
+def _held(column: Column, number: int) -> str:
+    if abs(number) >= LARGEST.get(column.base, math.inf):
+        raise TableError(
+            f"the column {column.name} is of type {column.type}, and cannot hold {number}, which is the cut-off in "
+            "terms of measured_in: it counts something else"
+        )
+    return str(number)
 
 
 def _since_1970(instant: dt.datetime, unit: EpochUnit) -> int:

@@ -5,18 +5,40 @@ and is not, for a reason that somebody should know, is told with the reason.
 """
 
 import datetime as dt
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
-from nightshift.catalogue.names import Kind, Role, is_entity, kind_of, role_of, without_expiry
-from nightshift.catalogue.table import Column, Leaf, TableFacts, create_index, obstacles, quoted, quoted_whole, read
+from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
+from nightshift.catalogue.names import Role, role_of, seldom, words
+from nightshift.catalogue.partitions import against_whole
+from nightshift.catalogue.statistics import (
+    estimated,
+    floor_of,
+    grant,
+    hidden,
+    is_time,
+    magnitude,
+    never_at_first,
+    nulls,
+)
+from nightshift.catalogue.table import (
+    Column,
+    TableError,
+    TableFacts,
+    create_index,
+    obstacles,
+    quoted,
+    read,
+)
+from nightshift.database.failures import describe, is_locked, sqlstate
 
 WHOLE_NUMBERS = ("int4", "int8", "numeric", "float8")
 
@@ -24,8 +46,6 @@ BYTES_AN_ENTRY = 24
 """What an entry of a b-tree over a time takes, its share of free space included."""
 BYTES_A_SECOND, ROWS_A_SECOND = 200e6, 1e6
 """How fast an index is built, about: the table is read, then its entries are sorted."""
-FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800
-"""Of the years 1990 to 2100: a number that is none of these, in no unit, is no time."""
 DEFAULT_MAX_SHARE = 50
 """Percent; see the parameter `max_share` of jobs."""
 
@@ -56,8 +76,30 @@ SOON = 7
 TO_TRY_AGAIN = 90
 """Days for work that failed: somebody may still look at it, and start it again."""
 
+BROKERS = {"outbox", "inbox", "message"}
+"""Queues of what is to be sent."""
+ENDED = {"failed", "dead", "archived", "finished", "completed", "processed", "delivered", "handled", "done", "sent"}
+"""Words of a queue's name that say that all of its rows are done."""
+
+PATIENCE_MILLISECONDS = 500
+"""How long a table is waited for that another session has locked."""
+
+DOUBTS: Mapping[Doubt, str] = {
+    "legal": "laws and contracts may say how long such records are kept: ask your lawyer, then write the job yourself",
+    "people": "its name or its columns speak of people, or of what they own: whether old rows may go is for you to say",
+    "proof": "its rows prove that somebody was verified: whoever relies on that may ask for them later",
+    "store": "it looks like a store of events, from which an application makes its state anew: none of them may go",
+    "unproven": "its name says that it ages, but nothing proves that only machines write it: that is for you to say",
+}
+"""Why a table is left to somebody who knows it."""
+
 Reason = Literal[
     "legal",
+    "people",
+    "proof",
+    "store",
+    "unproven",
+    "trouble",
     "referenced",
     "takes along",
     "unfinished",
@@ -100,6 +142,8 @@ class Proposal:
     days: int
     because: str
     unit: EpochUnit | None
+    floor: str | None
+    """The least value that is a time: what is below stands for never. None: every value is one."""
     total: int | None
     """The table's rows. None: unknown, as it was never analysed."""
     rows: int | None
@@ -110,6 +154,17 @@ class Proposal:
     """The SQL after which they are known."""
     along: tuple[Going, ...]
     missing: Index | None
+    piecewise: str | None
+    """Why old partitions cannot be dropped as a whole. None: they can, or there are none."""
+    carries: frozenset[int]
+    """Tables of which every row belongs to a row of this one, and goes with it: they need no job of their own."""
+
+    @property
+    def but(self) -> str | None:
+        """The condition that leaves out rows whose column stands for never, as SQL."""
+        if self.floor is None:
+            return None
+        return f"{quoted(self.column.name)} > 0" if self.unit else f"{quoted(self.column.name)} >= '{self.floor}'"
 
     @property
     def share(self) -> float | None:
@@ -136,6 +191,8 @@ class Proposal:
             "holds": self.role,
             "older_than_days": self.days,
             "measured_in": self.unit,
+            "where": self.but,
+            "piecewise": self.piecewise,
             "because": self.because,
             "rows": self.rows,
             "of": self.total,
@@ -163,6 +220,9 @@ class LeftAside:
         return {"table": self.table, "reason": self.reason, "why": self.why}
 
 
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True)
 class Suggested:
     """What was found. Proposals have the most bytes first, and those whose numbers are unknown last."""
@@ -187,10 +247,12 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
 
     covered: the tables that declared jobs delete from, as steps name them: nothing is proposed for these.
     """
+    session.execute(text(f"set local lock_timeout = {PATIENCE_MILLISECONDS}"))
     tables = list(_surveyed(session))
     known = {each.replace('"', "").removeprefix("public.").lower() for each in covered}
     clean = [each for each in tables if _plain(each).lower() in known]
-    goes_along = {oid for each in clean for oid in _whole(closure(session, read(session, each["oid"])))}
+    found_along = [_apart(session, each, partial(_carried_by, session, each["oid"])) for each in clean]
+    goes_along = {oid for each in found_along if not isinstance(each, LeftAside) for oid in each}
     proposals, aside = [], list(_unreachable(session))
     for each in tables:
         if each in clean or each["oid"] in goes_along:
@@ -200,21 +262,45 @@ def suggest(session: Session, covered: Collection[str], *, now: dt.datetime) -> 
             proposals.append(found)
         elif found is not None:
             aside.append(found)
-    reached = {oid for each in proposals for oid in _whole(closure(session, each.facts))}
+    reached = {oid for each in proposals for oid in each.carries}
     proposals = [each for each in proposals if each.facts.oid not in reached]
     proposals.sort(key=lambda each: (each.rows is None, -(each.bytes or 0), each.facts.fullname))
     aside.sort(key=lambda each: each.table)
     return Suggested(tuple(proposals), tuple(aside), len(tables), tuple(sorted(map(_plain, clean))))
 
 
-def _whole(reach: Closure) -> set[int]:
-    """Tables of which every row belongs to a row of this one, and goes with it: they need no job of their own."""
+def _apart(session: Session, row: Mapping[str, Any], look: Callable[[], Found]) -> Found | LeftAside:
+    """What is found of one table. What goes wrong with it is told, and keeps nobody from the next."""
+    try:
+        with session.begin_nested():
+            return look()
+    except TableError as error:
+        return LeftAside(_plain(row), "trouble", str(error))
+    except DBAPIError as error:
+        if error.connection_invalidated or sqlstate(error) is None:
+            raise
+        locked = "another session holds a lock on it, or on a table that refers to it: ask again later"
+        why = locked if is_locked(error) else describe(error)
+        return LeftAside(_plain(row), "trouble", why)
+
+
+def _carried(reach: Closure) -> frozenset[int]:
+    """Tables of which every row goes with a row of this one."""
     whole = {reach.root.oid}
     for parent, edge in reach.edges:
         columns = reach.facts(edge.child).columns
         if parent in whole and edge.on_delete == "cascade" and not any(columns[name].nullable for name in edge.columns):
             whole.add(edge.child)
-    return whole - {reach.root.oid}
+    return frozenset(whole - {reach.root.oid})
+
+
+def _carried_by(session: Session, oid: int) -> frozenset[int]:
+    return _carried(closure(session, read(session, oid)))
+
+
+def _bytes(session: Session, oid: int) -> int:
+    """What its rows take. This waits for whoever has locked the table, as the catalogue's own tables do not."""
+    return int(session.execute(_SIZE, {"oid": oid}).scalar_one())
 
 
 def _plain(row: Mapping[str, Any]) -> str:
@@ -235,54 +321,97 @@ def _unreachable(session: Session) -> Iterator[LeftAside]:
 
 
 def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Proposal | LeftAside | None:
-    """What is to be said of one table. None: nothing says that its rows are for a time only."""
-    name, columns = _plain(row), row["columns"]
-    kind = kind_of(row["name"], list(columns))
-    timed = {column: base for column, base in columns.items() if base in TIMES or base in WHOLE_NUMBERS}
-    if kind == "bookkeeping" or not timed or not row["bytes"]:
+    """What is to be said of one table. None: nothing says that its rows are for a time only, or it has none."""
+    found = judged(row["name"], row["columns"])
+    timed = {column: base for column, base in row["columns"].items() if base in TIMES or base in WHOLE_NUMBERS}
+    if found.kind == "bookkeeping" or not timed:
         return None
-    if kind is None:
-        return _unnamed(row, timed)
-    if kind == "legal":
-        if not any(base in TIMES or role_of(column) for column, base in timed.items()):
-            return None
-        why = "laws and contracts may say how long such records are kept: ask your lawyer, then write the job yourself"
-        return LeftAside(name, "legal", why)
-    rule = RULES[kind]
-    ages = _ages(row["name"], kind, rule, timed)
+    if found.kind is not None and found.doubt is None:
+        return _apart(session, row, partial(_worked_out, session, row, found.kind, timed, now))
+    left = _doubted(row, found.doubt, timed) if found.doubt is not None else _unnamed(row, timed)
+    if left is None or _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
+        return None
+    return left
+
+
+def _worked_out(
+    session: Session, row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], now: dt.datetime
+) -> Proposal | LeftAside | None:
+    """The job for a table whose rows are for a time only, or what is in its way."""
+    if not _bytes(session, row["oid"]):
+        return None
+    name = _plain(row)
+    ages = _ages(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
     if not ages:
         return _ageless(name, kind, timed)
     facts = read(session, row["oid"])
     reach = closure(session, facts)
-    if (left := _in_the_way(name, facts, reach)) is not None:
+    if (left := _in_the_way(session, name, facts, reach)) is not None:
         return left
+    ages = _usual_first(session, facts, ages)
     measured = _measured(session, facts, ages)
     if measured is None:
         return LeftAside(name, "unit", _unmeasured(session, facts, ages[0][2]))
     role, days, column, unit = measured
-    total, rows, unknown, remedy = _estimated(session, facts, column, unit, now - dt.timedelta(days=days))
+    floor = floor_of(session, facts, column, unit)
+    estimate = estimated(session, facts, column, unit, now - dt.timedelta(days=days), floor)
+    total, rows, *_ = estimate
     if total == 0:
         return None
     along = tuple(_along(facts, reach, rows, total))
-    missing = None if _leads(facts, column.name) else _index(facts, (column.name,), total)
-    return Proposal(facts, kind, column, role, days, rule.because, unit, total, rows, unknown, remedy, along, missing)
+    missing = None if _leads(session, facts, column.name) else _index(facts, (column.name,), total)
+    piecewise = _piecewise(session, facts, column, floor)
+    because = RULES[kind].because
+    carries = _carried(reach)
+    return Proposal(
+        facts, kind, column, role, days, because, unit, floor, *estimate, along, missing, piecewise, carries
+    )
 
 
-def _ages(name: str, kind: Kind, rule: Rule, timed: Mapping[str, str]) -> list[tuple[Role, int, str]]:
+def _from_the_start(session: Session, row: Mapping[str, Any], timed: Collection[str]) -> list[str]:
+    """Columns that hold a moment in every row from the start: it is none at which work ended."""
+    if ENDED & set(words(row["name"])):
+        return []
+    required = [each for each in row["required"] or () if each in timed and role_of(each) == "finished"]
+    return [each for each in required if not never_at_first(session, row["oid"], each)]
+
+
+def _ages(
+    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str]
+) -> list[tuple[Role, int, str]]:
     """The columns that could tell the age, the best first: role, days, column."""
-    roles = dict(rule.roles)
-    if kind == "secret" and without_expiry(name):
+    name, roles = row["name"], dict(RULES[kind].roles)
+    if kind == "secret" and soon_worthless(name):
         roles["created"] = SOON
-    if kind == "secret" and not re.search(r"session", name, re.IGNORECASE):
+    if kind == "secret" and "session" not in words(name):
         roles.pop("used", None)  # a key that is seldom used is not worth less
-    held = {column: role_of(column) for column in timed}
+    if kind == "queue" and BROKERS & set(words(name)):
+        roles.pop("expiry", None)  # what has expired there may not have been sent yet
+    held = {column: role_of(column) for column in timed if column not in from_the_start}
     # Of a log that tells several moments, the one in which a row is written comes first; then the order of columns.
     return [
         (role, TO_TRY_AGAIN if role == "finished" and "fail" in column.lower() else days, column)
         for role, days in roles.items()
         for column in timed
-        if held[column] == role
+        if held.get(column) == role
     ]
+
+
+def _usual_first(
+    session: Session, facts: TableFacts, ages: Sequence[tuple[Role, int, str]]
+) -> list[tuple[Role, int, str]]:
+    """Of the ways in which work ends the usual one comes first; of two as usual, the one that more rows have."""
+    ways = [age for age in ages if age[0] == "finished"]
+    empty = nulls(session, facts) if len(ways) > 1 else {}
+    ways.sort(key=lambda age: (seldom(age[2]), empty.get(age[2], 0)))
+    in_order = iter(ways)
+    return [next(in_order) if age[0] == "finished" else age for age in ages]
+
+
+def _doubted(row: Mapping[str, Any], doubt: Doubt, timed: Mapping[str, str]) -> LeftAside | None:
+    """A table that is somebody's, or may be. One that does not age is not worth a word."""
+    aged = any(role_of(column) or (base in TIMES and doubt == "legal") for column, base in timed.items())
+    return LeftAside(_plain(row), doubt, DOUBTS[doubt]) if aged else None
 
 
 def _unnamed(row: Mapping[str, Any], timed: Mapping[str, str]) -> LeftAside | None:
@@ -308,7 +437,7 @@ def _ageless(name: str, kind: Kind, timed: Mapping[str, str]) -> LeftAside | Non
     return None
 
 
-def _in_the_way(name: str, facts: TableFacts, reach: Closure) -> LeftAside | None:
+def _in_the_way(session: Session, name: str, facts: TableFacts, reach: Closure) -> LeftAside | None:
     """Why nothing is proposed by default although the table ages."""
     mine = replace(facts, may=frozenset({"select", "delete"}), filtered=False, reachable=True)
     for obstacle in obstacles(mine, "delete", visible=True):
@@ -317,20 +446,34 @@ def _in_the_way(name: str, facts: TableFacts, reach: Closure) -> LeftAside | Non
     if keeping:
         which = ", ".join(dict.fromkeys(keeping))
         return LeftAside(name, "referenced", f"rows of {which} refer to its rows, and would not go with them")
-    for trigger in facts.triggers:
-        if trigger.before and trigger.each_row:
-            why = f"the trigger {trigger.name} decides what a deletion does: look at it first"
-            return LeftAside(name, "unworkable", why)
+    if facts.triggers and (before := session.scalar(_BEFORE_DELETION, {"oid": facts.oid})):
+        return LeftAside(name, "unworkable", f"the trigger {before} decides what a deletion does: look at it first")
     for _, edge in reach.edges:
         child = reach.facts(edge.child)
-        if child.oid != facts.oid and is_entity(child.name):
+        if child.oid != facts.oid and is_entity(child.name, facts.name):
             does = "would go with them" if edge.on_delete == "cascade" else "would lose their reference to them"
             return LeftAside(name, "takes along", f"rows of {child.fullname} {does}")
     return None
 
 
-def _leads(facts: TableFacts, column: str) -> bool:
-    """Whether an index begins with the column, for all rows or for all that have a time in it."""
+def _piecewise(session: Session, facts: TableFacts, column: Column, floor: str | None) -> str | None:
+    """Why old partitions cannot be dropped: only a DELETE would see what it must."""
+    if facts.kind != "p":
+        return None
+    if not session.scalar(_DIVIDED, {"oid": facts.oid, "column": column.name}):
+        return f"they are not by {column.name}"
+    if floor is not None:
+        return f"{column.name} may stand for never in some of their rows"
+    if facts.references:
+        return "rows of other tables refer to theirs"
+    return next(iter(against_whole(session, facts)), None)
+
+
+def _leads(session: Session, facts: TableFacts, column: str) -> bool:
+    """Whether an index begins with the column, for all rows or for all that have a time in it: on every leaf."""
+    if len(facts.leaves) > 1 or facts.kind == "p":
+        oids = [leaf.oid for leaf in facts.leaves]
+        return not session.scalar(_WITHOUT_INDEX, {"oids": oids, "column": column})
     return any(
         index.method == "btree"
         and index.keys[:1] in ((column,), (quoted(column),))
@@ -350,12 +493,14 @@ def _along(facts: TableFacts, reach: Closure, rows: int | None, total: int | Non
     share: dict[int, float | None] = {facts.oid: rows / total if rows is not None and total else None}
     for parent, edge in reach.edges:
         child = reach.facts(edge.child)
-        if child.oid == facts.oid:
+        action = "delete" if edge.on_delete == "cascade" else "update"
+        if child.oid == facts.oid:  # most of them are old enough themselves
+            if not edge.indexed:
+                yield Going(child.fullname, action, None, _index(child, edge.columns, _rows_of(child)))
             continue
         known = _rows_of(child)
         part = share.get(parent)
         told = round(known * part) if known is not None and part is not None else None
-        action = "delete" if edge.on_delete == "cascade" else "update"
         missing = None if edge.indexed else _index(child, edge.columns, known)
         yield Going(child.fullname, action, told, missing)
         share[child.oid] = part
@@ -371,97 +516,29 @@ def _rows_of(facts: TableFacts) -> int | None:
 
 def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
     """Why nobody knows what a number counts."""
-    hidden = _hidden(session, facts, facts.leaves)
-    if not hidden:
+    unseen = hidden(session, facts, facts.leaves)
+    found = magnitude(session, facts, column)
+    if found is not None:
+        counts = "counts nanoseconds since 1970" if is_time(found, 10**9) else f"has values like {found:.0f}"
+        return f"{column} is a number that {counts}, by which no job can tell an age: write the rule as a condition"
+    if not unseen:
         return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
-    remedy = "" if (sql := _grant(facts, hidden)) is None else f": {sql}"
+    remedy = "" if (sql := grant(facts, unseen)) is None else f": {sql}"
     return f"{column} is a number, and this role may not see the statistics that say what it counts{remedy}"
-
-
-def _hidden(session: Session, facts: TableFacts, leaves: Sequence[Leaf]) -> list[Leaf]:
-    """Those whose statistics PostgreSQL does not show to this role: it may not read all rows, or not this partition."""
-    if facts.filtered:
-        return [*leaves]
-    asked = text(
-        "select oid::bigint from unnest(cast(:oids as oid[])) oid where not has_table_privilege(oid, 'select')"
-    )
-    unreadable = set(session.scalars(asked, {"oids": [leaf.oid for leaf in leaves]}))
-    return [leaf for leaf in leaves if leaf.oid in unreadable]
-
-
-def _grant(facts: TableFacts, hidden: Sequence[Leaf]) -> str | None:
-    """The SQL after which this role sees them, where a right is all that it takes."""
-    if facts.filtered:
-        return None
-    tables = dict.fromkeys((facts.quoted, *(quoted_whole(leaf.name) for leaf in hidden)))
-    return f"grant select on {', '.join(tables)} to {quoted(facts.role)}"
 
 
 def _measured(
     session: Session, facts: TableFacts, ages: Sequence[tuple[Role, int, str]]
 ) -> tuple[Role, int, Column, EpochUnit | None] | None:
     """The first of the columns that tells an age: of a number, the size of the values says what it counts."""
-    leaves = [leaf.oid for leaf in facts.leaves]
     for role, days, name in ages:
         column = facts.columns[name]
         if column.base not in NUMBERS:
             return role, days, column, None
-        found = session.execute(_MAGNITUDE, {"oids": leaves, "column": name}).scalar()
+        found = magnitude(session, facts, name)
         for unit, factor in PER_SECOND.items():
-            if found is not None and FIRST_SECOND * factor <= float(found) < LAST_SECOND * factor:
+            if found is not None and is_time(found, factor):
                 return role, days, column, unit
-    return None
-
-
-def _estimated(
-    session: Session, facts: TableFacts, column: Column, unit: EpochUnit | None, cutoff: dt.datetime
-) -> tuple[int | None, int | None, str | None, str | None]:
-    """Rows in all, rows older than the cut-off, and where that is unknown why, and the SQL after which it is known."""
-    leaves = {leaf.oid: (leaf, portion.bound) for portion in facts.portions for leaf in portion.leaves}
-    as_type = "numeric" if unit else column.base
-    limit = str(int(cutoff.timestamp() * PER_SECOND[unit])) if unit else cutoff.isoformat()
-    asked = text(_BELOW.replace("$type", as_type))
-    known = session.execute(asked, {"oids": list(leaves), "column": column.name, "limit": limit})
-    shares = {row.oid: row.share for row in known}
-    total, going = 0.0, 0.0
-    unknown, unread = [], []
-    for oid, (leaf, bound) in leaves.items():
-        if not leaf.blocks:
-            continue
-        if leaf.rows <= 0:  # never analysed, or empty when it was
-            unknown.append(leaf)
-            continue
-        share = _by_bound(bound, column.name, cutoff) if unit is None else None
-        share = shares.get(oid) if share is None else share
-        if share is None:
-            unread.append(leaf)
-        total += leaf.rows
-        going += leaf.rows * float(share or 0)
-    if unknown:
-        return None, None, "it was not analysed since it has rows, so nobody knows how many", _analyze(facts, unknown)
-    if unread:
-        if hidden := _hidden(session, facts, unread):
-            return round(total), None, "this role may not see its statistics", _grant(facts, hidden)
-        return round(total), None, f"there are no statistics of {column.name}", _analyze(facts, unread)
-    return round(total), round(going), None, None
-
-
-def _analyze(facts: TableFacts, leaves: Sequence[Leaf]) -> str:
-    return f"analyze {quoted_whole(leaves[0].name) if len(leaves) == 1 else facts.quoted}"
-
-
-def _by_bound(bound: str | None, column: str, cutoff: dt.datetime) -> float | None:
-    """All or nothing, where a partition by time lies wholly on one side of the cut-off."""
-    for sign, wanted in (("<", True), (">=", False)):
-        found = re.search(rf'\b"?{re.escape(column)}"? {sign} \'([^\']+)\'', bound or "")
-        try:
-            instant = dt.datetime.fromisoformat(found[1]) if found else None
-        except ValueError:
-            continue  # beyond Python's years, or no time
-        if instant is not None:
-            instant = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
-            if (instant <= cutoff) if wanted else (instant >= cutoff):
-                return 1.0 if wanted else 0.0
     return None
 
 
@@ -488,10 +565,6 @@ _UNREACHABLE = text(
 _SURVEY = text(
     """
     select c.oid::bigint as oid, cast(n.nspname as text) as schema, cast(c.relname as text) as name,
-           (select coalesce(sum(pg_relation_size(relid)), 0)::bigint from (
-                with recursive tree (relid) as (
-                    select c.oid union all select inhrelid from tree join pg_inherits on inhparent = tree.relid
-                ) select relid from tree) parts) as bytes,
            (select json_object_agg(a.attname, (
                        with recursive behind (oid, basetype, typname) as (
                            select oid, typbasetype, typname from pg_type where oid = a.atttypid
@@ -499,6 +572,8 @@ _SURVEY = text(
                            select t.oid, t.typbasetype, t.typname from behind join pg_type t on t.oid = behind.basetype
                        ) select cast(typname as text) from behind where basetype = 0) order by a.attnum)
               from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
+           (select json_agg(a.attname) from pg_attribute a
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull) as required,
            (select cast(a.attname as text) from pg_partitioned_table p
               join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
              where p.partrelid = c.oid and p.partstrat = 'r') as divided_by
@@ -512,33 +587,44 @@ _SURVEY = text(
     """
 )
 
-# The share of a table's rows with a smaller value: of the common values those that are smaller, of the others the part
-# of the histogram that lies below. Between two bounds it is taken to be half.
-_BELOW = """
-    select c.oid::bigint as oid,
-           (select coalesce(sum(f), 0)
-              from unnest(cast(cast(s.most_common_vals as text) as $type[]), s.most_common_freqs) as common (v, f)
-             where v < limit_)
-           + (1 - s.null_frac - (select coalesce(sum(f), 0) from unnest(s.most_common_freqs) f))
-             * coalesce((select case when below = 0 then 0 when below = bounds then 1
-                                     else (below - 0.5) / (bounds - 1) end
-                           from (select count(*) as bounds, count(*) filter (where b < limit_) as below
-                                   from unnest(cast(cast(s.histogram_bounds as text) as $type[])) b) h
-                          where bounds > 1), 0) as share
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited,
-           cast(:limit as $type) limit_
-     where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-"""
-
-_MAGNITUDE = text(
+_SIZE = text(
     """
-    select percentile_disc(0.5) within group (order by v)
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited,
-           unnest(cast(cast(s.histogram_bounds as text) as numeric[])
-                  || cast(cast(s.most_common_vals as text) as numeric[])) v
-     where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-       and v > 0
+    with recursive tree (relid) as (
+        select cast(:oid as oid) union all select inhrelid from tree join pg_inherits on inhparent = tree.relid
+    ) select coalesce(sum(pg_relation_size(relid)), 0)::bigint from tree
+    """
+)
+
+_BEFORE_DELETION = text(
+    """
+    with recursive tree (relid) as (
+        select cast(:oid as oid) union all select inhrelid from tree join pg_inherits on inhparent = tree.relid
+    ) select cast(tgname as text) from pg_trigger join tree on tgrelid = relid
+       where not tgisinternal and tgenabled in ('O', 'A') and tgtype & 2 > 0 and tgtype & 8 > 0
+       order by 1 limit 1
+    """
+)
+
+# Whether the table, or what is partitioned below it, is by ranges of the column.
+_DIVIDED = text(
+    """
+    with recursive tree (relid) as (
+        select cast(:oid as oid) union all select inhrelid from tree join pg_inherits on inhparent = tree.relid
+    ) select exists (
+        select from tree join pg_partitioned_table on partrelid = relid
+          join pg_attribute a on a.attrelid = relid and a.attnum = partattrs[0]
+         where partstrat = 'r' and a.attname = :column)
+    """
+)
+
+_WITHOUT_INDEX = text(
+    """
+    select count(*) from unnest(cast(:oids as oid[])) leaf
+     where not exists (
+           select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am on pg_am.oid = c.relam
+             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+            where i.indrelid = leaf and i.indisvalid and a.attname = :column and amname = 'btree'
+              and (i.indpred is null
+                   or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname)))
     """
 )

@@ -16,7 +16,6 @@ from pg8000 import legacy
 from pg8000.converters import make_params
 from pg8000.core import SYNC, Context, _flush
 from pg8000.dbapi import convert_paramstyle
-from pg8000.exceptions import DatabaseError
 from sqlalchemy import Engine, event
 
 TEXTS = 512
@@ -24,9 +23,6 @@ TEXTS = 512
 
 UNNAMED = b"\0"
 """The name of the statement that is forgotten with the next one, in the messages to the server."""
-
-NO_CHARACTER = "22021"
-"""The SQLSTATE of text that is not in the encoding that it should be in."""
 
 DOUBLED = "doubled"
 """The style of our statements: each value is `%s`, and every percent sign is doubled, wherever it stands."""
@@ -36,6 +32,10 @@ _PERCENT = re.compile("%[s%]")
 
 class Connection(legacy.Connection):  # type: ignore[misc]
     """pg8000's connection, which sends all messages of a statement at once and then waits for one answer."""
+
+    def __init__(self, **keywords: Any) -> None:
+        legacy.convert_paramstyle = _read  # which knows one style more
+        super().__init__(**keywords)
 
     def cursor(self) -> legacy.Cursor:
         return legacy.Cursor(self, paramstyle=DOUBLED)
@@ -64,18 +64,9 @@ class Connection(legacy.Connection):  # type: ignore[misc]
         self.handle_messages(answer)
         return answer
 
-    def handle_DATA_ROW(self, data: bytes, context: Context) -> None:  # noqa: N802 - pg8000's name
-        """Read a row. The answer is read to its end in any case: what is left would be taken for the next one's."""
-        try:
-            super().handle_DATA_ROW(data, context)
-        except UnicodeDecodeError as error:
-            said = f"a value is not in {self._client_encoding}: {error.reason} at byte {error.start}"
-            context.error = DatabaseError({"C": NO_CHARACTER, "M": said})
-
 
 def drive(engine: Engine) -> None:
     """Let the engine's connections be such ones, and SQLAlchemy double the percent signs of what it writes."""
-    legacy.convert_paramstyle = _read
     engine.dialect.identifier_preparer._double_percents = True
 
     @event.listens_for(engine, "do_connect")
