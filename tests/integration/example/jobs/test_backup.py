@@ -26,7 +26,7 @@ from nightshift.deadline import Deadline
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import Attempt, RunRecord
-from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups
+from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups, restoring
 from nightshift.store.files import PART_BYTES
 from nightshift.store.records import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from tests.conftest import NewDatabase
@@ -534,6 +534,46 @@ def test_the_last_good_backup_stays_however_old_it_is(session: Session) -> None:
     gone = past(session, run_at("2026-03-01"))
 
     assert [row.id for row in gone] == [older.id, torn.id, failed.id]
+
+
+def test_the_last_good_one_of_each_kind_stays(session: Session) -> None:
+    _known(session, NOW - 200 * DAY)
+    _known(session, NOW - 100 * DAY, kind="snapshot", location="one")
+    assert past(session, run_at("2026-03-01")) == []
+
+
+def test_rows_that_do_not_come_in_are_told_and_nothing_is_kept(
+    invoke_job: Invoke, filled: Engine, files: FileStore, empty_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are as the manifest says, and the database takes fewer rows."""
+    invoke_job(job, at=NOW)
+    manifest = json.loads(files.read(f"{FOLDER}manifest.json"))
+    for table in manifest["tables"]:
+        table["rows"] += 1
+    files.write(f"{FOLDER}manifest.json", json.dumps(manifest).encode(), content_type="application/json")
+    monkeypatch.setattr(restoring, "check", lambda *_: None)
+
+    result = restore(empty_database)
+
+    assert (result.exit_code, " rows of " in result.stderr) == (2, True)
+    assert _tables(empty_database) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("available", "succeeded"),
+        ("creating", "running"),
+        *((status, "failed") for status in ("failed", "incompatible-restore", "incompatible-parameters", "deleting")),
+    ],
+)
+def test_what_rds_says_of_a_snapshot(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch, status: str, state: str
+) -> None:
+    told = {"DBSnapshots": [{"Status": status}], "DBClusterSnapshots": [{"Status": status}]}
+    for name in ("describe_db_snapshots", "describe_db_cluster_snapshots"):
+        monkeypatch.setattr(snapshots._client, name, lambda **_: told)
+    assert snapshots.state("one") == state
 
 
 def test_a_new_good_backup_lets_the_last_one_go(invoke_job: Invoke, files: FileStore, session: Session) -> None:
