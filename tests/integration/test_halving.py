@@ -1,9 +1,10 @@
 """What is done to many items at once, where one of them is bad."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -43,8 +44,13 @@ def test_a_value_that_python_refuses_is_left_like_one_that_the_database_refuses(
 
 def test_an_error_that_no_item_causes_is_raised_and_nothing_is_left(session: Session) -> None:
     left: dict[int, str] = {}
-    with pytest.raises(DBAPIError, match="42P01"):
-        by_halves(session, [1, 2], lambda _: session.execute(text("delete from nothing")), left.__setitem__)
+
+    def execute(statement: TextClause, _: Sequence[int]) -> None:
+        session.execute(statement)
+
+    for mistake in map(text, ("delete from nothing", "select 'nothing'::regclass")):
+        with pytest.raises(DBAPIError, match="42P01"):
+            by_halves(session, [1, 2], partial(execute, mistake), left.__setitem__)
 
     def declare(_: Sequence[int]) -> None:
         raise DeclarationError("no such kind")

@@ -40,7 +40,8 @@ class Deletions:
         self._at_zero = False
         with _RolledBack(batch.session) as rolled_back:
             yield
-            fire_deferred(batch.session)  # what a trigger deletes only at the commit is deleted by this step, too
+            if self._step.destructive:  # what a trigger deletes only at the commit is deleted by this step, too
+                fire_deferred(batch.session)
         gone = self._allowed(deleted(batch.session) - before - rolled_back.rows)
         batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
         self.with_this_batch = self._rows + gone.total()
