@@ -52,24 +52,23 @@ def plan_in(url: str, job: "Job", at: dt.datetime, given: Mapping[str, int]) -> 
 
 def _steps(session: "Session", job: "Job", run: "Run") -> "tuple[list[StepPlan], list[str]]":
     """The plans of all steps that have one here, and why the others have none."""
-    from sqlalchemy.exc import DBAPIError
-
-    from nightshift.database import describe, sqlstate
-    from nightshift.engine.attempt import plan_step
+    from nightshift.database import describe
+    from nightshift.engine.attempt import apart, goes_on, plan_step
     from nightshift.errors import PermanentError, SettingError
 
     plans, errors = [], []
     for step in job.steps:
         try:
-            plans += plan_step(step, session, run)
-        except DBAPIError as error:
-            if sqlstate(error) is None:
-                raise
-            errors.append(f"step {step.name} cannot be planned: {describe(error)}")
+            with apart(session) as own:
+                plans += plan_step(step, own, run)
         except SettingError as error:
             errors.append(f"step {step.name} cannot be planned here, it needs more than the database: {error}")
         except PermanentError as error:
             errors.append(f"step {step.name} cannot be planned: {error}")
+        except Exception as error:
+            if not goes_on(session):
+                raise
+            errors.append(f"step {step.name} cannot be planned: {describe(error)}")
     return plans, errors
 
 

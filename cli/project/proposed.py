@@ -144,7 +144,7 @@ def _indexes(proposal: Mapping[str, Any]) -> Iterator[str]:
     """The statements that make the missing indexes in an empty database: there they need not be concurrent."""
     for each in (proposal, *proposal["cascades"]):
         if each.get("missing"):
-            yield each["missing"]["sql"].rpartition("; ")[2].replace(" concurrently", "") + ";"
+            yield each["missing"]["sql"].replace(" concurrently", "") + ";"
 
 
 def _append(file: Path, head: str, statements: Iterable[str]) -> Path:

@@ -1,14 +1,17 @@
 """What goes because a row goes: planned, counted and capped with it, table by table, or rolled back."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from nightshift import days
-from nightshift.engine import ways
+from nightshift.engine import sweep, ways
 from nightshift.engine.ways import RangeWalk
 from nightshift.errors import RunFailedError
+from nightshift.steps import rows as step_rows
 from tests.integration.tables.conftest import Call, deletion, rows
 
 OLD = "timestamptz '2025-12-01Z'"
@@ -146,6 +149,202 @@ def test_a_circle_of_tables_is_followed_to_its_end(made: Any, call: Call) -> Non
     )
     assert call(database, deletion())["outcome"] == "succeeded"
     assert (rows(database, "parents"), rows(database, "children")) == (2, 2)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine, str], None]:
+    """Have something done between the count and the first batch."""
+
+    def arrange(database: Engine, script: str) -> None:
+        def then_sweep(*arguments: Any) -> None:
+            with database.begin() as connection:
+                connection.exec_driver_sql(script)
+            sweep(*arguments)
+
+        monkeypatch.setattr(step_rows, "sweep", then_sweep)
+
+    return arrange
+
+
+TOUCH = """
+    create function touch() returns trigger language plpgsql as $$ begin
+        if pg_trigger_depth() < 3 then update children set created_at = now() where id = old.id; end if; return null;
+    end $$;
+    create trigger touch after update on children for each row execute function touch();
+"""
+
+
+@pytest.mark.parametrize("trigger", ["", TOUCH])
+@pytest.mark.parametrize("action", ["set null", "set default"])
+def test_references_that_came_since_the_count_are_not_emptied(
+    made: Any, call: Call, meanwhile: Callable[[Engine, str], None], action: str, trigger: str
+) -> None:
+    key = f"parent int default 40 references parents on delete {action}"
+    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + trigger)
+    meanwhile(database, f"insert into children select i, 1 + i % 20, {YOUNG} from generate_series(5001, 7001) i")
+
+    with pytest.raises(RunFailedError, match="changes more rows of children than the 2000 that were counted before"):
+        call(database, deletion())
+
+    assert (rows(database, "parents"), rows(database, "children where parent <= 20")) == (40, 4001)
+
+
+def test_a_trigger_that_writes_emptied_rows_again_stops_nothing(made: Any, call: Call) -> None:
+    key = "parent int references parents on delete set null"
+    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + TOUCH)
+
+    counters = call(database, deletion())["counters"]
+
+    assert counters["deleted"] == 20
+    assert counters["changed in children"] > 2000
+    assert rows(database, "children where parent is null") == 2000
+
+
+def test_references_in_the_table_itself_are_held_as_well(
+    made: Any, call: Call, meanwhile: Callable[[Engine, str], None]
+) -> None:
+    database = made(
+        f"""
+        create table parents (id int primary key, above int references parents on delete set null,
+            at timestamptz not null);
+        create index on parents (above);
+        insert into parents select i, case when i > 50 then i - 50 end, case when i <= 50 then {OLD} else {YOUNG} end
+            from generate_series(1, 100) i;
+        """
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    assert [(each["action"], each["rows"]) for each in plan["cascades"]] == [("update", 50)]
+    meanwhile(database, f"insert into parents values (101, 1, {YOUNG}) on conflict do nothing")
+    with pytest.raises(RunFailedError, match="changes more rows of parents than the 50"):
+        call(database, deletion())
+    assert rows(database, "parents") == 101
+
+    counters = call(database, deletion())["counters"]
+    assert (counters["deleted"], counters["changed in parents"]) == (50, 51)
+
+
+def test_rows_that_change_their_partition_are_changed_and_not_gone(made: Any, call: Call) -> None:
+    database = made(
+        f"""
+        create table parents (id int primary key, at timestamptz not null);
+        insert into parents select i, case when i <= 20 then {OLD} else {YOUNG} end from generate_series(1, 40) i;
+        create table c (id int, p int references parents on delete set null) partition by hash (p);
+        create table c_0 partition of c for values with (modulus 2, remainder 0);
+        create table c_1 partition of c for values with (modulus 2, remainder 1);
+        create index on c (p);
+        insert into c select i, 1 + i % 40 from generate_series(1, 400) i;
+        create table states (id int, state text) partition by list (state);
+        create table states_open partition of states for values in ('open');
+        create table states_done partition of states for values in ('done');
+        insert into states select i, 'open' from generate_series(1, 40) i;
+        create function settle() returns trigger language plpgsql as $$ begin
+            update states set state = 'done' where id = old.id; return null; end $$;
+        create trigger settle after delete on parents for each row execute function settle();
+        """
+    )
+    answer = call(database, deletion())
+    assert answer["outcome"] == "succeeded"
+    assert (answer["counters"]["deleted"], answer["counters"]["changed in c"]) == (20, 200)
+    assert answer["counters"]["changed in states"] == 20
+    assert (rows(database, "c"), rows(database, "c where p is null"), rows(database, "states_done")) == (400, 200, 20)
+
+
+def test_rows_of_a_partitioned_table_that_a_trigger_deletes_are_gone(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create table states (id int) partition by hash (id);
+        create table states_0 partition of states for values with (modulus 1, remainder 0);
+        insert into states select i from generate_series(1, 40) i;
+        create function purge() returns trigger language plpgsql as $$ begin
+            delete from states where id = old.id; return null; end $$;
+        create trigger purge after delete on parents for each row execute function purge();
+        """
+    )
+    with pytest.raises(RunFailedError, match="deleted from a table that no foreign key leads to, states"):
+        call(database, deletion())
+    assert (rows(database, "parents"), rows(database, "states")) == (40, 40)
+
+
+TRUNCATES = """
+    create table others (id int); insert into others select i from generate_series(1, 500) i;
+    create function empty() returns trigger language plpgsql as $$ begin
+        %s return null; end $$;
+    create trigger empty after delete on %s for each statement execute function empty();
+"""
+
+
+@pytest.mark.parametrize("table", ["parents", "children"])
+def test_a_trigger_that_truncates_a_table_stops_the_batch(made: Any, call: Call, table: str) -> None:
+    database = made(FAMILY + TRUNCATES % ("truncate others;", table))
+    with pytest.raises(RunFailedError, match="emptied others as a whole"):
+        call(database, deletion())
+    assert (rows(database, "parents"), rows(database, "others")) == (40, 500)
+
+
+def test_tables_of_the_trigger_itself_and_locks_are_no_reason_to_stop(made: Any, call: Call) -> None:
+    own = (
+        "create temp table mine (id int); truncate mine; drop table mine; lock table others in access exclusive mode;"
+        "create table if not exists kept (id int); truncate kept; refresh materialized view sums;"
+    )
+    database = made(
+        FAMILY + "create materialized view sums as select count(*) from parents;" + TRUNCATES % (own, "parents")
+    )
+    assert call(database, deletion())["counters"]["deleted"] == 20
+
+
+def test_a_trigger_that_keeps_rows_from_going_along_is_named(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create function keep() returns trigger language plpgsql as $$ begin
+            if old.id % 3 = 0 then return null; end if; return old; end $$;
+        create trigger keep before delete on children for each row execute function keep();
+        """
+    )
+    answer = call(database, deletion())
+    assert answer["counters"]["cascaded in children"] == 2000 - rows(database, "children where parent <= 20")
+    kept = rows(database, "children where parent <= 20")
+    assert answer["notes"][0].startswith(
+        f"{kept} of 2000 rows of children that were to go by cascade are still there: the trigger keep on children"
+    )
+
+
+def test_a_trigger_that_turns_some_deletions_into_updates_is_named(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """
+        create function keep() returns trigger language plpgsql as $$ begin
+            if old.id % 2 = 0 then update parents set at = now() where id = old.id; return null; end if; return old;
+        end $$;
+        create trigger keep before delete on parents for each row execute function keep();
+        """
+    )
+    answer = call(database, deletion())
+    assert (answer["counters"]["deleted"], answer["counters"]["changed"]) == (10, 10)
+    assert "the trigger keep on parents updates rows" in answer["notes"][0]
+
+
+@pytest.mark.parametrize("action", ["cascade", "set null"])
+def test_steps_that_share_a_table_are_held_to_their_sum(made: Any, call: Call, action: str) -> None:
+    database = made(
+        FAMILY.replace("cascade", action)
+        + f"""
+        create table others (id int primary key, at timestamptz not null);
+        insert into others select i, {OLD} from generate_series(1, 30) i;
+        alter table children add other int references others on delete {action};
+        create index on children (other);
+        update children set other = 1 + id % 60 where id % 60 < 30;
+        """
+    )
+    job = deletion()
+    job = replace(job, steps=(*job.steps, *deletion("others").steps))
+    steps = call(database, job, dry_run=True)["plan"]["steps"]
+    counters = call(database, job)["counters"]
+    assert counters["deleted"] == 50
+    if action == "set null":
+        assert counters["changed in children"] == sum(step["cascades"][0]["rows"] for step in steps)
+    assert rows(database, "children where parent <= 20 or other is not null") == 0
 
 
 def test_children_that_came_since_the_count_stop_the_batch(made: Any, call: Call) -> None:

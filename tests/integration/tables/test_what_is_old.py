@@ -95,7 +95,7 @@ def test_a_measure_that_the_column_cannot_hold_is_refused(made: Any, call: Call)
 @pytest.mark.parametrize(("base", "measured_in"), [("int8", "seconds"), ("int8", "milliseconds"), ("date", None)])
 def test_a_row_of_the_cutoffs_own_unit_is_not_older(base: str, measured_in: Any) -> None:
     cutoff = CUTOFF.replace(microsecond=1_600)
-    held = Column("at", base, base, nullable=True, text_like=False)
+    held = Column("at", base, base, nullable=True, personal=False)
     compared = before(column("at"), held, cutoff, zone="UTC", measure=measured_in)
     own = {"seconds": SECOND, "milliseconds": SECOND * 1000 + 1, None: "2026-01-30"}[measured_in]
     assert list(compared.compile().params.values()) == [str(own)]

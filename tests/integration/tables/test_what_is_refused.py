@@ -22,7 +22,7 @@ ORDINARY = """
     ("table", "says"),
     [
         ("v_events", "v_events is a view: name the table that holds the rows"),
-        ("ruled", "the rule ruled_soft on ruled turns an delete into something else"),
+        ("ruled", "the rule ruled_soft on ruled turns a delete into something else"),
         ("soft_trg", "the trigger soft_del on soft_trg updates rows in place of deleting them"),
         ("tbl_event", "has no table tbl_event"),
         ("elsewhere.things", "has no table elsewhere.things"),

@@ -8,11 +8,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Alias,
     BigInteger,
     ColumnElement,
     FromClause,
     Table,
     Text,
+    and_,
     cast,
     column,
     func,
@@ -34,6 +36,8 @@ SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""
 ALL = 100
 """Percent."""
+MOST_PATHS = 24
+"""So many ways through the foreign keys are written out; where there are more, rows are followed one by one."""
 
 TIMES = ("timestamptz", "timestamp", "date")
 USUAL_AGES = (
@@ -99,14 +103,17 @@ class Closure(NamedTuple):
         return tuple({each.name: each for facts in every for each in facts.references if each.deferrable}.values())
 
     @property
+    def followed(self) -> tuple[tuple[TableFacts, Reference], ...]:
+        """Every foreign key that PostgreSQL looks along for each row that goes, by the table that it refers to."""
+        tables = [self.facts(oid) for oid in dict.fromkeys((self.root.oid, *self.gone))]
+        return tuple((facts, reference) for facts in tables for reference in facts.references)
+
+    @property
     def unindexed(self) -> tuple[tuple[Reference, TableFacts], ...]:
-        """Foreign keys without an index on the referring side, and the tables that are read whole for each row."""
-        return tuple(
-            (reference, self.facts(reference.child))
-            for oid in dict.fromkeys((self.root.oid, *self.gone))
-            for reference in self.facts(oid).references
-            if not reference.indexed
-        )
+        """Foreign keys without an index on the referring side, and the tables that are read for each row, with as many
+        rows as are read."""
+        found = (reference for _, reference in self.followed if not reference.indexed)
+        return tuple((each, self.facts(each.child).alone.read_in(each.bare)) for each in found)
 
     @property
     def gone(self) -> tuple[int, ...]:
@@ -120,23 +127,23 @@ class Closure(NamedTuple):
 
 def closure(session: Session, root: TableFacts) -> Closure:
     """Follow every foreign key that leads from a deletion on, in the caller's transaction."""
-    reached: dict[int, TableFacts] = {}
+    known = {root.oid: root}
     edges: list[tuple[int, Reference]] = []
-    open_tables = [root]
+    open_tables, opened = [root], {root.oid}
     while open_tables:
         facts = open_tables.pop()
         for reference in facts.references:
-            known = reference.child in reached or reference.child == root.oid
-            child = reached.get(reference.child) or (
-                root if reference.child == root.oid else read(session, reference.child)
-            )
-            if not known:
-                reached[reference.child] = child
+            oid = reference.child
+            if oid not in known:
+                known[oid] = read(session, oid)
             if reference.follows:
                 edges.append((facts.oid, reference))
-                if reference.on_delete == "cascade" and not known:
-                    open_tables.append(child)
-    return Closure(root, reached, tuple(edges))
+            # It may be known already, by a reference that is only emptied.
+            if reference.on_delete == "cascade" and oid not in opened:
+                opened.add(oid)
+                open_tables.append(known[oid])
+    del known[root.oid]
+    return Closure(root, known, tuple(edges))
 
 
 def going(session: Session, target: Table, condition: ColumnElement[bool]) -> tuple[int, list[Cascade]]:
@@ -163,15 +170,11 @@ def count(
     """
     if not found.edges:
         return []
-    graph: dict[int, set[int]] = {}
-    for parent, reference in found.edges:
-        if reference.on_delete == "cascade":
-            graph.setdefault(reference.child, set()).add(parent)
-    try:
-        order = [oid for oid in TopologicalSorter(graph).static_order() if oid != found.root.oid]
-        gone = _gone_without_circles(found, source, condition, order)
-    except CycleError:
+    order = few_paths([(parent, edge) for parent, edge in found.edges if edge.on_delete == "cascade"])
+    if order is None:
         gone = _gone_in_circles(found, source, condition)
+    else:
+        gone = _gone_without_circles(found, source, condition, [oid for oid in order if oid != found.root.oid])
     told = []
     for oid, (child, where) in gone.items():
         through = next(parent for parent, edge in found.edges if edge.child == oid and edge.on_delete == "cascade")
@@ -181,6 +184,22 @@ def count(
             child, where = _emptied(found, parent, reference, gone, source, condition)
             told.append(_told(session, found, "update", parent, reference.child, child, where, age, share))
     return told
+
+
+def few_paths(edges: Sequence[tuple[int, Reference]]) -> list[int] | None:
+    """The tables of some foreign keys, those that are referred to first, where the ways to none of them are many, and
+    none goes in a circle. Otherwise None: a query must not write them all out."""
+    graph: dict[int, set[int]] = {}
+    for parent, edge in edges:
+        graph.setdefault(edge.child, set()).add(parent)
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError:
+        return None
+    ways: dict[int, int] = {}
+    for oid in order:
+        ways[oid] = sum(ways[parent] for parent, edge in edges if edge.child == oid) or 1
+    return order if sum(ways.values()) <= MOST_PATHS + len(ways) else None
 
 
 def _told(
@@ -244,6 +263,23 @@ def _column(source: FromClause, name: str) -> ColumnElement[Any]:
     return literal_column(quoted(name)) if known is None else known
 
 
+def system_column(source: FromClause, facts: TableFacts, name: str) -> Any:
+    """`tableoid` or `ctid` of a row, also in the outer part of a subquery."""
+    whole = quoted(source.name) if isinstance(source, Alias) else facts.quoted
+    return literal_column(f"{whole}.{name}", TID if name == "ctid" else None)
+
+
+def can_be_meant(reference: Reference, parent: FromClause, facts: TableFacts) -> list[ColumnElement[bool]]:
+    """That rows of the table referred to are in the relation that the key names."""
+    leaves: list[Any] = [literal_column(str(oid)) for oid in reference.among]
+    return [system_column(parent, facts, "tableoid").in_(leaves)] if leaves else []
+
+
+def can_refer(reference: Reference, child: FromClause, facts: TableFacts) -> list[ColumnElement[bool]]:
+    """That rows of the referring table are its own, and not of one that inherits."""
+    return [system_column(child, facts, "tableoid") == literal_column(str(facts.oid))] if reference.alone else []
+
+
 def _gone_without_circles(
     found: Closure, source: FromClause, condition: ColumnElement[bool], order: Sequence[int]
 ) -> Gone:
@@ -254,11 +290,26 @@ def _gone_without_circles(
         for parent, reference in found.edges:
             if reference.child == oid and reference.on_delete == "cascade":
                 theirs, where = (source, condition) if parent == found.root.oid else gone[parent]
-                referring, referred = _pairs(child, reference, theirs)
-                columns: list[Any] = list(referred) if hasattr(referred, "clauses") else [referred]
-                ways.append(referring.in_(select(*columns).select_from(theirs).where(where)))
+                referring, referred = _referring(found, parent, reference, child, theirs, where)
+                own = can_refer(reference, child, found.facts(oid))
+                ways.append(and_(referring.in_(referred), *own))
         gone[oid] = (child, or_(*ways))
     return gone
+
+
+def _referring(
+    found: Closure,
+    parent: int,
+    reference: Reference,
+    child: FromClause,
+    theirs: FromClause,
+    where: ColumnElement[bool],
+) -> tuple[Any, Any]:
+    """The referring columns, and a query for what those of the table referred to hold in some of its rows."""
+    referring, referred = _pairs(child, reference, theirs)
+    columns: list[Any] = list(referred) if hasattr(referred, "clauses") else [referred]
+    meant = can_be_meant(reference, theirs, found.facts(parent))
+    return referring, select(*columns).select_from(theirs).where(where, *meant)
 
 
 def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> Gone:
@@ -266,29 +317,8 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
     place = [literal_column("tableoid").label("leaf"), literal_column("ctid", TID).label("tid")]
     first = select(literal(found.root.oid, BigInteger).label("rel"), *place).select_from(source).where(condition)
     reached = first.cte("reached", recursive=True)
-    steps: list[Any] = []
-    for number, (parent_oid, reference) in enumerate(found.edges):
-        if reference.on_delete != "cascade":
-            continue
-        child = from_clause(found.facts(reference.child), f"child_{number}")
-        parent = from_clause(found.facts(parent_oid), f"parent_{number}")
-        referring, referred = _pairs(child, reference, parent)
-        names = f"child_{number}", f"parent_{number}"
-        steps.append(
-            select(
-                literal(reference.child, BigInteger).label("rel"),
-                literal_column(f"{names[0]}.tableoid").label("leaf"),
-                literal_column(f"{names[0]}.ctid", TID).label("tid"),
-            )
-            .select_from(child.join(parent, referring == referred))
-            .where(
-                reached.c.rel == parent_oid,
-                literal_column(f"{names[1]}.tableoid") == reached.c.leaf,
-                literal_column(f"{names[1]}.ctid", TID) == reached.c.tid,
-            )
-            .correlate(reached)
-        )
-    beyond = union_all(*steps).lateral("beyond")
+    edges = [(parent, edge) for parent, edge in found.edges if edge.on_delete == "cascade"]
+    beyond = one_further(found, edges, reached)
     again = select(beyond.c.rel, beyond.c.leaf, beyond.c.tid).select_from(reached.join(beyond, literal(True)))
     every = reached.union(again)
     gone: Gone = {}
@@ -304,6 +334,32 @@ def _gone_in_circles(found: Closure, source: FromClause, condition: ColumnElemen
     return gone
 
 
+def one_further(found: Closure, edges: Sequence[tuple[int, Reference]], reached: Any) -> Any:
+    """The rows that refer to one of those that are reached, beside it: each with its table, leaf and place."""
+    steps: list[Any] = []
+    for number, (oid, reference) in enumerate(edges):
+        facts, child_facts = found.facts(oid), found.facts(reference.child)
+        child, parent = from_clause(child_facts, f"child_{number}"), from_clause(facts, f"parent_{number}")
+        referring, referred = _pairs(child, reference, parent)
+        steps.append(
+            select(
+                literal(reference.child, BigInteger).label("rel"),
+                system_column(child, child_facts, "tableoid").label("leaf"),
+                system_column(child, child_facts, "ctid").label("tid"),
+            )
+            .select_from(child.join(parent, referring == referred))
+            .where(
+                reached.c.rel == oid,
+                system_column(parent, facts, "tableoid") == reached.c.leaf,
+                system_column(parent, facts, "ctid") == reached.c.tid,
+                *can_be_meant(reference, parent, facts),
+                *can_refer(reference, child, child_facts),
+            )
+            .correlate(reached)
+        )
+    return union_all(*steps).lateral("beyond")
+
+
 def _emptied(
     found: Closure, parent: int, reference: Reference, gone: Gone, source: FromClause, condition: ColumnElement[bool]
 ) -> tuple[FromClause, ColumnElement[bool]]:
@@ -311,13 +367,13 @@ def _emptied(
     child = from_clause(found.facts(reference.child), f"emptied_{reference.child}")
     parts = [(source, condition)] if parent == found.root.oid else []
     parts += [gone[parent]] if parent in gone else []
-    selects = []
-    for theirs, where in parts:
-        _, referred = _pairs(child, reference, theirs)
-        columns: list[Any] = list(referred) if hasattr(referred, "clauses") else [referred]
-        selects.append(select(*columns).select_from(theirs).where(where))
-    referring, _ = _pairs(child, reference, parts[0][0])
-    return child, referring.in_(union(*selects) if len(selects) > 1 else selects[0])
+    pairs: list[tuple[Any, Any]] = [
+        _referring(found, parent, reference, child, theirs, where) for theirs, where in parts
+    ]
+    selects: list[Any] = [referred for _, referred in pairs]
+    lost: Any = selects[0] if len(selects) == 1 else union(*selects)
+    own = can_refer(reference, child, found.facts(reference.child))
+    return child, and_(pairs[0][0].in_(lost), *own)
 
 
 def _counted(

@@ -145,6 +145,15 @@ def tree_of(
     return Partitions(found, facts.oid)
 
 
+def unrelated_key(session: Session, facts: TableFacts, age: str) -> str | None:
+    """What a table is partitioned by, where no bound of any of its partitions says how old the rows in it are.
+
+    age: the column that tells it.
+    """
+    told, related = session.execute(_KEYS, {"oid": facts.oid, "age": age}).one()
+    return None if related else str(told)
+
+
 def around(session: Session, facts: TableFacts) -> Around:
     """What else takes notice of a table's partitions."""
     published, watched = session.execute(_AROUND, {"oid": facts.oid}).one()
@@ -210,6 +219,20 @@ _TRIGGERS = text(
     select cast(tgname as text) from pg_trigger
      where tgrelid = :oid and tgparentid = 0 and not tgisinternal and tgenabled in ('O', 'A') and tgtype & 8 > 0
      order by 1
+    """
+)
+# At any level. Of a key of several columns only the first has bounds of its own; hashes have none.
+_KEYS = text(
+    """
+    with recursive tree (oid, depth) as (
+        select cast(cast(:oid as bigint) as oid), 0
+        union all
+        select inhrelid, depth + 1 from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
+    )
+    select string_agg(distinct pg_get_partkeydef(tree.oid), ' and then by ') as told,
+           bool_or(p.partstrat in ('r', 'l') and a.attname = :age) as related
+      from tree join pg_partitioned_table p on p.partrelid = tree.oid
+      left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
     """
 )
 _AROUND = text(

@@ -4,10 +4,12 @@ What the engine decides (which way, which rows stay, what a deletion takes with 
 this, and never from what a model says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 from sqlalchemy import Table, TextClause, text
 from sqlalchemy.orm import Session
@@ -51,7 +53,11 @@ class Column(NamedTuple):
     base: str
     """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
     nullable: bool
-    text_like: bool
+    personal: bool
+    """Whether its values may name somebody: text can be an address, and so can what holds text, bytes or hosts.
+    Numbers, times, truth values, enums and uuids name nobody by themselves."""
+    default: str | None = None
+    """As SQL writes it."""
 
 
 class Index(NamedTuple):
@@ -80,6 +86,23 @@ class Reference(NamedTuple):
     deferrable: bool
     indexed: bool
     """Whether an index serves the look for the referring rows. Without one the table is read once for each row."""
+    found_by: tuple[str, ...] = ()
+    """Of a key over several columns those with which its best index begins, where these are not all of them."""
+    bare: tuple[int, ...] = ()
+    """By oid, the tables with rows that refer, and without an index that serves: the table itself, or partitions."""
+    found: float | None = None
+    """How many rows have the same values in `found_by` at the most. None: unknown, or there is no need to ask."""
+    among: tuple[int, ...] = ()
+    """The leaves whose rows can be referred to, where it is not the whole table: PostgreSQL looks for the referred row
+    in the one relation that the key names, and in no other that inherits from it. Empty: any row."""
+    alone: bool = False
+    """Whether rows of tables that inherit from the referring one do not refer."""
+    empties: tuple[str, ...] = ()
+    """The referring columns that SET NULL and SET DEFAULT write: all of them, or those that the key names."""
+    period: bool = False
+    """Whether the last column is a period (PERIOD), which refers to all that it overlaps."""
+    turn: str = ""
+    """What is done at the deletion of a row is done in the order of this, key by key."""
 
     @property
     def follows(self) -> bool:
@@ -93,6 +116,27 @@ class Trigger(NamedTuple):
     name: str
     before: bool
     each_row: bool
+    on_delete: bool = True
+
+
+class Rule(NamedTuple):
+    """A rule that rewrites a DELETE or an UPDATE."""
+
+    name: str
+    event: Literal["delete", "update"]
+    instead: bool
+    """It does something in place of the statement; otherwise it does something as well."""
+    conditional: bool
+    """It does so for some of the rows only."""
+
+
+class Keyed(NamedTuple):
+    """A plain b-tree over columns, for all rows."""
+
+    name: str
+    """As SQL takes it, with its schema."""
+    columns: tuple[str, ...]
+    unique: bool
 
 
 class Leaf(NamedTuple):
@@ -104,6 +148,20 @@ class Leaf(NamedTuple):
     blocks: int
     rows: float
     """The planner's idea of the number of rows. Negative: never analysed."""
+    parent: int = 0
+    """The oid of the table that it is a partition of, or inherits from; 0: of none."""
+    keyed: tuple[Keyed, ...] = ()
+    """Asked for only where there are several leaves."""
+
+
+class Branch(NamedTuple):
+    """A table that is partitioned: the named one, or a partition of it."""
+
+    oid: int
+    name: str
+    parent: int
+    keyed: tuple[Keyed, ...] = ()
+    """Those as well that do not have a part on every partition yet."""
 
 
 class Portion(NamedTuple):
@@ -141,12 +199,12 @@ class TableFacts:
     """`r` for an ordinary table, `p` for a partitioned one; what else there is cannot be worked on."""
     columns: Mapping[str, Column]
     key: tuple[str, ...]
-    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither."""
+    """The columns of the primary key, or else of a unique index without nulls; empty where there is neither, and where
+    other tables inherit."""
     indexes: tuple[Index, ...]
     references: tuple[Reference, ...]
     triggers: tuple[Trigger, ...]
-    rules: tuple[str, ...]
-    """Rules that rewrite a DELETE or UPDATE into something else."""
+    rules: tuple[Rule, ...]
     may: frozenset[str]
     """Which of select, delete and update this role may do."""
     filtered: bool
@@ -160,6 +218,21 @@ class TableFacts:
     """Who asks."""
     reachable: bool = True
     """Whether this role may use the schema."""
+    branches: tuple[Branch, ...] = ()
+    """What holds no rows itself: a partitioned table, and its partitions that are partitioned, from the top."""
+
+    @property
+    def alone(self) -> "TableFacts":
+        """As a foreign key of it sees it: without the tables that inherit from it. Partitions belong to it."""
+        if not self.inherited:
+            return self
+        own = tuple(leaf for leaf in self.leaves if leaf.oid == self.oid)
+        return replace(self, portions=(Portion(own),), rows=own[0].rows, inherited=False)
+
+    def read_in(self, leaves: Collection[int]) -> "TableFacts":
+        """The same with the rows of these leaves alone, by oid: what is read of it where the others have an index."""
+        some = [leaf for leaf in self.leaves if leaf.oid in leaves]
+        return self if len(some) in (0, len(self.leaves)) else replace(self, rows=_rows_of(some, unknown=-1.0))
 
     @property
     def fullname(self) -> str:
@@ -236,30 +309,36 @@ def read(session: Session, oid: int) -> TableFacts:
     (head,) = heads
     known = _answers(session, oid, _questions_about(head))
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.text_like) for row in known["columns"]
+        row.name: Column(row.name, row.type, row.base, not row.required, row.personal, row.default)
+        for row in known["columns"]
     }
     keyed = [row for row in known["indexes"] if row.is_key]
+    portions = _portions(head, known["tree"])
     return TableFacts(
         oid=oid,
         schema=head.schema,
         name=head.name,
         kind=head.kind,
         columns=columns,
-        key=tuple(keyed[0].columns) if keyed else (),
+        # A key holds in one table, and tells nothing of rows of those that inherit from it.
+        key=tuple(keyed[0].columns) if keyed and not head.inherited else (),
         indexes=tuple(
             Index(row.name, row.method, tuple(row.keys), row.predicate, row.unique) for row in known["indexes"]
         ),
-        references=tuple(_reference(row) for row in known["references"]),
-        triggers=tuple(Trigger(row.name, row.before, row.each_row) for row in known["triggers"]),
-        rules=tuple(row.name for row in known["rules"]),
+        references=_references(session, known["references"]),
+        triggers=tuple(Trigger(row.name, row.before, row.each_row, row.on_delete) for row in known["triggers"]),
+        rules=tuple(Rule(row.name, row.event, row.instead, row.conditional) for row in known["rules"]),
         may=frozenset(right for right in ("select", "delete", "update") if getattr(head, f"may_{right}")),
         filtered=head.filtered,
-        portions=_portions(head, known["tree"]),
+        portions=portions,
         bytes=head.bytes,
-        rows=head.rows,
+        rows=_rows(head, [leaf for portion in portions for leaf in portion.leaves]),
         inherited=head.inherited,
         role=head.role,
         reachable=head.reachable,
+        branches=tuple(
+            Branch(row.oid, row.name, row.parent or 0, _keyed(row)) for row in known["tree"] if row.kind == "p"
+        ),
     )
 
 
@@ -306,12 +385,16 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
         yield Obstacle(
             f"{name} has rows in the foreign table {foreign[0]}", "name the tables that are here, one by one"
         )
-    if facts.rules and action != "count":
-        yield Obstacle(
-            f"the rule {facts.rules[0]} on {name} turns an {action} into something else",
-            "drop it, or write a Function step that does what is meant",
-            f"drop rule {quoted(facts.rules[0])} on {facts.quoted}",
-        )
+    for rule in facts.rules:
+        if rule.event == action:
+            one = f"{'an' if action == 'update' else 'a'} {action}"
+            does = f"turns {one} into something else" if rule.instead else f"does something else with each {action}"
+            # No SQL: to drop it would end what the application has it for, and rows would go that were to be kept.
+            yield Obstacle(
+                f"the rule {rule.name} on {name} {does}",
+                "ask whoever looks after the application what it is for, and leave the table to it, or write a "
+                "Function step that does what is meant",
+            )
     if facts.filtered and not visible:
         yield Obstacle(
             f"row security on {name} hides rows from this role",
@@ -327,22 +410,68 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
         yield Obstacle(f"this role may not {' or '.join(missing)} in {name}", f"{sql} (SQLSTATE 42501)", sql)
 
 
-MOST_LEAVES_NAMED = 24
-
-
 def create_index(facts: TableFacts, columns: Sequence[str]) -> str:
     """The SQL that makes an index while the application goes on, one statement after the other.
 
-    PostgreSQL builds none concurrently on a partitioned table. It is built on each partition; the last statement finds
-    them and only joins them.
+    Only those tables get one that hold rows and have none: of plain inheritance the table itself, or those that inherit
+    from it. PostgreSQL builds none concurrently on a partitioned table. There the index is declared, built on each
+    partition, and joined, which takes a moment for each.
     """
     keys = ", ".join(map(quoted, columns))
-    leaves = [leaf.name for leaf in facts.leaves]
+    leaves = [leaf for leaf in facts.leaves if leaf.filenode]
+    without = [leaf for leaf in leaves if _found_on(leaf, columns) is None] or leaves
     if facts.kind != "p":
-        return f"create index concurrently on {facts.quoted} ({keys})"
-    some = leaves if len(leaves) <= MOST_LEAVES_NAMED else []
-    each = [f"create index concurrently on {quoted_whole(leaf)} ({keys})" for leaf in some]
-    return "; ".join([*each, f"create index on {facts.quoted} ({keys})"])
+        return "; ".join(f"create index concurrently on {quoted_whole(leaf.name)} ({keys})" for leaf in without)
+    declared, made = dict[int, str](), []
+    for branch in facts.branches:
+        known = next((each.name for each in branch.keyed if _joins(each, columns)), None)
+        if known is None:
+            made.append(
+                f"create index {quoted(_index_name(branch, columns))} on only {quoted_whole(branch.name)} ({keys})"
+            )
+        declared[branch.oid] = known or _name_beside(branch, _index_name(branch, columns))
+    joined = [
+        f"alter index {declared[branch.parent]} attach partition {declared[branch.oid]}"
+        for branch in facts.branches
+        if branch.parent in declared
+    ]
+    for leaf in leaves:
+        found = _found_on(leaf, columns)
+        name = _name_beside(leaf, _index_name(leaf, columns)) if found is None else found.name
+        if found is None:
+            name_of_it = quoted(_index_name(leaf, columns))
+            made.append(f"create index concurrently {name_of_it} on {quoted_whole(leaf.name)} ({keys})")
+        if found is None or _joins(found, columns):
+            joined.append(f"alter index {declared[leaf.parent]} attach partition {name}")
+    return "; ".join([*made, *joined])
+
+
+def _found_on(leaf: Leaf, columns: Sequence[str]) -> Keyed | None:
+    """Its index that begins with these columns, in whatever order; one that can be joined before others."""
+    fitting = [each for each in leaf.keyed if set(each.columns[: len(columns)]) == set(columns)]
+    return min(fitting, key=lambda each: not _joins(each, columns), default=None)
+
+
+def _joins(index: Keyed, columns: Sequence[str]) -> bool:
+    """Whether it can be a part of an index on these columns of the table that its own is a partition of."""
+    return index.columns == tuple(columns) and not index.unique
+
+
+LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL."""
+
+
+def _index_name(table: Leaf | Branch, columns: Sequence[str]) -> str:
+    """A name that is not one of those that PostgreSQL or a framework gives, and always the same."""
+    whole = f"{table.name.partition('.')[2]}_{'_'.join(columns)}_lookup"
+    if len(whole.encode()) <= LONGEST_NAME:
+        return whole
+    digest = f"_{crc32(whole.encode()):08x}_lookup"
+    return whole.encode()[: LONGEST_NAME - len(digest)].decode(errors="ignore") + digest
+
+
+def _name_beside(table: Leaf | Branch, index: str) -> str:
+    return f"{quoted(table.name.partition('.')[0])}.{quoted(index)}"
 
 
 def _questions_about(head: Any) -> dict[str, str]:
@@ -369,22 +498,87 @@ def _answers(session: Session, oid: int, questions: Mapping[str, str]) -> dict[s
     return nothing | found
 
 
-def _reference(row: Any) -> Reference:
-    return Reference(
-        row.name,
-        row.schema,
-        row.child,
-        tuple(row.columns),
-        tuple(row.parent_columns),
-        _ON_DELETE[row.on_delete],
-        row.deferrable,
-        row.indexed,
-    )
+FEW_ROWS, FEW_OF = 1_000, 0.1
+"""An index that begins with some columns of a key serves where it finds no more rows, and no larger part of them."""
+
+
+def _references(session: Session, rows: Sequence[Any]) -> tuple[Reference, ...]:
+    """The foreign keys, each with whether an index serves it in every table that holds rows which refer."""
+    found = []
+    for row in rows:
+        reference = Reference(
+            row.name,
+            row.schema,
+            row.child,
+            tuple(row.columns),
+            tuple(row.parent_columns),
+            _ON_DELETE[row.on_delete],
+            row.deferrable,
+            indexed=True,
+            among=tuple(row.among),
+            alone=row.alone,
+            empties=tuple(row.empties),
+            period=row.period,
+            turn=row.turn or "",
+        )
+        begins = {leaf["oid"]: _begins(leaf["indexes"], row.columns) for leaf in row.leaves or ()}
+        bare = tuple(oid for oid, names in begins.items() if len(names) < len(row.columns))
+        if bare:
+            reference = _served_by_part(session, reference._replace(bare=bare), begins)
+        found.append(reference)
+    return tuple(found)
+
+
+def _begins(indexes: Sequence[Sequence[str | None]], key: Sequence[str]) -> tuple[str, ...]:
+    """Of a key's columns, in whatever order, those with which the best of the indexes begins."""
+    every = [tuple(takewhile(key.__contains__, names)) for names in indexes]
+    return max(every, key=len, default=())  # type: ignore[arg-type]
+
+
+def _served_by_part(session: Session, reference: Reference, begins: Mapping[int, tuple[str, ...]]) -> Reference:
+    """Whether few rows share what an index begins with, as the statistics have it: all of them are read each time."""
+    least = min(begins.values(), key=len)
+    if not least:
+        return reference._replace(indexed=False)
+    asked = {"oids": list(begins), "columns": list(reference.columns)}
+    rows, shared = 0.0, dict[tuple[int, str], float | None]()
+    for row in session.execute(_SHARED, asked):
+        rows += row.rows if row.first else 0.0
+        shared[row.oid, row.column] = row.shared
+    known = [[shared.get((oid, name)) for name in names] for oid, names in begins.items()]
+    most = [min((each for each in some if each is not None), default=None) for some in known]
+    if None in most:
+        return reference._replace(indexed=False, found_by=least)
+    found = sum(each for each in most if each is not None)
+    return reference._replace(indexed=found <= min(FEW_ROWS, rows * FEW_OF), found_by=least, found=found)
+
+
+def _keyed(row: Any) -> tuple[Keyed, ...]:
+    return tuple(Keyed(each["name"], tuple(each["columns"]), each["unique"]) for each in row.keyed or ())
+
+
+def _leaf(row: Any) -> Leaf:
+    return Leaf(row.oid, row.name, row.filenode or 0, row.blocks or 0, row.rows, row.parent or 0, _keyed(row))
+
+
+def _rows(head: Any, leaves: Sequence[Leaf]) -> float:
+    """How many rows there are: of a table with partitions or heirs the sum, as autovacuum never analyses it whole."""
+    return float(head.rows) if head.kind == "r" and not head.inherited else _rows_of(leaves, unknown=head.rows)
+
+
+def _rows_of(leaves: Sequence[Leaf], *, unknown: float) -> float:
+    """The sum. A leaf that was never analysed is taken to be as full as the others are; `unknown` where none was."""
+    known = [leaf for leaf in leaves if leaf.rows > 0 or not leaf.blocks]
+    rows, blocks = sum(max(0.0, leaf.rows) for leaf in known), sum(leaf.blocks for leaf in known)
+    more = sum(leaf.blocks for leaf in leaves) - blocks
+    if not more:
+        return rows
+    return rows + more * rows / blocks if blocks else unknown
 
 
 def _portions(head: Any, rows: list[Any]) -> tuple[Portion, ...]:
     """The parts of the table that are walked one after the other, in the order of their names."""
-    leaves = {row.oid: Leaf(row.oid, row.name, row.filenode or 0, row.blocks or 0, row.rows) for row in rows}
+    leaves = {row.oid: _leaf(row) for row in rows}
     if head.kind != "p":
         return (Portion(tuple(leaves[row.oid] for row in rows)),)
     children: dict[int, list[Any]] = {}
@@ -423,13 +617,14 @@ _HEAD = """
     select c.oid::bigint, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
            has_table_privilege(c.oid, 'select') as may_select,
            has_table_privilege(c.oid, 'delete') as may_delete,
-           has_table_privilege(c.oid, 'update') as may_update,
+           has_any_column_privilege(c.oid, 'update') as may_update,
            row_security_active(c.oid) as filtered, cast(current_user as text) as role,
            has_schema_privilege(n.oid, 'usage') as reachable,
            c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
-           case when c.relkind <> 'p' then pg_total_relation_size(c.oid) else (
-                select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint
-                  from pg_partition_tree(c.oid) where isleaf) end as bytes,
+           case when c.relkind <> 'p' and not c.relhassubclass then pg_total_relation_size(c.oid) else (
+                with recursive tree (oid) as (
+                    select c.oid union select inhrelid from tree join pg_inherits on inhparent = tree.oid
+                ) select coalesce(sum(pg_total_relation_size(tree.oid)), 0)::bigint from tree) end as bytes,
            c.relkind = 'r' and c.relhassubclass and exists (
                 select from pg_inherits where inhparent = c.oid) as inherited
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -443,7 +638,10 @@ _COLUMNS = """
                 union all
                 select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
             ) select cast(typname as text) from behind where basetype = 0) as base,
-           (select typcategory = 'S' from pg_type where oid = atttypid) as text_like
+           (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
+              from pg_type where oid = atttypid) as personal,
+           (select pg_get_expr(adbin, adrelid) from pg_attrdef
+             where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default
       from pg_attribute
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
@@ -474,15 +672,40 @@ _REFERENCES = """
            array(select cast(attname as text) from unnest(confkey) with ordinality as k (number, place)
                    join pg_attribute on attrelid = confrelid and attnum = number order by place) as parent_columns,
            cast(confdeltype as text) as on_delete, condeferrable as deferrable,
-           exists (select from pg_index i where i.indrelid = o.conrelid and i.indisvalid
-                      and i.indkey[0] = any (o.conkey)
-                      -- One of all rows that refer at all finds them as well.
-                      and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = (
-                              select format('(%I IS NOT NULL)', attname) from pg_attribute
-                               where attrelid = i.indrelid and attnum = i.indkey[0]))
-                      and (select amname from pg_class c join pg_am on pg_am.oid = c.relam
-                            where c.oid = i.indexrelid) in ('btree', 'hash')) as indexed
+           -- A table with partitions is as well indexed as the worst of those that hold its rows.
+           (with recursive tree (oid) as (
+                select o.conrelid union all
+                select inhrelid from tree join pg_inherits on inhparent = tree.oid where c.relkind = 'p'
+            ) select json_agg(json_build_object('oid', leaf.oid::bigint, 'indexes', array(
+                         select (select json_agg(case when i.indcollation[place - 1] in (0, a.attcollation)
+                                                      then a.attname end order by place)
+                                   from unnest(i.indkey) with ordinality as key (number, place)
+                                   left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = key.number
+                                  where place <= least(i.indnkeyatts, cardinality(o.conkey)))
+                           from pg_index i join pg_class ic on ic.oid = i.indexrelid join pg_am am on am.oid = ic.relam
+                          where i.indrelid = leaf.oid and i.indisvalid
+                            and (am.amname = 'btree' or am.amname = 'hash' and cardinality(o.conkey) = 1)
+                            -- One of all rows that refer at all finds them as well.
+                            and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) in (
+                                    select format('(%I IS NOT NULL)', attname) from pg_attribute
+                                     where attrelid = o.conrelid and attnum = any (o.conkey))))))
+              from tree join pg_class leaf on leaf.oid = tree.oid
+             where leaf.relkind <> 'p' or not leaf.relhassubclass) as leaves,
+           case when p.relkind = 'p' and p.oid = :oid or p.relkind <> 'p' and p.oid = :oid and not p.relhassubclass
+                then array[]::bigint[]
+                when p.relkind = 'p' then p.oid::bigint || array(
+                     select cast(cast(relid as oid) as bigint) from pg_partition_tree(p.oid) where isleaf)
+                else array[p.oid::bigint] end as among,
+           c.relkind = 'r' and c.relhassubclass as alone,
+           array(select cast(attname as text) from jsonb_array_elements_text(case
+                     when jsonb_typeof(to_jsonb(o) -> 'confdelsetcols') = 'array' then to_jsonb(o) -> 'confdelsetcols'
+                     else to_jsonb(o.conkey) end) as k (number)
+                   join pg_attribute on attrelid = conrelid and attnum = cast(number as int)) as empties,
+           coalesce(cast(to_jsonb(o) ->> 'conperiod' as boolean), false) as period,
+           (select min(cast(tgname as text) collate "C") from pg_trigger
+             where tgconstraint = o.oid and tgrelid = o.confrelid and tgtype & 8 > 0) as turn
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
+      join pg_class p on p.oid = o.confrelid
      where o.contype = 'f' and o.conparentid = 0 and o.confrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all
@@ -493,8 +716,26 @@ _REFERENCES = """
      order by n.nspname, c.relname, o.conname
 """
 
+# Of how many rows a column's most frequent value is, or an average one where that is more.
+_SHARED = text(
+    """
+    select c.oid::bigint as oid, cast(a.attname as text) as column, greatest(c.reltuples, 0) as rows,
+           row_number() over (partition by c.oid order by a.attnum) = 1 as first,
+           case when c.reltuples = 0 then 0 when s.n_distinct <> 0 and c.reltuples > 0 then greatest(
+                coalesce(s.most_common_freqs[1], 0) * c.reltuples,
+                case when s.n_distinct > 0 then c.reltuples / s.n_distinct else -1 / s.n_distinct end)
+           end as shared
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      join pg_attribute a on a.attrelid = c.oid and a.attname = any (cast(:columns as text[]))
+      left join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = a.attname
+           and not s.inherited
+     where c.oid = any (cast(:oids as oid[]))
+    """
+)
+
 _TRIGGERS = """
-    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row
+    select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row,
+           tgtype & 8 > 0 as on_delete
       from pg_trigger where tgrelid in (
                with recursive tree (oid) as (
                    select cast(:oid as oid) union all
@@ -505,26 +746,38 @@ _TRIGGERS = """
 """
 
 _RULES = """
-    select rulename as name from pg_rewrite
+    select rulename as name, case ev_type when '4' then 'delete' else 'update' end as event, is_instead as instead,
+           cast(ev_qual as text) <> '<>' as conditional
+      from pg_rewrite
      where ev_class = :oid and ev_type in ('2', '4') and ev_enabled in ('O', 'A') order by 1
 """
 
 # The root, its partitions at every level, and of plain inheritance all that inherit.
 _TREE = """
-    with recursive tree (oid, parent) as (
-        select cast(:oid as oid), cast(null as oid)
+    with recursive tree (oid, parent, depth) as (
+        select cast(:oid as oid), cast(null as oid), 0
         union all
-        select inhrelid, inhparent from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
+        select inhrelid, inhparent, depth + 1
+          from tree join pg_inherits on inhparent = tree.oid where not inhdetachpending
     )
     select tree.oid::bigint, min(tree.parent::bigint) as parent, format('%s.%s', n.nspname, c.relname) as name,
            cast(c.relkind as text) as kind, cast(p.partstrat as text) as strategy,
            pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid)::bigint as filenode,
            case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::int end as blocks,
-           c.reltuples as rows
+           c.reltuples as rows,
+           (select json_agg(json_build_object('name', format('%I.%I', inn.nspname, ic.relname),
+                       'unique', i.indisunique, 'columns', array(
+                       select cast(attname as text) from unnest(i.indkey) with ordinality as key (number, place)
+                         join pg_attribute on attrelid = i.indrelid and attnum = number order by place))
+                   order by i.indnkeyatts, ic.relname)
+              from pg_index i join pg_class ic on ic.oid = i.indexrelid join pg_am am on am.oid = ic.relam
+              join pg_namespace inn on inn.oid = ic.relnamespace
+             where i.indrelid = c.oid and am.amname = 'btree' and (i.indisvalid or c.relkind = 'p') and i.indisready
+               and i.indislive and i.indpred is null and i.indexprs is null and i.indnatts = i.indnkeyatts) as keyed
       from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
       left join pg_partitioned_table p on p.partrelid = c.oid
      group by tree.oid, n.nspname, c.relname, c.relkind, p.partstrat, c.oid, c.reltuples
-     order by tree.oid <> :oid, n.nspname, c.relname
+     order by min(tree.depth), n.nspname, c.relname
 """
 
 # The same of an ordinary table without children.
@@ -532,7 +785,8 @@ _ALONE = """
     select c.oid::bigint, null as parent, format('%s.%s', n.nspname, c.relname) as name,
            cast(c.relkind as text) as kind, null as strategy,
            pg_get_partition_constraintdef(c.oid) as bound, pg_relation_filenode(c.oid)::bigint as filenode,
-           pg_relation_size(c.oid) / current_setting('block_size')::int as blocks, c.reltuples as rows
+           pg_relation_size(c.oid) / current_setting('block_size')::int as blocks, c.reltuples as rows,
+           null as keyed
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.oid = :oid
 """

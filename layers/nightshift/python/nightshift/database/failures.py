@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from nightshift.errors import printable
 
@@ -64,11 +64,12 @@ def is_passing(error: DBAPIError) -> bool:
     return sqlstate(error) in {"40001", "40P01", "55P03", "57014"} and not is_raised(_fields(error))
 
 
-def refused_right(error: DBAPIError) -> tuple[str, str] | None:
-    """Kind and name of what a right is missing on, as far as the server said it; None for any other error."""
-    from nightshift.database.words import refused_object  # see `describe`
+def refused_right(error: DBAPIError) -> str | None:
+    """What this role lacks, as GRANT writes it, where the server said it of the statement itself; otherwise None."""
+    from nightshift.database.words import missing_grant  # see `describe`
 
-    return refused_object(_fields(error)) if sqlstate(error) == "42501" else None
+    fields = _fields(error)
+    return missing_grant(fields, error.statement or "") if fields.get("C") == "42501" and "W" not in fields else None
 
 
 def describe(error: BaseException) -> str:
@@ -77,8 +78,10 @@ def describe(error: BaseException) -> str:
     Without the database's messages and details, because they may quote a row's values: in words of our own, with the
     names of tables, columns and constraints, and the SQLSTATE in parentheses at the end.
     """
-    from nightshift.database.words import connection_in_words, in_words  # most runs meet no error
+    from nightshift.database.words import connection_in_words, in_words, of_no_statement  # most runs meet no error
 
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return printable(of_no_statement(error))
     if not isinstance(error, DBAPIError):
         return printable(f"{type(error).__name__}: {error}")
     if fields := _fields(error) or _fields_behind(error):

@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from sqlalchemy.exc import ResourceClosedError, SQLAlchemyError
+
 from nightshift.database.failures import is_raised
 
 Fields = Mapping[str, str]
@@ -26,7 +28,11 @@ _REFUSED_RIGHT = re.compile(
 _UNKNOWN_COLUMN = re.compile(rf'column "?({_NAME})"? (?:of relation "({_NAME})" )?does not exist')
 _UNKNOWN_FUNCTION = re.compile(r"(?:function|procedure|aggregate) ([\w.$]+\([\w.,$ \[\]\"]*\)) ")
 _REFUSED_COMMAND = re.compile(r"cannot execute ([A-Z][A-Z ]*|[a-z_]+\(\)) (?:in|during|within)")
+_MISSING_VALUE = re.compile(r"A value is required for bind parameter '([^']+)'")
+_UNUSED_VALUE = re.compile(r"doesn't define a bound parameter named '([^']+)'")
 _CONTEXT_FUNCTION = re.compile(rf'(?:PL/pgSQL function ({_NAME})\(|SQL function "({_NAME})")')
+_CONTEXT_VERB = re.compile(r'SQL statement "\s*(select|insert|update|delete)\b', re.IGNORECASE)
+"""Of the innermost statement, which stands first."""
 _CONTEXT_TABLE = re.compile(rf'in relation "({_NAME})"')
 _TWO_TABLES = re.compile(rf'(?:update or delete) on table "({_NAME})" violates')
 
@@ -43,10 +49,22 @@ def in_words(fields: Fields, statement: str) -> str:
     return f"{words(fields, statement)}{where} (SQLSTATE {code})"
 
 
-def refused_object(fields: Fields) -> tuple[str, str] | None:
-    """Kind and name of what a right is missing on: `table`, `orders`. None: the message does not say it."""
+def missing_grant(fields: Fields, statement: str) -> str | None:
+    """What a role lacks, as GRANT writes it: `select, delete on orders`. None: the server does not say it."""
     found = _REFUSED_RIGHT.search(fields.get("M", ""))
-    return (found[1], found[2]) if found and not found[0].startswith("must be") else None
+    if found is None or found[0].startswith("must be"):
+        return None
+    kind, name = found[1], found[2]
+    if kind in _GRANTS:
+        return f"{_GRANTS[kind]} {name}"
+    used = set(re.findall(r"\b(?:select|insert|update|delete)\b", statement.lower()))
+    if within := fields.get("W"):
+        # What a function or a cascade does is not what the statement does: of the inner ones the first is meant.
+        inner = _CONTEXT_VERB.search(within)
+        used = {inner[1].lower()} if inner else set()
+    elif used != {"insert"}:
+        used.add("select")  # for the condition
+    return f"{', '.join(sorted(used, key=_RIGHTS.index))} on {name}" if used else None
 
 
 def connection_in_words(error: BaseException) -> str | None:
@@ -62,6 +80,24 @@ def connection_in_words(error: BaseException) -> str | None:
                 return words(each)
     told = [each.args[0] for each in chain if each.args and isinstance(each.args[0], str)]
     return next((words for part, words in _OF_THE_DRIVER.items() for text in told if part in text), None)
+
+
+def of_no_statement(error: SQLAlchemyError) -> str:
+    """Why SQLAlchemy made no statement, or did not send it: without the statement and its values."""
+    behind = getattr(error, "orig", None) or error
+    said = str(behind.args[0]) if behind.args else ""
+    if (missing := _MISSING_VALUE.search(said)) is not None:
+        return (
+            f"a statement names :{missing[1]}, and nothing of that name is given: give it a value, or write \\: where "
+            "the colon is SQL's own, between quotes as well"
+        )
+    if (unused := _UNUSED_VALUE.search(said)) is not None:
+        return f"a value is given for :{unused[1]}, which its SQL does not name"
+    if isinstance(error, ResourceClosedError) or "closed transaction" in said:
+        return (
+            "it ends the transaction that it was given (by a commit, a rollback or a close): leave that to its caller"
+        )
+    return f"{type(behind).__name__}: {said}"
 
 
 def _plain(words: str) -> Words:
@@ -167,13 +203,22 @@ def _refused_right(fields: Fields, statement: str) -> str:
     kind, name = found[1], found[2]
     if message.startswith("must be owner"):
         return f"this role is not the owner of the {kind} {name}"
-    used = set(re.findall(r"\b(?:select|insert|update|delete)\b", statement.lower()))
-    rights = used | {"select"} if used != {"insert"} else used
-    grant = _GRANTS.get(kind, f"{', '.join(sorted(rights, key=_RIGHTS.index))} on")
-    return f"this role may not use the {kind} {name}: grant {grant} {name} to it"
+    grant = missing_grant(fields, statement)
+    # What a function or a cascade does may be done as another role.
+    who = "the role that does it" if "W" in fields else "this role"
+    return f"{who} may not use the {kind} {name}: grant {grant or 'what it needs on ' + name} to it"
 
 
 _RIGHTS = ("select", "insert", "update", "delete")
+
+
+_PARAMETER = "a parameter like $1 is written :name in SQL, with a value of that name"
+
+
+def _protocol(fields: Fields, statement: str) -> str:
+    if "bind message supplies" in fields.get("M", ""):
+        return _PARAMETER
+    return "the server and the driver do not understand each other: is there a pooler between them?"
 
 
 def _read_only(fields: Fields, statement: str) -> str:
@@ -206,6 +251,16 @@ def _not_let_in(fields: Fields, statement: str) -> str:
     return _named("role", "does not exist there, or may not sign in", fields, statement)
 
 
+def _inside(fields: Fields, statement: str) -> str:
+    """XX000. Only of a foreign key's own statement its message is known, and holds names alone."""
+    names = _QUOTED.findall(fields.get("M", "")) if fields.get("R") == "ri_PerformCheck" else []
+    if len(names) != len(("the table that is referred to", "the key", "the table that refers")):
+        return "the server failed inside: see its log"
+    return (
+        f"a rule on {names[2]} turns what its foreign key {names[1]} does into something else: drop the rule or the key"
+    )
+
+
 def _of_the_application(fields: Fields, statement: str) -> str:
     """A code that a trigger or function of the application has chosen, and the names that it gives."""
     names = [f"{kind} {fields[key]}" for kind, key in (("column", "c"), ("constraint", "n")) if key in fields]
@@ -218,7 +273,7 @@ def _of(kind: str, says: str) -> Words:
 
 
 _BY_CODE: Mapping[str, Words] = {
-    "08P01": _plain("the server and the driver do not understand each other: is there a pooler between them?"),
+    "08P01": _protocol,
     "0A000": _plain("PostgreSQL does not support what the statement wants"),
     "21000": _plain("a subquery gave more than one row"),
     "22001": _plain("a text is longer than its column takes"),
@@ -255,13 +310,22 @@ _BY_CODE: Mapping[str, Words] = {
     "42703": _unknown_column,
     "42704": _of("type, role or setting", "does not exist"),
     "42710": _of("object", "exists already"),
+    "42803": _plain(
+        "an aggregate, like count or max, stands where none may, as in a condition (write it as a subquery), or a "
+        "column beside one is not grouped"
+    ),
+    "42725": _plain("more than one function or operator fits: write the values with a cast"),
     "42804": _plain("a value has another type than its column or operator takes"),
     "42809": _of("object", "is of a kind that the statement does not fit, as a view is no table"),
     "42846": _plain("a value cannot be turned into the type that is wanted"),
     "42883": _unknown_function,
     "42P01": _unknown_table,
+    "42P02": _plain(_PARAMETER),
     "42P07": _of("table or index", "exists already"),
     "42P10": _plain("no unique index has the columns that ON CONFLICT names"),
+    "42P18": _plain(f"the type of a value cannot be told from the statement: write it with a cast; {_PARAMETER}"),
+    "42P20": _plain("a window function stands where none may, as in a condition: write it as a subquery"),
+    "428C9": _plain("a column is generated by the database, and takes no value from the statement"),
     "53100": _plain("the server's disk is full"),
     "53200": _plain("the server is out of memory"),
     "53300": _plain("the server or the role has as many connections as it may: try again, or raise max_connections"),
@@ -274,6 +338,7 @@ _BY_CODE: Mapping[str, Words] = {
     "57P05": _plain("the server ended the session, because it did nothing for long"),
     "58P01": _plain("a file is missing on the server: see its log"),
     "P0001": _of_the_application,
+    "XX000": _inside,
     "XX001": _plain("a table is damaged: see the server's log"),
     "XX002": _plain("an index is damaged: see the server's log, and reindex it"),
 }

@@ -1,9 +1,13 @@
 """One attempt at a claimed run: plan it, or count what it would destroy, do its steps in order, and settle it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
@@ -18,6 +22,9 @@ from nightshift.engine.tally import along
 from nightshift.errors import PermanentError
 from nightshift.ledger import Standing
 
+if TYPE_CHECKING:
+    from nightshift.catalogue import Measure
+
 
 def carry_out(job: Job, execution: RunExecution) -> Standing:
     """Do what the run asks for, and settle it as succeeded or planned.
@@ -31,6 +38,22 @@ def carry_out(job: Job, execution: RunExecution) -> Standing:
     return _plan(job, execution) if execution.run.mode == "plan" else _apply(job, execution)
 
 
+@contextmanager
+def apart(session: Session) -> Iterator[Session]:
+    """A session for the code of one step, in the same transaction: what it sets, breaks or ends is undone with it."""
+    with Session(session.connection(), join_transaction_mode="create_savepoint", expire_on_commit=False) as own:
+        yield own
+
+
+def goes_on(session: Session) -> bool:
+    """Whether the session's transaction is still there, after a failure of what was done `apart` from it."""
+    try:
+        session.execute(text("select 1"))
+    except (SQLAlchemyError, OSError):
+        return False
+    return True
+
+
 def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
     """What a step would do, in the caller's transaction, which is read only.
 
@@ -38,11 +61,34 @@ def plan_step(step: Step, session: Session, run: Run) -> list[StepPlan]:
         PermanentError: its plan tried to write.
     """
     try:
-        return asked(session, step.plan, run)
+        plans = asked(session, step.plan, run)
     except DBAPIError as error:
         if sqlstate(error) != READ_ONLY:
             raise
         raise PermanentError(f"a plan only reads: step {step.name}: {describe(error)}") from None
+    if not isinstance(step, Measured) or step.measured_in is None or step.cutoff(run) is None:
+        return plans
+    from nightshift.catalogue import find, read  # of few columns the type does not say that they hold a time
+    from nightshift.catalogue.measures import doubts
+
+    facts = read(session, find(session, step.sql_name))
+    found = doubts(session, facts, step.measured_by, step.measured_in)
+    notes = tuple(each.what for each in found if step.where is None or not each.never)
+    return [replace(plan, notes=(*plan.notes, *notes)) for plan in plans]
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A step whose rows have an age that a number or an id tells."""
+
+    measured_by: Any
+    measured_in: "Measure | None"
+    where: Any
+
+    @property
+    def sql_name(self) -> str: ...
+
+    def cutoff(self, run: Run) -> dt.datetime | None: ...
 
 
 def _plan(job: Job, execution: RunExecution) -> Standing:

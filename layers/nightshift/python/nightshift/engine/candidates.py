@@ -11,6 +11,7 @@ from nightshift.database import is_row_error
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
 from nightshift.engine.execution import RunExecution, of_partition
 from nightshift.engine.odd_rows import carefully
+from nightshift.engine.tally import and_before, changes_of
 from nightshift.errors import CapExceededError
 
 
@@ -27,14 +28,7 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
                 found = asked(session, step.candidates, run)
                 step.write_down(session, run, {name for plan in plans for name in _touched(plan)})
                 plans += found
-        candidates: Counter[str] = Counter()
-        for plan in plans:
-            candidates[plan.step] += plan.row_by_row
-            for partition in plan.partitions:
-                candidates[of_partition(plan.step, partition.name)] += partition.rows
-            for cascade in plan.cascades:
-                if cascade.action == "delete":
-                    candidates[f"{plan.step} > {cascade.table}"] += cascade.rows
+        candidates = _stated(plans)
         ledger.state_candidates(session, execution.claim, candidates)
     if over := over_cap(execution.run, plans):
         raise CapExceededError(
@@ -44,6 +38,26 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
         )
     execution.candidates = dict(candidates)
     execution.log("run.candidates", candidates=dict(candidates))
+
+
+def _stated(plans: Sequence[StepPlan]) -> Counter[str]:
+    """The plans in numbers: what goes under the step's name, and with the table behind it what goes or changes there.
+
+    The run counts by table. Where steps before this one take rows of the same table along, the sum is stated as well.
+    """
+    candidates: Counter[str] = Counter()
+    so_far: Counter[tuple[str, str]] = Counter()
+    for plan in plans:
+        candidates[plan.step] += plan.row_by_row
+        for partition in plan.partitions:
+            candidates[of_partition(plan.step, partition.name)] += partition.rows
+        for cascade in plan.cascades:
+            of = plan.step if cascade.action == "delete" else changes_of(plan.step)
+            candidates[f"{of} > {cascade.table}"] += cascade.rows
+            so_far[cascade.action, cascade.table] += cascade.rows
+            if (every := so_far[cascade.action, cascade.table]) > candidates[f"{of} > {cascade.table}"]:
+                candidates[f"{and_before(of)} > {cascade.table}"] = every
+    return candidates
 
 
 def _touched(plan: StepPlan) -> set[str]:

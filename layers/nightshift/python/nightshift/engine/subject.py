@@ -13,10 +13,8 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
-    exists,
     func,
     literal_column,
-    or_,
     select,
     text,
     true,
@@ -26,19 +24,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
-from nightshift.catalogue.cascades import Cascade, Closure, count, from_clause
-from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
+from nightshift.catalogue.cascades import Cascade, Closure, count
+from nightshift.catalogue.keeping import holds, kept
+from nightshift.catalogue.table import Column, Portion, TableError, TableFacts, quoted
 
 Action = Literal["delete", "update", "count"]
-
-IMPERSONAL = {
-    *("int2", "int4", "int8", "numeric", "float4", "float8", "uuid", "bool", "oid", "xid8", "pg_lsn"),
-    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
-}
-"""Types of keys that name nobody by themselves."""
-
-DEEPEST_LOOK = 6
-"""How many foreign keys deep it is looked for rows that keep what refers to them."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +76,7 @@ class Subject:
         """That another row keeps this one, by a foreign key that PostgreSQL would not let go; None: nothing can."""
         if self.action != "delete":
             return None
-        ways = list(self._keeping(self.facts, self.table, ()))
-        return or_(*ways) if ways else None
+        return kept(self.closure, self.table, self.condition)
 
     @property
     def unreferenced(self) -> list[ColumnElement[bool]]:
@@ -116,7 +105,7 @@ class Subject:
         """Whether deleting some of the rows lets go of others: they refer to each other."""
         gone = {self.facts.oid, *self.closure.gone}
         return self.referenced is not None and any(
-            not reference.follows and reference.child in gone
+            reference.child in gone and holds(self.closure, oid, reference)
             for oid in gone
             for reference in self.closure.facts(oid).references
         )
@@ -178,39 +167,8 @@ class Subject:
         return [cast(literal_column(quoted(name)), Text).label(f"key_{place}") for place, name in enumerate(names)]
 
     def personal(self) -> bool:
-        """Whether keys may be personal: text can be an address, and so can what holds text or bytes."""
-        return any(self.facts.columns[name].base not in IMPERSONAL for name in self.facts.key)
-
-    def _keeping(self, facts: TableFacts, source: FromClause, path: tuple[int, ...]) -> Iterator[ColumnElement[bool]]:
-        """That a row is referred to in a way that keeps it, at first hand or through rows that would go with it."""
-        for place, reference in enumerate(facts.references):
-            if reference.on_delete in ("set null", "set default") or len(path) > DEEPEST_LOOK:
-                continue
-            child_facts = self.closure.facts(reference.child)
-            name = "_".join(["keeps", *map(str, (*path, place))])
-            child = from_clause(child_facts, name)
-            refers = and_(
-                *(
-                    child.c[theirs] == _of(source, facts, ours)
-                    for theirs, ours in zip(reference.columns, reference.parent_columns, strict=True)
-                )
-            )
-            if reference.on_delete == "cascade":
-                deeper = list(self._keeping(child_facts, child, (*path, place))) if reference.child != facts.oid else []
-                if deeper:
-                    yield exists().select_from(child).where(refers, or_(*deeper))
-            elif not (path and reference.on_delete == "no action" and self._goes_too(reference)):
-                yield exists().select_from(child).where(refers)
-
-    def _goes_too(self, reference: Reference) -> bool:
-        """Whether the referring table's rows are themselves reached by a cascade."""
-        return any(edge.child == reference.child and edge.on_delete == "cascade" for _, edge in self.closure.edges)
-
-
-def _of(source: FromClause, facts: TableFacts, name: str) -> ColumnElement[Any]:
-    """A column of the table in a subquery's outer part."""
-    known = next((each for each in source.c if each.name == name), None)
-    return literal_column(f"{facts.quoted}.{quoted(name)}") if known is None else known
+        """Whether keys may be personal."""
+        return any(self.facts.columns[name].personal for name in self.facts.key)
 
 
 class Explain(Executable, ClauseElement):

@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import Delete, Update
 
 from nightshift.catalogue.ages import TID, SqlType
-from nightshift.catalogue.table import Portion, TableError, quoted, read
+from nightshift.catalogue.table import Portion, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
+from nightshift.engine.following import Following
 from nightshift.engine.odd_rows import without_odd_rows
 from nightshift.engine.pacing import TARGET_SECONDS
 from nightshift.engine.subject import Subject
-from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, tally
+from nightshift.engine.tally import Touched, cascaded, tally
 from nightshift.engine.ways import (
     HeapWalk,
     KeyWalk,
@@ -33,7 +34,7 @@ from nightshift.engine.ways import (
     keys_written,
     write_keys,
 )
-from nightshift.errors import PassedPlanError, PermanentError
+from nightshift.errors import PermanentError
 from nightshift.ledger import quarantined
 
 PASSING_ERRORS_IN_A_ROW = 12
@@ -168,10 +169,6 @@ class _Sweeping:
         closure = self.subject.closure
         self._watches = self.subject.action == "delete"
         self._watched = self._watches and bool(closure.edges or self.subject.facts.triggers)
-        self._names = {
-            leaf.oid: facts.fullname for facts in (closure.root, *closure.reached.values()) for leaf in facts.leaves
-        }
-        self._own = {leaf.oid for leaf in self.subject.facts.leaves}
         self._portions = self.subject.portions
         self._tried_again = 0
         """How many of the locked rows the batch tries again."""
@@ -341,48 +338,9 @@ class _Sweeping:
             batch.session.execute(text(f"set constraints {', '.join(names)} immediate"))
 
     def _followed(self, batch: Batch, before: Mapping[int, Touched], rows: int) -> Counter[str]:
-        """What went or changed with the rows, as counters; checked against the plan.
-
-        Raises:
-            PassedPlanError: it is more than was planned, or in a table that was not.
-        """
-        gone: Counter[str] = Counter()
-        emptied: Counter[str] = Counter()
-        own = turned = 0
-        for oid, now in tally(batch.session).items():
-            was = before.get(oid, UNTOUCHED)
-            name = self._names.get(oid)
-            if oid in self._own:
-                own += now.deleted - was.deleted
-                turned += now.updated - was.updated
-            elif now.deleted > was.deleted and name is None:
-                raise PassedPlanError(
-                    f"the deletion in {self.subject.facts.fullname} deleted from a table that no foreign key leads to: "
-                    "a trigger does that. Nothing of it was kept; write a Function step that counts these rows too"
-                )
-            else:
-                gone[name or ""] += now.deleted - was.deleted
-                emptied[name or ""] += now.updated - was.updated
-        facts = self.subject.facts
-        turning = next((each for each in facts.triggers if each.before and each.each_row), None)
-        if rows == 0 and own == 0 and turned and turning is not None:
-            raise TableError(
-                f"the trigger {turning.name} on {facts.fullname} updates rows in place of deleting them: "
-                "this step cannot delete them. Nothing was changed"
-            )
-        gone[facts.fullname] += own - rows  # rows that refer to the candidates in the same table, candidates or not
-        for name, number in (+gone).items():
-            before_now = self.execution.counters[cascaded(name)] + batch.counts[cascaded(name)]
-            candidates = (self._left or 0) - batch.counts[self.task.counter] - rows if name == facts.fullname else 0
-            if before_now + number > self.planned.others.get(name, 0) + candidates:
-                raise PassedPlanError(
-                    f"the deletion takes more rows of {name} with it than the {self.planned.others.get(name, 0)} that "
-                    "were counted before: they are new, or a trigger deletes them. Nothing of the batch was kept; "
-                    "run it again"
-                )
-        found = Counter({cascaded(name): number for name, number in (+gone).items()})
-        found.update({changed_in(name): number for name, number in (+emptied).items() if name})
-        return found
+        """What went or changed with the rows, as counters; held to the plan. See `Following.held`."""
+        following = Following(self.execution, self.subject, self.task.step, self.task.counter)
+        return following.held(batch, before, rows, self._left)
 
     def _one_by_one(self, batch: Batch, conditions: Sequence[ColumnElement[bool]]) -> list[list[str]]:
         """Each row under its own savepoint. One that fails is quarantined: left as it was, and written down.

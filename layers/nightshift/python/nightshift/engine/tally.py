@@ -72,6 +72,24 @@ def deleted_in(name: str) -> str:
     return f"deleted in {name}"
 
 
+def changes_of(step: str) -> str:
+    """Under what a step states the rows that lose a reference, as it does under its own name those that go."""
+    return f"{step} changes"
+
+
+def and_before(step: str) -> str:
+    """Under what it states the same together with the steps before it."""
+    return f"{step} and before"
+
+
+def truncated(session: Session) -> list[str]:
+    """The application's tables that the caller's transaction has emptied as a whole, or written anew: no counter tells.
+
+    Whoever does so has the table to himself until the end of the transaction.
+    """
+    return list(session.scalars(_TRUNCATED))
+
+
 def along(counters: Mapping[str, int]) -> int:
     """How many rows went, or changed, with those of the steps themselves."""
     return sum(number for name, number in counters.items() if name.startswith((cascaded(""), changed_in(""))))
@@ -97,4 +115,14 @@ _COUNT = """
      where strpos(values, current_setting(name)) = 0
 """
 _COUNTERS = text(_COUNT)
+# A table that the transaction has made itself has a new type as well.
+_TRUNCATED = text("""
+    select case when n.nspname = 'public' then '' else n.nspname || '.' end || c.relname
+      from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+      join pg_type t on t.typrelid = c.oid
+     where l.pid = pg_backend_pid() and l.mode = 'AccessExclusiveLock' and l.locktype = 'relation'
+       and l.database = (select oid from pg_database where datname = current_database())
+       and c.relkind = 'r' and c.relpersistence <> 't' and age(c.xmin) <= 0 and age(t.xmin) > 0
+     order by 1
+""")
 _LAST_COUNTERS = text(f"{_COUNT} union all select null, 0, 0, 0, '' from pg_stat_force_next_flush()")  # noqa: S608 - constants

@@ -11,8 +11,9 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
-from nightshift.catalogue.partitions import Partition, against_whole, tree_of
-from nightshift.catalogue.table import TableFacts, create_index, obstacles, quoted
+from nightshift.catalogue.measures import doubts
+from nightshift.catalogue.partitions import Partition, against_whole, tree_of, unrelated_key
+from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
 from nightshift.engine.checking import (
@@ -21,6 +22,7 @@ from nightshift.engine.checking import (
     check_reach,
     check_statistics,
     check_triggers,
+    check_writes,
     locate,
     of_error,
     of_obstacle,
@@ -51,10 +53,12 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
     more = access(session, (facts.oid, *reach.reached))
     found = [of_obstacle(facts, each) for each in obstacles(facts, step.action, visible=step.visible_rows)]
     if facts.kind in ("r", "p"):
-        found += check_triggers(facts, more.get(facts.oid), step.action) if step.action != "count" else ()
-        found += check_reach(reach, more, most)
+        if step.action != "count":
+            found += check_triggers(facts, more.get(facts.oid), step.action)
+            found += check_writes(session, facts, more.get(facts.oid), step.action, facts.role)
+        found += check_reach(session, reach, more, most)
         found += check_statistics(facts)
-        found += _check_partitions(session, facts, getattr(step, "partitions", None))
+        found += _check_partitions(session, facts, step, getattr(step, "partitions", None))
         if step.visible_rows and facts.filtered:
             said = "row security hides rows from this role, and they stay: the step says visible_rows=True"
             found.append(Finding("note", facts.fullname, said))
@@ -65,6 +69,7 @@ def check_rows(step: "RowStep", session: Session, run: Run) -> Iterator[Finding]
     if subject is None:
         return
     yield from _kept(subject)
+    yield from _check_measure(step, session, run, facts)
     if (yield from explain(session, facts, step.explained(run, subject))):
         yield from _check_age(step, session, run, subject, more[facts.oid])
 
@@ -91,10 +96,18 @@ def explain(session: Session, facts: TableFacts, statement: Any) -> Generator[Fi
     return True
 
 
-def _check_partitions(session: Session, facts: TableFacts, setting: Whole | None) -> Iterator[Finding]:
-    """What stands against partitions going as a whole: only the owner may take one away."""
+def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", setting: Whole | None) -> Iterator[Finding]:
+    """What stands against partitions going as a whole: what divides them, and that only the owner takes one away."""
     if setting is None:
         return
+    age = str(getattr(step.measured_by, "name", step.measured_by))
+    if facts.kind == "p" and (key := unrelated_key(session, facts, age)) is not None:
+        then = "its rows are deleted one by one" if setting.rest == "delete" else "the step does nothing"
+        said = (
+            f"no partition can ever go as a whole: it is partitioned by {key}, which does not say how old a row is by "
+            f"{age}, so {then}; leave partitions= out of the step, or measure the age by what it is partitioned by"
+        )
+        yield Finding("warning", facts.fullname, said)
     against = against_whole(session, facts, to_schema=setting.schema)
     for each in against:
         sql = _MENDING.search(each)
@@ -123,6 +136,17 @@ def _kept(subject: Subject) -> Iterator[Finding]:
         yield Finding("note", subject.facts.fullname, said)
 
 
+def _check_measure(step: "RowStep", session: Session, run: Run, facts: TableFacts) -> Iterator[Finding]:
+    """Whether the column can be a time in what the step says that it measures."""
+    if step.cutoff(run) is None:
+        return
+    for doubt in doubts(session, facts, step.measured_by, step.measured_in):
+        if not doubt.never:
+            yield Finding("error", facts.fullname, doubt.what)
+        elif step.where is None:
+            yield Finding("warning", facts.fullname, doubt.what)
+
+
 def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, more: Access) -> Iterator[Finding]:
     """Whether an index finds the old rows, where the step's age is a column of the table."""
     facts, age = subject.facts, subject.age
@@ -132,36 +156,41 @@ def _check_age(step: "RowStep", session: Session, run: Run, subject: Subject, mo
     leaves = facts.leaves
     if not any(leaf.blocks for leaf in leaves):
         return  # empty: an index would find nothing faster
-    if _found_through_an_index(session, subject):
+    whole = _read_whole(session, subject)
+    if not whole:
         return
     name = str(age.name)
     if (broken := more.broken_indexes.get(name) or more.broken_indexes.get(quoted(name))) is not None:
         said = f"the index {broken} on {name} is invalid, so nothing uses it: its build was broken off"
         yield Finding("warning", facts.fullname, said, f"reindex index concurrently {broken}")
         return
-    rows = sum(max(0.0, leaf.rows) for leaf in leaves)
-    said = f"no index finds the old rows by {name}: each run reads the whole table, about {rows:,.0f} rows"
+    rows = sum(max(0.0, leaf.rows) for leaf in whole)
+    place, what = "", "the whole table"
+    if len(whole) < len(leaves):
+        others = f" and {len(whole) - 1} more" if len(whole) > 1 else ""
+        place, what = f" in {whole[0].name.removeprefix('public.')}{others}", "all of it"
+    said = f"no index finds the old rows by {name}{place}: each run reads {what}, about {rows:,.0f} rows"
     if rows >= LARGE_ROWS:
         yield Finding("warning", facts.fullname, said, create_index(facts, (name,)))
     else:
         yield Finding("note", facts.fullname, f"{said}, which is quick now", create_index(facts, (name,)))
 
 
-def _found_through_an_index(session: Session, subject: Subject) -> bool:
-    """Whether the planner has a way to the rows without reading a whole table: asked with that forbidden."""
-    own = {leaf.name for leaf in subject.facts.leaves}
+def _read_whole(session: Session, subject: Subject) -> list[Leaf]:
+    """The leaves in which the planner has no way to the rows but to read all: asked with that forbidden."""
     with session.begin_nested() as nested:
         session.execute(text("set local enable_seqscan to off"))
         explained = session.scalar(Explain(subject.rows(literal_column("1")).where(subject.workable)))
         nested.rollback()
-    read_whole = (node for node in nodes(explained[0]["Plan"]) if node["Node Type"] == "Seq Scan")
-    return not any(f"{node['Schema']}.{node['Relation Name']}" in own for node in read_whole)
+    scans = [node for node in nodes(explained[0]["Plan"]) if node["Node Type"] == "Seq Scan"]
+    whole = {f"{node['Schema']}.{node['Relation Name']}" for node in scans}
+    return [leaf for leaf in subject.facts.leaves if leaf.name in whole]
 
 
 def check_figures(
-    rows: "RowStep", session: Session, run: Run, statement: Callable[[Session, Run], Any]
+    rows: "RowStep", session: Session, run: Run, figure: str, statement: Callable[[Session, Run], Any]
 ) -> Iterator[Finding]:
-    """A step that corrects a figure of a table's rows: the table, the right to update it, and its query."""
+    """A step that corrects a figure of a table's rows: the table, the right to update the figure, and its query."""
     facts = locate(session, rows.sql_name)
     if isinstance(facts, Finding):
         yield facts
@@ -172,7 +201,9 @@ def check_figures(
     yield from found
     if found:
         return
-    yield from check_triggers(facts, access(session, (facts.oid,)).get(facts.oid), "update")
+    more = access(session, (facts.oid,)).get(facts.oid)
+    yield from check_triggers(facts, more, "update")
+    yield from check_writes(session, facts, more, "update", facts.role)
     yield from check_statistics(facts)
     try:
         with session.begin_nested():
@@ -182,7 +213,16 @@ def check_figures(
     except DBAPIError as error:
         yield of_error(error, facts.fullname, facts.role)
     else:
+        yield from _check_right(session, facts, figure)
         yield from explain(session, facts, asked)
+
+
+def _check_right(session: Session, facts: TableFacts, figure: str) -> Iterator[Finding]:
+    """A role may have the right to update some columns, and not this one."""
+    asked = text("select has_column_privilege(cast(:oid as oid), :figure, 'update')")
+    if not session.scalar(asked, {"oid": facts.oid, "figure": figure}):
+        sql = f"grant update ({quoted(figure)}) on {facts.quoted} to {quoted(facts.role)}"
+        yield Finding("error", facts.fullname, f"this role may not update {facts.fullname}.{figure}", sql)
 
 
 def check_export(session: Session) -> Iterator[Finding]:

@@ -156,7 +156,7 @@ class Recompute(StepDefaults):
         """What the step will meet in the live database. Only a check imports what does it."""
         from nightshift.steps.checking import check_figures
 
-        return list(check_figures(self._rows, session, run, self.explained))
+        return list(check_figures(self._rows, session, run, self._column_name, self.explained))
 
     def explained(self, session: Session, run: Run) -> Any:
         """The statement that finds what differs, for the planner to look at.

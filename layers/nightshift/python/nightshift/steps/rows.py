@@ -344,8 +344,8 @@ class RowStep(ABC):
             if most is not None and plan.rows and child.rows > most:
                 raise TableError(
                     f"{child.fullname} refers to {subject.facts.fullname}, has about {child.rows:.0f} rows and no "
-                    f"index to find them by, so it would be read whole for each of {plan.rows} rows: {statement}; "
-                    f"or raise {UNINDEXED_ROWS.name}, if that is meant"
+                    f"index to find them by, so it would be read whole for each of {plan.rows} rows. Raise "
+                    f"{UNINDEXED_ROWS.name}, if that is meant, or make the index: {statement}"
                 )
 
     def column_of(self, subject: Subject, name: str) -> ColumnElement[Any]:
@@ -443,7 +443,7 @@ class RowStep(ABC):
         oid = shape.cursor.description[0][1]
         named = text("select cast(typname as text), format_type(oid, null) from pg_type where oid = :oid")
         base, full = session.execute(named, {"oid": oid}).one()
-        return Column("the age", full, base, nullable=True, text_like=False)
+        return Column("the age", full, base, nullable=True, personal=False)
 
 
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
@@ -649,7 +649,8 @@ class Update(RowStep):
         values = {}
         for key, value in self._values(run).items():
             name = key if isinstance(key, str) else key.expression.name
-            values[self.column_of(subject, name)] = typed_value(value, subject.facts.columns[name])
+            known = self.column_of(subject, name)  # first, as it refuses a name that is none
+            values[known] = typed_value(value, subject.facts.columns[name])
         return update(cast(Table, subject.table)).values(values)
 
     def _values(self, run: Run) -> Mapping[Any, Any]:
