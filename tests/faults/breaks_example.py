@@ -238,7 +238,6 @@ BREAKS = (
         "functions/community/_stored_files.py",
         ("tests/integration/example/jobs/test_cleanup_orphaned_files.py",),
         ("more objects go than were counted", "min(left, OBJECTS_A_BATCH)", "OBJECTS_A_BATCH"),
-        ("a locked row stops all others", "failed.__setitem__, in_use.append", "failed.__setitem__"),
     ),
     *breaks(
         "functions/administration/subscriptions/lifecycle.py",
