@@ -38,6 +38,31 @@ def test_what_is_no_plain_table_is_refused(filled: Filled, call: Call, table: st
     assert digest(database) == before
 
 
+@pytest.mark.parametrize("identity", ["nothing", "full"])
+@pytest.mark.parametrize("published", ["for all tables", "for table things"])
+def test_a_table_whose_rows_a_publication_cannot_tell_apart_is_refused(
+    made: Any, call: Call, published: str, identity: str
+) -> None:
+    database = made(
+        f"""
+        create table things (id int, at timestamptz not null) partition by range (at);
+        create table "Old things" partition of things for values from (minvalue) to ('2026-01-01Z');
+        create table things_new partition of things for values from ('2026-01-01Z') to (maxvalue);
+        alter table "Old things" replica identity {identity}; alter table things_new replica identity full;
+        insert into things select i, timestamptz '2025-12-01Z' from generate_series(1, 30) i;
+        create publication news {published};
+        """
+    )
+    if identity == "full":
+        call(database, deletion("things"))
+        assert rows(database, "things") == 0
+        return
+    for dry_run in (True, False):
+        with pytest.raises(RunFailedError, match=r'alter table public."Old things" replica identity full, or give it'):
+            call(database, deletion("things"), dry_run=dry_run)
+    assert rows(database, "things") == 30
+
+
 def test_a_column_that_is_not_there_is_named_with_the_nearest(made: Any, call: Call) -> None:
     with pytest.raises(RunFailedError, match=r"things has no column att: did you mean at\?"):
         call(made(ORDINARY), deletion("things", measured_by="att"))

@@ -118,6 +118,10 @@ SHAPES = {
     + "on delete set null (p)); insert into c (p) select i from generate_series(1, 30) i;",
     "set default, to a row that goes as well": PARENTS
     + keys("p int default 1 references parents on delete set default"),
+    "heirs that have the key of a default": PARENTS
+    + "create table heirs () inherits (parents); create table c (p int default 70 references parents "
+    + f"on delete set default); create index on c (p); insert into heirs values (70, {OLD});"
+    + "insert into c select i from generate_series(1, 30) i;",
     "heirs that have the same keys": PARENTS
     + "alter table parents add above int references parents; create index on parents (above);"
     + "create table heirs () inherits (parents); update parents set above = id + 1 where id % 3 = 0;"

@@ -200,7 +200,10 @@ class _Keeping:
             if not self._looks_for_default(reference, child.facts) or len(values) < len(reference.columns):
                 continue
             pairs = list(zip(reference.columns, reference.parent_columns, strict=True))
-            itself = and_(*(_column(root, ours) == values[theirs] for theirs, ours in pairs))
+            itself = and_(
+                *(_column(root, ours) == values[theirs] for theirs, ours in pairs),
+                *can_be_meant(reference, root.source, root.facts),
+            )
             another = or_(*(child.source.c[theirs] != values[theirs] for theirs, _ in pairs))
             # The root a second time, under its own name: the condition knows no other.
             goes = exists().select_from(root.source).where(refers(child, reference, root), condition)

@@ -188,6 +188,16 @@ class Portion(NamedTuple):
         return -1.0 if any(leaf.rows < 0 for leaf in self.leaves) else sum(leaf.rows for leaf in self.leaves)
 
 
+class Unidentified(NamedTuple):
+    """A table whose changes PostgreSQL refuses: a publication is to tell them, and nothing identifies a row."""
+
+    table: str
+    """As SQL takes it."""
+    publication: str
+    events: tuple[str, ...]
+    """`delete`, `update` or both."""
+
+
 @dataclass(frozen=True)
 class TableFacts:
     """A table as the live database has it, for the role that asks."""
@@ -218,6 +228,7 @@ class TableFacts:
     """Who asks."""
     reachable: bool = True
     """Whether this role may use the schema."""
+    unidentified: tuple["Unidentified", ...] = ()
     branches: tuple[Branch, ...] = ()
     """What holds no rows itself: a partitioned table, and its partitions that are partitioned, from the top."""
 
@@ -336,6 +347,7 @@ def read(session: Session, oid: int) -> TableFacts:
         inherited=head.inherited,
         role=head.role,
         reachable=head.reachable,
+        unidentified=tuple(Unidentified(row.name, row.publication, tuple(row.events)) for row in known["unidentified"]),
         branches=tuple(
             Branch(row.oid, row.name, row.parent or 0, _keyed(row)) for row in known["tree"] if row.kind == "p"
         ),
@@ -394,6 +406,15 @@ def obstacles(facts: TableFacts, action: Action, *, visible: bool) -> Iterator[O
                 f"the rule {rule.name} on {name} {does}",
                 "ask whoever looks after the application what it is for, and leave the table to it, or write a "
                 "Function step that does what is meant",
+            )
+    for leaf in facts.unidentified:
+        if action in leaf.events:
+            sql = f"alter table {leaf.table} replica identity full"
+            yield Obstacle(
+                f"the publication {leaf.publication} tells each {action} in {leaf.table}, which has no key that would "
+                f"identify the row, so PostgreSQL refuses it",
+                f"{sql}, or give it a primary key",
+                sql,
             )
     if facts.filtered and not visible:
         yield Obstacle(
@@ -482,6 +503,7 @@ def _questions_about(head: Any) -> dict[str, str]:
     asked = {"columns": _COLUMNS, "indexes": _INDEXES, "tree": _TREE if whole else _ALONE}
     if whole or head.has_triggers:
         asked |= {"references": _REFERENCES, "triggers": _TRIGGERS}
+    asked |= {"unidentified": _UNIDENTIFIED} if head.has_publications else {}
     return asked | ({"rules": _RULES} if whole or head.has_rules else {})
 
 
@@ -494,7 +516,7 @@ def _answers(session: Session, oid: int, questions: Mapping[str, str]) -> dict[s
     statement = f"select json_build_object({asked})".replace(":oid", str(int(oid)))
     answers = session.connection().exec_driver_sql(statement).scalar_one()
     found = {what: [SimpleNamespace(**row) for row in rows or ()] for what, rows in answers.items()}
-    nothing: dict[str, list[Any]] = {"references": [], "triggers": [], "rules": []}
+    nothing: dict[str, list[Any]] = {"references": [], "triggers": [], "rules": [], "unidentified": []}
     return nothing | found
 
 
@@ -626,9 +648,28 @@ _HEAD = """
                     select c.oid union select inhrelid from tree join pg_inherits on inhparent = tree.oid
                 ) select coalesce(sum(pg_total_relation_size(tree.oid)), 0)::bigint from tree) end as bytes,
            c.relkind = 'r' and c.relhassubclass and exists (
-                select from pg_inherits where inhparent = c.oid) as inherited
+                select from pg_inherits where inhparent = c.oid) as inherited,
+           exists (select from pg_publication where pubdelete or pubupdate) as has_publications
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.oid = :oid
+"""
+
+_UNIDENTIFIED = """
+    with recursive tree (oid) as (
+        select cast(:oid as oid) union select inhrelid from tree join pg_inherits on inhparent = tree.oid
+    )
+    select format('%I.%I', n.nspname, c.relname) as name, cast(p.pubname as text) as publication,
+           array_remove(array[case when p.pubdelete then 'delete' end, case when p.pubupdate then 'update' end], null)
+               as events
+      from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
+      join pg_publication p on p.puballtables or exists (
+               select from pg_publication_tables t
+                where t.pubname = p.pubname
+                  and to_regclass(format('%I.%I', t.schemaname, t.tablename)) in (select oid from tree))
+     where c.relkind = 'r' and c.relpersistence = 'p'
+       and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (
+               select from pg_index where indrelid = c.oid and indisprimary and indisvalid))
+     order by 1, 2
 """
 
 _COLUMNS = """

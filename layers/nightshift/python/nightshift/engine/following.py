@@ -198,11 +198,10 @@ class Following:
             facts = next((each for each in self._tables if each.fullname == name), None)
             if kept <= 0 or facts is None or facts is self.subject.facts:
                 continue
-            why = [f"the trigger {each}" for each in _keeping(facts)] + [f"the rule {each}" for each in facts.rules]
-            if why:
+            if why := _keeping(facts):
                 batch.note(
                     f"{kept} of {every} rows of {name} that were to go by cascade are still there: "
-                    f"{' or '.join(why)} on {name} keeps them, and they refer to rows that are gone"
+                    f"the trigger {' or '.join(why)} on {name} keeps them, and they refer to rows that are gone"
                 )
 
 
