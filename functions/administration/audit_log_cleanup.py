@@ -17,11 +17,14 @@ from sqlalchemy.orm import Session
 from application.models import AuditArchive, AuditLog
 from functions.administration.audit.archive import ARCHIVE_AFTER, ROWS_A_PART, Part, due, store, undated
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
-from nightshift.database import by_halves, is_row_error
+from nightshift.database import by_halves, is_locked, is_row_error, savepoint
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
 from nightshift.store import Contents, FileStore
 
 ORDER = (AuditLog.occurred_at, AuditLog.id)
+LOCK_SECONDS = 1
+"""How long a part waits for somebody else who is at one of its rows."""
+LOCKED, WHAT_LOCKED_IS = "locked", "locked: somebody else had so many rows; the next run archives them"
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
@@ -37,7 +40,7 @@ def apply(execution: Execution) -> None:
     run = execution.run
     while "done" not in (place := execution.position or {}):
         # What is read for the file and what is marked afterwards must be the same rows.
-        with execution.batch(snapshot=True) as batch:
+        with execution.batch(snapshot=True, lock_seconds=LOCK_SECONDS) as batch:
             left = due(run) & AuditLog.id.not_in(map(uuid.UUID, place.get("refused", ())))
             oldest = batch.session.scalar(select(ORDER[0]).where(left).order_by(ORDER[0]).limit(1))
             if oldest is None:
@@ -60,20 +63,25 @@ def next_part(session: Session, day: dt.date) -> Part:
 
 
 def archive_part(run: Run, batch: Batch, files: FileStore, part: Part, left: ColumnElement[bool]) -> None:
-    """Archive a month's rows, or the first of them. Those that the database does not let be marked stay out."""
+    """Archive a month's rows, or the first of them. Those that the database does not let be marked stay out,
+    and those that somebody else has locked."""
     chosen = left & (AuditLog.occurred_at >= part.start) & (AuditLog.occurred_at < part.end)
     last = select(*ORDER).where(chosen).order_by(*ORDER).offset(ROWS_A_PART - 1).limit(1)
     if bound := batch.session.execute(last).first():
         chosen &= tuple_(*ORDER) <= tuple_(*bound)
     try:
-        with batch.session.begin_nested():
+        with savepoint(batch.session):
             contents = archive(run, batch.session, files, part, chosen)
     except DBAPIError as error:
-        refused = refused_rows(run, batch.session, part, chosen) if is_row_error(error) else {}
+        refused = refused_rows(run, batch.session, part, chosen) if is_row_error(error) or is_locked(error) else {}
         if not refused:
             raise
         for key, reason in refused.items():
-            batch.quarantine(f"audit_logs:{key}", reason)
+            if reason is None:
+                batch.count(**{LOCKED: 1})
+                batch.note(WHAT_LOCKED_IS)
+            else:
+                batch.quarantine(f"audit_logs:{key}", reason)
         before = (batch.position or {}).get("refused", ())
         batch.position = {"refused": [*before, *map(str, refused)]}
         chosen &= AuditLog.id.not_in(refused)
@@ -111,9 +119,10 @@ def mark(session: Session, chosen: ColumnElement[bool], archive_id: uuid.UUID) -
     session.execute(marking, execution_options={"synchronize_session": False})
 
 
-def refused_rows(run: Run, session: Session, part: Part, chosen: ColumnElement[bool]) -> dict[uuid.UUID, str]:
-    """The rows that cannot be marked, each with the reason. It is tried, and taken back."""
-    refused: dict[uuid.UUID, str] = {}
+def refused_rows(run: Run, session: Session, part: Part, chosen: ColumnElement[bool]) -> dict[uuid.UUID, str | None]:
+    """The rows that cannot be marked, each with the reason; None: somebody else has it locked. It is tried, and taken
+    back."""
+    refused: dict[uuid.UUID, str | None] = {}
     rows = session.execute(select(*ORDER).where(chosen).order_by(*ORDER)).all()
     with session.begin_nested() as trial:
         archive_id = note(run, session, part, Contents(0, 0, ""))
@@ -121,7 +130,10 @@ def refused_rows(run: Run, session: Session, part: Part, chosen: ColumnElement[b
         def mark_some(some: Sequence[Any]) -> None:
             mark(session, chosen & tuple_(*ORDER).between(tuple_(*some[0]), tuple_(*some[-1])), archive_id)
 
-        by_halves(session, rows, mark_some, lambda row, error: refused.update({row.id: error}))
+        def leave(row: Any, error: str | None = None) -> None:
+            refused[row.id] = error
+
+        by_halves(session, rows, mark_some, leave, leave)
         trial.rollback()
     return refused
 

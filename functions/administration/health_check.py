@@ -7,7 +7,6 @@ answer there is nowhere to write: then a metric is logged and the operators are 
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,7 +19,7 @@ from nightshift.database import by_halves
 from nightshift.outbox import tell_operators
 from nightshift.runtime import paging_handler
 from nightshift.steps import Component, HealthCheck
-from nightshift.steps.health import BAD, Found, Status
+from nightshift.steps.health import BAD, Found, Status, status_in
 from nightshift.steps.tables import HealthRecord
 
 RULE = "unhealthy_component"
@@ -40,7 +39,8 @@ MEASURES: dict[str, tuple[str, float]] = {
     # Known only where somebody writes them into the newest ten-minute figures: PostgreSQL does not tell them.
     **{
         name: (
-            f"select (data ->> '{name}_percent')::numeric / 100 from nightshift.metric_rollups"  # noqa: S608 - constants
+            f"select case jsonb_typeof(data -> '{name}_percent') when 'number'"  # noqa: S608 - constants
+            f" then (data ->> '{name}_percent')::numeric / 100 end from nightshift.metric_rollups"
             " where scope = 'perf_10m' and period_end <= :now"
             " and period_end > cast(:now as timestamptz) - interval '30 minutes'"
             " order by period_start desc limit 1",
@@ -55,7 +55,7 @@ MEASURES: dict[str, tuple[str, float]] = {
 def judge(session: Session, run: Run, found: Found) -> None:
     """Raise alerts for what was bad before as well, resolve those of what is healthy or gone, and tell."""
     latest = select(HealthRecord.components).where(HealthRecord.checked_at < run.now)
-    before: dict[str, Any] = session.scalar(latest.order_by(HealthRecord.checked_at.desc()).limit(1)) or {}
+    before = session.scalar(latest.order_by(HealthRecord.checked_at.desc()).limit(1))
     noted = select(Alert.fingerprint).where(Alert.rule == RULE, Alert.last_seen_at > run.ago(REPEAT))
     lately = set(session.scalars(noted.where(Alert.status != "resolved")))
     for fingerprint in session.scalars(select(Alert.fingerprint).where(Alert.rule == RULE, Alert.status != "resolved")):
@@ -74,7 +74,7 @@ def judge(session: Session, run: Run, found: Found) -> None:
     def leave(name: str, error: str) -> None:
         telemetry.error("alert.refused", component=name, reason=error)
 
-    bad = [name for name, one in found.items() if one.status in BAD and before.get(name, {}).get("status") in BAD]
+    bad = [name for name, one in found.items() if one.status in BAD and status_in(before, name) in BAD]
     by_halves(session, [name for name in bad if f"{RULE}:{name}" not in lately], note, leave)
     tell(session, run, {RULE: WORDING}, refused=leave)
 

@@ -80,15 +80,16 @@ def alert(execution: Execution) -> None:
     with execution.batch() as batch:
         verdict, details = judge(batch.session, run) or ("", {})
 
-        def note(_: Sequence[str]) -> None:
+        def note(_: Sequence[str]) -> int:
             if verdict == "slow":
                 sight(batch.session, rule=SLOW, subject="all", severity="high", details=details, at=run.now)
                 tell(batch.session, run, {SLOW: WORDING}, refused=batch.quarantine)
-                batch.count(alerts=1)
-            elif verdict == "good":
+                return 1
+            if verdict == "good":
                 resolve(batch.session, rule=SLOW, quiet_since=run.now, at=run.now)
+            return 0
 
-        by_halves(batch.session, [f"nightshift.alerts:{SLOW}"], note, batch.quarantine)
+        batch.count(alerts=sum(by_halves(batch.session, [f"nightshift.alerts:{SLOW}"], note, batch.quarantine)))
         batch.position = {"done": True}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from application.alerts import expect_events, note_events, resolve_quiet, tell, would_tell
+from application.alerts import Noted, expect_events, note_events, resolve_quiet, tell, would_tell
 from functions.administration.security.accounts import count_attacked_accounts, follow_countries, lock_attacked_accounts
 from functions.administration.security.rules import RULES, Rule
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler, minutes
@@ -54,19 +54,26 @@ def watched(session: Session, run: Run) -> tuple[dict[str, Any], dict[str, Any]]
 def look(batch: Batch, run: Run) -> None:
     """Everything a run does, in one transaction. A rule or an account that the database refuses stops no other."""
     session = batch.session
+
+    def leave(rule: str, error: str) -> None:
+        batch.quarantine(f"the rule {rule}", error)
+
     period, values = watched(session, run)
 
-    def note(rules: Sequence[Rule]) -> None:
+    def note(rules: Sequence[Rule]) -> Noted:
         (rule,) = rules
-        noted = note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
-        batch.count(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
+        return note_events(session, rule=rule.name, events=rule.events, details=rule.details, values=values)
+
+    def end(rules: Sequence[str]) -> None:
+        resolve_quiet(session, rules=rules, quiet_since=run.ago(QUIET), at=run.now)
 
     for rule in RULES:
-        by_halves(session, [rule], note, lambda rule, error: batch.quarantine(f"the rule {rule.name}", error))
+        for noted in by_halves(session, [rule], note, lambda rule, error: leave(rule.name, error)):
+            batch.count(rules_hit=noted.new + noted.updated > 0, alerts_new=noted.new, alerts_updated=noted.updated)
     locked = lock_attacked_accounts(session, period, locked_until=run.now + LOCKED_FOR, leave=batch.quarantine)
     follow_countries(session, period, leave=batch.quarantine)
     notified = tell(session, run, WORDINGS, to_super_admins=WIDELY, others=True, refused=batch.quarantine)
-    resolve_quiet(session, rules=list(WORDINGS), quiet_since=run.ago(QUIET), at=run.now)
+    by_halves(session, list(WORDINGS), end, leave)
     batch.count(accounts_locked=locked, notified=notified)
 
 

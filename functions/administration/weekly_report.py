@@ -4,13 +4,16 @@ A day whose report is missing is made up for first, and stored. The week goes fr
 told against the stored report of the week before.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from functions.administration.reports import daily, weekly
 from functions.administration.reports.step import WriteReport
 from functions.administration.reports.stored import key_of, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
-from nightshift.declaration import Execution
+from nightshift.database import by_halves
+from nightshift.declaration import Batch, Execution, iso
 from nightshift.steps import Period, last_week
 
 
@@ -26,18 +29,31 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
 
 
 def make_missing_days(execution: Execution) -> None:
+    """One a batch. A day whose report is refused is left, and told: the week counts it again by itself."""
     run = execution.run
-    while execution.position is None:
+    while "done" not in (place := execution.position or {}):
         with execution.batch(snapshot=True) as batch:
-            missing = missing_days(batch.session, run)
+            refused = list(place.get("refused", ()))
+            missing = [day for day in missing_days(batch.session, run) if iso(day.start) not in refused]
             if missing:
-                day = missing[0]
-                data = daily.figures(batch.session, run, day)
-                store(batch.session, execution.resources.files, run, "daily", day, data)
-                batch.count(days_recomputed=1)
+                make(execution, batch, missing[0], refused)
+                batch.position = {"refused": refused}
             else:
-                batch.count(days_found=7 - execution.counters["days_recomputed"])
+                batch.count(days_found=7 - execution.counters["days_recomputed"] - len(refused))
                 batch.position = {"done": True}
+
+
+def make(execution: Execution, batch: Batch, day: Period, refused: list[str]) -> None:
+    def write(days: Sequence[Period]) -> int:
+        data = daily.figures(batch.session, execution.run, days[0])
+        store(batch.session, execution.resources.files, execution.run, "daily", days[0], data)
+        return 1
+
+    def leave(day: Period, error: str) -> None:
+        refused.append(iso(day.start))
+        batch.quarantine(key_of("daily", day), error)
+
+    batch.count(days_recomputed=sum(by_halves(batch.session, [day], write, leave)))
 
 
 job = Job(

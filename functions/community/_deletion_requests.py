@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import case, select, update
+from sqlalchemy import ColumnElement, case, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from application import alerts
@@ -22,10 +22,11 @@ EXPORTS = "exports/"
 Outcome = Literal["anonymized", "deleted", "already_gone", "blocked"]
 
 
-def mode_of(options: Any) -> Mode:
-    """Only an explicit JSON false deletes the person's contributions; anything else leaves them, without a name."""
-    chosen = options.get("anonymizeContributions") if isinstance(options, dict) else None
-    return "deleted" if chosen is False else "anonymized"
+MODE: ColumnElement[Mode] = case(
+    (DataRequest.options["anonymizeContributions"] == literal_column("'false'::jsonb"), "deleted"), else_="anonymized"
+)
+"""Only an explicit JSON false deletes the person's contributions; anything else leaves them, without a name. Asked of
+the database: Python cannot hold whatever somebody has written beside it."""
 
 
 def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None) -> None:
@@ -51,7 +52,7 @@ def delete_exports(session: Session, files: FileStore, user_id: uuid.UUID | None
 def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes, refused: Leave) -> Outcome:
     """Carry a request out in the caller's transaction, which has locked it. `found` is where the address is quoted."""
     request = session.execute(
-        select(DataRequest.user_id, DataRequest.subject_ref, DataRequest.options).where(DataRequest.id == request_id)
+        select(DataRequest.user_id, DataRequest.subject_ref, MODE.label("mode")).where(DataRequest.id == request_id)
     ).one()
     user = session.execute(
         select(User.id, User.email, User.role).where(User.id == request.user_id).with_for_update()
@@ -65,7 +66,7 @@ def settle(session: Session, run: Run, request_id: uuid.UUID, found: Quotes, ref
         _alert(session, run, request_id, "blocked", reason, refused)
         return "blocked"
     else:
-        outcome = mode = mode_of(request.options)
+        outcome = mode = request.mode
         erase(session, Person(user.id, user.email), mode, at=run.now, found=found)
     _note(session, request_id, status="COMPLETED", completed_at=run.now, last_error=None)
     record(session, request.subject_ref, mode, at=run.now)

@@ -5,7 +5,8 @@ locks the row (`for share`) and sees that `deleting_at` is null.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select
@@ -16,7 +17,7 @@ from application.models import UnclaimedObject, Upload, file_references
 from nightshift import Parameter, Run, StepPlan
 from nightshift.catalogue import SHARE_APPLIES_ABOVE
 from nightshift.database import by_halves, describe
-from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.declaration import SAMPLE_SIZE, Execution, iso
 from nightshift.store import FileStoreError
 
 RETENTION = Parameter("retention_days", 30, "days", minimum=7)
@@ -30,7 +31,8 @@ OBJECTS_A_BATCH = 200
 referenced = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key).exists()
 claimed = select(Upload.id).where(Upload.storage_key == UnclaimedObject.storage_key).exists()
 
-Forget = Callable[[Batch, Collection[Any]], Collection[Any]]
+Forget = Callable[[Session, Collection[Any]], Collection[Any]]
+"""Deletes the rows of objects that are gone. Returns the keys of those that it has deleted."""
 
 
 def plan_files(session: Session, run: Run) -> list[StepPlan]:
@@ -51,15 +53,20 @@ def delete_files(execution: Execution) -> None:
         Upload.deleting_at == execution.run.now, ~referenced
     )
 
-    def forget(batch: Batch, gone: Collection[uuid.UUID]) -> set[uuid.UUID]:
-        batch.session.execute(select(Upload.id).where(Upload.id.in_(gone)).with_for_update())
+    def forget(session: Session, gone: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        session.execute(select(Upload.id).where(Upload.id.in_(gone)).with_for_update())
         rows = delete(Upload).where(Upload.id.in_(gone), ~referenced).returning(Upload.id)
-        deleted = set(batch.session.scalars(rows))
-        batch.count(records_deleted=len(deleted))
-        return deleted
+        return set(session.scalars(rows))
 
     _delete_objects(
-        execution, marked, Upload.id, forget, "delete-files", deleted="files_deleted", missing="files_missing"
+        execution,
+        marked,
+        Upload.id,
+        forget,
+        "delete-files",
+        deleted="files_deleted",
+        missing="files_missing",
+        records="records_deleted",
     )
 
 
@@ -116,8 +123,8 @@ def delete_unclaimed(execution: Execution) -> None:
         UnclaimedObject.last_seen_at == now, UnclaimedObject.first_seen_at < now, ~claimed
     )
 
-    def forget(batch: Batch, gone: Collection[str]) -> Collection[str]:
-        batch.session.execute(delete(UnclaimedObject).where(UnclaimedObject.storage_key.in_(gone)))
+    def forget(session: Session, gone: Collection[str]) -> Collection[str]:
+        session.execute(delete(UnclaimedObject).where(UnclaimedObject.storage_key.in_(gone)))
         return gone
 
     _delete_objects(
@@ -140,6 +147,7 @@ def _delete_objects(
     *,
     deleted: str,
     missing: str,
+    records: str | None = None,
 ) -> None:
     """Delete the objects that are due, in the order of `key`, and let `forget` delete the rows of those that are gone.
 
@@ -163,11 +171,13 @@ def _delete_objects(
         with execution.batch() as batch:
             batch.position = {"after": str(row.key), "tried": _tried(execution) + len(gone) + len(failed)}
             forgotten: set[Any] = set()
-
-            def forget_some(keys: Sequence[Any], batch: Batch = batch, forgotten: set[Any] = forgotten) -> None:
-                forgotten.update(forget(batch, keys))
-
-            by_halves(batch.session, list(gone), forget_some, failed.__setitem__)
+            in_use: list[Any] = []
+            forgotten.update(
+                *by_halves(batch.session, list(gone), partial(forget, batch.session), failed.__setitem__, in_use.append)
+            )
+            failed |= dict.fromkeys(in_use, "somebody else has its row locked")
+            if records is not None:
+                batch.count(**{records: len(forgotten)})
             kept = gone.keys() - forgotten - failed.keys()
             failed |= dict.fromkeys(kept, "something has referred to the file while it was being deleted")
             for counter in gone.values():

@@ -53,12 +53,13 @@ def delete_archives(execution: Execution) -> None:
             else:
                 for key in (archive.s3_key, manifest_key(archive.s3_key)):
                     execution.resources.files.delete(key)
-                by_halves(batch.session, [archive.id], partial(forget, batch), partial(leave, batch))
+                gone = by_halves(batch.session, [archive.id], partial(forget, batch.session), partial(leave, batch))
+                batch.count(archives_deleted=sum(gone))
 
 
-def forget(batch: Batch, ids: Sequence[uuid.UUID]) -> None:
-    batch.session.execute(delete(AuditArchive).where(AuditArchive.id.in_(ids)))
-    batch.count(archives_deleted=len(ids))
+def forget(session: Session, ids: Sequence[uuid.UUID]) -> int:
+    session.execute(delete(AuditArchive).where(AuditArchive.id.in_(ids)))
+    return len(ids)
 
 
 def leave(batch: Batch, archive_id: uuid.UUID, error: str) -> None:

@@ -9,7 +9,6 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sqlalchemy import Row, Select, Text, cast, func, literal, select, tuple_
 from sqlalchemy.exc import DBAPIError
@@ -19,29 +18,33 @@ from application.erasure import Mode, Person, Quotes, deletions
 from application.erasure.quotes import find
 from application.erasure.rules import TABLES
 from application.models import DataRequest, User
-from functions.community._deletion_requests import EXPORTS, delete_exports, mode_of, put_off, settle
+from functions.community._deletion_requests import EXPORTS, MODE, delete_exports, put_off, settle
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.catalogue import Cascade, going
-from nightshift.database import describe, is_passing, sqlstate
+from nightshift.database import by_halves, describe, is_passing, savepoint, sqlstate
 from nightshift.database.halving import DATA_ERRORS
-from nightshift.declaration import SAMPLE_SIZE, Execution, iso
+from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
 from nightshift.store import FileStoreError
 
 GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
+
+Request = Row[uuid.UUID, dt.datetime, uuid.UUID | None, Mode]
 
 MODES: tuple[tuple[Mode, str], ...] = (("anonymized", "anonymize"), ("deleted", "delete"))
 
 REQUESTS_AT_ONCE = 500
 """For how many the audit log is read at once, in search of their addresses."""
 
+WHAT_LOCKED_IS = "locked: somebody else had so many requests; the next run takes them up"
+
 OUT_OF_TIME = "57014"
 """The state of a statement that was cancelled, because the invocation is about to end."""
 
 
-def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, dict[str, Any]]:
+def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, Mode]:
     """Requests past the days of grace, the oldest first."""
     return (
-        select(DataRequest.id, DataRequest.requested_at, DataRequest.user_id, DataRequest.options)
+        select(DataRequest.id, DataRequest.requested_at, DataRequest.user_id, MODE.label("mode"))
         .where(DataRequest.request_type == "DELETION", DataRequest.status == "PENDING")
         .where(DataRequest.requested_at < run.ago(GRACE))
         .order_by(DataRequest.requested_at, DataRequest.id)
@@ -53,7 +56,7 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
     requests = session.execute(due(run)).all()
     planned = []
     for mode, action in MODES:
-        chosen = [request for request in requests if mode_of(request.options) == mode]
+        chosen = [request for request in requests if request.mode == mode]
         sample = tuple(str(request.id) for request in chosen[:SAMPLE_SIZE])
         along = tuple(what_goes_along(session, [request.user_id for request in chosen], mode))
         cutoff = iso(run.ago(GRACE))
@@ -75,7 +78,7 @@ def what_goes_along(session: Session, users: Sequence[uuid.UUID | None], mode: M
         yield Cascade(name, action, rows, through="users")
 
 
-def next_requests(execution: Execution) -> Sequence[Row[Any]]:
+def next_requests(execution: Execution) -> Sequence[Request]:
     requests = due(execution.run)
     if (place := execution.position) is not None:
         # A request that was put off is still due, but not in this run.
@@ -87,7 +90,7 @@ def next_requests(execution: Execution) -> Sequence[Row[Any]]:
         return execution.session.execute(requests.limit(REQUESTS_AT_ONCE)).all()
 
 
-def look_for_quotes(execution: Execution, requests: Sequence[Row[Any]]) -> Quotes:
+def look_for_quotes(execution: Execution, requests: Sequence[Request]) -> Quotes:
     users = [request.user_id for request in requests]
     with execution.session.begin():
         addresses = execution.session.scalars(select(User.email).where(User.id.in_(users))).all()
@@ -102,7 +105,7 @@ def finalize(execution: Execution) -> None:
             finalize_one(execution, request, quotes)
 
 
-def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> None:
+def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None:
     execution.stop_if_late()
     failure = None
     try:
@@ -112,12 +115,15 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
     with execution.batch() as batch:
         batch.position = {"requested_at": str(request.requested_at), "id": str(request.id)}
         pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
-        if batch.session.scalar(pending.with_for_update()) is None:
-            return  # taken back a moment ago
+        if batch.session.scalar(pending.with_for_update(skip_locked=True)) is None:
+            if batch.session.scalar(pending) is not None:
+                batch.count(locked=1)
+                batch.note(WHAT_LOCKED_IS)
+            return  # else it was taken back a moment ago
         batch.count(requests=1)
         if failure is None:
             try:
-                with batch.session.begin_nested():
+                with savepoint(batch.session):
                     outcome = settle(batch.session, execution.run, request.id, quotes, batch.quarantine)
                 batch.count(**{outcome: 1})
             except DBAPIError as error:
@@ -127,9 +133,21 @@ def finalize_one(execution: Execution, request: Row[Any], quotes: Quotes) -> Non
             except DATA_ERRORS as error:
                 failure = type(error).__name__  # its text may quote the person's data
         if failure is not None:
-            put_off(batch.session, execution.run, request.id, failure, batch.quarantine)
             batch.count(errors=1)
             batch.quarantine(f"data_requests:{request.id}", failure)
+            note_failure(batch, execution.run, request.id, failure)
+
+
+def note_failure(batch: Batch, run: Run, request_id: uuid.UUID, failure: str) -> None:
+    """With the request, unless that is what the database refuses: then the run alone tells it."""
+
+    def note(ids: Sequence[uuid.UUID]) -> None:
+        put_off(batch.session, run, ids[0], failure, batch.quarantine)
+
+    def leave(_: uuid.UUID, error: str) -> None:
+        batch.note(f"data_requests:{request_id}: its failure cannot be noted with it: {error}")
+
+    by_halves(batch.session, [request_id], note, leave)
 
 
 OUTCOMES = ("anonymized", "deleted", "already_gone", "blocked")

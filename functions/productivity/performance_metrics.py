@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Numeric, cast, func, select
+from sqlalchemy import Numeric, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from application.alerts import Severity, sight
@@ -28,6 +28,7 @@ RULES: dict[str, Severity] = {ERRORS: "high", SLOW: "medium"}
 MOST_ERRORS = 3  # percent
 SLOWEST_MEAN = 250  # milliseconds
 QUIET = hours(24)
+MOST_MEASURED = 10**9
 SECOND, SAMPLE_EVERY = dt.timedelta(seconds=1), dt.timedelta(minutes=10)
 
 
@@ -58,7 +59,11 @@ def server(session: Session, period: Period) -> tuple[int, dict[str, float | Non
     """How often the server was measured in the period, and the most of each measurement."""
 
     def measured(key: str) -> Any:
-        return cast(MetricRollup.data[key].astext, Numeric)
+        """Whoever writes these figures may have written something else, or what no server has."""
+        number = case(
+            (func.jsonb_typeof(MetricRollup.data[key]) == "number", cast(MetricRollup.data[key].astext, Numeric))
+        )
+        return case((number.between(0, MOST_MEASURED), number))
 
     connections = measured("connections_active") + func.coalesce(measured("connections_idle"), 0)
     most = {
@@ -100,16 +105,18 @@ def alert(execution: Execution) -> None:
     with execution.batch() as batch:
         session = batch.session
 
-        def note(found: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        def note(found: Sequence[tuple[str, dict[str, Any]]]) -> int:
             for rule, details in found:
                 sight(session, rule=rule, subject="all", severity=RULES[rule], details=details, at=hour.end)
-            batch.count(alerts=len(found))
+            return len(found)
 
         def end(rules: Sequence[str]) -> None:
             for rule in rules:
                 resolve(session, rule=rule, quiet_since=run.ago(QUIET), at=run.now)
 
-        by_halves(session, list(sightings(session, hour)), note, lambda one, error: batch.quarantine(one[0], error))
+        broken = list(sightings(session, hour))
+        noted = by_halves(session, broken, note, lambda one, error: batch.quarantine(one[0], error))
+        batch.count(alerts=sum(noted))
         by_halves(session, list(RULES), end, batch.quarantine)
         batch.position = {"done": True}
 

@@ -54,14 +54,14 @@ def apply(execution: Execution) -> None:
 def remind(batch: Batch, run: Run, due: list[dict[str, Any]]) -> None:
     """Write the reminders. One that is refused is put aside alone."""
 
-    def write(some: Sequence[dict[str, Any]]) -> None:
-        created = len(told(batch.session, run, INSERT_REMINDERS, list(some)))
-        batch.count(created=created, skipped_duplicate=len(some) - created)
+    def write(some: Sequence[dict[str, Any]]) -> tuple[int, int]:
+        return len(told(batch.session, run, INSERT_REMINDERS, list(some))), len(some)
 
     def leave(one: dict[str, Any], error: str) -> None:
         batch.quarantine(f"yearly_snapshots {one['snapshot_id']}", error)
 
-    by_halves(batch.session, due, write, leave)
+    for created, meant in by_halves(batch.session, due, write, leave):
+        batch.count(created=created, skipped_duplicate=meant - created)
 
 
 job = Job(

@@ -14,9 +14,10 @@ from application.models import AnnualSummary, YearlySnapshot
 from functions.tracking._summaries import ACTIVITY, regenerate
 from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
 from nightshift.database import by_halves
-from nightshift.declaration import Execution
+from nightshift.declaration import Batch, Execution
 
 LOOK_BACK = Parameter("look_back_days", 7, "days", about="how recent a change must be to be taken up")
+IN_USE = "somebody else has its summary locked"
 LIMIT = Parameter("summaries_a_run", 100, "items", maximum=10_000, about="how many summaries one run brings up to date")
 
 
@@ -56,14 +57,15 @@ def apply(execution: Execution) -> None:
         with execution.batch() as batch:
             session = batch.session
 
-            def summarize(keys: Sequence[str], session: Session = session) -> None:
-                batch.count(**regenerate(session, execution.run, aggregator, uuid.UUID(keys[0])))
+            def summarize(keys: Sequence[str], session: Session = session) -> dict[str, int]:
+                return regenerate(session, execution.run, aggregator, uuid.UUID(keys[0]))
 
-            def leave(key: str, error: str) -> None:
+            def leave(key: str, error: str, batch: Batch = batch) -> None:
                 batch.quarantine(f"yearly_snapshots {key}", error)
                 batch.count(failed=1)
 
-            by_halves(session, [key], summarize, leave)
+            for counts in by_halves(session, [key], summarize, leave, lambda key: leave(key, IN_USE)):
+                batch.count(**counts)
             batch.position = {"todo": todo}
 
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -77,15 +77,13 @@ def lock_attacked_accounts(
 
     period: the parameters of the rules: `since`, `settled`, `until`.
     """
-    locked: list[uuid.UUID] = []
 
-    def lock(ids: Sequence[uuid.UUID]) -> None:
+    def lock(ids: Sequence[uuid.UUID]) -> int:
         given = {"ids": ids, "until": period["until"], "locked_until": locked_until}
-        locked.extend(session.scalars(LOCK, given))
+        return len(session.scalars(LOCK, given).all())
 
     attacked = session.scalars(FOUND, period).all()
-    by_halves(session, attacked, lock, lambda key, error: leave(f"users:{key}", error))
-    return len(locked)
+    return sum(by_halves(session, attacked, lock, *_leaving(leave)))
 
 
 def count_attacked_accounts(session: Session, period: Mapping[str, Any]) -> int:
@@ -102,4 +100,12 @@ def follow_countries(session: Session, period: Mapping[str, Any], *, leave: Leav
         session.execute(FOLLOW_COUNTRIES, {**window, "ids": ids})
 
     moved = session.scalars(MOVED, window).all()
-    by_halves(session, moved, follow, lambda key, error: leave(f"users:{key}", error))
+    by_halves(session, moved, follow, *_leaving(leave))
+
+
+def _leaving(leave: Leave) -> tuple[Callable[[uuid.UUID, str], None], Callable[[uuid.UUID], None]]:
+    """What is told of an account that is refused, and of one that somebody else has locked."""
+    return (
+        lambda key, error: leave(f"users:{key}", error),
+        lambda key: leave(f"users:{key}", "somebody else has the row locked"),
+    )

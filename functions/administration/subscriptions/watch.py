@@ -55,24 +55,25 @@ class Watch(StepDefaults):
         with execution.batch() as batch:
             session = batch.session
 
-            def note(rows: Sequence[Row[Any]]) -> None:
+            def note(rows: Sequence[Row[Any]]) -> int:
                 for row in rows:
                     known = {"rule": self.rule, "subject": row.subject, "severity": self.severity}
                     alerts.sight(session, **known, details=row.details, at=run.now)
-                batch.count(alerts=len(rows))
+                return len(rows)
 
-            def end(fingerprints: Sequence[str]) -> None:
+            def end(fingerprints: Sequence[str]) -> int:
                 for fingerprint in fingerprints:
                     subject = fingerprint.removeprefix(f"{self.rule}:")
                     alerts.resolve(session, rule=self.rule, subject=subject, quiet_since=run.now, at=run.now)
-                batch.count(alerts=len(fingerprints))
+                return len(fingerprints)
 
             def leave(item: Row[Any] | str, error: str) -> None:
                 fingerprint = item if isinstance(item, str) else f"{self.rule}:{item.subject}"
                 batch.quarantine(f"nightshift.alerts:{fingerprint}", error)
 
-            by_halves(session, self._begun(session, run), note, leave)
-            by_halves(session, self._ended(session, run), end, leave)
+            begun = by_halves(session, self._begun(session, run), note, leave)
+            ended = by_halves(session, self._ended(session, run), end, leave)
+            batch.count(alerts=sum(begun) + sum(ended))
             batch.position = {"done": True}
 
     def _begun(self, session: Session, run: Run) -> list[Row[Any]]:

@@ -1,10 +1,11 @@
-"""Dates that Python cannot hold, in every column that takes one: no job of the example stops over them."""
+"""Dates and other values that Python cannot hold, or that nobody expects, in every column that takes one: no job of the
+example stops over them."""
 
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from nightshift.declaration import registry
 from nightshift.errors import RunFailedError
@@ -13,13 +14,28 @@ from tests.integration.conftest import Invoke
 from tests.integration.example.packs import PACKS
 from tests.integration.example.test_every_job import NOW, ROWS
 
-ODD = ("infinity", "-infinity", "20260-02-28 12:00", "0044-03-15 12:00 BC")
+DATES = ("infinity", "-infinity", "20260-02-28 12:00", "0044-03-15 12:00 BC")
+ODD: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("timestamp with time zone", "timestamp without time zone", "date"), DATES),
+    "jsonb": (
+        '{"anonymizeContributions": ' + "9" * 5_000 + "}",
+        '{"a":' * 3_000 + "1" + "}" * 3_000,
+        "[]",
+        '"text"',
+        "5",
+    ),
+    "numeric": ("NaN", "Infinity", "-Infinity"),
+    "time without time zone": ("24:00",),
+    "interval": ("infinity", "-178000000 years"),
+    "ARRAY": ("{}", "[5:6]={1,2}", "{NULL}", "{{1,2},{3,4}}"),
+}
 
 COLUMNS = text(
     """
-    select c.table_name, array_agg(c.column_name::text order by c.column_name) from information_schema.columns c
+    select c.table_name, array_agg(c.column_name || '=' || c.data_type order by c.column_name)
+    from information_schema.columns c
     where c.table_schema = 'public'
-        and c.data_type in ('timestamp with time zone', 'timestamp without time zone', 'date')
+        and c.data_type = any(:types) and c.is_generated = 'NEVER'
         and exists (select from pg_class where relname = c.table_name and relkind = 'r')
     group by 1 order by 1
     """
@@ -35,15 +51,15 @@ PLACES = """
 
 
 def make_odd(connection: Connection) -> int:
-    """Give most rows of every table one odd date, each column every one of them, whatever state the rows are in.
+    """Give most rows of every table one odd value, each column every one of them, whatever state the rows are in.
 
     Returns how many rows have got one.
     """
     connection.execute(text("set local session_replication_role = replica"))
     done = 0
-    for table, columns in connection.execute(COLUMNS).all():
+    for table, columns in connection.execute(COLUMNS, {"types": list(ODD)}).all():
         connection.execute(text(PLACES.format(table=table)))
-        ways = [(column, odd) for column in columns for odd in ODD]
+        ways = [(name, odd) for name, _, its_type in (one.partition("=") for one in columns) for odd in ODD[its_type]]
         for number, (column, odd) in enumerate(ways):
             few = f"select place from places where number % {len(ways) + 1} = {number}"  # noqa: S608
             done += put(connection, table, column, odd, few) or put(connection, table, column, odd, f"{few} limit 1")
@@ -52,12 +68,12 @@ def make_odd(connection: Connection) -> int:
 
 
 def put(connection: Connection, table: str, column: str, odd: str, places: str) -> int:
-    """Returns how many rows took it. A unique key takes it once at most."""
+    """Returns how many rows took it. A unique key takes it once at most, and a column may not take it at all."""
     statement = f"update {table} set {column} = '{odd}' where ctid = any(array({places}))"  # noqa: S608 - a test's own
     try:
         with connection.begin_nested():
             return connection.exec_driver_sql(statement).rowcount
-    except IntegrityError:
+    except DBAPIError:
         return 0
 
 

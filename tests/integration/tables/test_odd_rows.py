@@ -67,6 +67,53 @@ def test_rows_over_which_the_condition_fails_stay_and_the_others_go(
     assert not any("no number" in told for told in quarantined(engine))
 
 
+VALUES_READ_LIKE_WORDS = """
+    create table parents (id int primary key, at timestamptz not null, note text not null, score numeric);
+    insert into parents select i, '2025-01-01', 'parents', i from generate_series(1, 60) i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("odd", "where"),
+    [
+        ("score = 'NaN'", "score::int > 0"),
+        ("score = 'Infinity'", "score::bigint > 0"),
+        ("note = '(((('", "note::tsquery is not null"),
+        ("note = 'nothing'", "note::regclass is not null"),
+        ("note = 'nothing'", "note in ('parents') or note::regtype is null"),
+        ("note = '..'", "note::regclass is not null"),
+        ("note = '$['", "note = 'parents' or note::jsonpath is null"),
+    ],
+)
+def test_a_value_that_is_read_like_a_number_a_query_or_a_name_costs_its_own_row(
+    made: Any, call: Call, odd: str, where: str
+) -> None:
+    engine = made(VALUES_READ_LIKE_WORDS + f"update parents set {odd} where id = 17")
+    assert call(engine, job(old(where=where)))["counters"]["deleted"] == 59
+    assert left(engine) == [17]
+
+
+@pytest.mark.parametrize("where", ["'nothing'::regclass is null", "'(('::tsquery is null", "nothing(note)", "note ="])
+def test_a_mistake_in_the_condition_itself_is_the_jobs(made: Any, call: Call, where: str) -> None:
+    engine = made(VALUES_READ_LIKE_WORDS)
+    with pytest.raises(RunFailedError, match="SQLSTATE 42"):
+        call(engine, job(old(where=where)))
+    assert quarantined(engine) == []
+
+
+def test_a_row_that_its_own_trigger_changes_is_left_alone(made: Any, call: Call) -> None:
+    engine = made(
+        VALUES_READ_LIKE_WORDS
+        + """
+        create function touch() returns trigger language plpgsql as $$ begin
+            if old.id = 17 then update parents set note = 'x' where id = 17; end if; return old; end $$;
+        create trigger touch before delete on parents for each row execute function touch();
+        """
+    )
+    assert call(engine, job(old(where="true")))["counters"]["deleted"] == 59
+    assert [told.split(" ")[0] for told in quarantined(engine)] == ["public.parents:17"]
+
+
 def test_a_row_that_turns_odd_after_the_count_is_left_and_told(
     made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Recomputed figures on tables that are not ours: by any key, by name or by model, as one plain statement would."""
 
+import time
 from typing import Any
 
 import pytest
@@ -216,3 +217,52 @@ def test_a_batch_that_is_stopped_every_time_fails_the_run(made: Any, call: Call)
     with pytest.raises(RunFailedError, match="57014"):
         call(engine, job(BY_NAME))
     assert told(engine, "select last_value from tries") == [(13,)]
+
+
+ODD = """
+    create table accounts (address int primary key, balance {type});
+    create table bookings (address int, amount numeric);
+    insert into accounts select i, 1 from generate_series(1, 12) i;
+    insert into bookings select i, 3 from generate_series(1, 12) i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("type_", "odd", "right"),
+    [
+        ("numeric", "update accounts set balance = 'NaN' where address = 5", 12),
+        ("numeric", "update accounts set balance = 'Infinity' where address = 5", 12),
+        ("numeric", "update bookings set amount = '-Infinity' where address = 5", 11),
+        ("numeric", "update bookings set amount = 1e5000 where address = 5", 11),
+        ("int", "update bookings set amount = 'NaN' where address = 5", 11),
+    ],
+)
+def test_a_figure_that_is_no_number_or_beyond_all_measure_costs_no_other(
+    made: Any, call: Call, type_: str, odd: str, right: int
+) -> None:
+    database = made(ODD.format(type=type_) + odd)
+    step = Recompute(
+        "accounts", name="f", column="balance", to="select address, sum(amount) as value from bookings group by 1"
+    )
+
+    result = call(database, job(step))
+
+    counters = result["counters"]
+    assert (counters["changed"] + counters["failed"], counters["total_change"]) == (12, 2 * 11)
+    assert told(database, "select count(*) from accounts where balance = 3") == [(right,)]
+    assert counters["failed"] or "total_change: changes of 10^18 and more" in result["notes"][0]
+
+
+def test_locked_rows_are_left_and_counted_within_moments(made: Any, call: Call) -> None:
+    database = made(ODD.format(type="int"))
+    step = Recompute(
+        "accounts", name="f", column="balance", to="select address, sum(amount) as value from bookings group by 1"
+    )
+    with database.begin() as somebody:
+        somebody.execute(text("select 1 from accounts where address in (5, 11) for update"))
+        began = time.monotonic()
+        counters = call(database, job(step))["counters"]
+        took = time.monotonic() - began
+
+    assert (counters["changed"], counters["locked"]) == (10, 2)
+    assert took < 8

@@ -26,7 +26,7 @@ from nightshift.deadline import Deadline
 from nightshift.environment import CLUSTER_VARIABLE, INSTANCE_VARIABLE
 from nightshift.errors import RunFailedError
 from nightshift.ledger import Attempt, RunRecord
-from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups
+from nightshift.store import Backup, FileStore, FileStoreError, SnapshotError, Snapshots, backups, restoring
 from nightshift.store.files import PART_BYTES
 from nightshift.store.records import KEEP_DAILY, KEEP_MONTHLY, KEEP_WEEKLY, past, tier_of
 from tests.conftest import NewDatabase
@@ -536,6 +536,46 @@ def test_the_last_good_backup_stays_however_old_it_is(session: Session) -> None:
     assert [row.id for row in gone] == [older.id, torn.id, failed.id]
 
 
+def test_the_last_good_one_of_each_kind_stays(session: Session) -> None:
+    _known(session, NOW - 200 * DAY)
+    _known(session, NOW - 100 * DAY, kind="snapshot", location="one")
+    assert past(session, run_at("2026-03-01")) == []
+
+
+def test_rows_that_do_not_come_in_are_told_and_nothing_is_kept(
+    invoke_job: Invoke, filled: Engine, files: FileStore, empty_database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are as the manifest says, and the database takes fewer rows."""
+    invoke_job(job, at=NOW)
+    manifest = json.loads(files.read(f"{FOLDER}manifest.json"))
+    for table in manifest["tables"]:
+        table["rows"] += 1
+    files.write(f"{FOLDER}manifest.json", json.dumps(manifest).encode(), content_type="application/json")
+    monkeypatch.setattr(restoring, "check", lambda *_: None)
+
+    result = restore(empty_database)
+
+    assert (result.exit_code, " rows of " in result.stderr) == (2, True)
+    assert _tables(empty_database) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("available", "succeeded"),
+        ("creating", "running"),
+        *((status, "failed") for status in ("failed", "incompatible-restore", "incompatible-parameters", "deleting")),
+    ],
+)
+def test_what_rds_says_of_a_snapshot(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch, status: str, state: str
+) -> None:
+    told = {"DBSnapshots": [{"Status": status}], "DBClusterSnapshots": [{"Status": status}]}
+    for name in ("describe_db_snapshots", "describe_db_cluster_snapshots"):
+        monkeypatch.setattr(snapshots._client, name, lambda **_: told)
+    assert snapshots.state("one") == state
+
+
 def test_a_new_good_backup_lets_the_last_one_go(invoke_job: Invoke, files: FileStore, session: Session) -> None:
     last = _known(session, NOW - 200 * DAY)
 
@@ -656,6 +696,38 @@ def test_a_restore_is_refused_where_there_are_rows_or_another_schema(
 def test_what_is_no_backup_is_refused_in_one_line(files: FileStore, empty_database: Engine, file: str) -> None:
     result = restore(empty_database, file=file)
 
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+TABLE = {"name": "users", "file": "users.copy.gz", "columns": ["id"], "rows": 0, "bytes": 0, "sha256": "x"}
+DAMAGED: dict[str, Any] = {
+    "tables": ("abc", None, [5], [{"name": "users"}], *([TABLE | {"file": f}] for f in (None, "a\0b", "../users"))),
+    "schema_version": (5, None, [5], {}),
+    "schema": ({"file": None}, "x", [], {"file": "schema.json"}),
+    "sequences": ([1], {"a": "b"}),
+    "backup_id": ("nope", 7, None),
+    "scheduled_for": ("tomorrow", 5),
+    "consistent": ("true", None),
+}
+
+
+@pytest.mark.parametrize("name", list(DAMAGED))
+def test_a_damaged_manifest_is_told_in_words(empty_database: Engine, tmp_path: Path, name: str) -> None:
+    an_id = str(uuid.uuid4())
+    good = {"format": 1, "backup_id": an_id, "consistent": True, "run_id": an_id, "schema_version": ["nightshift_0001"]}
+    good |= {"scheduled_for": "2026-03-01T00:00:00Z", "tables": [TABLE]}
+    file = tmp_path / "manifest.json"
+    for odd in DAMAGED[name]:
+        file.write_text(json.dumps(good | {name: odd}))
+        result = restore(empty_database, file=str(file))
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"the manifest has another form in {name}" in result.stderr or "of " in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a":' * 3_000, b'{"format": ' + b"9" * 5_000 + b"}"])
+def test_a_manifest_that_is_no_json_is_told_in_words(empty_database: Engine, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    result = restore(empty_database, file=str(tmp_path / "manifest.json"))
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 

@@ -3,6 +3,7 @@ import threading
 import time
 import uuid
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -571,3 +572,14 @@ def test_one_line_in_the_audit_log_for_a_run(invoke_job: Invoke, session: Sessio
     invoke_job(job, at=NOW + DAY)
 
     assert session.scalars(select(AuditLog.action)).all() == ["job.cleanup-orphaned-files"]
+
+
+def test_no_more_objects_go_than_were_counted(session: Session) -> None:
+    for key in ("a.png", "b.png", "c.png"):
+        upload(session, key)
+    session.commit()
+    execution = Mock(session=session, position=None, stated=lambda step: {step: 2})
+
+    due = select(Upload.id.label("key"), Upload.storage_key)
+
+    assert len(_stored_files._next(execution, due, Upload.id, "delete-files")) == 2

@@ -129,6 +129,16 @@ def test_a_window_is_thirty_minutes_long_without_its_end(
     assert found(session) == ([("failed_logins_by_address", "high", n)] if n else [])
 
 
+def test_a_run_that_failed_has_seen_nothing(invoke_job: Invoke, session: Session) -> None:
+    invoke_job(job, at=NOW - 2 * HOUR)
+    failed_run(session, job.name, NOW)
+    by_different_people(session, burst(5, NOW - 110 * MINUTE))
+
+    invoke_job(job, at=NOW)
+
+    assert found(session) == [("failed_logins_by_address", "high", 5)]
+
+
 def test_what_happens_at_now_belongs_to_the_next_run(invoke_job: Invoke, session: Session) -> None:
     by_different_people(session, [*burst(4), NOW])
 

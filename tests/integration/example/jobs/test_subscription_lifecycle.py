@@ -119,8 +119,10 @@ def test_a_trial_that_ended_long_ago_is_renewed_in_the_same_run(invoke_job: Invo
     assert (trial.current_period_start, trial.current_period_end) == (day("2026-02-10"), day("2026-03-10"))
 
 
-def test_a_trial_that_was_cancelled_ends_with_it(invoke_job: Invoke, session: Session) -> None:
-    trial = subscribe(session, "trialing", organization="trial", trial_ends_at=NOW, cancel_at_period_end=True)
+@pytest.mark.parametrize("paying", [True, False])
+def test_a_trial_that_was_cancelled_ends_with_it(invoke_job: Invoke, session: Session, paying: bool) -> None:
+    given = {"trial_ends_at": NOW, "cancel_at_period_end": True, "has_payment_method": paying}
+    trial = subscribe(session, "trialing", organization="trial", **given)
 
     counters = invoke_job(job, at=NOW)["counters"]
 
@@ -291,6 +293,16 @@ def test_unpaid_for_exactly_thirty_days_is_not_cancelled(invoke_job: Invoke, ses
     assert _changed(invoke_job(job, at=NOW)) == {}
 
     assert status_of(session, subscription) == ("unpaid", "suspended")
+
+
+def test_a_payment_from_before_it_was_past_due_brings_nothing_back(invoke_job: Invoke, session: Session) -> None:
+    since = NOW - 8 * DAY
+    unpaid = subscribe(session, "unpaid", organization="suspended", past_due_since=since)
+    tell(session, unpaid, "payment_succeeded", since - MICROSECOND)
+
+    assert _changed(invoke_job(job, at=NOW)) == {}
+
+    assert status_of(session, unpaid) == ("unpaid", "suspended")
 
 
 def test_incomplete_for_more_than_23_hours_expires(invoke_job: Invoke, session: Session) -> None:

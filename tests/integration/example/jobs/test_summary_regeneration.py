@@ -515,3 +515,9 @@ def texts_in(value: Any, depth: int = 6) -> Iterator[str]:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
         for part in (*inner, *getattr(value, "__dict__", {}).values()):
             yield from texts_in(part, depth - 1)
+
+
+def test_the_next_data_key_has_a_number_that_no_other_ever_had(session: Session, keys: KeyService) -> None:
+    add_data_key(session, keys)
+    session.execute(delete(DataKey).where(DataKey.key_id == 1))
+    assert add_data_key(session, keys) == 3

@@ -4,18 +4,20 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from application.models import Alert, Report, UserSession
 from functions.administration import daily_report
-from functions.administration.reports.figures import FIGURES
+from functions.administration.reports import daily
+from functions.administration.reports.figures import FIGURES, Data
 from functions.administration.reports.page import duration
 from functions.administration.weekly_report import job
+from nightshift import Run
 from nightshift.deadline import Deadline
 from nightshift.ledger import RegisteredJob, RunRecord
 from nightshift.outbox import Notification
-from nightshift.steps import HealthRecord
+from nightshift.steps import HealthRecord, Period
 from nightshift.store import FileStore
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.audit import event
@@ -178,6 +180,21 @@ def test_an_interrupted_run_makes_each_missing_day_once(
 
     assert (result["counters"]["days_found"], result["counters"]["days_recomputed"]) == (0, 7)
     assert session.scalar(select(func.count()).select_from(Report)) == 8
+
+
+def test_a_missing_day_is_counted_from_one_snapshot(
+    invoke_job: Invoke, session: Session, files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    figures = daily.figures
+
+    def look(session: Session, run: Run, day: Period) -> Data:
+        seen.append(session.scalar(text("show transaction_isolation")))
+        return figures(session, run, day)
+
+    monkeypatch.setattr(daily, "figures", look)
+    invoke_job(job, at=AT)
+    assert seen[:7] == ["repeatable read"] * 7
 
 
 def test_the_change_against_the_stored_week_before(invoke_job: Invoke, session: Session, files: FileStore) -> None:

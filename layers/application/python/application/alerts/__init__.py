@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from application.alerts.notices import Wording as Wording, tell as tell, would_tell as would_tell
     from application.alerts.sightings import (
         Expected as Expected,
+        Noted as Noted,
         Severity as Severity,
         expect_events as expect_events,
         note_events as note_events,
@@ -21,5 +22,5 @@ __getattr__ = face(
     __name__,
     failures="JOB_FAILURE",
     notices="Wording tell would_tell",
-    sightings="Expected Severity expect_events note_events resolve resolve_quiet sight",
+    sightings="Expected Noted Severity expect_events note_events resolve resolve_quiet sight",
 )

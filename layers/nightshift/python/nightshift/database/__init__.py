@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from nightshift.database.connection import session_for as session_for, still_answers as still_answers
     from nightshift.database.failures import (
         describe as describe,
+        is_locked as is_locked,
         is_passing as is_passing,
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
-    from nightshift.database.halving import Leave as Leave, by_halves as by_halves
+    from nightshift.database.halving import Leave as Leave, by_halves as by_halves, savepoint as savepoint
     from nightshift.database.outage import is_away as is_away
     from nightshift.database.settings import DatabaseSettings as DatabaseSettings
 
@@ -32,8 +33,8 @@ __getattr__ = face(
     __name__,
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
     connection="session_for still_answers",
-    failures="describe is_passing is_row_error sqlstate",
-    halving="Leave by_halves",
+    failures="describe is_locked is_passing is_row_error sqlstate",
+    halving="Leave by_halves savepoint",
     outage="is_away",
     settings="DatabaseSettings",
 )

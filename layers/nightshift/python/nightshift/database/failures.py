@@ -1,5 +1,6 @@
 """What a database error means, and how to describe it without the content of any row."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,18 @@ def sqlstate(error: BaseException) -> str | None:
     return code if isinstance(code, str) else None
 
 
-_OF_ROWS = {"20", "21", "22", "23", "2F", "38", "39", "44", "P0"}
+_OF_ROWS = {"20", "21", "22", "23", "27", "2F", "38", "39", "44", "P0"}
 """Classes of SQLSTATE that tell of data: values, constraints, and what functions and triggers make of them."""
+_OF_WORDING = {"0A", "3F", "42"}
+"""Classes that tell of the statement, or of a value that is read like one: as a number, a query or a table's name."""
+_READ_VALUES = re.compile(
+    r"(acl|array\w+|cash|date|datetime|encode|enum|float|formatting|hstore_\w+|int|int8|inv_api|json\w*|ltree_io"
+    r"|ltxtquery_io|mbutils|multirangetypes|namespace|network|numeric|oracle_compat|parse_type|pg_locale|rangetypes"
+    r"|regexp|regproc|rowtypes|timestamp|ts_cache|ts_parse|tsquery|tsvector\w*|uuid|varbit|varlena|xml)\.[cly]"
+)
+"""PostgreSQL's own files that work on values."""
+_BEYOND_MEMORY = ("XX000", "mcxt.c")
+"""Code and file of a value that is larger than PostgreSQL can hold."""
 _TOO_LARGE = {"54000", "54001"}
 """A row, or its entry in an index, that is too large; a value that is too deep."""
 _BY_POLICY = ("42501", "ExecWithCheckOptions")
@@ -33,7 +44,14 @@ def is_row_error(error: DBAPIError) -> bool:
     code, fields = sqlstate(error), _fields(error)
     if code is None:
         return False
-    return is_raised(fields) or code[:2] in _OF_ROWS or code in _TOO_LARGE or (code, fields.get("R")) == _BY_POLICY
+    return (
+        is_raised(fields)
+        or code[:2] in _OF_ROWS
+        or code in _TOO_LARGE
+        or (code, fields.get("R")) == _BY_POLICY
+        or (code, fields.get("F")) == _BEYOND_MEMORY
+        or (code[:2] in _OF_WORDING and code != "42501" and _is_of_a_value(fields))
+    )
 
 
 def is_locked(error: DBAPIError) -> bool:
@@ -75,6 +93,11 @@ def describe(error: BaseException) -> str:
 def is_raised(fields: Mapping[str, Any]) -> bool:
     """Whether PL/pgSQL's RAISE made the error: its code is the application's own choice, and may mean anything."""
     return fields.get("R") == "exec_stmt_raise"
+
+
+def _is_of_a_value(fields: Mapping[str, Any]) -> bool:
+    """Whether a value made the error while its row was looked at: an error of the SQL has a place in it, P or p."""
+    return bool(_READ_VALUES.fullmatch(str(fields.get("F")))) and not {"P", "p"} & fields.keys()
 
 
 def _fields(error: BaseException) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Delete compares more than this, and does it by itself. All other kinds of step a
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
+from nightshift.database.halving import fire_deferred
 from nightshift.declaration import Batch, Step
 from nightshift.engine.tally import deleted, deleted_in
 from nightshift.errors import PassedPlanError
@@ -38,13 +38,11 @@ class Deletions:
         """
         before = Counter() if self._at_zero else deleted(batch.session)
         self._at_zero = False
-        with _noting_rollbacks(batch.session) as rolled_back:
+        with _RolledBack(batch.session) as rolled_back:
             yield
-        gone = self._allowed(deleted(batch.session) - before)
-        if rolled_back:
-            # The server counts what a savepoint has taken back as well, so only the tables can be compared.
-            self.with_this_batch = self._rows
-            return
+            if self._step.destructive:  # what a trigger deletes only at the commit is deleted by this step, too
+                fire_deferred(batch.session)
+        gone = self._allowed(deleted(batch.session) - before - rolled_back.rows)
         batch.count(**{deleted_in(name): rows for name, rows in gone.items()})
         self.with_this_batch = self._rows + gone.total()
         if gone and self.with_this_batch > self._planned:
@@ -73,16 +71,33 @@ class Deletions:
         return found
 
 
-@contextmanager
-def _noting_rollbacks(session: Session) -> Iterator[list[bool]]:
-    """A list that is no longer empty once a savepoint of the session was rolled back."""
-    noted: list[bool] = []
+class _RolledBack:
+    """What savepoints of a session have deleted and taken back: the server counts that as well."""
 
-    def note(session: Session, previous: Any) -> None:
-        noted.append(True)
+    def __init__(self, session: Session) -> None:
+        self.rows: Counter[str] = Counter()
+        self._session, self._connection = session, session.connection()  # the session itself is closed to its events
+        self._before: dict[SessionTransaction, Counter[str]] = {}
+        """What counted when each savepoint began."""
 
-    event.listen(session, "after_soft_rollback", note)
-    try:
-        yield noted
-    finally:
-        event.remove(session, "after_soft_rollback", note)
+    def __enter__(self) -> "_RolledBack":
+        for name, listener in self._listeners:
+            event.listen(self._session, name, listener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, listener in self._listeners:
+            event.remove(self._session, name, listener)
+
+    @property
+    def _listeners(self) -> tuple[tuple[str, Callable[[Session, SessionTransaction], None]], ...]:
+        return ("after_transaction_create", self._begun), ("after_soft_rollback", self._taken_back)
+
+    def _begun(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.nested:
+            self._before[transaction] = deleted(session) - self.rows
+
+    def _taken_back(self, session: Session, transaction: SessionTransaction) -> None:
+        before = self._before.pop(transaction, None)
+        if before is not None and not self._connection.invalidated:
+            self.rows = deleted(self._connection) - before

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from nightshift.errors import PermanentError
@@ -31,7 +31,7 @@ BLIND = 0
 UNTOUCHED = Touched("", 0, 0, 0)
 
 
-def tally(session: Session, *, last: bool = False) -> dict[int, Touched]:
+def tally(session: Session | Connection, *, last: bool = False) -> dict[int, Touched]:
     """By oid, each of the application's tables in which the caller's transaction has deleted or updated rows.
 
     last: the counters begin at zero once the transaction has ended.
@@ -49,7 +49,7 @@ def tally(session: Session, *, last: bool = False) -> dict[int, Touched]:
     return found
 
 
-def deleted(session: Session) -> Counter[str]:
+def deleted(session: Session | Connection) -> Counter[str]:
     """By table, how many rows the caller's transaction has deleted; see `tally`. The next one begins at zero."""
     found: Counter[str] = Counter()
     for each in tally(session, last=True).values():

@@ -58,7 +58,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, aggregate_order_by, in
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from nightshift.database import Leave, by_halves, describe, is_row_error
+from nightshift.database import Leave, by_halves, describe, is_row_error, savepoint
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
 from nightshift.errors import printable
@@ -160,22 +160,22 @@ def write(
     found = _Found(messages, via, everybody(run) if people is None else people, run)
     if refused is None:
         return _write(session, run, kind, found.offers(), via)
-    parts: list[Written] = []
+    alone: list[Written] = []
 
-    def some(recipients: Sequence[str]) -> None:
-        parts.append(_write(session, run, kind, found.offers(recipients), via))
+    def some(recipients: Sequence[str]) -> Written:
+        return _write(session, run, kind, found.offers(recipients), via)
 
-    def alone(recipient: str, error: str) -> None:
-        parts.append(_write_each(session, run, kind, found.offers((recipient,)), via, recipient, refused))
+    def leave(recipient: str, error: str) -> None:
+        alone.append(_write_each(session, run, kind, found.offers((recipient,)), via, recipient, refused))
 
     try:
-        with session.begin_nested():
-            some(())
+        with savepoint(session):
+            return some(())
     except DBAPIError as error:
         if not is_row_error(error):
             raise
-        by_halves(session, found.recipients(session), some, alone)
-    return Written.of(parts)
+    parts = by_halves(session, found.recipients(session), some, leave)
+    return Written.of([*parts, *alone])
 
 
 def _write(session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via]) -> Written:
@@ -201,15 +201,16 @@ def _write_each(
         refused(f"{kind}:{recipient}", describe(error))
         return Written(0, 0, 0, written)
 
-    def insert_one(part: Sequence[str | None]) -> None:
+    def insert_one(part: Sequence[str | None]) -> Sequence[str]:
         one = offers.c.dedupe_key.is_not_distinct_from(part[0])
-        written.update(session.scalars(_insert(run, kind, offers, one).returning(Notification.channel)))
+        return session.scalars(_insert(run, kind, offers, one).returning(Notification.channel)).all()
 
     def leave(key: str | None, error: str) -> None:
         refused(f"nightshift.notifications:{key or recipient}", error)
 
     for key in keys:
-        by_halves(session, [key], insert_one, leave)
+        for channels in by_halves(session, [key], insert_one, leave):
+            written.update(channels)
     return _written((*counts, *(written[one.channel] for one in via)), via)
 
 

@@ -5,6 +5,7 @@ is no replica. Of components that are bad in two checks running somebody is told
 """
 
 import datetime as dt
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift.database import by_halves, describe
+from nightshift.database.halving import DATA_ERRORS
 from nightshift.declaration import (
     PERIODS_WITHOUT_SUCCESS,
     Deployment,
@@ -62,11 +64,14 @@ class Component:
 
     @classmethod
     def judged(cls, value: Any, over: float) -> "Component":
-        """Degraded when the value is over a limit, and unknown without a value."""
+        """Degraded when the value is over a limit, without end as well, and unknown without a value or a number."""
         if value is None:
             return cls("unknown", None, "not measured")
-        found = round(float(value), 3)
-        return cls("degraded", found, f"more than {over:g}") if value > over else cls("healthy", found)
+        found = float(value)
+        if math.isnan(found):
+            return cls("unknown", None, "no number")
+        shown = round(found, 3) if math.isfinite(found) else None  # JSON has no other numbers
+        return cls("degraded", shown, f"more than {over:g}") if found > over else cls("healthy", shown)
 
 
 Measure = tuple[str, float]
@@ -80,7 +85,8 @@ MEASURES: dict[str, Measure] = {
     # The minutes that the oldest notice has waited beyond its time, of the channels that are sent or released from
     # here: all but push, which the application sends.
     OUTBOX: (
-        "select coalesce(max(extract(epoch from :now - scheduled_for) / 60), 0) from nightshift.notifications"
+        "select greatest(max(extract(epoch from :now - greatest(scheduled_for, created_at)) / 60), 0)"
+        " from nightshift.notifications"
         " where status = 'pending' and channel <> 'push' and scheduled_for <= :now",
         15,
     ),
@@ -179,12 +185,14 @@ def _measured(session: Session, measure: str, values: dict[str, Any], limit: flo
 
 
 def _guarded(session: Session, measure: Callable[[], Component], otherwise: Status = "unknown") -> Component:
-    """What was measured, or `otherwise` when the database refused to tell or took too long."""
+    """What was measured, or `otherwise` when the database refused to tell, took too long, or told no number."""
     try:
         with session.begin_nested():
             return measure()
     except DBAPIError as error:
         return Component(otherwise, None, describe(error))
+    except DATA_ERRORS as error:
+        return Component(otherwise, None, f"no number ({type(error).__name__})")
 
 
 Found = Mapping[str, Component]
@@ -217,13 +225,19 @@ def became_bad(session: Session, run: Run, found: Found) -> list[str]:
     before, long_before = ([*latest, {}, {}])[:2]
     names = []
     for name, one in found.items():
-        was, had_been = (_rank(check.get(name, {}).get("status")) for check in (before, long_before))
+        was, had_been = (_rank(status_in(check, name)) for check in (before, long_before))
         if min(_rank(one.status), was) > min(was, had_been):
             names.append(name)
     return names
 
 
-def _rank(status: str | None) -> int:
+def status_in(components: Any, name: str) -> Any:
+    """What an earlier check has found of a component. None where it says nothing of it, or nothing that can be read."""
+    one = components.get(name) if isinstance(components, dict) else None
+    return one.get("status") if isinstance(one, dict) else None
+
+
+def _rank(status: Any) -> int:
     """How bad it is; 0: not at all."""
     return BAD.index(status) + 1 if status in BAD else 0
 

@@ -182,12 +182,15 @@ class Notify(StepDefaults):
     def _tell(self, batch: Batch, run: Run, people: People) -> None:
         session = batch.session
 
-        def count(names: Sequence[str]) -> None:
+        def count(names: Sequence[str]) -> int:
             rows = self.counting[names[0]](run, people).subquery()
-            batch.count(**{names[0]: session.scalar(select(func.count()).select_from(rows)) or 0})
+            return session.scalar(select(func.count()).select_from(rows)) or 0
+
+        def leave(name: str, error: str) -> None:
+            batch.quarantine(f"the counter {name}", error)
 
         for name in self.counting:
-            by_halves(session, [name], count, lambda name, error: batch.quarantine(f"the counter {name}", error))
+            batch.count(**{name: sum(by_halves(session, [name], count, leave))})
         for one in self.messages:
             found = one.to(run, people)
             written = write(session, run, one.kind, found, one.via, people=people, refused=batch.quarantine)

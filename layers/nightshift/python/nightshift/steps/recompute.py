@@ -36,12 +36,12 @@ from sqlalchemy.types import NullType
 from nightshift.catalogue import TableError
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Column, quoted
-from nightshift.database import by_halves, describe, is_passing, is_row_error
+from nightshift.database import by_halves, describe, is_locked, is_passing, is_row_error
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
 from nightshift.declaration.fields import must_be
 from nightshift.engine import CAREFUL, Subject, carefully, left_out, paced
 from nightshift.engine.odd_rows import MOST_ODD
-from nightshift.engine.sweeping import PASSING_ERRORS_IN_A_ROW
+from nightshift.engine.sweeping import LOCK_SECONDS, LOCKED, PASSING_ERRORS_IN_A_ROW, ROW_LOCK_MILLISECONDS
 from nightshift.errors import PermanentError
 from nightshift.steps.conditions import check_column
 from nightshift.steps.rows import Count, FromRun, TableLike
@@ -55,6 +55,11 @@ SMALLEST, FIRST, LARGEST = 1, 2_000, 100_000
 VALUE = "value"
 KEY = "key"
 """The column of `to` that may stand for the key where that is one column."""
+
+LARGEST_CHANGE = 10**18
+"""A change of so much, without end, or to or from what is no number, is left out of the sum of all changes."""
+
+WHAT_TOTAL_LACKS = "{total}: changes of 10^18 and more, and of figures that are no number, are left out of the sum"
 
 SCALES = {"int2": 0, "int4": 0, "int8": 0}
 """Digits after the point, by type. Of `numeric` the column says it."""
@@ -171,13 +176,18 @@ class Recompute(StepDefaults):
                 if not is_row_error(error):
                     raise
                 figures = self._list_the_sound(execution)
-        size, passing = FIRST, 0
+        size, passing, patience = FIRST, 0, LOCK_SECONDS
         while (place := execution.position or {}) and place["after"] < place["last"]:
             try:
-                with execution.batch() as batch:
+                with execution.batch(lock_seconds=patience) as batch:
                     self._write(batch, place, execution.at_most(size), figures)
             except DBAPIError as error:
-                if is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
+                if is_locked(error):
+                    patience = ROW_LOCK_MILLISECONDS / 1000
+                    if size <= SMALLEST:
+                        self._leave_locked(execution, place)
+                    size = max(SMALLEST, size // 4)
+                elif is_passing(error) and passing < PASSING_ERRORS_IN_A_ROW:
                     passing += 1
                     size = max(SMALLEST, size // 4)
                 elif is_row_error(error) and size > SMALLEST:
@@ -292,9 +302,16 @@ class Recompute(StepDefaults):
             .returning(func.abs(new - func.coalesce(old, 0)).label("change"))
             .cte("changed")
         )
-        written = select(func.count(), func.coalesce(func.sum(changed.c.change), 0)).select_from(changed)
-        rows, total = batch.session.execute(written).one()
+        countable = changed.c.change < LARGEST_CHANGE
+        written = select(
+            func.count(),
+            func.coalesce(func.sum(changed.c.change).filter(countable), 0),
+            func.count().filter(~countable),
+        ).select_from(changed)
+        rows, total, beyond = batch.session.execute(written).one()
         batch.count(**{self.counter: rows, self.total: int(total)})
+        if beyond:
+            batch.note(WHAT_TOTAL_LACKS.format(total=self.total))
         batch.position = {**place, "after": upto}
 
     def _listed(self, after: int, upto: int) -> FromClause:
@@ -305,6 +322,13 @@ class Recompute(StepDefaults):
             .where(row.step == self.name, row.position > after, row.position <= upto)
             .subquery("listed")
         )
+
+    @staticmethod
+    def _leave_locked(execution: Execution, place: Any) -> None:
+        """Leave the next row of the list to the next run: somebody else is at it."""
+        with execution.batch() as batch:
+            batch.count(**{LOCKED: 1})
+            batch.position = {**place, "after": place["after"] + 1}
 
     def _quarantine(self, execution: Execution, figures: "_Figures", place: Any, error: DBAPIError) -> None:
         """Leave the next row of the list as it is, and write down why."""

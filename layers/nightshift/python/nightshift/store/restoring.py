@@ -8,9 +8,11 @@ must not be lost is repeated, such as erasures of people, if the project says ho
 import datetime as dt
 import hashlib
 import json
+import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from sqlalchemy import Connection, func, text, update
@@ -23,6 +25,9 @@ from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check
 from nightshift.store.compressed import rows_of
 from nightshift.store.schema import make, run_script
 from nightshift.store.tables import Backup
+
+MOST_TOLD = 3
+REMEDY = "Take another backup"
 
 SEEDED = {"nightshift.jobs", "nightshift.data_keys"}
 """Tables that a deployment fills by itself. The backup's rows replace theirs."""
@@ -37,7 +42,75 @@ class Restored:
     reapplied: Reapplied
 
 
-_NEEDED = ("backup_id", "consistent", "run_id", "scheduled_for", "schema_version", "tables")
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: type(value) in kinds
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value) is not None
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and dt.datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _is_file(value: Any) -> bool:
+    """A name in the backup's own folder."""
+    return _is_text(value) and value not in (".", "..") and not {"/", "\\"} & set(value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+Shape = Mapping[str, Callable[[Any], bool]]
+
+_NEEDED: Shape = {
+    "backup_id": _is_id,
+    "consistent": _is(bool),
+    "run_id": _is_id,
+    "scheduled_for": _is_time,
+    "schema_version": _are_texts,
+    "tables": _is(list),
+}
+_MORE: Shape = {"sequences": _is(dict), "schema": _is(dict, NoneType), "unreadable": _is(dict)}
+"""What older manifests may lack."""
+_OF_A_TABLE: Shape = {
+    "name": _is_text,
+    "quoted": lambda value: value is None or _is_text(value),
+    "file": _is_file,
+    "columns": _are_texts,
+    "rows": _is(int),
+    "bytes": _is(int),
+    "sha256": _is_text,
+}
+_OF_THE_SCHEMA: Shape = {"file": _is_file, "sha256": _is_text}
+
+
+def _damaged(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The names of what a manifest holds in another form than a backup writes it."""
+    yield from (name for name, fits in _NEEDED.items() if not fits(manifest[name]))
+    yield from (name for name, fits in _MORE.items() if name in manifest and not fits(manifest[name]))
+    tables, sequences, schema = (manifest.get(name) for name in ("tables", "sequences", "schema"))
+    for number, table in enumerate(tables if isinstance(tables, list) else (), 1):
+        yield from (f"{name} of table {number}" for name in _misfits(table, _OF_A_TABLE))
+    if isinstance(schema, dict):
+        yield from (f"{name} of the schema" for name in _misfits(schema, _OF_THE_SCHEMA))
+    if isinstance(sequences, dict) and not all(type(value) is int for value in sequences.values()):
+        yield "sequences"
+
+
+def _misfits(value: Any, shape: Shape) -> list[str]:
+    if not isinstance(value, dict):
+        return ["all"]
+    return [name for name, fits in shape.items() if not fits(value.get(name))]
 
 
 def read_manifest(parts: Parts) -> dict[str, Any]:
@@ -48,12 +121,14 @@ def read_manifest(parts: Parts) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(b"".join(parts.chunks(MANIFEST)))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BackupError("the manifest is not JSON: it is damaged, or something else") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BackupError(f"this is not the manifest of a backup in format {FORMAT}")
     if missing := [name for name in _NEEDED if name not in manifest]:
         raise BackupError(f"the manifest lacks {', '.join(missing)}: it is damaged, or something else")
+    if odd := list(_damaged(manifest)):
+        raise BackupError(f"the manifest has another form in {', '.join(odd[:MOST_TOLD])}: it is damaged. {REMEDY}")
     return manifest
 
 
