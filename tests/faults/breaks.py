@@ -1108,8 +1108,8 @@ BREAKS = (
         ),
         (
             "a quarantined figure is tried again",
-            'batch.position = {**place, "after": place["after"] + 1}',
-            'batch.position = {**place, "after": place["after"]}',
+            'batch.count(**{self.failed: 1})\n            batch.position = {**place, "after": place["after"] + 1}',
+            'batch.count(**{self.failed: 1})\n            batch.position = {**place, "after": place["after"]}',
         ),
         (
             "rows that are equal are written",
