@@ -230,11 +230,14 @@ class RowStep(ABC):
         if self.visible_rows:
             session.execute(text("set local row_security to on"))
         facts = read(session, find(session, self.sql_name))
-        refuse_unworkable(facts, self.action, visible=self.visible_rows)
+        self._refuse_unworkable(facts)
         reached = self.reach(session, facts)
         for child in reached.reached.values():
             refuse_unworkable(replace(child, rules=()), "count", visible=False)
         return self.subject_in(session, run, reached)
+
+    def _refuse_unworkable(self, facts: TableFacts) -> None:
+        refuse_unworkable(facts, self.action, visible=self.visible_rows)
 
     def reach(self, session: Session, facts: TableFacts) -> Closure:
         """What a deletion can reach. Nothing is looked up in the referring tables for an update or a count."""
@@ -577,6 +580,10 @@ class Delete(RowStep):
             staying=divided.staying,
             notes=_unheard(session, facts) if going else (),
         )
+
+    def _refuse_unworkable(self, facts: TableFacts) -> None:
+        # Nobody is told of a partition that goes as a whole, whatever identifies its rows.
+        super()._refuse_unworkable(facts if self.partitions is None else replace(facts, unidentified=()))
 
     def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
         cutoff = self.cutoff(run)

@@ -95,8 +95,9 @@ _OF_THE_SCHEMA: Shape = {"file": _is_file, "sha256": _is_text}
 
 
 def _damaged(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """The names of what a manifest holds in another form than a backup writes it."""
-    yield from (name for name, fits in _NEEDED.items() if not fits(manifest[name]))
+    """The names of what a manifest holds in another form than a backup writes it, of what tells its parts."""
+    if not isinstance(manifest["tables"], list):
+        yield "tables"
     yield from (name for name, fits in _MORE.items() if name in manifest and not fits(manifest[name]))
     tables, sequences, schema = (manifest.get(name) for name in ("tables", "sequences", "schema"))
     for number, table in enumerate(tables if isinstance(tables, list) else (), 1):
@@ -113,6 +114,11 @@ def _misfits(value: Any, shape: Shape) -> list[str]:
     return [name for name, fits in shape.items() if not fits(value.get(name))]
 
 
+def _refuse(odd: Sequence[str]) -> None:
+    if odd:
+        raise BackupError(f"the manifest has another form in {', '.join(odd[:MOST_TOLD])}: it is damaged. {REMEDY}")
+
+
 def read_manifest(parts: Parts) -> dict[str, Any]:
     """A backup's manifest.
 
@@ -127,8 +133,7 @@ def read_manifest(parts: Parts) -> dict[str, Any]:
         raise BackupError(f"this is not the manifest of a backup in format {FORMAT}")
     if missing := [name for name in _NEEDED if name not in manifest]:
         raise BackupError(f"the manifest lacks {', '.join(missing)}: it is damaged, or something else")
-    if odd := list(_damaged(manifest)):
-        raise BackupError(f"the manifest has another form in {', '.join(odd[:MOST_TOLD])}: it is damaged. {REMEDY}")
+    _refuse(list(_damaged(manifest)))
     return manifest
 
 
@@ -191,6 +196,7 @@ def restore(
         BackupError: a part is damaged, the database has rows or another schema, or the tables are from several
             snapshots.
     """
+    _refuse([name for name, fits in _NEEDED.items() if not fits(manifest[name])])
     if not manifest["consistent"] and not accept_inconsistent:
         raise BackupError(
             "this backup was interrupted and comes from several snapshots: references between tables may not fit. "
