@@ -136,3 +136,17 @@ def test_rows_that_an_earlier_step_empties_are_not_meant_by_a_later_one(made: An
     call(database, job, parameters={"max_share": 100})
 
     assert rows(database, "children where id <= 10000") == rows(database, "children where id <= 100") == 100
+
+
+def test_without_a_row_the_triggers_of_the_statement_fire_as_with_the_plain_one(made: Any, call: Call) -> None:
+    database = made(
+        """
+        create table parents (id int primary key, state text, at timestamptz not null);
+        create table fired (n int);
+        create function fire() returns trigger language plpgsql as $$ begin
+            insert into fired values (1); return null; end $$;
+        create trigger fire after delete on parents for each statement execute function fire();
+        """
+    )
+    call(database, deletion(where="state = 'old'"))
+    assert rows(database, "fired") == 1

@@ -106,6 +106,8 @@ def sweep(execution: Execution, task: Sweep) -> None:
         DBAPIError: an error that is neither a row's nor passing.
     """
     planned = _Planned.of(execution, task)
+    if planned.rows == 0:  # one statement, as anybody would send it: its triggers fire, and no key is there
+        task = task._replace(keys_first=False)
     emptied = execution.stated(changes_of(task.step))
     load = 1 + (sum(planned.others.values()) + sum(emptied.values())) / max(1, planned.rows or 1)
     run = _Sweeping(execution, task, planned, load)
