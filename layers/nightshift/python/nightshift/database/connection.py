@@ -197,12 +197,13 @@ def _given(settings: DatabaseSettings) -> dict[str, Any]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
         passes = status >= 500 or status == 429 or "Throttl" in code or "TooManyRequests" in code
-        kind = NoCredentialsNowError if passes else NoCredentialsError
-        raise kind(f"AWS gives no credentials of the database at {settings.place}: {error}") from None
+        cause: Exception = error
     except HTTPClientError as error:
-        raise NoCredentialsNowError(f"AWS gives no credentials of the database at {settings.place}: {error}") from None
+        passes, cause = True, error
     except (KeyError, TypeError, ValueError):  # whose text may quote the secret
         raise NoCredentialsError(f"the secret {settings.secret_arn} is no JSON with username and password") from None
+    kind = NoCredentialsNowError if passes else NoCredentialsError
+    raise kind(f"AWS gives no credentials of the database at {settings.place}: {cause}")
 
 
 def _credentials(settings: DatabaseSettings) -> dict[str, Any]:

@@ -233,7 +233,7 @@ class RowStep(ABC):
         self._refuse_unworkable(facts)
         reached = self.reach(session, facts)
         for child in reached.reached.values():
-            refuse_unworkable(replace(child, rules=()), "count", visible=False)
+            refuse_unworkable(child, "count", visible=False)
         return self.subject_in(session, run, reached)
 
     def _refuse_unworkable(self, facts: TableFacts) -> None:
@@ -254,8 +254,8 @@ class RowStep(ABC):
         conditions = []
         if isinstance(said := self._said(run), TextClause):
             self._must_be_one(session, said, source)
-        if (where := self.condition(run)) is not None:
-            conditions.append(typed(where, facts))
+        if said is not None:
+            conditions.append(typed(_in_parentheses(said), facts))
         age = self._age(facts, source)
         if (cutoff := self.cutoff(run)) is not None and age is not None:
             known = self._age_column(session, facts, source, age)
@@ -407,7 +407,7 @@ class RowStep(ABC):
     def condition(self, run: Run) -> ColumnElement[bool] | None:
         """The step's own condition for this run, without the age. What is SQL stands in parentheses."""
         said = self._said(run)
-        return Grouping(said) if isinstance(said, TextClause) else said
+        return None if said is None else _in_parentheses(said)
 
     def _said(self, run: Run) -> ColumnElement[bool] | TextClause | None:
         where = self.where
@@ -461,6 +461,11 @@ def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
 def _share(run: Run) -> int:
     """The cap on the share, in percent."""
     return (run.parameters or {}).get(MAX_SHARE.name, ALL)
+
+
+def _in_parentheses(said: ColumnElement[bool] | TextClause) -> ColumnElement[bool]:
+    """What is SQL, so that it holds with the age and not beside it."""
+    return Grouping(said) if isinstance(said, TextClause) else said
 
 
 def _source(facts: TableFacts) -> FromClause:
