@@ -52,8 +52,8 @@ BREAKS = (
         ),
         (
             "a run is not locked while its end is written",
-            'RunRecord.state == "running")\n        .with_for_update()\n',
-            'RunRecord.state == "running")\n',
+            "select(RunRecord).where(*mine).with_for_update()",
+            "select(RunRecord).where(*mine)",
         ),
         ("one attempt too many", "record.attempts >= record.max_attempts", "record.attempts > record.max_attempts"),
         (
@@ -160,13 +160,13 @@ BREAKS = (
         ),
         (
             "a zombie ends its run",
-            'RunRecord.epoch == claim.epoch, RunRecord.state == "running")\n        .with',
-            'RunRecord.state == "running")\n        .with',
+            '    mine = (RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")',
+            '    mine = (RunRecord.id == claim.run.id, RunRecord.state == "running")',
         ),
         (
             "an ended run is ended again",
-            'RunRecord.epoch == claim.epoch, RunRecord.state == "running")\n        .with',
-            "RunRecord.epoch == claim.epoch)\n        .with",
+            '    mine = (RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")',
+            "    mine = (RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch)",
         ),
     ),
     *breaks(
@@ -183,6 +183,11 @@ BREAKS = (
             "where(RegisteredJob.name == job)",
         ),
         ("an attempt's end is written twice", ", Attempt.ended_at.is_(None))", ")"),
+        (
+            "the clock is asked before the job is locked",
+            "select(aliased(of, locking.subquery()), func.clock_timestamp())",
+            "locking.add_columns(func.clock_timestamp())",
+        ),
     ),
     *breaks(
         "ledger/again.py",
