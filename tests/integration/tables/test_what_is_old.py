@@ -176,8 +176,9 @@ def test_the_servers_own_settings_change_nothing(made: Any, call: Call) -> None:
 ODD = """
     create extension citext; create extension pg_trgm; create type state as enum ('new', 'old');
     create table parents (id int primary key, at timestamptz not null, s citext, state state, n text,
-        b bit(3) default '111', w varchar(3)[] default '{abc}');
+        b bit(3) default '111', w varchar(3)[] default '{abc}', u uuid, r tstzrange default '[2025-01-01Z,)');
     insert into parents select i, timestamptz '2025-12-01Z', 'Spam@X.y', 'old', 'a%s' from generate_series(1, 5) i;
+    update parents set u = cast('00000000-0000-7000-8000-00000000000' || id as uuid);
 """
 
 
@@ -193,6 +194,10 @@ ODD = """
         (or_(column("state") == "new", and_(column("state") == "old", ~(column("s") == "ham"))), 5),
         (column("b") == "1111", 0),
         (column("b") == "111", 5),
+        (column("at") < "2026-01-01", 5),
+        (column("u") == "00000000-0000-7000-8000-000000000001", 1),
+        (column("u").in_(["00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"]), 2),
+        (column("r").op("@>")(dt.datetime(2025, 12, 1, tzinfo=dt.UTC)), 5),
         (column("w") == "{abcd}", 0),
         (column("w") == "{abc}", 5),
         (column("id") % 2 == 0, 2),

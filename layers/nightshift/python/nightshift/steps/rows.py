@@ -150,7 +150,7 @@ class RowStep(ABC):
             raise DeclarationError('a step needs a table: name it, like "shop.orders"')
         if not self.name:
             words = re.sub(r"[^a-z0-9]+", "-", self.table_name.rpartition(".")[2].lower()).strip("-")
-            object.__setattr__(self, "name", f"{self.action}-{words}")
+            object.__setattr__(self, "name", f"{self.action}-{words or 'rows'}")  # a name may have no Latin letter
         if self.where is None and self.older_than is None:
             raise DeclarationError(
                 f"step {self.name} would touch every row of {self.table_name}: give where or older_than"
