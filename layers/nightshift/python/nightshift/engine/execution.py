@@ -124,8 +124,13 @@ class RunExecution:
             bound(connection, self.deadline.remaining, self.deadline.reserve / 2)
 
     def _stop_near_the_deadline(self) -> None:
-        if not self._first_batch and self.deadline.near:
+        if not self._first_batch and self.deadline.near and (self.progressed or self._reserve_is_used):
             raise Interrupted
+
+    @property
+    def _reserve_is_used(self) -> bool:
+        """Whether a first batch that was rolled back must not be tried again, with fewer rows."""
+        return self.deadline.remaining < self.deadline.reserve / 2
 
     @contextmanager
     def batch(
