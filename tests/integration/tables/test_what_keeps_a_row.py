@@ -287,3 +287,18 @@ def test_as_many_rows_stay_as_postgresql_refuses_and_the_others_go(
     assert (answer["outcome"], answer["counters"].get("quarantined", 0)) == ("succeeded", 0)
     with database.connect() as connection:
         assert counts(connection) == left
+
+
+def test_without_an_index_what_refers_is_not_read_for_each_row(made: Any, call: Call) -> None:
+    """Where rows go in circles, so that each is followed by itself."""
+    database = made(
+        TREE.replace("1, 60)", "1, 600)")
+        + "create table r (p int references parents); insert into r select i from generate_series(1, 600, 40) i;"
+        + "insert into r select null from generate_series(1, 600); analyze;"
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    with database.connect() as connection:
+        scans = connection.scalar(text("select seq_scan from pg_stat_user_tables where relname = 'r'"))
+    assert plan["rows"] + plan["referenced"] == 400
+    assert 0 < scans < 400
+    assert plan["missing"] == ['create index concurrently on "public"."r" ("p")']

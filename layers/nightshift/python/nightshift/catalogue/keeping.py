@@ -352,4 +352,5 @@ class _Keeping:
         here, child = self._row(oid, name), self._row(reference.child, f"{name}_by")
         place = [system_column(here.source, here.facts, column) for column in ("tableoid", "ctid")]
         every = select(*place).select_from(here.source.join(child.source, refers(child, reference, here)))
-        return tuple_(going.c.leaf, going.c.tid).in_(every.correlate(None))
+        # As a truth value, or PostgreSQL would join, and read the table for each row of the root.
+        return tuple_(going.c.leaf, going.c.tid).in_(every.correlate(None)).is_(true())
