@@ -249,5 +249,5 @@ class RunExecution:
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "
-                "see nightshift.quarantine for the items"
+                f"see nightshift.quarantine for the items. The first of them: {self.errors[0]}"
             )

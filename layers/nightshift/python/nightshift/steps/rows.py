@@ -49,7 +49,7 @@ from nightshift.catalogue import (
     older_than,
     read,
 )
-from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.ages import MEASURES, Snowflake, SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
 from nightshift.catalogue.table import Column, Reference, create_index, name_of, quoted, refuse_unworkable
 from nightshift.database import by_halves, describe, sqlstate
@@ -115,8 +115,8 @@ class RowStep(ABC):
         `:names` are bound to `values`.
     older_than: how old a row must be: strictly older than this before the run's now.
     measured_by: the column (or expression) that tells a row's age; a name will do.
-    measured_in: what a column that holds no time measures: "seconds", "milliseconds" or "microseconds" since 1970,
-        "uuid7", or a `Snowflake`.
+    measured_in: what a column that holds no time measures: "seconds", "milliseconds", "microseconds" or "nanoseconds"
+        since 1970, "uuid7", or a `Snowflake`.
     zone: the time zone of a `timestamp` or a `date`, which say none themselves.
     visible_rows: where row security hides rows from this role, only those that it sees are meant.
     sample_keys: show keys of text in plans and errors. They may be addresses, so by default they are not shown.
@@ -163,6 +163,9 @@ class RowStep(ABC):
         if self.older_than is not None:
             check_age(f"{where} older_than", self.older_than)
         must_be(isinstance(self.counting, Mapping), f"{where} counting", "conditions by counter", self.counting)
+        fits = self.measured_in is None or isinstance(self.measured_in, Snowflake) or self.measured_in in MEASURES
+        which = f"{', '.join(map(repr, MEASURES))} or Snowflake(epoch=…)"
+        must_be(fits, f"{where} measured_in", which, self.measured_in)
         must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
         for name in ("visible_rows", "sample_keys"):
             must_be_truth(f"{where} {name}", getattr(self, name))
