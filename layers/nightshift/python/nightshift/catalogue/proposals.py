@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
-from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
+from nightshift.catalogue.kinds import Doubt, Kind, is_entity, is_revocation, judged, renewed, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
 from nightshift.catalogue.partitions import against_whole
 from nightshift.catalogue.statistics import (
@@ -341,7 +341,7 @@ def _worked_out(
     if not _bytes(session, row["oid"]):
         return None
     name = _plain(row)
-    ages = _ages(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
+    ages = ages_of(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
     if not ages:
         return _ageless(name, kind, timed)
     facts = read(session, row["oid"])
@@ -376,18 +376,24 @@ def _from_the_start(session: Session, row: Mapping[str, Any], timed: Collection[
     return [each for each in required if not never_at_first(session, row["oid"], each)]
 
 
-def _ages(
-    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str]
+def ages_of(
+    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str] = ()
 ) -> list[tuple[Role, int, str]]:
     """The columns that could tell the age, the best first: role, days, column."""
     name, roles = row["name"], dict(RULES[kind].roles)
     if kind == "secret" and soon_worthless(name):
         roles["created"] = SOON
-    if kind == "secret" and "session" not in words(name):
+    if kind == "secret" and not {"session", "persistent", "remember"} & set(words(name)):
         roles.pop("used", None)  # a key that is seldom used is not worth less
+    if kind == "secret" and is_revocation(name):
+        roles = {"expiry": roles["expiry"]}
     if kind == "queue" and BROKERS & set(words(name)):
         roles.pop("expiry", None)  # what has expired there may not have been sent yet
     held = {column: role_of(column) for column in timed if column not in from_the_start}
+    if kind == "secret":
+        held = {
+            column: role for column, role in held.items() if role != "expiry" or _is_the_last(column, row["columns"])
+        }
     # Of a log that tells several moments, the one in which a row is written comes first; then the order of columns.
     return [
         (role, TO_TRY_AGAIN if role == "finished" and "fail" in column.lower() else days, column)
@@ -395,6 +401,12 @@ def _ages(
         for column in timed
         if held.get(column) == role
     ]
+
+
+def _is_the_last(expiry: str, columns: Collection[str]) -> bool:
+    """Whether a secret is worth nothing from this moment on: none that renews it lives longer."""
+    renewing = [each for each in columns if "refresh" in words(each) and role_of(each) == "expiry"]
+    return expiry in renewing if renewing else not renewed(columns)
 
 
 def _usual_first(
