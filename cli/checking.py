@@ -13,7 +13,7 @@ from cli import known_jobs, screen
 from cli.aws import AwsError, FunctionError
 from cli.command_line import DeploymentCommand
 from cli.database_url import place_of, settings_of
-from cli.deployment import NOT_REACHED, DatabaseDownError, ask, invoke
+from cli.deployment import NOT_REACHED, DatabaseDownError, ask, invoke, strain_of
 from cli.options import Json
 from cli.planning import connected
 from cli.refusals import EXIT_FAILED
@@ -79,7 +79,7 @@ def check_in(url: str, jobs: "Iterable[Job]") -> dict[str, Any]:
     settings, found = settings_of(url), {}
     with connected(settings, "check") as session:
         for job in jobs:
-            found[job.name] = findings_of(session, job, now(), {})
+            found[job.name] = findings_of(session, job, now(), {}, strain_of(job.name))
     return _answer(found) | {"database": place_of(settings)}
 
 
