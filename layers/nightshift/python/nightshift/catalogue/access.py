@@ -16,7 +16,6 @@ from nightshift.catalogue.table import quoted
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^."]+)')
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _RETURN = re.compile(r"\breturn\s+(\w+)", re.IGNORECASE)
-_DELETES = re.compile(r"\bdelete\s+from\b|\btruncate\b", re.IGNORECASE)
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 _OPERATIONS = {"INSERT", "UPDATE", "DELETE"}
 _BEGIN = re.compile(r"\bbegin\b", re.IGNORECASE)
@@ -28,6 +27,11 @@ _OF_OPERATION = re.compile(
     r"\s*if\s*\(?\s*tg_op\s*(?:=\s*'(?P<one>\w+)'|in\s*\((?P<some>[^)]*)\))\s*\)?\s*then\s*$", re.IGNORECASE
 )
 _NAME = r'((?:"[^"]+"|[\w$]+)(?:\.(?:"[^"]+"|[\w$]+))?)'
+_DELETES = re.compile(r"\bdelete\s+from\b", re.IGNORECASE)
+_EMPTIES = re.compile(
+    rf"\b(?:truncate(?:\s+table)?|drop\s+table)\b(?:\s+if\s+exists)?(?:\s+only\b)?(?:\s+{_NAME})?", re.IGNORECASE
+)
+_ITS_OWN = re.compile(rf"\bcreate\s+temp(?:orary)?\s+table\s+(?:if\s+not\s+exists\s+)?{_NAME}", re.IGNORECASE)
 _WRITES = {
     "insert": re.compile(rf"\binsert\s+into\s+{_NAME}", re.IGNORECASE),
     "update": re.compile(rf"\bupdate\s+(?:only\s+)?{_NAME}(?:\s+(?:as\s+)?[\w$]+)?\s+set\b", re.IGNORECASE),
@@ -135,8 +139,18 @@ class TriggerSource:
 
     @property
     def deletes_elsewhere(self) -> bool:
-        """Whether its function has a DELETE of its own."""
-        return self.language in ("plpgsql", "sql") and _DELETES.search(self._code) is not None
+        """Whether its function has a DELETE of its own, or empties or drops a table that it has not made itself."""
+        own = {f"pg_temp.{name}" for name in _ITS_OWN.findall(self._code)}
+        emptied = {f"pg_temp.{name.removeprefix('pg_temp.')}" for name in _EMPTIES.findall(self._code)}
+        return self.language in ("plpgsql", "sql") and bool(_DELETES.search(self._code) or emptied - own)
+
+    @property
+    def deletion(self) -> str:
+        """In words, that it deletes elsewhere."""
+        return (
+            f"the trigger {self.name} deletes from other tables (its function {self.function}): a run that was not "
+            "planned to do that is rolled back; write a Function step that counts these rows too"
+        )
 
 
 @dataclass(frozen=True)

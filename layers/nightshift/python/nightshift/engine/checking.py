@@ -357,12 +357,7 @@ def check_triggers(facts: TableFacts, more: Access | None, action: str) -> Itera
                 "Function step that does what is meant",
             )
         elif action == "delete" and trigger.deletes_elsewhere:
-            yield Finding(
-                "warning",
-                facts.fullname,
-                f"{said} deletes from other tables (its function {trigger.function}): a run that was not planned to "
-                "do that is rolled back; write a Function step that counts these rows too",
-            )
+            yield Finding("warning", facts.fullname, trigger.deletion)
         elif trigger.may_keep_rows:
             yield Finding(
                 "warning", facts.fullname, f"{said} may keep rows: a run with rows that stay unexplained fails"

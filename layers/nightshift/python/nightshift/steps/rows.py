@@ -5,7 +5,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -280,7 +280,12 @@ class RowStep(ABC):
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
         return replace(
-            told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
+            told,
+            sample=sample,
+            way=way,
+            missing=_missing(subject),
+            referenced=subject.count_referenced(session),
+            notes=tuple(_elsewhere(session, subject)) if told.rows and self.action == "delete" else (),
         )
 
     def check(self, session: Session, run: Run) -> "list[Finding]":
@@ -449,6 +454,20 @@ class RowStep(ABC):
         return Column("the age", full, base, nullable=True, personal=False)
 
 
+def _elsewhere(session: Session, subject: Subject) -> Iterator[str]:
+    """That triggers delete what no plan can count: the first batch would be rolled back."""
+    reached = [facts for facts in (subject.facts, *subject.closure.reached.values()) if facts.triggers]
+    if not reached:
+        return
+    from nightshift.catalogue.access import access  # only a plan asks what triggers are made of
+
+    known = access(session, [facts.oid for facts in reached])
+    for facts in reached:
+        for trigger in known[facts.oid].triggers:
+            if trigger.deleting and trigger.deletes_elsewhere:
+                yield f"{facts.fullname}: {trigger.deletion}"
+
+
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
     """Who is not told that a partition goes."""
     published = around(session, facts).published
@@ -583,7 +602,7 @@ class Delete(RowStep):
             bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
             partitions=going,
             staying=divided.staying,
-            notes=_unheard(session, facts) if going else (),
+            notes=(*plan.notes, *(_unheard(session, facts) if going else ())),
         )
 
     def _refuse_unworkable(self, facts: TableFacts) -> None:
