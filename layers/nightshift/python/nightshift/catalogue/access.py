@@ -265,6 +265,8 @@ class Emptied(NamedTuple):
     """As SQL."""
     places: int
     """How many columns the key has."""
+    alike: str | None
+    """A unique index that takes no second row with what is set."""
 
 
 def emptied(session: Session, children: Iterable[int]) -> list[Emptied]:
@@ -361,7 +363,12 @@ _EMPTIED = text(
            or exists (select from pg_constraint k
                        where k.conrelid = o.conrelid and k.contype = 'c'
                          and pg_get_expr(k.conbin, k.conrelid) = format('(%I IS NOT NULL)', a.attname)),
-           case when o.confdeltype = 'd' then pg_get_expr(d.adbin, d.adrelid) end, cardinality(o.conkey)
+           case when o.confdeltype = 'd' then pg_get_expr(d.adbin, d.adrelid) end, cardinality(o.conkey),
+           (select cast(ic.relname as text) from pg_index i join pg_class ic on ic.oid = i.indexrelid
+             where i.indrelid = o.conrelid and i.indisunique and i.indisready and i.indpred is null
+               and (cast(i.indkey as int2[]))[0:i.indnkeyatts - 1] <@ coalesce(o.confdelsetcols, o.conkey)
+               and (o.confdeltype = 'd' or coalesce(cast(to_jsonb(i) ->> 'indnullsnotdistinct' as bool), false))
+             order by 1 limit 1)
       from pg_constraint o join pg_class c on c.oid = o.conrelid
       join pg_attribute a on a.attrelid = o.conrelid and a.attnum = any (coalesce(o.confdelsetcols, o.conkey))
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum and a.attgenerated = ''

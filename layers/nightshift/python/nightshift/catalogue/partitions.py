@@ -154,6 +154,14 @@ def unrelated_key(session: Session, facts: TableFacts, age: str) -> str | None:
     return None if related else str(told)
 
 
+def pending(session: Session, facts: TableFacts) -> list[tuple[str, str]]:
+    """Partitions that somebody began to detach and never finished, by name, each with the SQL that finishes it.
+
+    Whoever reads or deletes from the table does not see their rows any more.
+    """
+    return [(row.name, row.remedy) for row in session.execute(_PENDING, {"oid": facts.oid})]
+
+
 def around(session: Session, facts: TableFacts) -> Around:
     """What else takes notice of a table's partitions."""
     published, watched = session.execute(_AROUND, {"oid": facts.oid}).one()
@@ -233,6 +241,22 @@ _KEYS = text(
            bool_or(p.partstrat in ('r', 'l') and a.attname = :age) as related
       from tree join pg_partitioned_table p on p.partrelid = tree.oid
       left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
+    """
+)
+_PENDING = text(
+    """
+    with recursive tree (oid, parent, pending) as (
+        select cast(cast(:oid as bigint) as oid), cast(null as oid), false
+        union all
+        select inhrelid, inhparent, inhdetachpending from tree join pg_inherits on inhparent = tree.oid
+         where not tree.pending
+    )
+    select format('%s.%s', n.nspname, c.relname) as name,
+           format('alter table %I.%I detach partition %I.%I finalize', pn.nspname, p.relname, n.nspname, c.relname)
+               as remedy
+      from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
+      join pg_class p on p.oid = tree.parent join pg_namespace pn on pn.oid = p.relnamespace
+     where tree.pending order by 1
     """
 )
 _AROUND = text(

@@ -262,6 +262,14 @@ def _check_emptied(session: Session, found: Closure) -> Iterator[Finding]:
         child, parent, some = found.facts(edge.child), found.facts(oid), columns.get(key, [])
         severity: Severity = "error" if any(leaf.blocks for leaf in child.leaves) else "note"
         kept = f"a row of {parent.fullname} that it refers to is not deleted"
+        alike = next((each.alike for each in some if each.alike), None)
+        if alike and (edge.on_delete == "set null" or not all(_is_null(each.default) for each in some)):
+            yield Finding(
+                "note" if severity == "note" else "warning",
+                child.fullname,
+                f"on delete {edge.on_delete} makes its rows alike, and the unique index {alike} takes one of them: "
+                f"the other rows of {parent.fullname} that it refers to are not deleted",
+            )
         null = [each.column for each in some if each.required and _is_null(each.default)]
         if null:
             said = f"on delete {edge.on_delete} empties {', '.join(null)}, which takes no null: {kept}"
