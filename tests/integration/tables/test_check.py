@@ -402,11 +402,13 @@ def test_a_database_without_the_ledger_is_told_once(empty_database: Engine) -> N
         steps=(Count("nightshift.runs", where="true", counter="runs"),),
     )
 
-    told = check_in(url_of(empty_database), [deletion(), counting])
+    told = check_in(url_of(empty_database), [deletion(), counting], {"broken": "it cannot be imported"})
 
-    assert [(each["severity"], each["job"], each["object"]) for each in told["findings"]] == [
-        ("note", "every job", "nightshift")
+    assert [(each["severity"], each["job"], each["object"], each["what"][:22]) for each in told["findings"]] == [
+        ("error", "broken", "broken", "it cannot be imported"),
+        ("note", "every job", "nightshift", "the ledger's schema is"),
     ]
+    assert told["jobs"] == ["broken", "count", "forget"]
 
 
 def test_a_check_takes_few_statements_and_writes_nothing(look: Look, made: Any) -> None:
