@@ -142,7 +142,7 @@ def typed(condition: ColumnElement[bool], facts: TableFacts) -> Any:
         for held, others in ((binary.left, binary.right), (binary.right, binary.left)):
             if (known := of_the_table(held, bare=bare)) is not None:
                 for value in _values(others):
-                    value.type = SqlType(known.type)
+                    value.type = SqlType(known.sent_as)
 
     # A column without a table is one of this table's, but in a subquery it may be another's.
     subqueries = [element for element in iterate(condition) if isinstance(element, SelectBase)]
@@ -162,4 +162,6 @@ def _values(compared: Any) -> Iterator[BindParameter[Any]]:
 
 def typed_value(value: Any, column: Column) -> Any:
     """A new value with the column's type, where SQLAlchemy would send plain text."""
-    return literal(value, SqlType(column.type)) if isinstance(value, str) and column.base not in PLAIN_TYPES else value
+    return (
+        literal(value, SqlType(column.sent_as)) if isinstance(value, str) and column.base not in PLAIN_TYPES else value
+    )
