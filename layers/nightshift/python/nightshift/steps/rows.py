@@ -92,8 +92,8 @@ if TYPE_CHECKING:
 SYNTAX_ERROR = "42601"
 """The SQLSTATE of a text that is no SQL."""
 
-MISTAKES = ("22", "23", "42")
-"""Classes of SQLSTATEs that a statement meets whatever rows there are."""
+MISTAKES, NO_RIGHT = ("22", "23", "42"), "42501"
+"""Classes of SQLSTATEs that a statement meets whatever rows there are; and the one of them that a grant mends."""
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -655,7 +655,7 @@ def _refusal(session: Session, statement: UpdateStatement) -> DBAPIError | None:
     except DBAPIError as error:
         if (code := sqlstate(error)) is None:  # the connection is lost
             raise
-        return error if code[:2] in MISTAKES else None
+        return error if code[:2] in MISTAKES and code != NO_RIGHT else None
     return None
 
 
