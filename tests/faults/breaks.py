@@ -1837,4 +1837,18 @@ BREAKS = (
             "                raise\n                broken[name",
         ),
     ),
+    *breaks(
+        "catalogue/partitions.py",
+        ("tests/integration/tables/test_partitions.py",),
+        (
+            "the default part of an old part keeps it",
+            "each.against not in (None, OF_ANY_AGE))",
+            "each.against is not None)",
+        ),
+        (
+            "what a default partition lacks is not looked at",
+            "    if row.is_default and row.parent == root:",
+            "    if row.is_default:",
+        ),
+    ),
 )

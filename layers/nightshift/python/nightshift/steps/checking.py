@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnClause
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
 from nightshift.catalogue.measures import doubts
-from nightshift.catalogue.partitions import Partition, against_whole, pending, tree_of, unrelated_key
+from nightshift.catalogue.partitions import OF_ANY_AGE, Partition, against_whole, pending, tree_of, unrelated_key
 from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
@@ -122,8 +122,10 @@ def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", sett
     if against:
         return
     staying: dict[str, list[Partition]] = {}
-    for partition in tree_of(session, facts, to_schema=setting.schema).every:
-        if partition.against is not None:
+    tree = tree_of(session, facts, to_schema=setting.schema)
+    for partition in tree.every:
+        inner = partition not in tree.children.get(facts.oid, ())
+        if partition.against is not None and not (inner and partition.against == OF_ANY_AGE):
             staying.setdefault(partition.against.partition(": alter table")[0], []).append(partition)
     for reason, some in staying.items():
         names = [each.name for each in some]
