@@ -26,7 +26,8 @@ PROVEN = {
         ResetPasswordRequest(email, expires) email_verification(email, verification_token, created_at)
         magic_link_tokens(token, email, expires_at) session_tokens(user_id, expires_at)
         acme_session(sid, sess, expired) selfservice_login_flows(request_url, csrf_token, expires_at)
-        login_flow_v2(poll_token, created_at) jwt_denylist(jti, exp) oauth2_blacklisted_jti(signature, expires_at)
+        oauth_states(nonce, expires_at) login_flow_v2(poll_token, created_at) jwt_denylist(jti, exp)
+        oauth2_blacklisted_jti(signature, expires_at)
         persistent_logins(username, series, token, last_used) oauth2_codes(subject, expires_at)
         access_codes(code, redirect_uri, scope, expires_at) device_refresh_tokens(token, platform, expires_at)
         sessions(token, ip, location, expires_at)
@@ -51,13 +52,15 @@ PROVEN = {
         audio_errors(player, stack_trace, exception, at) bruteforce_attempts(action, subnet, occurred)
         action_log(input_payload, request_headers, created_at) query_execution(hash, started_at)
         page_views(path, at) acme_accessfailurelog(ip_address, user_agent, path, attempt_time)
-        acme_logs(level, logged_at) cron_runs(name, status, started_at, finished_at)
+        failed_logins(ip, created_at) cpu_metrics(value, recorded_at) acme_logs(level, logged_at)
+        cron_runs(name, status, started_at, finished_at)
     """,
     "event": """
         tbl_events(id, at, tenant, hidden) event_entity(event_time, ip_address) feature_events(user_id, feature, at)
         authentication_events(ip_address, provider, created_at)
         web_hook_events(headers, payload, status, created_at) user_visits(ip, user_agent, visited_at)
         login_activities(user_agent, created_at) website_event(url_path, url_query, created_at)
+        analytics_events(name, properties, created_at)
     """,
     "queue": """
         jobs(queue, payload, attempts, created_at) q_jobs(id, state, finished_at, archived_at)
@@ -164,7 +167,8 @@ DOUBTED = {
         demo_requests(email, ip, referrer, created_at) access_requests(reason, ip, created_at)
         data_requests(method, created_at)
         comments_log(body, ip, created_at) document_events(document_id, ip, user_agent, created_at)
-        captain_log(path, created_at) dive_logs(duration_m, created_at) page_logs(editor, created_at)
+        bus_logs(route, created_at) captain_log(path, created_at) dive_logs(duration_m, created_at)
+        page_logs(editor, created_at)
         water_level_logs(level:int4, created_at) metering_warnings(level, created_at)
         visitors_log(name, host, created_at) policy_exceptions(path, created_at) scan_results(host, ip, created_at)
         tasks(text, topic, done_at) user_tasks(name, command, completed_at) cleaning_tasks(room, attempt, done_at)

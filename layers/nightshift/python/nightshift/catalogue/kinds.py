@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from nightshift.catalogue.names import flat, head, role_of, telling, words
+from nightshift.catalogue.names import flat, head, role_of, singular, telling, words
 
 Kind = Literal["secret", "cache", "log", "event", "queue", "notification", "cart", "bookkeeping"]
 Doubt = Literal["legal", "people", "proof", "store", "unproven"]
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+    """Words as names are read: in the singular, `analytics` too."""
+    return frozenset(map(singular, text.split()))
 
 
 def _columns(text: str) -> frozenset[str]:
@@ -139,6 +140,7 @@ _KEYS = SIGNING_IN | {
 }
 _BUS = _words("queue outbox inbox mq dead bus kafka amqp pending pgmq failed processed handled consumed deduplication")
 
+_OF_HOSTS = _words("cpu memory disk server host system")
 _SENT = _columns("url, uri, payload")
 """What requests and events of people have, too."""
 
@@ -169,7 +171,7 @@ _NOUNS: Mapping[str, Noun] = {
     **dict.fromkeys(("verification", "confirmation"), Noun("secret", columns=SECRET)),
     "reset": Noun("secret", _words("password pin mfa otp"), SECRET),
     **dict.fromkeys(("code", "ticket", "grant", "assertion", "link"), _KEPT_APART),
-    "flow": _FLOW,
+    **dict.fromkeys(("flow", "state"), _FLOW),
     "login": Noun("secret", among=_words("persistent remember"), alone=True),
     **dict.fromkeys(
         ("blacklist", "denylist", "blocklist", "jti"),
@@ -208,7 +210,7 @@ _NOUNS: Mapping[str, Noun] = {
     "callback": Noun("log", WEB | SIGNING_IN, WRITTEN, among=_MACHINES),
     "history": Noun("log", SIGNING_IN | _words("cron celery sidekiq"), STRONG, among=_MACHINES),
     "failure": Noun("log", WEB | SIGNING_IN | WORKING | _words("import sync"), WRITTEN | WORKED, among=_MACHINES),
-    "metric": Noun("log", WEB | WORKING | _words("cpu memory disk server host system"), WRITTEN, among=_MACHINES),
+    "metric": Noun("log", WEB | WORKING | _OF_HOSTS, WRITTEN, among=_MACHINES | _OF_HOSTS),
     "notice": Noun("log", WEB, WRITTEN, among=_MACHINES),
     "event": Noun(
         "event", WEB | SIGNING_IN | WORKING | FAILING | _words("feature analytics telemetry click"), WRITTEN - _SENT
@@ -256,7 +258,7 @@ PEOPLE = _words(
     "chat conversation game match player tournament photo music yoga studio golf pet child family person people "
     "dating friend survey poll community forum life company calendar meeting conference speaker wedding concert "
     "festival sport todo crm lead sales board test telehealth petition rsvp guestbook esign envelope signing badge "
-    "disease drug triage ambulance emergency recall customs goods race landlord"
+    "disease drug triage ambulance emergency recall race landlord"
 )
 """What people are, have and do, and goods that are on their way."""
 
@@ -266,7 +268,7 @@ _OF_PEOPLE = _words(
     "vehicle shipment parcel dropoff pickup quantity amount price cost currency rent salary invoice payment loan "
     "dosage dose diagnosis injury kwh calory grade score reward isin venue abstract note assignee assigned deadline "
     "street answer bpm apartment door lesson course exam booking plate pupil approver signer waiter "
-    "caller callee badge customs"
+    "caller callee badge"
 )
 """Words of columns that machines do not fill."""
 _BY_PEOPLE = _columns("location, serial, company, hour, due date, due at, order id, opt out, date deadline, address")
@@ -302,7 +304,7 @@ _MARKS = _columns("type, kind, level, line, tenant, hidden, state, state name, s
 _FAMILIAR = (
     _MACHINES
     | SEEN
-    | _BUS
+    | (_BUS - {"bus"})
     | (_NOUNS.keys() - _words("ticket work letter delivery call cart basket grant notice code lease"))
     | _words(
         "user account member topic spam post feature action delayed admin website site tracking analytics telemetry "
@@ -378,6 +380,8 @@ class Seen:
         if self.every & {"outbox", "inbox"}:
             return "outbox"
         noun = head(self.name)
+        if noun == "login" and self.every & {"failed", "failure"}:
+            return "attempt"
         if noun == "request" and (self.told & SECRET or self.expires):  # for a secret, by mail: it is the secret itself
             return next((each for each in ("reset", "verification", "confirmation") if each in self.every), noun)
         return noun

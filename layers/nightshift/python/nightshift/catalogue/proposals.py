@@ -40,6 +40,7 @@ from nightshift.catalogue.table import (
 )
 from nightshift.database.failures import describe, is_locked, sqlstate
 
+TEXTS = ("text", "varchar", "bpchar")
 WHOLE_NUMBERS = ("int4", "int8", "numeric", "float8")
 
 BYTES_AN_ENTRY = 24
@@ -325,13 +326,24 @@ def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Propo
     found = judged(row["name"], row["columns"])
     timed = {column: base for column, base in row["columns"].items() if base in TIMES or base in WHOLE_NUMBERS}
     if found.kind == "bookkeeping" or not timed:
-        return None
+        return _as_text(session, row, found.kind) if found.kind and found.doubt is None else None
     if found.kind is not None and found.doubt is None:
         return _apart(session, row, partial(_worked_out, session, row, found.kind, timed, now))
     left = _doubted(row, found.doubt, timed) if found.doubt is not None else _unnamed(row, timed)
     if left is None or _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
         return None
     return left
+
+
+def _as_text(session: Session, row: Mapping[str, Any], kind: Kind) -> LeftAside | None:
+    """A table whose only age is a text."""
+    for column, base in row["columns"].items():
+        if kind in RULES and base in TEXTS and role_of(column) in RULES[kind].roles:
+            if _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
+                return None
+            why = f"{column} is a text, by which no job can tell an age: write the rule as a condition"
+            return LeftAside(_plain(row), "unit", why)
+    return None
 
 
 def _worked_out(
