@@ -42,6 +42,7 @@ def v7(milliseconds: int, version: str = "7") -> str:
         ("numeric", f"{SECOND - 1}.9", str(SECOND), {"measured_in": "seconds"}),
         ("bigint", str(SECOND * 1000 - 1), str(SECOND * 1000), {"measured_in": "milliseconds"}),
         ("double precision", str(SECOND * 10**6 - 1), str(SECOND * 10**6), {"measured_in": "microseconds"}),
+        ("bigint", str(SECOND * 10**9 - 1), str(SECOND * 10**9), {"measured_in": "nanoseconds"}),
         ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000), {"measured_in": "uuid7"}),
         ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000 - 1, "4"), {"measured_in": "uuid7"}),
         (
@@ -176,8 +177,9 @@ def test_the_servers_own_settings_change_nothing(made: Any, call: Call) -> None:
 ODD = """
     create extension citext; create extension pg_trgm; create type state as enum ('new', 'old');
     create table parents (id int primary key, at timestamptz not null, s citext, state state, n text,
-        b bit(3) default '111', w varchar(3)[] default '{abc}');
+        b bit(3) default '111', w varchar(3)[] default '{abc}', u uuid, r tstzrange default '[2025-01-01Z,)');
     insert into parents select i, timestamptz '2025-12-01Z', 'Spam@X.y', 'old', 'a%s' from generate_series(1, 5) i;
+    update parents set u = cast('00000000-0000-7000-8000-00000000000' || id as uuid);
 """
 
 
@@ -193,6 +195,10 @@ ODD = """
         (or_(column("state") == "new", and_(column("state") == "old", ~(column("s") == "ham"))), 5),
         (column("b") == "1111", 0),
         (column("b") == "111", 5),
+        (column("at") < "2026-01-01", 5),
+        (column("u") == "00000000-0000-7000-8000-000000000001", 1),
+        (column("u").in_(["00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"]), 2),
+        (column("r").op("@>")(dt.datetime(2025, 12, 1, tzinfo=dt.UTC)), 5),
         (column("w") == "{abcd}", 0),
         (column("w") == "{abc}", 5),
         (column("id") % 2 == 0, 2),
