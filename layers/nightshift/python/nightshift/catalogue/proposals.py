@@ -356,7 +356,7 @@ def _worked_out(
     name = _plain(row)
     ages = ages_of(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
     if not ages:
-        return _ageless(name, kind, timed)
+        return _as_text(session, row, kind) or _ageless(name, kind, timed)
     facts = read(session, row["oid"])
     reach = closure(session, facts)
     if (left := _in_the_way(session, name, facts, reach)) is not None:
@@ -544,8 +544,8 @@ def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
     unseen = hidden(session, facts, facts.leaves)
     found = magnitude(session, facts, column)
     if found is not None:
-        counts = "counts nanoseconds since 1970" if is_time(found, 10**9) else f"has values like {found:.0f}"
-        return f"{column} is a number that {counts}, by which no job can tell an age: write the rule as a condition"
+        like = f"a number that has values like {found:.0f}"
+        return f"{column} is {like}, by which no job can tell an age: write the rule as a condition"
     if not unseen:
         return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
     remedy = "" if (sql := grant(facts, unseen)) is None else f": {sql}"
