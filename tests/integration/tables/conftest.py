@@ -117,8 +117,7 @@ def digest(engine: Engine) -> dict[str, tuple[int, str]]:
         ).all()
         found = {}
         for name in names:
-            every = text(f"select cast(t as text) from {name} t order by 1")
-            rows = list(connection.scalars(every))
+            rows = list(connection.exec_driver_sql(f"select cast(t as text) from {name} t order by 1").scalars())
             found[name] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
         return found
 

@@ -16,7 +16,8 @@ from pg8000 import legacy
 from pg8000.converters import make_params
 from pg8000.core import SYNC, Context, _flush
 from pg8000.dbapi import convert_paramstyle
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection as SqlConnection, Engine, event
+from sqlalchemy.exc import DBAPIError
 
 TEXTS = 512
 """How many statements are remembered."""
@@ -102,6 +103,20 @@ def drive(engine: Engine) -> None:
         # Without values the driver sends the text as it is. What SQLAlchemy did not write has no doubled ones.
         written = context is not None and context.compiled is not None
         return (_numbered(statement), values) if written and not values and not many else (statement, values)
+
+
+def copy(connection: SqlConnection, statement: str, stream: Any) -> int:
+    """COPY to a writable stream, or from an iterable of bytes; SQLAlchemy knows no streams. Returns how many rows.
+
+    Raises:
+        DBAPIError: as with any other statement.
+    """
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.execute(statement, stream=stream)
+    except legacy.Error as error:
+        raise DBAPIError(statement, None, error, hide_parameters=True) from error
+    return int(cursor.rowcount)
 
 
 def _read(style: str, text: str, values: Any) -> tuple[str, Any]:

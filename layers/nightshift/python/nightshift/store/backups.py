@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from nightshift.database.driver import copy
 from nightshift.declaration import this_project
 from nightshift.errors import PermanentError
 from nightshift.store import compressed
@@ -79,7 +80,7 @@ class Source:
 
     def statement(self, first: int, last: int | None) -> str:
         """COPY of the rows in blocks from `first` up to, but not including, `last`."""
-        columns = ", ".join(_quoted(column) for column in self.columns)
+        columns = ", ".join(quoted(column) for column in self.columns)
         upper = "" if last is None else f" and ctid < '({last},0)'"
         kept = "" if self.only is None else f" and ({self.only})"
         # COPY takes no parameters. The names come from the database, quoted; the numbers are ours, and the condition is
@@ -153,13 +154,13 @@ def export(
         OutOfTimeError: nothing was stored; the transaction can continue.
         FileStoreError, DBAPIError: nothing was stored; the transaction cannot continue.
     """
-    cursor: Any = session.connection().connection.cursor()  # pg8000's, which takes a stream
+    connection = session.connection()
     with compressed.writing(files, key) as rows:
         for first in range(0, max(1, source.blocks), BLOCKS_A_COPY):
             if first and out_of_time():
                 raise OutOfTimeError(f"out of time within {source.name}")
             last = first + BLOCKS_A_COPY
-            cursor.execute(source.statement(first, last if last < source.blocks else None), stream=rows)
+            copy(connection, source.statement(first, last if last < source.blocks else None), rows)
     return rows.contents
 
 
@@ -182,5 +183,5 @@ def check(table: dict[str, Any], parts: Parts) -> None:
         )
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'

@@ -16,12 +16,15 @@ from types import NoneType
 from typing import Any
 
 from sqlalchemy import Connection, func, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from nightshift.database import describe
+from nightshift.database.driver import copy
 from nightshift.database.migrations import revisions, upgrade
 from nightshift.declaration import Reapplied, this_project
 from nightshift.ledger import Attempt, RunRecord
-from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
+from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, quoted, schema_version
 from nightshift.store.compressed import rows_of
 from nightshift.store.schema import make, run_script
 from nightshift.store.tables import Backup
@@ -218,17 +221,15 @@ def restore(
             make(connection, _statements(manifest, parts))
         for table in manifest["tables"]:
             _make_empty(connection, table)
-        keys = _drop_foreign_keys(connection)
-        _triggers(connection, manifest, "disable")
+        again_later = _drop_constraints(connection) + _disable_triggers(connection)
         rows = sum(_load(connection, table, parts) for table in manifest["tables"])
         for name, value in manifest.get("sequences", {}).items():
             if connection.scalar(text("select to_regclass(:name)"), {"name": name}) is not None:
                 connection.execute(text("select setval(:name, :value)"), {"name": name, "value": value})
         for table in manifest["tables"]:
             _continue_sequences(connection, table, manifest.get("sequences", {}))
-        for key in keys:
-            connection.execute(text(key))
-        _triggers(connection, manifest, "enable")
+        for statement in again_later:
+            connection.exec_driver_sql(statement)
         again = this_project().owed()
         reapplied = again.again(session, owed) if again is not None else Reapplied(0, 0)
         _note(session, manifest)
@@ -275,41 +276,56 @@ def _make_empty(connection: Connection, table: Mapping[str, Any]) -> None:
     if _absent(connection, table):
         raise BackupError(f"the database has no table {name}: create your application's own tables first")
     if name in SEEDED or name in this_project().seeded():
-        connection.execute(text(f"delete from {qualified}"))  # noqa: S608 - from the manifest, quoted
-    elif connection.scalar(text(f"select exists (select from only {qualified})")):  # noqa: S608
+        connection.exec_driver_sql(f"delete from {qualified}")  # noqa: S608 - from the manifest, quoted
+    elif connection.exec_driver_sql(f"select exists (select from only {qualified})").scalar():  # noqa: S608
         raise BackupError(f"the database already has rows in {name}: restore into an empty one")
 
 
-def _drop_foreign_keys(connection: Connection) -> list[str]:
-    """Drop all foreign keys, so that tables can be filled in any order. Returns the statements that make them again."""
+def _drop_constraints(connection: Connection) -> list[str]:
+    """Drop all foreign keys, so that tables can be filled in any order, and the checks that rows from before them need
+    not pass. Returns the statements that make them again."""
     found = connection.execute(
         text("""
-            select conrelid::regclass::text as owner, quote_ident(conname) as name,
-                pg_get_constraintdef(oid) as definition
+            select case when contypid = 0 then 'table ' || conrelid::regclass else 'domain ' || contypid::regtype end
+                as owner, quote_ident(conname) as name, pg_get_constraintdef(oid) as definition
             from pg_constraint
-            where contype = 'f' and conparentid = 0
+            where (contype = 'f' and conparentid = 0 or contype = 'c' and not convalidated and coninhcount = 0)
                 and connamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
         """)
     ).all()
-    for key in found:
-        connection.execute(text(f"alter table {key.owner} drop constraint {key.name}"))
-    return [f"alter table {key.owner} add constraint {key.name} {key.definition}" for key in found]
+    for each in found:
+        connection.exec_driver_sql(f"alter {each.owner} drop constraint {each.name}")
+    return [f"alter {each.owner} add constraint {each.name} {each.definition}" for each in found]
 
 
-def _triggers(connection: Connection, manifest: Mapping[str, Any], what: str) -> None:
-    """Enable or disable the triggers: they must not change rows that are being restored."""
-    for table in manifest["tables"]:
-        connection.execute(text(f"alter table {_qualified(table)} {what} trigger user"))
+def _disable_triggers(connection: Connection) -> list[str]:
+    """Disable the triggers: they must not change rows that are being restored. Returns the statements that turn them on
+    again, each as it was. What is said of a partitioned table holds for its partitions, so these come after it."""
+    found = connection.execute(
+        text("""
+            select tgrelid::regclass::text as owner, quote_ident(tgname) as name,
+                case tgenabled when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
+                    else 'enable' end as how
+            from pg_trigger join pg_class on pg_class.oid = tgrelid
+            where not tgisinternal and relnamespace <> 'pg_catalog'::regnamespace
+            order by relkind <> 'p', tgparentid <> 0
+        """)
+    ).all()
+    for each in reversed(found):
+        connection.exec_driver_sql(f"alter table {each.owner} disable trigger {each.name}")
+    return [f"alter table {each.owner} {each.how} trigger {each.name}" for each in found]
 
 
 def _load(connection: Connection, table: Mapping[str, Any], parts: Parts) -> int:
-    columns = ", ".join('"' + column.replace('"', '""') + '"' for column in table["columns"])
+    columns = ", ".join(map(quoted, table["columns"]))
     pieces: Iterator[bytes] = rows_of(parts.chunks(table["file"]))
-    cursor: Any = connection.connection.cursor()  # pg8000's, which takes a stream
-    cursor.execute(f"copy {_qualified(table)} ({columns}) from stdin", stream=pieces)
-    if cursor.rowcount != table["rows"]:
-        raise BackupError(f"{table['name']} took {cursor.rowcount} rows of {table['rows']}")
-    return int(table["rows"])
+    try:
+        rows = copy(connection, f"copy {_qualified(table)} ({columns}) from stdin", pieces)
+    except DBAPIError as error:
+        raise BackupError(f"{table['name']} does not take its rows: {describe(error)}") from error
+    if rows != table["rows"]:
+        raise BackupError(f"{table['name']} took {rows} rows of {table['rows']}")
+    return rows
 
 
 def _continue_sequences(connection: Connection, table: Mapping[str, Any], known: Mapping[str, int]) -> None:
@@ -320,9 +336,10 @@ def _continue_sequences(connection: Connection, table: Mapping[str, Any], known:
             text("select pg_get_serial_sequence(:table, :column)"), {"table": name, "column": column}
         )
         if sequence is not None:
-            highest = f'greatest(max("{column}"), cast(:known as bigint))'
-            going_on = text(f'select setval(:sequence, {highest}) from {name} having max("{column}") is not null')  # noqa: S608
-            connection.execute(going_on, {"sequence": sequence, "known": known.get(sequence)})
+            last = connection.exec_driver_sql(f"select max({quoted(column)}) from {name}").scalar()  # noqa: S608 - quoted
+            if last is not None:
+                behind = max(last, known.get(sequence, last))
+                connection.execute(text("select setval(:name, :value)"), {"name": sequence, "value": behind})
 
 
 def _note(session: Session, manifest: Mapping[str, Any]) -> None:

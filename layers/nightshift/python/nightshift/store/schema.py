@@ -89,9 +89,18 @@ _QUERIES = (
     select format('create domain %I.%I as %s%s%s%s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod),
                ' default ' || t.typdefault, case when t.typnotnull then ' not null' end,
                (select string_agg(format(' constraint %I %s', conname, pg_get_constraintdef(oid)), '')
-                  from pg_constraint where contypid = t.oid and contype = 'c'))
+                  from pg_constraint where contypid = t.oid and contype = 'c' and convalidated))
       from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.typtype = 'd' and $own
      order by 1
+    """,
+    ),
+    (
+        "pg_type",
+        "t.oid",
+        """
+    select format('alter domain %s add constraint %I %s', t.oid::regtype, o.conname, pg_get_constraintdef(o.oid))
+      from pg_constraint o join pg_type t on t.oid = o.contypid join pg_namespace n on n.oid = t.typnamespace
+     where o.contype = 'c' and not o.convalidated and $own order by o.oid
     """,
     ),
     (
@@ -148,6 +157,24 @@ _QUERIES = (
     ),
     (
         "pg_class",
+        "c.oid",
+        """
+    select format('alter table %s alter %I set %s', c.oid::regclass, own.attname, what)
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      join pg_inherits on inhrelid = c.oid
+      join pg_attribute own on own.attrelid = c.oid and own.attnum > 0 and own.attgenerated = ''
+      join pg_attribute above on above.attrelid = inhparent and above.attname = own.attname
+      left join pg_attrdef own_default on own_default.adrelid = c.oid and own_default.adnum = own.attnum
+      left join pg_attrdef its on its.adrelid = inhparent and its.adnum = above.attnum
+      cross join lateral (values
+          (case when own.attnotnull and not above.attnotnull then 'not null' end),
+          (case when pg_get_expr(own_default.adbin, c.oid) <> coalesce(pg_get_expr(its.adbin, inhparent), '')
+                then 'default ' || pg_get_expr(own_default.adbin, c.oid) end)) differs (what)
+     where c.relispartition and what is not null and $own order by c.oid, own.attnum
+    """,
+    ),
+    (
+        "pg_class",
         "s.oid",
         """
     select format('alter sequence %s owned by %s.%I', s.oid::regclass, d.refobjid::regclass, a.attname)
@@ -198,6 +225,19 @@ _QUERIES = (
     select pg_get_triggerdef(t.oid) from pg_trigger t join pg_class c on c.oid = t.tgrelid
       join pg_namespace n on n.oid = c.relnamespace
      where not t.tgisinternal and t.tgparentid = 0 and $own order by t.oid
+    """,
+    ),
+    (
+        "pg_class",
+        "c.oid",
+        """
+    select format('alter table %s %s trigger %I', c.oid::regclass,
+               case t.tgenabled when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
+                    else 'enable' end, t.tgname)
+      from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+      left join pg_trigger above on above.oid = t.tgparentid
+     where not t.tgisinternal and t.tgenabled <> coalesce(above.tgenabled, 'O') and $own
+     order by t.tgparentid <> 0, t.oid
     """,
     ),
 )
