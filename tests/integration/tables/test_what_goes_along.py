@@ -408,6 +408,7 @@ def test_steps_on_one_tree_account_each_for_its_own_rows(
     """Candidates go along with others of the first step; those of the second are none the more of what was planned."""
     for limit in ("first", "largest"):
         monkeypatch.setattr(ways.HeapWalk, limit, 1)
+        monkeypatch.setattr(ways.KeyWalk, limit, 5)
     database = made(
         f"""
         create table trees (id int primary key, above int references trees on delete cascade, kind text, gone int,
