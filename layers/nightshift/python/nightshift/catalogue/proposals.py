@@ -520,8 +520,8 @@ def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
     unseen = hidden(session, facts, facts.leaves)
     found = magnitude(session, facts, column)
     if found is not None:
-        counts = "counts nanoseconds since 1970" if is_time(found, 10**9) else f"has values like {found:.0f}"
-        return f"{column} is a number that {counts}, by which no job can tell an age: write the rule as a condition"
+        like = f"has values like {found:.0f}"
+        return f"{column} is a number that {like}, by which no job can tell an age: write the rule as a condition"
     if not unseen:
         return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
     remedy = "" if (sql := grant(facts, unseen)) is None else f": {sql}"

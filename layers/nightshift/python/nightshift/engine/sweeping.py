@@ -500,13 +500,6 @@ class _Sweeping:
             batch.position = {**self.position, "done": True, "accounted": True}
         return True
 
-    def _referenced_since(self, session: Session, missing: int) -> int:
-        """How many more rows stay because others refer to them than were stated. Those that the run itself has freed
-        since then stay as well: they were no candidates."""
-        if not self.task.keys_first:
-            return max(0, self.subject.count_referenced(session) - self.planned.referenced)
-        return keys_referenced(session, self.subject, self.execution.run.id, self.task.step) if missing > 0 else 0
-
     def _tell_what_triggers_kept(self) -> None:
         """Of rows that nobody has counted beforehand: a trigger may turn an update into nothing, and no error tells."""
         name, triggers = self.subject.facts.fullname, self.subject.facts.triggers
@@ -521,6 +514,13 @@ class _Sweeping:
                     f"{self._suspects()}"
                 )
             batch.position = {**self.position, "done": True, "accounted": True}
+
+    def _referenced_since(self, session: Session, missing: int) -> int:
+        """How many more rows stay because others refer to them than were stated. Those that the run itself has freed
+        since then stay as well: they were no candidates."""
+        if not self.task.keys_first:
+            return max(0, self.subject.count_referenced(session) - self.planned.referenced)
+        return keys_referenced(session, self.subject, self.execution.run.id, self.task.step) if missing > 0 else 0
 
     def _begin_a_round(self, batch: Batch) -> bool:
         """Go through the table from its beginning again, the rows that stayed included. False: that did not help."""

@@ -94,6 +94,8 @@ SYNTAX_ERROR = "42601"
 
 MISTAKES = ("22", "23", "42")
 """Classes of SQLSTATEs that a statement meets whatever rows there are."""
+NO_RIGHT = "42501"
+"""The run says which grant is missing, and so does the check."""
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -660,7 +662,7 @@ def _refusal(session: Session, statement: UpdateStatement) -> DBAPIError | None:
     except DBAPIError as error:
         if (code := sqlstate(error)) is None:  # the connection is lost
             raise
-        return error if code[:2] in MISTAKES else None
+        return error if code[:2] in MISTAKES and code != NO_RIGHT else None
     return None
 
 
