@@ -48,6 +48,8 @@ OTHERS = f"""
     create table refresh_tokens (id int primary key, token text, expires_at timestamptz,
         next_id int references refresh_tokens on delete cascade);
     create table api_logs (id int, ts bigint); create table odd_api_logs (id int, ts bigint);
+    create table http_logs (id int, created_at text); create table rpc_logs (id int, created_at text);
+    insert into http_logs select i, ({TIME})::text from generate_series(1, 100) i;
     create table system_logs (id int, created_at timestamptz);
     create table server_logs (id int, created_at timestamptz);
     create function refuse() returns trigger language plpgsql as 'begin raise exception $$no$$; end';
@@ -134,9 +136,11 @@ def test_an_age_is_not_what_it_seems(made: Any, tmp_path: Path) -> None:
         "OutboxMessage": "unfinished",
         "hook_task": "unfinished",
         "odd_api_logs": "unit",
+        "http_logs": "unit",
         "system_logs": "unworkable",
     }
     assert only(found, "api_logs").unit == "nanoseconds"
+    assert "created_at is a text" in told["http_logs"].why
     assert "analyze" not in told["odd_api_logs"].why
     (itself,) = only(found, "refresh_tokens").along
     assert (itself.table, itself.rows) == ("refresh_tokens", None)
