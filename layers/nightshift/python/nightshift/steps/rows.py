@@ -317,7 +317,7 @@ class RowStep(ABC):
         plan = self._counted(session, run, subject, NO_AGE, share)
         if subject.referenced is not None:
             every = session.scalar(subject.rows(func.count()).where(subject.condition)) or 0
-            plan = replace(plan, referenced=every - plan.rows)
+            plan = replace(plan, referenced=max(0, every - plan.rows))
         self._refuse_unindexed(run, subject, plan)
         session.info[run.id, self.name] = time.monotonic(), subject, self._keys_first(session, subject)
         return plan
