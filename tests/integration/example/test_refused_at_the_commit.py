@@ -114,12 +114,20 @@ def test_a_day_whose_report_is_refused_costs_no_other_day(invoke_job: Invoke, da
     counters = invoke_job(registry()["weekly-report"].job, at=NOW)["counters"]
     assert (counters["days_recomputed"], counters["quarantined"], counters["written"]) == (6, 1, 1)
 
+    # AND a plan of the next run tells which day that is, and why
+    (missing, *_) = invoke_job(registry()["weekly-report"].job, {"dry_run": True}, at=NOW)["plan"]["steps"]
+    assert (missing["rows"], missing["sample"]) == (1, ["reports/daily/2026-02-25.json"])
+    assert missing["notes"][0].startswith("reports/daily/2026-02-25.json: an earlier run could not store this day: ")
+    assert "45000" in missing["notes"][0]
+
 
 LOCKS = {
     "subscription-lifecycle": "select 1 from subscriptions where status = 'trialing' for update",
     "audit-log-cleanup": "select 1 from audit_logs where anonymized_at is not null and archive_id is null"
     " and not legal_hold order by occurred_at limit 1 for update",
     "finalize-deletions": f"select 1 from data_requests where id = ({OLDEST}) for update",  # noqa: S608
+    "finalize-deletions: the account": "select 1 from users where id ="
+    f" (select user_id from data_requests where id = ({OLDEST})) for update",  # noqa: S608
 }
 
 
@@ -131,8 +139,9 @@ def test_a_row_that_somebody_has_locked_is_left_and_told_within_moments(
     with database.begin() as somebody:
         assert somebody.execute(text(LOCKS[name])).all()
         began = time.monotonic()
-        result = invoke_job(registry()[name].job, at=NOW)
+        result = invoke_job(registry()[name.partition(":")[0]].job, at=NOW)
         took = time.monotonic() - began
     assert (result["outcome"], took < 8) == ("succeeded", True)
+    assert asked(database, "select sum(attempts) from data_requests") == 0
     assert result["counters"]["locked"] > 0
     assert result["notes"][0].startswith("locked: ")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from nightshift import DeclarationError, Detach, Drop, Job
 from nightshift.catalogue import Snowflake
+from nightshift.database import sqlstate
 from nightshift.engine import partitions as engine_partitions
 from nightshift.environment import STRAIN_VARIABLE
 from nightshift.errors import RunFailedError
@@ -613,6 +615,26 @@ def test_what_somebody_changes_between_count_and_drop_keeps_the_partition_and_is
     assert result["counters"]["partitions_dropped"] == result["counters"]["partitions_kept"] == 1
     if kept is not None:
         assert rows(engine, "events_2025_11") == kept
+
+
+def test_while_a_partition_is_counted_it_is_read_and_nobody_writes_to_it(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, checked, met = made(BY_MONTH), engine_partitions._Taking._checked, list[str]()
+
+    def beside(taking: Any, session: Any, names: Any) -> Any:
+        monkeypatch.setattr(engine_partitions._Taking, "_checked", checked)
+        with engine.connect() as somebody:
+            somebody.exec_driver_sql("set lock_timeout to '20ms'")
+            assert somebody.scalar(text("select count(*) from events_2025_11")) == 720
+            with pytest.raises(DBAPIError) as refused:
+                somebody.exec_driver_sql("insert into events values (9999, 'late', '2025-11-05Z')")
+        met.append(str(sqlstate(refused.value)))
+        return checked(taking, session, names)
+
+    monkeypatch.setattr(engine_partitions._Taking, "_checked", beside)
+    counters = call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["counters"]
+    assert (met, counters["partitions_dropped"]) == (["55P03"], 2)
 
 
 def test_a_limit_of_rows_per_second_does_not_hold_for_rows_that_nobody_touches(made: Any, call: Call) -> None:

@@ -66,6 +66,17 @@ def test_a_plan_tells_sizes_shares_ages_and_how_long_it_will_take(made: Any, cal
     assert estimate["seconds"] == pytest.approx(2020 / estimate["rows_per_second"], abs=0.11)
 
 
+def test_rows_that_go_by_either_of_two_keys_are_all_counted(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """alter table children add other int references parents on delete cascade; create index on children (other);
+        update children set other = 1 where id % 40 = 30;"""
+    )
+    (cascade,) = call(database, deletion(), dry_run=True)["plan"]["steps"][0]["cascades"]
+    assert (cascade["table"], cascade["rows"]) == ("children", 2100)
+    assert call(database, deletion())["counters"]["cascaded in children"] == 2100
+
+
 @pytest.mark.parametrize("action", ["set null", "set default"])
 def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, action: str) -> None:
     database = made(
