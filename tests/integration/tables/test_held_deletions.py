@@ -76,6 +76,14 @@ def test_what_was_taken_back_does_not_count(made: Any, call: Call) -> None:
     assert (counters["deleted in things"], rows(database)) == (10, [90, 100])
 
 
+def test_a_step_that_says_of_itself_that_it_destroys_nothing_deletes_nothing(made: Any, call: Call) -> None:
+    database, job = made(THINGS), emptying(10, gone)
+    job = replace(job, steps=(replace(job.steps[0], destructive=False),))
+    with pytest.raises(RunFailedError, match="deleted 10 rows of things, and nothing says that it does: declare it"):
+        call(database, job)
+    assert rows(database) == [100, 100]
+
+
 def test_what_an_earlier_attempt_has_deleted_counts(made: Any, call: Call) -> None:
     def apply(execution: Execution) -> None:
         done = int((execution.position or {}).get("done", 0))

@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from nightshift import DeclarationError, Detach, Drop, Job
 from nightshift.catalogue import Snowflake
 from nightshift.database import sqlstate
-from nightshift.engine import partitions as engine_partitions
+from nightshift.engine import partitions as engine_partitions, sweeping
 from nightshift.environment import STRAIN_VARIABLE
-from nightshift.errors import RunFailedError
+from nightshift.errors import Interrupted, RunFailedError
 from tests.faults.deaths import Death, Life, let_the_lease_end
 from tests.integration.tables.conftest import Call, deletion, rows
 from tests.integration.tables.test_what_is_refused import as_role
@@ -419,6 +419,16 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
     assert {"events_2025_11", "events_2025_12"} <= tables(engine)
 
 
+def test_uuids_of_which_only_some_have_an_age_are_not_counted_by_size(made: Any, call: Call) -> None:
+    engine = made(
+        "create table events (at uuid not null) partition by range (at);"
+        "create table old partition of events for values from (minvalue) to ('01900000-0000-0000-0000-000000000000')"
+    )
+    with pytest.raises(RunFailedError, match="only those of version 7 have an age"):
+        call(engine, dropping(partitions=Drop(counted="by size"), measured_in="uuid7"), parameters=EVERYTHING)
+    assert "old" in tables(engine)
+
+
 def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
     engine = made(BY_MONTH + "create publication followers for table events;")
 
@@ -551,8 +561,11 @@ def started_before_taking(engine: Engine, statement: str) -> Iterator[None]:
         yield
 
 
-def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(made: Any, call: Call) -> None:
-    engine = made(BY_MONTH)
+def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, take, tries = made(BY_MONTH), engine_partitions._Taking._take, list[Any]()
+    monkeypatch.setattr(engine_partitions._Taking, "_take", lambda *given: (tries.append(given), take(*given)))
     started = time.monotonic()
 
     with held(engine, "select count(*) from events"):
@@ -560,7 +573,8 @@ def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(made: A
 
     assert result["counters"]["partitions_kept"] == 2
     assert result["counters"]["deleted"] == 698
-    assert time.monotonic() - started < 3  # once a round, and not once a partition
+    assert time.monotonic() - started < 3
+    assert len(tries) == 3, "once a round, and not once a partition"
     assert call(engine, dropping(), parameters=EVERYTHING)["counters"]["partitions_dropped"] == 2
 
 
@@ -621,6 +635,7 @@ def test_while_a_partition_is_counted_it_is_read_and_nobody_writes_to_it(
     made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, checked, met = made(BY_MONTH), engine_partitions._Taking._checked, list[str]()
+    take, limits = engine_partitions._Taking._take, set[str]()
 
     def beside(taking: Any, session: Any, names: Any) -> Any:
         monkeypatch.setattr(engine_partitions._Taking, "_checked", checked)
@@ -632,9 +647,15 @@ def test_while_a_partition_is_counted_it_is_read_and_nobody_writes_to_it(
         met.append(str(sqlstate(refused.value)))
         return checked(taking, session, names)
 
+    def then_look(taking: Any, session: Any, *given: Any) -> None:
+        take(taking, session, *given)
+        limits.add(session.scalar(text("show statement_timeout")))
+
     monkeypatch.setattr(engine_partitions._Taking, "_checked", beside)
+    monkeypatch.setattr(engine_partitions._Taking, "_take", then_look)
     counters = call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["counters"]
     assert (met, counters["partitions_dropped"]) == (["55P03"], 2)
+    assert "200ms" not in limits, "the ledger's own statement behind it has the time that is left"
 
 
 def test_a_limit_of_rows_per_second_does_not_hold_for_rows_that_nobody_touches(made: Any, call: Call) -> None:
@@ -681,7 +702,25 @@ def test_dying_at_any_statement_leaves_the_data_of_an_undisturbed_run(made: Any,
             result = call(database, dropping(), run_id=str(run_id))
             assert result["counters"]["deleted"] == 2162, whole.points[ends_at - 1]
             assert result["counters"]["partitions_dropped"] == 2
+            assert "partitions_kept" not in result["counters"]
             assert rows(database, "events") == 2880 - 2162
+
+
+def test_an_attempt_that_finds_the_rows_begun_leaves_the_partitions_alone(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = made(BY_MONTH)
+
+    def stop(*_: Any) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as first:
+        first.setattr(sweeping._Sweeping, "_try_the_locked_again", stop)
+        interrupted = call(engine, dropping(), parameters=EVERYTHING)
+    result = call(engine, dropping(), run_id=interrupted["run_id"])
+
+    assert (interrupted["outcome"], result["outcome"], "notes" in result) == ("interrupted", "succeeded", False)
+    assert (result["counters"]["deleted"], result["counters"]["partitions_dropped"]) == (2162, 2)
 
 
 def test_a_zombie_drops_nothing(made: Any, call: Call) -> None:

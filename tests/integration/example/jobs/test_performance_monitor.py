@@ -129,6 +129,11 @@ def test_after_a_reset_the_counters_themselves_are_what_was_added(after: dict[st
     assert server.growth(COUNTERS, {"reset_at": None, **after}) == grown
 
 
+@pytest.mark.parametrize("before", [None, [], "counted", {"reset_at": None}, {**COUNTERS, "commits": "many"}])
+def test_counters_of_another_form_are_no_look(before: Any) -> None:
+    assert set(server.growth(before, COUNTERS).values()) == {None}
+
+
 def test_counters_long_past_are_not_subtracted(invoke_job: Invoke, session: Session) -> None:
     store(session, "perf_10m", START - 2 * DAY, AT - 2 * DAY, counters={**COUNTERS, "commits": 0})
 
