@@ -1429,7 +1429,9 @@ BREAKS = (
     *breaks(
         "runtime/reach.py",
         ("tests/integration/test_outages.py",),
-        ("a refused login is tried again", "if not is_away(cause) or self", "if self"),
+        ("a refused login is tried again", "if not (is_away(cause) or rotated) or self", "if self"),
+        ("a secret that is just rotated fails the attempt", "(is_away(cause) or rotated)", "is_away(cause)"),
+        ("a refused password is tried for ever", "waited < ROTATION_SECONDS and self", "self"),
         (
             "an outage is not waited for in the middle",
             "pause = self._before_the_next_try(cause, pauses, spare)",

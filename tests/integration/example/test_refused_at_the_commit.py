@@ -128,14 +128,22 @@ LOCKS = {
     "finalize-deletions": f"select 1 from data_requests where id = ({OLDEST}) for update",  # noqa: S608
     "finalize-deletions: the account": "select 1 from users where id ="
     f" (select user_id from data_requests where id = ({OLDEST})) for update",  # noqa: S608
+    "delete-audit-logs": "select 1 from nightshift.audit_archives for update",
+    "delete-audit-logs: a row": "select 1 from audit_logs where archive_id is not null for update",
+    "reminder-generation": "select 1 from users where id in (select user_id from yearly_snapshots) for update",
 }
+OLD_ARCHIVES = (
+    "update nightshift.audit_archives set month = month - interval '6 years'",
+    "update audit_logs set occurred_at = '2026-02-01' where archive_id is not null",
+)
+"""Archives that are due, with rows that are not."""
 
 
 @pytest.mark.parametrize("name", list(LOCKS))
 def test_a_row_that_somebody_has_locked_is_left_and_told_within_moments(
     invoke_job: Invoke, database: Engine, name: str
 ) -> None:
-    prepared(database)
+    prepared(database, *(OLD_ARCHIVES if name.startswith("delete-audit-logs") else ()))
     with database.begin() as somebody:
         assert somebody.execute(text(LOCKS[name])).all()
         began = time.monotonic()
