@@ -16,7 +16,18 @@ from tests.integration.example.test_every_job import NOW, ROWS
 
 DATES = ("infinity", "-infinity", "20260-02-28 12:00", "0044-03-15 12:00 BC")
 LEDGER = [
-    *("runs", "jobs", "attempts", "quarantine", "candidates", "pauses", "deployments", "commands", "signs_of_life", "dials"),
+    *(
+        "runs",
+        "jobs",
+        "attempts",
+        "quarantine",
+        "candidates",
+        "pauses",
+        "deployments",
+        "commands",
+        "signs_of_life",
+        "dials",
+    ),
     *("dial_changes", "backfills", "data_keys", "pseudonym_keys"),
 ]
 KEYS = ["job"]

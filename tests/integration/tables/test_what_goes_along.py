@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from nightshift import days
 from nightshift.engine import sweep, ways
-from nightshift.engine.ways import RangeWalk
+from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
 from nightshift.steps import rows as step_rows
 from tests.integration.tables.conftest import Call, deletion, rows
@@ -84,6 +84,8 @@ def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, 
             "parent int references parents on delete cascade",
             f"parent int default 40 references parents on delete {action}",
         )
+        + "create table notes (child int references children on delete cascade); create index on notes (child);"
+        "insert into notes select id from children;"
     )
 
     with pytest.raises(RunFailedError, match="and 2000 that go or change with them"):
@@ -91,7 +93,7 @@ def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, 
     counters = call(database, deletion())["counters"]
 
     assert (counters["deleted"], counters["changed in children"]) == (20, 2000)
-    assert rows(database, "children") == 4000
+    assert rows(database, "children") == rows(database, "notes") == 4000
     left = "parent is null" if action == "set null" else "parent = 40"
     assert rows(database, f"children where {left}") == (2000 if action == "set null" else 2100)
 
@@ -200,15 +202,34 @@ def test_references_that_came_since_the_count_are_not_emptied(
     assert (rows(database, "parents"), rows(database, "children where parent <= 20")) == (40, 4001)
 
 
+def test_batches_together_empty_no_more_references_than_were_counted(
+    made: Any, call: Call, meanwhile: Callable[[Engine, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HeapWalk, "first", 1)
+    monkeypatch.setattr(HeapWalk, "largest", 1)
+    wide = FAMILY.replace("at timestamptz not null)", "at timestamptz not null, wide char(700) not null default 'x')")
+    key = "parent int references parents on delete set null"
+    database = made(
+        wide.replace("into parents select", "into parents (id, at) select").replace(
+            "parent int references parents on delete cascade", key
+        )
+    )
+    meanwhile(database, f"insert into children values (9001, 20, {YOUNG})")
+    with pytest.raises(RunFailedError, match="changes more rows of children than the 2000 that were counted before"):
+        call(database, deletion())
+    assert 20 < rows(database, "parents") < 40
+
+
 def test_a_trigger_that_writes_emptied_rows_again_stops_nothing(made: Any, call: Call) -> None:
     key = "parent int references parents on delete set null"
-    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + TOUCH)
+    orphans = f"insert into children select i, null, {YOUNG} from generate_series(9001, 9010) i;"
+    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + TOUCH + orphans)
 
     counters = call(database, deletion())["counters"]
 
     assert counters["deleted"] == 20
     assert counters["changed in children"] > 2000
-    assert rows(database, "children where parent is null") == 2000
+    assert rows(database, "children where parent is null") == 2010
 
 
 def test_references_in_the_table_itself_are_held_as_well(
