@@ -33,7 +33,9 @@ def plan(session: Session, run: Run) -> list[StepPlan]:
 
 def refused_before(session: Session, run: Run, keys: Sequence[str]) -> Iterator[str]:
     """Days whose report an earlier run could not store, each with the latest reason."""
-    earlier = select(QuarantinedItem.item, QuarantinedItem.error).join(RunRecord, RunRecord.id == QuarantinedItem.run_id)
+    earlier = select(QuarantinedItem.item, QuarantinedItem.error).join(
+        RunRecord, RunRecord.id == QuarantinedItem.run_id
+    )
     found = earlier.where(RunRecord.job == run.job, QuarantinedItem.item.in_(keys)).order_by(QuarantinedItem.id)
     for key, error in dict(session.execute(found).all()).items():
         yield f"{key}: an earlier run could not store this day: {error}"

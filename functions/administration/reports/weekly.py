@@ -66,7 +66,9 @@ def dailies(session: Session, week: Period) -> dict[dt.datetime, Data]:
     return {
         start: data
         for start, data in session.execute(reports)
-        if all(_can_be_summed(FIGURES["daily"][section][key].unit, _told(data, section, key)) for section, key in SUMMED)
+        if all(
+            _can_be_summed(FIGURES["daily"][section][key].unit, _told(data, section, key)) for section, key in SUMMED
+        )
     }
 
 
@@ -114,7 +116,9 @@ def changes(data: Data, base: Data) -> dict[str, float | None]:
     for section, key in COMPARED:
         now, then = data[section][key], _told(base, section, key)
         known = is_figure(then) and then
-        found[f"{section}.{key}"] = one_decimal(100 * (Fraction(now) - Fraction(then)) / Fraction(then)) if known else None
+        found[f"{section}.{key}"] = (
+            one_decimal(100 * (Fraction(now) - Fraction(then)) / Fraction(then)) if known else None
+        )
     return found
 
 

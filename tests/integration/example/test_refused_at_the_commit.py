@@ -121,6 +121,24 @@ def test_a_day_whose_report_is_refused_costs_no_other_day(invoke_job: Invoke, da
     assert "45000" in missing["notes"][0]
 
 
+def test_a_person_whose_account_somebody_has_locked_costs_nobody_else_a_notice(
+    invoke_job: Invoke, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(database)
+    monkeypatch.setattr("nightshift.database.transaction.LOCK_TIMEOUT_SECONDS", 0.3)
+    told = registry()["goal-deadlines"].job
+    steps = invoke_job(told, {"dry_run": True}, at=NOW)["plan"]["steps"]
+    planned, goal = sum(step["rows"] for step in steps), steps[1]["sample"][0].partition("|")[0]
+    with database.begin() as somebody:
+        whose = "select id from users where id = (select user_id from goals where id = cast(:goal as uuid)) for update"
+        (person,) = somebody.scalars(text(whose), {"goal": goal})
+        result = invoke_job(told, at=NOW)
+    counters = result["counters"]
+    assert (result["outcome"], counters["quarantined"] > 0) == ("succeeded", True)
+    assert 0 < counters["in_app"] + counters["emails"] < planned
+    assert any(f":{person}: somebody else has the account locked" in error for error in result["errors"])
+
+
 LOCKS = {
     "subscription-lifecycle": "select 1 from subscriptions where status = 'trialing' for update",
     "audit-log-cleanup": "select 1 from audit_logs where anonymized_at is not null and archive_id is null"
@@ -129,7 +147,8 @@ LOCKS = {
     "finalize-deletions: the account": "select 1 from users where id ="
     f" (select user_id from data_requests where id = ({OLDEST})) for update",  # noqa: S608
     "delete-audit-logs": "select 1 from nightshift.audit_archives for update",
-    "delete-audit-logs: a row": "select 1 from audit_logs where archive_id is not null for update",
+    "delete-audit-logs: a row": "select 1 from audit_logs where archive_id ="
+    " (select id from nightshift.audit_archives order by month limit 1) for update",
     "reminder-generation": "select 1 from users where id in (select user_id from yearly_snapshots) for update",
 }
 OLD_ARCHIVES = (
