@@ -30,7 +30,6 @@ LEDGER = [
     ),
     *("dial_changes", "backfills", "data_keys", "pseudonym_keys"),
 ]
-KEYS = ["job"]
 ODD: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("timestamp with time zone", "timestamp without time zone", "date"), DATES),
     "jsonb": (
@@ -52,12 +51,12 @@ ODD: dict[str, tuple[str, ...]] = {
 
 COLUMNS = text(
     """
-    select format('%I.%I', c.table_schema, c.table_name), array_agg(c.column_name || '=' || c.data_type order by c.column_name)
+    select format('%I.%I', c.table_schema, c.table_name),
+        array_agg(c.column_name || '=' || c.data_type order by c.column_name)
     from information_schema.columns c
     where (c.table_schema = 'public' or c.table_schema = 'nightshift' and c.table_name <> all(:ledger))
         and c.data_type = any(:types) and c.is_generated = 'NEVER'
         and exists (select from pg_class where relname = c.table_name and relkind = 'r')
-        and c.column_name <> all(:keys)
     group by 1 order by 1
     """
 )
@@ -78,7 +77,7 @@ def make_odd(connection: Connection) -> int:
     """
     connection.execute(text("set local session_replication_role = replica"))
     done = 0
-    for table, columns in connection.execute(COLUMNS, {"types": list(ODD), "ledger": LEDGER, "keys": KEYS}).all():
+    for table, columns in connection.execute(COLUMNS, {"types": list(ODD), "ledger": LEDGER}).all():
         connection.execute(text(PLACES.format(table=table)))
         ways = [(name, odd) for name, _, its_type in (one.partition("=") for one in columns) for odd in ODD[its_type]]
         for number, (column, odd) in enumerate(ways):

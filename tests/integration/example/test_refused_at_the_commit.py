@@ -22,6 +22,8 @@ OLDEST = (
     "select id from data_requests where request_type = 'DELETION' and status = 'PENDING' order by requested_at limit 1"
 )
 
+WHOSE = OLDEST.replace("select id", "select user_id")
+
 
 def refuse(database: Engine, table: str, events: str, condition: str, *, deferred: bool = True) -> None:
     given = {"table": table, "events": events, "condition": condition}
@@ -144,8 +146,7 @@ LOCKS = {
     "audit-log-cleanup": "select 1 from audit_logs where anonymized_at is not null and archive_id is null"
     " and not legal_hold order by occurred_at limit 1 for update",
     "finalize-deletions": f"select 1 from data_requests where id = ({OLDEST}) for update",  # noqa: S608
-    "finalize-deletions: the account": "select 1 from users where id ="
-    f" (select user_id from data_requests where id = ({OLDEST})) for update",  # noqa: S608
+    "finalize-deletions: the account": f"select 1 from users where id = ({WHOSE}) for update",  # noqa: S608
     "delete-audit-logs": "select 1 from nightshift.audit_archives for update",
     "delete-audit-logs: a row": "select 1 from audit_logs where archive_id ="
     " (select id from nightshift.audit_archives order by month limit 1) for update",

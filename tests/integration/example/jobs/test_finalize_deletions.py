@@ -1043,9 +1043,10 @@ def test_an_account_is_nobody_elses_while_it_is_erased(
     refused: list[str | None] = []
 
     def meanwhile(*given: Any, **more: Any) -> None:
-        with database.connect() as application, pytest.raises(DBAPIError) as error:
+        with database.connect() as application:
             application.exec_driver_sql("set lock_timeout to '20ms'")
-            application.execute(update(User).values(email="new@example.org"))
+            with pytest.raises(DBAPIError) as error:
+                application.execute(update(User).values(email="new@example.org"))
         refused.append(sqlstate(error.value))
         erase(*given, **more)
 

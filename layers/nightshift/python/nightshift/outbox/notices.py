@@ -156,7 +156,8 @@ def write(
 
     people: limits the recipients, see nightshift.outbox.people. Without it everybody can be a recipient.
     refused: told each notice that the database refuses, each person about whom the SELECT fails, and each whose account
-        somebody else has locked, where notices refer to accounts; with the error: `batch.quarantine`, mostly. All others get theirs. Without it, one such row is an error, and nothing is written.
+        somebody else has locked, where notices refer to accounts; with the error: `batch.quarantine`, mostly. All
+        others get theirs. Without it, one such row is an error, and nothing is written.
     """
     found = _Found(messages, via, everybody(run) if people is None else people, run)
     if refused is None:

@@ -18,8 +18,8 @@ PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds between the first tries to connect: a server needs moments to free the place of the connection before."""
 LONGEST_PAUSE = 2.0
 ROTATION_SECONDS = 10.0
-"""How long a password from a secret may be refused: a rotation changes it at the server first, and then in the secret."""
-REFUSED_PASSWORD = "28P01"
+"""How long what a secret holds may be refused: a rotation changes it at the server first, and then in the secret."""
+REFUSED_LOGIN = "28P01"
 SHORTEST_CONNECT, LONGEST_CONNECT = 0.1, 30.0
 """What one try may wait for an answer. A server that is gone gives none, and one that was paused needs some time."""
 
@@ -100,7 +100,7 @@ class Reach:
         before the deadline."""
         pause, waited = next(pauses)
         rotated = (
-            waited < ROTATION_SECONDS and self.settings.secret_arn is not None and sqlstate(cause) == REFUSED_PASSWORD
+            waited < ROTATION_SECONDS and self.settings.secret_arn is not None and sqlstate(cause) == REFUSED_LOGIN
         )
         if not (is_away(cause) or rotated) or self.deadline.remaining - pause < until:
             raise cause
