@@ -76,9 +76,15 @@ def test_what_was_taken_back_does_not_count(made: Any, call: Call) -> None:
     assert (counters["deleted in things"], rows(database)) == (10, [90, 100])
 
 
+def with_step(job: Job, **other: Any) -> Job:
+    (step,) = job.steps
+    assert isinstance(step, Function)
+    return replace(job, steps=(replace(step, **other),))
+
+
 def test_a_step_that_says_of_itself_that_it_destroys_nothing_deletes_nothing(made: Any, call: Call) -> None:
     database, job = made(THINGS), emptying(10, gone)
-    job = replace(job, steps=(replace(job.steps[0], destructive=False),))
+    job = with_step(job, destructive=False)
     with pytest.raises(RunFailedError, match="deleted 10 rows of things, and nothing says that it does: declare it"):
         call(database, job)
     assert rows(database) == [100, 100]
@@ -95,7 +101,7 @@ def test_what_an_earlier_attempt_has_deleted_counts(made: Any, call: Call) -> No
             raise Interrupted
 
     database, job = made(THINGS), emptying(9, gone)
-    job = replace(job, steps=(replace(job.steps[0], apply=apply),))
+    job = with_step(job, apply=apply)
     first = call(database, job)
     assert (first["outcome"], rows(database)) == ("interrupted", [95, 100])
     assert "would delete 10 rows, and has planned 9" in call(database, job, run_id=first["run_id"])["reason"]
