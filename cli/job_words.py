@@ -168,7 +168,7 @@ def limits(minimum: int, maximum: int | None, unit: str) -> str:
 
 def paused(job: str | None, until: str = "") -> str:
     """until: with its own word before it; nothing for a pause without an end."""
-    return f"{job or 'every job'} is paused{until}."
+    return f"{job or 'Every job'} is paused{until}."
 
 
 def replaced(answer: Mapping[str, Any], told: Callable[[str], str]) -> str:
@@ -186,7 +186,7 @@ def replaced(answer: Mapping[str, Any], told: Callable[[str], str]) -> str:
 def resumed(job: str | None, answer: Mapping[str, Any]) -> str:
     if answer["paused"]:
         return f"{job} itself is not paused, and all jobs are."
-    return "the pause of all jobs has ended." if job is None else f"{job} is not paused."
+    return "The pause of all jobs has ended." if job is None else f"{job} is not paused."
 
 
 def turned(answer: Mapping[str, Any]) -> str:

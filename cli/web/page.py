@@ -147,6 +147,7 @@ def _show(app: Flask, desk: _Desk) -> None:
             "jobs.html",
             jobs=found,
             attention=[each for each in worst if each[1]],
+            all_paused=any((job["paused"] or {}).get("all") for job in found),
             supervisor=overview.get("supervisor"),
             here=_times_of_day(g.clock),
         )
@@ -248,23 +249,28 @@ def _act(app: Flask, desk: _Desk) -> None:
         return _started(desk, planned["job"], "run", {"parameters": planned["parameters"]})
 
     @app.post("/jobs/<job>/pause")
-    def pause(job: str) -> "AnyResponse":
+    @app.post("/pause", defaults={"job": None})
+    def pause(job: str | None) -> "AnyResponse":
         given = request.form.get("until", "").strip()
         until = _instant(given, g.clock).isoformat() if given else None
         end = {"until": until} if until else {}
-        done = desk.operator.change("pause", job=job, **_who(), **end)
+        done = desk.operator.change("pause", **_whom(job), **_who(), **end)
         when = f" until {g.clock.words(until)}" if until else ""
-        so_long = "until then" if until else "until somebody resumes it"
+        so_long = "until then" if until else "until somebody resumes it" if job else "until somebody resumes them"
         before = job_words.replaced(done, g.clock.words)
-        flash(f"{job_words.paused(job, when)} Its occurrences are left out {so_long}.{before}", "good")
-        return redirect(url_for("job", job=job), 303)
+        whose = "Its occurrences" if job else "Their occurrences"
+        flash(f"{job_words.paused(job, when)} {whose} are left out {so_long}.{before}", "good")
+        return redirect(_page_of(job), 303)
 
     @app.post("/jobs/<job>/resume")
-    def resume(job: str) -> "AnyResponse":
-        done = desk.operator.change("resume", job=job, **_who())
-        after = "" if done["paused"] else " It runs from its next occurrence on; a backfill runs those it left out."
+    @app.post("/resume", defaults={"job": None})
+    def resume(job: str | None) -> "AnyResponse":
+        done = desk.operator.change("resume", **_whom(job), **_who())
+        it = "It runs from its next occurrence on; a backfill runs those it left out."
+        they = "They run from their next occurrences on; a backfill runs those that one left out."
+        after = "" if done["paused"] else f" {it if job else they}"
         flash(job_words.resumed(job, done) + after, "good")
-        return redirect(url_for("job", job=job), 303)
+        return redirect(_page_of(job), 303)
 
     @app.post("/jobs/<job>/dial")
     def dial(job: str) -> "AnyResponse":
@@ -403,6 +409,15 @@ def _by() -> str:
 def _who() -> dict[str, str]:
     """Who does it, and why, as a change needs it."""
     return {"by": _by(), "reason": request.form.get("reason", "")}
+
+
+def _whom(job: str | None) -> dict[str, Any]:
+    """One job, or all of them."""
+    return {"all": True} if job is None else {"job": job}
+
+
+def _page_of(job: str | None) -> str:
+    return url_for("jobs") if job is None else url_for("job", job=job)
 
 
 def _me() -> str:

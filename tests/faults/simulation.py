@@ -470,7 +470,6 @@ class World:
         if self.process is not None:
             self.process.reach("begin", connection)
         self._refuse_if_lost(connection)
-        # One round trip, which the driver would take for three.
         driver: Any = connection.connection.dbapi_connection
         driver.execute_simple(f"begin transaction; {settings_query(connection)}; {self.clock_query()}")
 
@@ -585,8 +584,9 @@ _source = cache(inspect.getsource)
 
 
 def _execute_prepared(driver: Any, statement: str, vals: Any = (), oids: Any = (), stream: Any = None) -> Any:
-    """In place of the driver's own way: what was prepared once takes one round trip instead of three."""
+    """In place of the driver's own way: what was prepared once is not planned again."""
     assert stream is None, "no job of the simulation copies"
+    driver.begin_now()
     known: dict[tuple[str, tuple[int, ...]], Any] = vars(driver).setdefault("prepared", {})
     this = statement, tuple(oids)
     if this not in known:

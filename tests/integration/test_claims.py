@@ -16,6 +16,7 @@ from nightshift import Policy, ledger
 from nightshift.declaration import Trigger
 from nightshift.errors import EventError, Fenced
 from nightshift.ledger import Claim, Request, Standing
+from nightshift.ledger.claims import own
 
 JOB = "shop-check"
 AT = dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC)
@@ -138,18 +139,30 @@ def test_who_takes_a_run_over_waits_for_the_end_that_is_being_written(
     claim = start(session)
     die(session)
     next_one = meanwhile(lambda other: ledger.claim(other, JOB, WAIT, again(claim), seconds=60))
-    clock = ledger.database_clock
 
-    def slow(session: Session) -> dt.datetime:
+    def slow(session: Session, claim: Claim) -> Any:
+        owned = own(session, claim)
         next_one.arrive()
-        return clock(session)
+        return owned
 
-    monkeypatch.setattr("nightshift.ledger.endings.database_clock", slow)
+    monkeypatch.setattr("nightshift.ledger.endings.own", slow)
     end(session, claim)
     granted = next_one.granted
     found = run_of(session, claim)
     assert (found.state, found.epoch) == (("running", 2) if isinstance(granted, Claim) else ("succeeded", 1))
     assert isinstance(granted, Standing) == (end is finish)
+
+
+def test_an_attempt_begins_when_it_has_the_jobs_lock_and_not_when_it_asks_for_it(
+    session: Session, database: Engine, meanwhile: Any
+) -> None:
+    start(session, policy=SKIP)
+    next_one = meanwhile(lambda other: ledger.claim(other, JOB, WAIT, Request(id=uuid.UUID(int=5)), seconds=60))
+    with Session(database) as holder, holder.begin():
+        ledger.lock_job(holder, JOB)
+        next_one.arrive()
+        let_go = ledger.database_clock(holder)
+    assert next_one.granted.run.scheduled_for > let_go
 
 
 def test_a_run_has_three_attempts_and_no_fourth(session: Session) -> None:

@@ -32,7 +32,7 @@ THINGS = (
     "create table things (id int primary key, at timestamptz); create index on things (at);"
     "insert into things select i, timestamptz '2025-12-01Z' from generate_series(1, 500) i"
 )
-FIRST = "set transaction isolation level "
+FIRST = "begin transaction; set transaction isolation level "
 MEANT = {
     **{"DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "TimeZone": "UTC", "client_encoding": "UTF8"},
     **{"bytea_output": "hex", "extra_float_digits": "1", "search_path": "public", "row_security": "off"},
@@ -69,13 +69,15 @@ def test_every_transaction_begins_with_its_settings_and_none_is_set_for_the_sess
     call(database, deletion("things"))
 
     ours = sent[sent.index(next(each for each in sent if each.startswith(FIRST))) :]
-    begun = [ours[place + 1] for place, each in enumerate(ours[:-1]) if each.lower().startswith("begin")]
-    assert begun
-    assert [each for each in begun if not each.startswith(FIRST)] == []
+    assert [each for each in ours if each.lower().startswith("begin") and not each.startswith(FIRST)] == []
+    ended = [place for place, each in enumerate(ours[:-1]) if each in ("commit", "rollback")]
+    assert ended
+    assert [ours[place + 1] for place in ended if not ours[place + 1].startswith(FIRST)] == []
     lowered = [each.lower() for each in ours]
     assert [each for each in lowered if "set session" in each or ("set_config(" in each and "false" in each)] == []
-    parts = [part.strip() for each in lowered if each.startswith("set ") for part in each.split(";")]
-    assert [part for part in parts if not part.startswith(("set local ", "set transaction ", "set constraints "))] == [
+    parts = [part.strip() for each in lowered if each.startswith(("set ", FIRST)) for part in each.split(";")]
+    allowed = ("begin transaction", "set local ", "set transaction ", "set constraints ")
+    assert [part for part in parts if not part.startswith(allowed)] == [
         part for part in parts if part == dials_query("forget")
     ], "but for the dials, which a batch reads with its first message"
     # A value that had to be cast from text would be cast again for every row.

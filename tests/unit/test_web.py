@@ -323,6 +323,8 @@ FORMS = {
     f"/jobs/{JOB}/run": {},
     f"/jobs/{JOB}/pause": {"by": "Ada", "reason": "a move"},
     f"/jobs/{JOB}/resume": {"by": "Ada", "reason": "moved"},
+    "/pause": {"by": "Ada", "reason": "a move"},
+    "/resume": {"by": "Ada", "reason": "moved"},
     f"/jobs/{JOB}/dial": {"by": "Ada", "reason": "a busy evening", "held": "yes"},
     f"/jobs/{JOB}/backfill": {
         **{"from": "2026-03-01T00:00", "to": "2026-03-03T00:00"},
@@ -750,6 +752,26 @@ def test_the_pause_of_all_jobs_outlasts_that_of_one(visitor: Visitor, deployed: 
     deployed.answers["resume"] = {"job": JOB, "paused": {"by": "Ada", "reason": "a move", "all": True}}
     page = visitor.after(visitor.send(f"/jobs/{JOB}/resume", by="Ada", reason="moved"))
     assert f"{JOB} itself is not paused, and all jobs are." in page
+
+
+def test_all_jobs_are_paused_and_resumed_at_once(visitor: Visitor, deployed: Deployed) -> None:
+    deployed.answers |= {"pause": {"job": None, "paused": {}}, "resume": {"job": None, "paused": None}}
+    page = visitor.after(visitor.send("/pause", by="Ada", reason="a move", until="2026-03-12T08:30"))
+    assert "Every job is paused until Thu 08:30" in page
+    assert "Resume all jobs" not in page
+    of_all = {"at": TIMES["started_at"], "by": "Ada", "reason": "a move", "all": True}
+    deployed.answers["overview"] = {"jobs": [job("one", paused=of_all), job("two")], "others": []}
+    assert "Pause all jobs" not in visitor.get("/").text
+    assert "The pause of all jobs has ended." in visitor.after(visitor.send("/resume", by="Ada", reason="moved"))
+    paused, resumed = deployed.told("control")
+    assert paused == {
+        "command": "pause",
+        "all": True,
+        "by": "Ada",
+        "reason": "a move",
+        "until": "2026-03-12T08:30:00+00:00",
+    }
+    assert resumed == {"command": "resume", "all": True, "by": "Ada", "reason": "moved"}
 
 
 def test_a_pause_ends_by_itself_at_the_viewers_time(deployed: Deployed) -> None:

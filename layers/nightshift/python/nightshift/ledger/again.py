@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.ledger.claims import Claim, Request, Tried, grant, others_open, taken_over
 from nightshift.ledger.endings import fail
-from nightshift.ledger.runs import Standing, database_clock, end_attempt, lock_job
+from nightshift.ledger.runs import Standing, end_attempt, lock_job
 from nightshift.ledger.tables import Attempt, RunRecord
 
 
@@ -36,7 +36,7 @@ def claim_again(
     """
     tried = tried or Tried()
     with session.begin():
-        lock_job(session, claim.run.job)
+        _, clock = lock_job(session, claim.run.job)
         if (mine := tried.granted(session)) is not None:
             return mine
         found = select(RunRecord).where(RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch)
@@ -46,7 +46,6 @@ def claim_again(
             raise taken_over(claim)
         if record.state != "running":
             return Standing.of(record)
-        clock = database_clock(session)
         if not progressed and record.attempts >= record.max_attempts:
             times = f"{record.attempts} attempts in a row, without one batch that was committed"
             fail(

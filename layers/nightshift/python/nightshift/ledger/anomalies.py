@@ -177,4 +177,5 @@ def _silent(
 
 def note_silence(session: Session, silence: Silence) -> None:
     """Operators are told of it, in the caller's transaction."""
-    lock_job(session, silence.job).silent_since = silence.since
+    registered, _ = lock_job(session, silence.job)
+    registered.silent_since = silence.since

@@ -102,8 +102,7 @@ def ask_for(
     Raises:
         EventError: it has nothing to do, or too much, or its end is not past.
     """
-    lock_job(session, job)
-    clock = database_clock(session)
+    _, clock = lock_job(session, job)
     if until > clock:
         raise EventError(f"to must be past; got {iso(until)}")
     past = past_occurrences(session, job, schedule, since, until, reprocess)
@@ -180,8 +179,7 @@ def advance(session: Session, deployed: DeployedJob) -> None:
     """Look at a job's oldest open backfill: note how its run has ended, and make the next one if it may begin now."""
     name = deployed.job.name
     with transaction(session, settings=BRIEFLY):
-        registered = lock_job(session, name)
-        clock = database_clock(session)
+        registered, clock = lock_job(session, name)
         oldest = select(Backfill).where(Backfill.job == name, Backfill.state == "open")
         backfill = session.scalars(oldest.order_by(Backfill.created_at, Backfill.id).limit(1)).first()
         if backfill is None or not _run_has_ended(session, backfill):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from nightshift.declaration import Mode, Policy, Run, Trigger
 from nightshift.errors import EventError, Fenced
 from nightshift.ledger.pauses import pause_in_force
-from nightshift.ledger.runs import Standing, database_clock, end_attempt, frozen, lock_job
+from nightshift.ledger.runs import Standing, end_attempt, frozen, lock_job, with_clock
 from nightshift.ledger.tables import OPEN_STATES, Attempt, RegisteredJob, RunRecord
 
 LEASE_MARGIN_SECONDS = 10
@@ -134,10 +134,9 @@ def claim(
     """
     tried = tried or Tried()
     with session.begin():
-        registered = lock_job(session, job)
+        registered, clock = lock_job(session, job)
         if (mine := tried.granted(session)) is not None:
             return mine
-        clock = database_clock(session)
         record, alone = _find(session, job, request), False
         if record is None and frozen is not None and request.mode == "apply":
             _give_up_those_before(session, registered, policy, clock, frozen)
@@ -346,14 +345,16 @@ def update_own(session: Session, claim: Claim, **values: Any) -> None:
         raise taken_over(claim)
 
 
-def own(session: Session, claim: Claim) -> RunRecord:
-    found = (
-        select(RunRecord)
-        .where(RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    record = session.execute(found).scalar_one_or_none()
-    if record is None:
+def own(session: Session, claim: Claim) -> tuple[RunRecord, dt.datetime]:
+    """The run, locked for its end, and the time at which it is locked.
+
+    Raises:
+        Fenced: another attempt has taken the run over.
+    """
+    mine = (RunRecord.id == claim.run.id, RunRecord.epoch == claim.epoch, RunRecord.state == "running")
+    found = with_clock(select(RunRecord).where(*mine).with_for_update(), RunRecord)
+    ours = session.execute(found.execution_options(populate_existing=True)).one_or_none()
+    if ours is None:
         raise taken_over(claim)
-    return record
+    record, clock = ours
+    return record, clock

@@ -51,8 +51,7 @@ def finish(
     Raises:
         Fenced: another attempt has taken the run over.
     """
-    record = own(session, claim)
-    clock = database_clock(session)
+    record, clock = own(session, claim)
     record.state = "planned" if claim.run.mode == "plan" else "succeeded"
     record.counters, record.errors = dict(counters), list(errors)[:ERRORS_KEPT]
     record.notes = list(notes)[:NOTES_KEPT]
@@ -86,8 +85,7 @@ def interrupt(
         Fenced: another attempt has taken the run over.
     """
     with session.begin():
-        record = own(session, claim)
-        clock = database_clock(session)
+        record, clock = own(session, claim)
         if held is not None:
             return _held(session, record, clock, held, late_limit)
         if not progressed and record.attempts >= record.max_attempts:
@@ -141,8 +139,7 @@ def fail_attempt(
         Fenced: another attempt has taken the run over.
     """
     with session.begin():
-        record = own(session, claim)
-        clock = database_clock(session)
+        record, clock = own(session, claim)
         record.errors = [*record.errors, error][-ERRORS_KEPT:]
         if permanent or record.attempts >= record.max_attempts:
             fail(session, record, clock, error, critical=critical, reported=reported)

@@ -96,8 +96,7 @@ def account(session: Session, watched: Watched, deployed: DeployedJob) -> Counte
 
 def _account(session: Session, deployed: DeployedJob) -> Counter[str]:
     """The same, under the lock that claims take: an event that arrives now comes before or after this."""
-    registered = lock_job(session, deployed.job.name)
-    clock = database_clock(session)
+    registered, clock = lock_job(session, deployed.job.name)
     horizon = clock - PATIENCE
     found: Counter[str] = Counter()
     if deployed.enabled and registered.schedule == _schedule(deployed):

@@ -2,11 +2,11 @@
 
 import datetime as dt
 import uuid
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from nightshift.declaration import Run
 from nightshift.ledger.tables import Attempt, QuarantinedItem, RegisteredJob, RunRecord
@@ -16,6 +16,8 @@ NOTES_KEPT = 50
 
 RUNS_COMPARED = 20
 """From so many of a job's last runs it is told how long the next one will take."""
+
+Row = TypeVar("Row")
 
 Ending = Literal["finished", "interrupted", "failed", "lost"]
 
@@ -55,13 +57,22 @@ def duration_ms(started_at: dt.datetime | None, finished_at: dt.datetime | None)
     return round((finished_at - started_at).total_seconds() * 1000) if started_at and finished_at else None
 
 
-def lock_job(session: Session, job: str) -> RegisteredJob:
-    """Lock the job's row: claims of one job happen one after the other."""
-    known = select(RegisteredJob).where(RegisteredJob.name == job).with_for_update()
-    if (registered := session.execute(known).scalar_one_or_none()) is not None:
-        return registered
-    session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
-    return session.execute(known).scalar_one()
+def lock_job(session: Session, job: str) -> tuple[RegisteredJob, dt.datetime]:
+    """Lock the job's row: claims of one job happen one after the other. Returns it with the time since which it is."""
+    known = with_clock(select(RegisteredJob).where(RegisteredJob.name == job).with_for_update(), RegisteredJob)
+    if (found := session.execute(known).one_or_none()) is None:
+        session.execute(insert(RegisteredJob).values(name=job).on_conflict_do_nothing())
+        found = session.execute(known).one()
+    registered, clock = found
+    return registered, clock
+
+
+def with_clock(locking: Select[Row], of: type[Row]) -> Select[Row, dt.datetime]:
+    """The same rows, each with the database's clock at the moment at which it was locked.
+
+    Within the statement that locks, PostgreSQL would ask the clock before it waits for the lock.
+    """
+    return select(aliased(of, locking.subquery()), func.clock_timestamp())
 
 
 def database_clock(session: Session) -> dt.datetime:

@@ -65,7 +65,7 @@ class Control:
             paused = pause_all(self.session, clock, who, why, end)
             return {"job": None, "paused": pause_answer(paused), "replaced": pause_answer(before)}
         name = self._job(job)
-        registered = ledger.lock_job(self.session, name)
+        registered, _ = ledger.lock_job(self.session, name)
         before = pause_of_one(registered, clock)
         registered.paused_at, registered.paused_until = clock, end
         registered.paused_by, registered.pause_reason = who, why
@@ -85,7 +85,7 @@ class Control:
             resume_all(self.session)
             return {"job": None, "paused": None}
         name = self._job(job)
-        registered = ledger.lock_job(self.session, name)
+        registered, _ = ledger.lock_job(self.session, name)
         if pause_of_one(registered, clock) is None:
             raise EventError(_not_paused(registered, pause_of_all(self.session, clock)))
         registered.paused_at = registered.paused_by = registered.pause_reason = registered.paused_until = None
