@@ -261,6 +261,7 @@ def test_next_lists_the_coming_occurrences_of_all_jobs_in_order(session: Session
 def test_an_occurrence_after_the_end_of_a_pause_is_not_paused(session: Session) -> None:
     register(session)
     pause_all(session, NOW, "Ada", "audit", NOW + dt.timedelta(days=1))
+    session.commit()
     today, after = ask(session, {"query": "next", "job": DAILY, "count": 2})["next"]
     assert (today["paused"], today["pause"]["until"], today["pause"]["all"]) == (True, "2026-03-12T12:00:00Z", True)
     assert (after["paused"], "pause" in after) == (False, False)
