@@ -419,6 +419,19 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
     assert {"events_2025_11", "events_2025_12"} <= tables(engine)
 
 
+def test_what_stands_against_a_part_stands_against_the_whole_and_not_against_the_other_parts(
+    made: Any, call: Call
+) -> None:
+    engine = made(
+        "create table t (at timestamptz not null, k int not null) partition by range (at);"
+        "create table old partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (k);"
+        "create table old_1 partition of old for values in (1); create table old_2 partition of old for values in (2);"
+        "create view seen as select * from old_1;"
+        "insert into t select '2025-11-01Z', 1 + i % 2 from generate_series(1, 9) i"
+    )
+    assert going(engine, call, dropping("t")) == ["old_2"]
+
+
 def test_uuids_of_which_only_some_have_an_age_are_not_counted_by_size(made: Any, call: Call) -> None:
     engine = made(
         "create table events (at uuid not null) partition by range (at);"

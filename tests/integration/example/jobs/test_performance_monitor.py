@@ -74,6 +74,7 @@ def test_the_database_is_measured_and_its_counters_are_told_as_what_was_added(
 ) -> None:
     invoke_job(job, at=AT)
     first = figures(session, "perf_10m", START)
+    store(session, "perf_10m", START - WINDOW, START, counters=COUNTERS)  # the latest one before counts
     session.execute(select(1))
     session.commit()
 
