@@ -111,6 +111,7 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         ({"where": "a = 1", "counting": {"b": True}}, "counting b must be a condition"),
         ({"where": Cart.note == "x"}, "where reads cart"),
         ({"older_than": days(1), "measured_by": Cart.updated_at}, "measured_by is of cart"),
+        ({"older_than": days(1), "measured_by": "at", "measured_in": "days"}, "measured_in must be 'seconds', 'mill"),
         ({"older_than": days(1), "measured_by": 5}, "measured_by must be a column, or the name of one"),
         ({"older_than": days(1), "measured_by": " "}, "measured_by must be a column, or the name of one"),
     ],

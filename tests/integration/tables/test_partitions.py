@@ -443,11 +443,22 @@ def test_uuids_of_which_only_some_have_an_age_are_not_counted_by_size(made: Any,
 
 
 def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
-    engine = made(BY_MONTH + "create publication followers for table events;")
+    identity = "alter table events_2026_01 replica identity full;"  # of its rows each one is told
+    engine = made(BY_MONTH + "create publication followers for table events;" + identity)
 
     notes = call(engine, dropping(), dry_run=True)["plan"]["steps"][0]["notes"]
 
     assert notes == ["followers of the publication followers are not told of a partition that goes: they keep its rows"]
+
+
+def test_rows_that_a_publication_cannot_tell_apart_are_refused_before_partitions_go(made: Any, call: Call) -> None:
+    """Those of a partition that is only partly old enough; the others go as a whole, and no row of them is told."""
+    engine = made(BY_MONTH + "create publication followers for table events;")
+    for asked in ({"dry_run": True}, {"parameters": EVERYTHING}):
+        with pytest.raises(RunFailedError, match=r"alter table public\.events_2026_01 replica identity full"):
+            call(engine, dropping(), **asked)
+    assert {"events_2025_11", "events_2025_12"} <= tables(engine)
+    assert call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["outcome"] == "succeeded"
 
 
 def test_a_role_that_owns_nothing_is_told_what_to_grant(made: Any, call: Call) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
+from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
 from nightshift.catalogue.partitions import against_whole
@@ -442,9 +443,9 @@ def _in_the_way(session: Session, name: str, facts: TableFacts, reach: Closure) 
     mine = replace(facts, may=frozenset({"select", "delete"}), filtered=False, reachable=True)
     for obstacle in obstacles(mine, "delete", visible=True):
         return LeftAside(name, "unworkable", str(obstacle))
-    keeping = [reach.facts(each.child).fullname for each in reach.keeping]
-    if keeping:
-        which = ", ".join(dict.fromkeys(keeping))
+    names = [reach.facts(each.child).fullname for parent, each in keeping(reach) if parent is reach.root]
+    if names:
+        which = ", ".join(dict.fromkeys(names))
         return LeftAside(name, "referenced", f"rows of {which} refer to its rows, and would not go with them")
     if facts.triggers and (before := session.scalar(_BEFORE_DELETION, {"oid": facts.oid})):
         return LeftAside(name, "unworkable", f"the trigger {before} decides what a deletion does: look at it first")

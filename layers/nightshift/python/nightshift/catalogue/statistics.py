@@ -27,6 +27,12 @@ def magnitude(session: Session, facts: TableFacts, column: str) -> float | None:
     return None if found is None else float(found)
 
 
+def share_of_never(session: Session, facts: TableFacts, column: str) -> float:
+    """In what part of the rows a number is 0 or less, by the statistics' most frequent values."""
+    asked = {"oids": [leaf.oid for leaf in facts.leaves], "column": column}
+    return float(session.scalar(_SHARE_OF_NEVER, asked) or 0)
+
+
 def is_time(number: float, per_second: int) -> bool:
     return FIRST_SECOND * per_second <= number < LAST_SECOND * per_second
 
@@ -139,6 +145,17 @@ _NEVER = re.compile(
 )
 """A default that is no time that has been: `0`, `'-1'`, `'0001-01-01'`, `'1970-01-01'`, `'epoch'`."""
 
+_SHARE_OF_NEVER = text(
+    """
+    select sum(frequency * rows) / nullif(sum(rows), 0) from (
+        select greatest(c.reltuples, 0) as rows,
+               (select sum(f) from unnest(cast(cast(s.most_common_vals as text) as numeric[]), s.most_common_freqs)
+                  as common (v, f) where v <= 0) as frequency
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited
+         where c.oid = any (cast(:oids as oid[])) and s.attname = :column) each
+    """
+)
 _NULLS = text(
     """
     select cast(s.attname as text) as attname, avg(s.null_frac) as share

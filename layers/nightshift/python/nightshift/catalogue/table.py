@@ -106,6 +106,8 @@ class Reference(NamedTuple):
     """The referring columns that SET NULL and SET DEFAULT write: all of them, or those that the key names."""
     period: bool = False
     """Whether the last column is a period (PERIOD), which refers to all that it overlaps."""
+    checks: tuple[str, ...] = ()
+    """Conditions on the referring row, as SQL, that may refuse what SET NULL writes."""
     turn: str = ""
     """What is done at the deletion of a row is done in the order of this, key by key."""
 
@@ -548,6 +550,7 @@ def _references(session: Session, rows: Sequence[Any]) -> tuple[Reference, ...]:
             alone=row.alone,
             empties=tuple(row.empties),
             period=row.period,
+            checks=tuple(row.checks),
             turn=row.turn or "",
         )
         begins = {leaf["oid"]: _begins(leaf["indexes"], row.columns) for leaf in row.leaves or ()}
@@ -680,7 +683,8 @@ _UNIDENTIFIED = """
 """
 
 _COLUMNS = """
-    select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
+    select attname as name, format_type(atttypid, atttypmod) as type,
+           attnotnull or (select typnotnull from pg_type where oid = atttypid) as required,
            cast(behind.typname as text) as base, format_type(behind.oid, -1) as sent_as,
            (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
               from pg_type where oid = atttypid) as personal,
@@ -752,6 +756,9 @@ _REFERENCES = """
                      else to_jsonb(o.conkey) end) as k (number)
                    join pg_attribute on attrelid = conrelid and attnum = cast(number as int)) as empties,
            coalesce(cast(to_jsonb(o) ->> 'conperiod' as boolean), false) as period,
+           array(select pg_get_expr(k.conbin, k.conrelid) from pg_constraint k
+                  where k.conrelid = o.conrelid and k.contype = 'c' and k.conkey && o.conkey and o.confdeltype = 'n'
+                    and coalesce(cast(to_jsonb(k) ->> 'conenforced' as boolean), true) order by k.conname) as checks,
            (select min(cast(tgname as text) collate "C") from pg_trigger
              where tgconstraint = o.oid and tgrelid = o.confrelid and tgtype & 8 > 0) as turn
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace

@@ -11,7 +11,7 @@ from nightshift.database import is_row_error
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
 from nightshift.engine.execution import RunExecution, of_partition
 from nightshift.engine.odd_rows import carefully
-from nightshift.engine.tally import and_before, changes_of
+from nightshift.engine.tally import changes_of, kept_of
 from nightshift.errors import CapExceededError
 
 
@@ -41,12 +41,9 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
 
 
 def _stated(plans: Sequence[StepPlan]) -> Counter[str]:
-    """The plans in numbers: what goes under the step's name, and with the table behind it what goes or changes there.
-
-    The run counts by table. Where steps before this one take rows of the same table along, the sum is stated as well.
-    """
+    """The plans in numbers: what goes under the step's name, and with the table behind it what goes, changes or stays
+    there."""
     candidates: Counter[str] = Counter()
-    so_far: Counter[tuple[str, str]] = Counter()
     for plan in plans:
         candidates[plan.step] += plan.row_by_row
         for partition in plan.partitions:
@@ -54,9 +51,8 @@ def _stated(plans: Sequence[StepPlan]) -> Counter[str]:
         for cascade in plan.cascades:
             of = plan.step if cascade.action == "delete" else changes_of(plan.step)
             candidates[f"{of} > {cascade.table}"] += cascade.rows
-            so_far[cascade.action, cascade.table] += cascade.rows
-            if (every := so_far[cascade.action, cascade.table]) > candidates[f"{of} > {cascade.table}"]:
-                candidates[f"{and_before(of)} > {cascade.table}"] = every
+        if plan.referenced:
+            candidates[f"{kept_of(plan.step)} > {plan.table}"] += plan.referenced
     return candidates
 
 

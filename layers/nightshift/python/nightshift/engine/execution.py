@@ -124,8 +124,13 @@ class RunExecution:
             bound(connection, self.deadline.remaining, self.deadline.reserve / 2)
 
     def _stop_near_the_deadline(self) -> None:
-        if not self._first_batch and self.deadline.near:
+        if not self._first_batch and self.deadline.near and (self.progressed or self._reserve_is_used):
             raise Interrupted
+
+    @property
+    def _reserve_is_used(self) -> bool:
+        """Whether a first batch that was rolled back must not be tried again, with fewer rows."""
+        return self.deadline.remaining < self.deadline.reserve / 2
 
     @contextmanager
     def batch(
@@ -244,5 +249,5 @@ class RunExecution:
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "
-                "see nightshift.quarantine for the items"
+                f"see nightshift.quarantine for the items. The first of them: {self.errors[0]}"
             )

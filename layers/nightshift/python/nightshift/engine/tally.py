@@ -77,9 +77,14 @@ def changes_of(step: str) -> str:
     return f"{step} changes"
 
 
-def and_before(step: str) -> str:
-    """Under what it states the same together with the steps before it."""
-    return f"{step} and before"
+def kept_of(step: str) -> str:
+    """Under what it states the rows that stay, because others refer to them."""
+    return f"{step} kept"
+
+
+def went_along(counts: Mapping[str, int]) -> dict[str, int]:
+    """Those of the counters that tell what went, or changed, with the rows of the steps themselves."""
+    return {name: number for name, number in counts.items() if name.startswith((cascaded(""), changed_in("")))}
 
 
 def truncated(session: Session) -> list[str]:
@@ -92,7 +97,7 @@ def truncated(session: Session) -> list[str]:
 
 def along(counters: Mapping[str, int]) -> int:
     """How many rows went, or changed, with those of the steps themselves."""
-    return sum(number for name, number in counters.items() if name.startswith((cascaded(""), changed_in(""))))
+    return sum(went_along(counters).values())
 
 
 # Nightshift's own records are written in the same transaction, and are nobody's rows.

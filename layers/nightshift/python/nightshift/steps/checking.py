@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
+from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.measures import doubts
 from nightshift.catalogue.partitions import Partition, against_whole, tree_of, unrelated_key
 from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
@@ -130,9 +131,14 @@ def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", sett
 
 def _kept(subject: Subject) -> Iterator[Finding]:
     """Rows that stay because others refer to them."""
-    names = [subject.closure.facts(each.child).fullname for each in subject.closure.keeping]
-    if names:
-        said = f"rows stay as long as {', '.join(dict.fromkeys(names))} refers to them, and are counted as referenced"
+    here, below = list[str](), list[str]()
+    for parent, each in keeping(subject.closure):
+        names = here if parent.oid == subject.facts.oid else below
+        names.append(subject.closure.facts(each.child).fullname)
+    told = [f"{', '.join(dict.fromkeys(here))} refers to them"] if here else []
+    told += [f"{', '.join(dict.fromkeys(below))} refers to what would go with them"] if below else []
+    if told:
+        said = f"rows stay as long as {', or '.join(told)}, and are counted as referenced"
         yield Finding("note", subject.facts.fullname, said)
 
 
