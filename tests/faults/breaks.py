@@ -2083,11 +2083,6 @@ BREAKS = (
         "database/connection.py",
         ("tests/integration/test_connections.py",),
         (
-            "after a wait that timed out the connection is used",
-            "            context.is_disconnect = True\n",
-            "            pass\n",
-        ),
-        (
             "a connection stays open behind an exception",
             "                socket.shutdown(SHUT_RDWR)",
             "                pass",

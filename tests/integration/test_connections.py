@@ -68,22 +68,6 @@ def test_a_password_that_is_asked_for_and_not_given_is_a_refusal_of_the_database
         pass
 
 
-def test_after_a_wait_that_ended_nothing_more_is_read_from_the_connection(
-    database: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answer may still come, and would be taken for that to the next statement."""
-
-    def late(*_: Any) -> None:
-        raise TimeoutError
-
-    with session_for(settings(database), seconds=5) as session:
-        connection = session.connection()
-        monkeypatch.setattr(connection.connection.dbapi_connection, "handle_messages", late)
-        with pytest.raises(OSError):  # noqa: PT011 - whatever the driver makes of it
-            session.execute(text("select 1"))
-        assert connection.invalidated
-
-
 def test_a_connection_ends_although_the_driver_does_not_close_it(
     database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
