@@ -216,6 +216,33 @@ BOUNDS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {},
         ["old"],
     ),
+    "a tree below, with a default partition of another key": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table old partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (n);"
+        "create table old_0 partition of old for values in (0);"
+        "create table old_rest partition of old default partition by list (n);"
+        "create table old_rest_2 partition of old_rest default; insert into t values ('2025-12-01Z', 7);"
+        "create table young partition of t for values from ('2026-01-20Z') to ('2026-02-09Z') partition by list (n);"
+        "create table today partition of young default;",
+        {},
+        ["old"],
+    ),
+    "a tree below, with a default partition that has a trigger": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table t_1 partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (n);"
+        "create table old partition of t_1 for values in (0); create table none partition of t_1 default;"
+        "create function told() returns trigger language plpgsql as 'begin return old; end';"
+        "create trigger told after delete on none for each row execute function told();",
+        {},
+        ["old"],
+    ),
+    "a default partition with a tree below": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table t_rest partition of t default partition by list (n);"
+        "create table none partition of t_rest default; create table today partition of t_rest for values in (0);",
+        {},
+        [],
+    ),
     "tenants above, of which one has only old partitions": (
         "create table t (at timestamptz not null, n int) partition by list (n);"
         "create table t_1 partition of t for values in (1) partition by range (at);"

@@ -307,10 +307,22 @@ TRUNCATES = """
 """
 
 
-@pytest.mark.parametrize("table", ["parents", "children"])
-def test_a_trigger_that_truncates_a_table_stops_the_batch(made: Any, call: Call, table: str) -> None:
-    database = made(FAMILY + TRUNCATES % ("truncate others;", table))
-    with pytest.raises(RunFailedError, match="emptied others as a whole"):
+@pytest.mark.parametrize(
+    ("table", "does", "told"),
+    [
+        ("parents", "truncate others;", "emptied others as a whole"),
+        ("children", "truncate others;", "emptied others as a whole"),
+        ("parents", "execute 'drop table others';", "was dropped"),
+    ],
+)
+def test_a_trigger_that_truncates_or_drops_a_table_stops_the_batch_and_its_plan_says_so(
+    made: Any, call: Call, table: str, does: str, told: str
+) -> None:
+    database = made(FAMILY + TRUNCATES % (does, table))
+
+    (note,) = call(database, deletion(), dry_run=True)["plan"]["steps"][0]["notes"]
+    assert note.startswith(f"{table}: the trigger empty deletes from other tables")
+    with pytest.raises(RunFailedError, match=told):
         call(database, deletion())
     assert (rows(database, "parents"), rows(database, "others")) == (40, 500)
 
@@ -318,11 +330,12 @@ def test_a_trigger_that_truncates_a_table_stops_the_batch(made: Any, call: Call,
 def test_tables_of_the_trigger_itself_and_locks_are_no_reason_to_stop(made: Any, call: Call) -> None:
     own = (
         "create temp table mine (id int); truncate mine; drop table mine; lock table others in access exclusive mode;"
-        "create table if not exists kept (id int); truncate kept; refresh materialized view sums;"
+        "create table if not exists kept (id int); execute 'trun' || 'cate kept'; refresh materialized view sums;"
     )
     database = made(
         FAMILY + "create materialized view sums as select count(*) from parents;" + TRUNCATES % (own, "parents")
     )
+    assert "notes" not in call(database, deletion(), dry_run=True)["plan"]["steps"][0]
     assert call(database, deletion())["counters"]["deleted"] == 20
 
 

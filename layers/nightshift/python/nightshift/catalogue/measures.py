@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, Measure, Snowflake
 from nightshift.catalogue.statistics import is_time, magnitude, share_of_never
-from nightshift.catalogue.table import Column, TableFacts
+from nightshift.catalogue.table import STATISTICS, Column, TableFacts
 
 DAY = 86_400
 YEAR = 31_556_952
@@ -104,12 +104,12 @@ def _moment(seconds: float) -> str:
 
 
 _KNOWN = text(
-    """
+    f"""
     select count(*), count(*) filter (where substr(v, 15, 1) = '7')
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited,
+      cross join {STATISTICS},
            unnest(cast(cast(s.histogram_bounds as text) as text[])
                   || cast(cast(s.most_common_vals as text) as text[])) v
      where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-    """
+    """  # noqa: S608 - a constant
 )

@@ -773,9 +773,15 @@ _REFERENCES = """
      order by n.nspname, c.relname, o.conname
 """
 
+STATISTICS = """lateral (
+          select * from pg_stats where schemaname = n.nspname and tablename = c.relname and not inherited offset 0
+      ) s"""
+"""The planner's statistics of the table `c` in the schema `n`. As a plain join they would be read of all tables of the
+database, which takes longer with each of them: so they are looked up for this one."""
+
 # Of how many rows a column's most frequent value is, or an average one where that is more.
 _SHARED = text(
-    """
+    f"""
     select c.oid::bigint as oid, cast(a.attname as text) as column, greatest(c.reltuples, 0) as rows,
            row_number() over (partition by c.oid order by a.attnum) = 1 as first,
            case when c.reltuples = 0 then 0 when s.n_distinct <> 0 and c.reltuples > 0 then greatest(
@@ -784,10 +790,9 @@ _SHARED = text(
            end as shared
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attname = any (cast(:columns as text[]))
-      left join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = a.attname
-           and not s.inherited
+      left join {STATISTICS} on s.attname = a.attname
      where c.oid = any (cast(:oids as oid[]))
-    """
+    """  # noqa: S608 - a constant of this module
 )
 
 _TRIGGERS = """

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -70,6 +71,10 @@ class RunExecution:
     def run(self) -> Run:
         return self.claim.run
 
+    def begin_anew(self) -> None:
+        """From the first step on, wherever the attempt before has ended."""
+        self.claim = replace(self.claim, step=None, position=None)
+
     def stated(self, step: str) -> dict[str, int]:
         """What a destructive step has stated that it will touch; see `nightshift.declaration.Execution`."""
         stated = self.candidates or {}
@@ -92,6 +97,7 @@ class RunExecution:
                 deleted = int(self.claim.position.get(DELETED, 0))
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
+                ledger.start_over(self.session, self.claim, step.name)
         self._deletions = Deletions(step, sum(self.stated(step.name).values()), deleted)
         cascades = [name.partition(" > ")[2] for name in self.stated(step.name) if name != step.name]
         self.pacing.at([*step.tables, *cascades])

@@ -5,7 +5,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -291,8 +291,11 @@ class RowStep(ABC):
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
         referenced = subject.count_referenced(session)
-        notes = tuple(_keeps(*each) for each in subject.kept_by_key(session)) if referenced else ()
-        return replace(told, sample=sample, way=way, missing=_missing(subject), referenced=referenced, notes=notes)
+        kept = tuple(_keeps(*each) for each in subject.kept_by_key(session)) if referenced else ()
+        going = tuple(_elsewhere(session, subject)) if told.rows and self.action == "delete" else ()
+        return replace(
+            told, sample=sample, way=way, missing=_missing(subject), referenced=referenced, notes=(*kept, *going)
+        )
 
     def check(self, session: Session, run: Run) -> "list[Finding]":
         """What the step will meet in the live database, told from its catalogue. Only a check imports what does it."""
@@ -461,6 +464,20 @@ class RowStep(ABC):
         named = text("select cast(typname as text), format_type(oid, -1) from pg_type where oid = :oid")
         base, full = session.execute(named, {"oid": oid}).one()
         return Column("the age", full, base, full, nullable=True, personal=False)
+
+
+def _elsewhere(session: Session, subject: Subject) -> Iterator[str]:
+    """That triggers delete what no plan can count: the first batch would be rolled back."""
+    reached = [facts for facts in (subject.facts, *subject.closure.reached.values()) if facts.triggers]
+    if not reached:
+        return
+    from nightshift.catalogue.access import access  # only a plan asks what triggers are made of
+
+    known = access(session, [facts.oid for facts in reached])
+    for facts in reached:
+        for trigger in known[facts.oid].triggers:
+            if trigger.deleting and trigger.deletes_elsewhere:
+                yield f"{facts.fullname}: {trigger.deletion}"
 
 
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
