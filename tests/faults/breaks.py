@@ -2051,14 +2051,6 @@ BREAKS = (
             "tests/integration/test_plans.py",
             "tests/integration/test_trail.py",
         ),
-        ("candidates are counted again", "if job.destructive and execution.candidates is None:", "if job.destructive:"),
-        ("a plan sees two times", 'isolation="repeatable read", read_only=True', "read_only=True"),
-        ("a trail of nothing", "if job.audited and job.changed(counters) else None", "if job.audited else None"),
-        (
-            "errors are lost at the end",
-            "errors=execution.errors, notes=execution.notes",
-            "errors=[], notes=execution.notes",
-        ),
     ),
     *breaks(
         "engine/following.py",
@@ -2118,11 +2110,6 @@ BREAKS = (
             "publications are not told",
             "to_regclass(format('%I.%I', schemaname, tablename)) in (",
             "to_regclass(format('%I.%I', schemaname, tablename)) not in (",
-        ),
-        (
-            "what is below does not stand against it",
-            "return own if own.against or reason is None else own._replace(against=reason)",
-            "return own",
         ),
     ),
     *breaks(
