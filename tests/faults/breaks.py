@@ -2051,6 +2051,22 @@ BREAKS = (
             "tests/integration/test_plans.py",
             "tests/integration/test_trail.py",
         ),
+        ("a plan sees two times", 'isolation="repeatable read", read_only=True', "read_only=True"),
+        ("a trail of nothing", "if job.audited and job.changed(counters) else None", "if job.audited else None"),
+        (
+            "errors are lost at the end",
+            "errors=execution.errors, notes=execution.notes",
+            "errors=[], notes=execution.notes",
+        ),
+    ),
+    *breaks(
+        "catalogue/partitions.py",
+        ("tests/integration/tables/test_partitions.py",),
+        (
+            "what is below does not stand against it",
+            "or reason is None else own._replace(against=reason)",
+            "or True else own._replace(against=reason)",
+        ),
     ),
     *breaks(
         "engine/following.py",
