@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import again
-from cli.job_words import because, dialled, state
+from cli.job_words import because, by_whom, dialled, state
 from cli.run_tables import runs
 from cli.screen import Answer, counters, facts, styled, table
 from cli.times import shown
@@ -39,9 +39,14 @@ def jobs(answer: Answer, now: dt.datetime) -> Table:
 def occurrences(answer: Answer, now: dt.datetime) -> Table:
     rows = table("When (UTC)", "Job", "Schedule", "")
     for each in answer["next"]:
-        paused = Text("paused", "yellow") if each.get("paused") else ""
+        paused = Text(f"paused{_by_whom(each, now)}", "yellow") if each.get("paused") else ""
         rows.add_row(shown(each["scheduled_for"], now), each["job"], words(each), paused)
     return rows
+
+
+def _by_whom(occurrence: Answer, now: dt.datetime) -> str:
+    pause = occurrence.get("pause")  # a deployment of an earlier version says only that there is one
+    return by_whom(pause, lambda instant: shown(instant, now)) if pause else ""
 
 
 def status(answer: Answer, now: dt.datetime) -> Iterator[Table | Text | str]:

@@ -105,15 +105,19 @@ def because(job: Mapping[str, Any], told: Callable[[str], str]) -> str:
             waits = next((each["strain"] for each in job["open_runs"] if strained(each)), None)
             return f", {waits['state']}: {waits['why']}" if waits else ""
         case "paused":
-            paused = job["paused"]
-            until = f" until {told(paused['until'])}" if paused.get("until") else ""
-            with_all = " with all jobs" if paused.get("all") else ""
-            return f"{with_all} by {paused['by']}{until}: {paused['reason']}"
+            return by_whom(job["paused"], told)
         case "frozen":
             return f" until {told(job['frozen']['until'])}: {job['frozen']['reason']}"
         case "enabled" if job.get("dials"):
             return f"; dials: {counters(job['dials'])}"
     return ""
+
+
+def by_whom(pause: Mapping[str, Any], told: Callable[[str], str]) -> str:
+    """What follows the word "paused": by whose pause, until when and why."""
+    until = f" until {told(pause['until'])}" if pause.get("until") else ""
+    with_all = " with all jobs" if pause.get("all") else ""
+    return f"{with_all} by {pause['by']}{until}: {pause['reason']}"
 
 
 def strained(run: Mapping[str, Any]) -> str | None:

@@ -4,8 +4,9 @@ A day whose report is missing is made up for first, and stored. The week goes fr
 told against the stored report of the week before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from functions.administration.reports import daily, weekly
@@ -14,6 +15,7 @@ from functions.administration.reports.stored import key_of, store
 from nightshift import Function, Job, Run, StepPlan, lambda_handler
 from nightshift.database import by_halves
 from nightshift.declaration import Batch, Execution, iso
+from nightshift.ledger import QuarantinedItem, RunRecord
 from nightshift.steps import Period, last_week
 
 
@@ -25,7 +27,18 @@ def missing_days(session: Session, run: Run) -> list[Period]:
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
     keys = [key_of("daily", day) for day in missing_days(session, run)]
-    return [StepPlan("missing-days", "nightshift.reports", "upsert", len(keys), sample=tuple(keys[:5]))]
+    notes = tuple(refused_before(session, run, keys))
+    return [StepPlan("missing-days", "nightshift.reports", "upsert", len(keys), sample=tuple(keys[:5]), notes=notes)]
+
+
+def refused_before(session: Session, run: Run, keys: Sequence[str]) -> Iterator[str]:
+    """Days whose report an earlier run could not store, each with the latest reason."""
+    earlier = select(QuarantinedItem.item, QuarantinedItem.error).join(
+        RunRecord, RunRecord.id == QuarantinedItem.run_id
+    )
+    found = earlier.where(RunRecord.job == run.job, QuarantinedItem.item.in_(keys)).order_by(QuarantinedItem.id)
+    for key, error in dict(session.execute(found).all()).items():
+        yield f"{key}: an earlier run could not store this day: {error}"
 
 
 def make_missing_days(execution: Execution) -> None:

@@ -18,6 +18,9 @@ from nightshift.declaration import Batch, Execution
 from nightshift.store.files import manifest_key
 
 ARCHIVES = "nightshift.audit_archives"
+LOCK_SECONDS = 1
+"""How long an archive waits for somebody else who is at one of its rows."""
+WHAT_LOCKED_IS = "locked: somebody else had so many archives, or rows of theirs; the next run deletes them"
 
 # Rows are archived, month by month, once they are a year old: nothing may go before that had its chance.
 RETENTION = Parameter("retention_years", 3, "years", minimum=2)
@@ -45,15 +48,18 @@ def plan_archives(session: Session, run: Run) -> list[StepPlan]:
 def delete_archives(execution: Execution) -> None:
     """One archive a batch, so that at most one object is gone while its row is still there."""
     while "done" not in (place := execution.position or {}):
-        with execution.batch() as batch:
+        with execution.batch(lock_seconds=LOCK_SECONDS) as batch:
             due = due_archives(execution.run).where(AuditArchive.id.not_in(map(uuid.UUID, place.get("refused", ()))))
-            archive = batch.session.scalar(due.limit(1).with_for_update(of=AuditArchive))
+            archive = batch.session.scalar(due.limit(1).with_for_update(of=AuditArchive, skip_locked=True))
             if archive is None:
+                for locked in batch.session.scalars(due):
+                    leave_locked(batch, locked.id)
                 batch.position = {"done": True}
             else:
                 for key in (archive.s3_key, manifest_key(archive.s3_key)):
                     execution.resources.files.delete(key)
-                gone = by_halves(batch.session, [archive.id], partial(forget, batch.session), partial(leave, batch))
+                forgetting, leaving = partial(forget, batch.session), partial(leave, batch)
+                gone = by_halves(batch.session, [archive.id], forgetting, leaving, partial(leave_locked, batch))
                 batch.count(archives_deleted=sum(gone))
 
 
@@ -63,9 +69,19 @@ def forget(session: Session, ids: Sequence[uuid.UUID]) -> int:
 
 
 def leave(batch: Batch, archive_id: uuid.UUID, error: str) -> None:
-    refused = (batch.position or {}).get("refused", ())
-    batch.position = {"refused": [*refused, str(archive_id)]}
+    pass_over(batch, archive_id)
     batch.quarantine(f"{ARCHIVES}:{archive_id}", error)
+
+
+def leave_locked(batch: Batch, archive_id: uuid.UUID) -> None:
+    pass_over(batch, archive_id)
+    batch.count(locked=1)
+    batch.note(WHAT_LOCKED_IS)
+
+
+def pass_over(batch: Batch, archive_id: uuid.UUID) -> None:
+    """This run does not look at it any more."""
+    batch.position = {"refused": [*(batch.position or {}).get("refused", ()), str(archive_id)]}
 
 
 job = Job(

@@ -35,7 +35,10 @@ MODES: tuple[tuple[Mode, str], ...] = (("anonymized", "anonymize"), ("deleted", 
 REQUESTS_AT_ONCE = 500
 """For how many the audit log is read at once, in search of their addresses."""
 
-WHAT_LOCKED_IS = "locked: somebody else had so many requests; the next run takes them up"
+WHAT_LOCKED_IS = "locked: somebody else had so many requests, or what belongs to them; the next run takes them up"
+
+LOCK_SECONDS = 1
+"""How long a request waits for somebody else who is at the account, or at a row that goes with it."""
 
 OUT_OF_TIME = "57014"
 """The state of a statement that was cancelled, because the invocation is about to end."""
@@ -112,15 +115,13 @@ def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None
         delete_exports(execution.session, execution.resources.files, request.user_id)
     except FileStoreError as error:
         failure = describe(error)
-    with execution.batch() as batch:
+    with execution.batch(lock_seconds=LOCK_SECONDS) as batch:
         batch.position = {"requested_at": str(request.requested_at), "id": str(request.id)}
         pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
         if batch.session.scalar(pending.with_for_update(skip_locked=True)) is None:
             if batch.session.scalar(pending) is not None:
-                batch.count(locked=1)
-                batch.note(WHAT_LOCKED_IS)
+                leave_to_the_next_run(batch)
             return  # else it was taken back a moment ago
-        batch.count(requests=1)
         if failure is None:
             try:
                 with savepoint(batch.session):
@@ -129,13 +130,23 @@ def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None
             except DBAPIError as error:
                 if sqlstate(error) is None or (sqlstate(error) == OUT_OF_TIME and is_passing(error)):
                     raise
+                if is_passing(error):  # a lock or a deadlock
+                    leave_to_the_next_run(batch)
+                    return
                 failure = describe(error)
             except DATA_ERRORS as error:
                 failure = type(error).__name__  # its text may quote the person's data
+        batch.count(requests=1)
         if failure is not None:
             batch.count(errors=1)
             batch.quarantine(f"data_requests:{request.id}", failure)
             note_failure(batch, execution.run, request.id, failure)
+
+
+def leave_to_the_next_run(batch: Batch) -> None:
+    """Nobody's failure: somebody else is at the request, the account or what belongs to it."""
+    batch.count(locked=1)
+    batch.note(WHAT_LOCKED_IS)
 
 
 def note_failure(batch: Batch, run: Run, request_id: uuid.UUID, failure: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from application.models import TimerSession
-from application.rounding import TENTH, percent
+from application.rounding import TENTH, is_figure, percent
 from functions.productivity._counting import active_users, completed, goals, length, within
 from nightshift import Job, Run, lambda_handler
 from nightshift.steps import Figures, Finding, MetricRollup, Period, RollUp, last_day
@@ -34,7 +34,8 @@ def figures(session: Session, run: Run, day: Period) -> Figures:
         "completion_rate": percent(finished, created),
     }
     day_before = select(MetricRollup.data).where(MetricRollup.scope == "day", MetricRollup.period_end == day.start)
-    found = tuple(trends(data, session.scalar(day_before) or {}))
+    before = session.scalar(day_before)
+    found = tuple(trends(data, before if isinstance(before, dict) else {}))
     return Figures(
         data,
         {"active_users": data["active_users"], "sessions": sessions, "trends": len(found)},
@@ -43,8 +44,9 @@ def figures(session: Session, run: Run, day: Period) -> Figures:
 
 
 def trends(data: Mapping[str, float], before: Mapping[str, float]) -> Iterator[Finding]:
-    """The figures that moved, those that both days have compared exactly as they are stored."""
-    for metric in data.keys() & before.keys():
+    """The figures that moved, those that both days have compared exactly as they are stored. What is stored for the day
+    before and is no number is no figure."""
+    for metric in data.keys() & {name for name, value in before.items() if is_figure(value)}:
         value, baseline = Decimal(str(data[metric])), Decimal(str(before[metric]))
         moved = abs(value - baseline) * 100
         if moved > TREND * baseline:

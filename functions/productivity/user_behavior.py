@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from sqlalchemy import Numeric, Time, cast, func, select
+from sqlalchemy import Numeric, Time, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from application.rounding import one_decimal
@@ -84,7 +84,8 @@ def anomalies(session: Session, window: Period, measure: Measure, mean: Fraction
 def history(session: Session, start: dt.datetime, key: str) -> tuple[int, Decimal, Decimal]:
     """Of the last windows at the same time of the day, one a day: how many have the figure, its mean and deviation."""
     time = cast(func.timezone("UTC", MetricRollup.period_start), Time)
-    value = cast(MetricRollup.data[key].astext, Numeric)
+    stored = MetricRollup.data[key]
+    value = case((func.jsonb_typeof(stored) == "number", cast(stored.astext, Numeric)))
     found = (
         select(func.count(value), func.coalesce(func.avg(value), 0), func.coalesce(func.stddev_pop(value), 0))
         .where(MetricRollup.scope == SCOPE, time == start.time())

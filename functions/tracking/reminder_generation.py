@@ -35,12 +35,17 @@ WHAT_ERRORS_ARE = (
 """What a run notes beside the counter: its name does not say it."""
 
 
+LOCK_SECONDS = 1
+"""How long a reminder waits for somebody else who has its person, or their snapshot, to himself."""
+WHAT_LOCKED_IS = "locked: somebody else had the accounts or snapshots of so many people; the next run reminds them"
+
+
 def apply(execution: Execution) -> None:
     with execution.session.begin():
         today = local_days(execution.session, execution.run)
     more = True
     while more:
-        with execution.batch() as batch:
+        with execution.batch(lock_seconds=LOCK_SECONDS) as batch:
             after = (execution.position or {}).get("after")
             window = read_window(batch.session, execution.run, today, after)
             if more := window is not None:
@@ -60,7 +65,11 @@ def remind(batch: Batch, run: Run, due: list[dict[str, Any]]) -> None:
     def leave(one: dict[str, Any], error: str) -> None:
         batch.quarantine(f"yearly_snapshots {one['snapshot_id']}", error)
 
-    for created, meant in by_halves(batch.session, due, write, leave):
+    def leave_locked(_: dict[str, Any]) -> None:
+        batch.count(locked=1)
+        batch.note(WHAT_LOCKED_IS)
+
+    for created, meant in by_halves(batch.session, due, write, leave, leave_locked):
         batch.count(created=created, skipped_duplicate=meant - created)
 
 

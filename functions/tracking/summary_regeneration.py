@@ -18,6 +18,8 @@ from nightshift.declaration import Batch, Execution
 
 LOOK_BACK = Parameter("look_back_days", 7, "days", about="how recent a change must be to be taken up")
 IN_USE = "somebody else has its summary locked"
+LOCK_SECONDS = 1
+"""How long one waits for somebody else who has it to himself."""
 LIMIT = Parameter("summaries_a_run", 100, "items", maximum=10_000, about="how many summaries one run brings up to date")
 
 
@@ -54,7 +56,7 @@ def apply(execution: Execution) -> None:
         aggregator = Aggregator(DataKeys.stored(execution.session, execution.resources.keys))
     while todo:
         key, *todo = todo
-        with execution.batch() as batch:
+        with execution.batch(lock_seconds=LOCK_SECONDS) as batch:
             session = batch.session
 
             def summarize(keys: Sequence[str], session: Session = session) -> dict[str, int]:

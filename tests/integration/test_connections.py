@@ -1,5 +1,6 @@
 """Connections as a function makes them: encrypted or not at all, in UTC, with every wait bounded."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_a_password_that_is_asked_for_and_not_given_is_a_refusal_of_the_database
         session_for(DatabaseSettings.from_mapping({"url": url}), seconds=5),
     ):
         pass
+
+
+def test_a_connection_ends_although_the_driver_does_not_close_it(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that is on its way holds what the driver would close."""
+    with session_for(settings(database), seconds=5, application_name="left open") as session:
+        held: Any = session.connection().connection.dbapi_connection
+        monkeypatch.setattr(held, "close", lambda: None)
+    there = text("select count(*) from pg_stat_activity where application_name = 'left open'")
+    end = time.monotonic() + 10
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.scalar(there):
+            assert time.monotonic() < end, "the server still has the connection"
+            time.sleep(0.01)
+    held._sock.close()
+    held._usock.close()
 
 
 def outcome(connection: Any, statement: str, values: tuple[Any, ...]) -> object:

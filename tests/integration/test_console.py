@@ -14,6 +14,7 @@ from nightshift.declaration import Deployment, Schedule, registry
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.ledger import Attempt, CommandRecord, QuarantinedItem, RegisteredJob, RunRecord
 from nightshift.ledger.operators import Backfill
+from nightshift.ledger.pauses import pause_all
 from nightshift.operations import FAILURES_SHOWN, QUERIES, Console, answer
 from nightshift.operations.control import Control
 from tests.integration.conftest import Context, Invoke
@@ -252,7 +253,18 @@ def test_next_lists_the_coming_occurrences_of_all_jobs_in_order(session: Session
     assert all(each["scheduled_for"] > "2026-03-11T12:00:00Z" for each in found)
     assert disabled not in {each["job"] for each in found}
     assert {each["paused"] for each in found if each["job"] != DAILY} == {False}
-    assert {each["paused"] for each in ask(session, {"query": "next", "job": DAILY})["next"]} == {True}
+    paused = ask(session, {"query": "next", "job": DAILY})["next"]
+    assert {each["paused"] for each in paused} == {True}
+    assert paused[0]["pause"] == {"at": "2026-03-11T12:00:00Z", "by": "Ada", "reason": "audit"}
+
+
+def test_an_occurrence_after_the_end_of_a_pause_is_not_paused(session: Session) -> None:
+    register(session)
+    pause_all(session, NOW, "Ada", "audit", NOW + dt.timedelta(days=1))
+    session.commit()
+    today, after = ask(session, {"query": "next", "job": DAILY, "count": 2})["next"]
+    assert (today["paused"], today["pause"]["until"], today["pause"]["all"]) == (True, "2026-03-12T12:00:00Z", True)
+    assert (after["paused"], "pause" in after) == (False, False)
 
 
 def test_next_of_one_job_follows_its_deployed_schedule(session: Session) -> None:

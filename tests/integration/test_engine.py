@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import Delete, Execution, Function, Job, Parameter, Run, StepPlan, Update, ledger
 from nightshift.engine.ways import HeapWalk, RangeWalk
-from nightshift.errors import RunFailedError
+from nightshift.errors import Interrupted, RunFailedError
 from tests.ground.functions.market._tables import Cart
 from tests.integration.conftest import Invoke
 
@@ -380,6 +380,25 @@ def test_a_plan_counts_what_the_run_then_deletes_and_changes_nothing(invoke_job:
     assert (step["rows"], step["cutoff"], len(step["sample"])) == (300, "2026-02-22T02:00:00Z", 5)
     assert left(session) == (300, 500)
     assert invoke_job(job, at=NOW)["counters"]["deleted"] == 300
+
+
+def test_an_attempt_that_goes_on_does_no_step_again(invoke_job: Invoke, session: Session) -> None:
+    done: list[str] = []
+
+    def step(name: str) -> Function:
+        def apply(execution: Execution) -> None:
+            done.append(name)
+            with execution.batch() as batch:
+                batch.position = {"done": True}
+            if done == ["first", "second"]:
+                raise Interrupted
+
+        return Function(name=name, apply=apply, plan=lambda *_: [], counters=(), tables=())
+
+    both = replace(job, kind="report", steps=(step("first"), step("second")))
+    interrupted = invoke_job(both, at=NOW)
+    result = invoke_job(both, {"run_id": interrupted["run_id"]})
+    assert (result["outcome"], done) == ("succeeded", ["first", "second", "second"])
 
 
 def test_what_a_function_says_of_an_item_is_kept_so_that_every_column_can_hold_it(

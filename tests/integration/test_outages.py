@@ -22,7 +22,7 @@ from nightshift.declaration import Deployment
 from nightshift.environment import DATABASE_VARIABLE
 from nightshift.errors import DatabaseAwayError, RunFailedError, UnclaimedError
 from nightshift.operations import look_over
-from nightshift.runtime import invoke
+from nightshift.runtime import invoke, reach
 from tests.ground.application.project import project
 from tests.integration.conftest import Context, Invoke, scheduled
 from tests.integration.test_ledger import carts, retention
@@ -304,6 +304,32 @@ def test_a_secret_that_aws_is_too_busy_to_give_is_asked_for_again(
 
     result = invoke(of_batches(3, cut), scheduled(AT), Context(60))
     assert (result["outcome"], result["counters"]["done"]) == ("succeeded", 3)
+
+
+OLD_PASSWORD = json.dumps({"username": "postgres", "password": "of yesterday"})
+
+
+@pytest.mark.parametrize("refused", [2, 9])
+def test_a_password_that_is_rotated_just_now_is_asked_for_again_for_a_while(
+    secrets: Callable[..., Secrets],
+    postgres: PostgresServer,
+    database: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: int,
+) -> None:
+    """The server has the new one some seconds before the secret has."""
+    monkeypatch.setattr(reach, "LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr(reach, "ROTATION_SECONDS", 1.0)
+    address = postgres.tcp_url().set(database=database.url.database).render_as_string(hide_password=False)
+    given = secrets(*[OLD_PASSWORD] * refused)
+    given.secret = {"username": "postgres", "password": str(postgres.password)}
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": address, "secret_arn": "arn:aws:secretsmanager:shop"}))
+    if refused == 2:
+        assert invoke(of_batches(1, lambda n, _: None), scheduled(AT), Context(60))["outcome"] == "succeeded"
+    else:
+        with pytest.raises(UnclaimedError, match="28P01"):
+            invoke(of_batches(1, lambda n, _: None), scheduled(AT), Context(60))
+        assert given.answers, "it was not tried for ever"
 
 
 @pytest.mark.parametrize("answer", [refusal("AccessDeniedException", 400), "hunter2", '{"password": "hunter2"}', "[]"])

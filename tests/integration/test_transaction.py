@@ -33,6 +33,13 @@ THINGS = (
     "insert into things select i, timestamptz '2025-12-01Z' from generate_series(1, 500) i"
 )
 FIRST = "begin transaction; set transaction isolation level "
+MEANT = {
+    **{"DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "TimeZone": "UTC", "client_encoding": "UTF8"},
+    **{"bytea_output": "hex", "extra_float_digits": "1", "search_path": "public", "row_security": "off"},
+    **{"standard_conforming_strings": "on", "array_nulls": "on", "transform_null_equals": "off"},
+}
+LIMITS = {"lock_timeout": 8_000, "statement_timeout": 8_000, "idle_in_transaction_session_timeout": 13_000}
+"""Milliseconds at most."""
 
 
 @pytest.fixture
@@ -79,9 +86,14 @@ def test_every_transaction_begins_with_its_settings_and_none_is_set_for_the_sess
 
 
 def test_what_the_first_query_says_holds(made: Any) -> None:
-    with session_for(settings(made(THINGS)), seconds=30) as session:
-        for name, value in FIXED.items():
+    with session_for(settings(made(THINGS)), seconds=8, grace=5) as session:
+        for name, value in (FIXED | MEANT).items():
             assert session.scalar(text("select current_setting(:name)"), {"name": name}) == value
+        for name, most in LIMITS.items():
+            shown = session.scalar(
+                text("select cast(setting as int) from pg_settings where name = :name"), {"name": name}
+            )
+            assert most - 3_000 < shown <= most, name
         session.rollback()
         with transaction(session, isolation="repeatable read", read_only=True):
             assert session.scalar(text("show transaction_isolation")) == "repeatable read"

@@ -149,7 +149,13 @@ STATUS = {
 }
 NEXT = {
     "next": [
-        {"job": JOB, "scheduled_for": "2026-03-12T02:00:00Z", "schedule": "cron(0 2 * * ? *)", "paused": True},
+        {
+            **{"job": JOB, "scheduled_for": "2026-03-12T02:00:00Z", "schedule": "cron(0 2 * * ? *)", "paused": True},
+            "pause": {
+                **{"at": "2026-03-11T09:00:00Z", "by": "Ada", "reason": "audit"},
+                **{"until": "2026-03-13T06:00:00Z", "all": True},
+            },
+        },
     ]
 }
 
@@ -293,7 +299,7 @@ def test_a_command_asks_the_right_function(arguments: list[str], function: str, 
     ("arguments", "answer", "words"),
     [
         (["jobs"], JOBS, [JOB, "market", "every day at 02:00 UTC", "running", "failed", "2026-03-12 02:00"]),
-        (["next"], NEXT, ["2026-03-12 02:00", JOB, "every day at 02:00 UTC", "paused"]),
+        (["next"], NEXT, ["2026-03-12 02:00", JOB, "with all jobs by Ada until 2026-03-13 06:00: audit"]),
         (["runs"], {"runs": [SUMMARY]}, ["0123abcd", JOB, "schedule", "failed", "1.5 s", "deleted 1,200"]),
         (
             ["show", RUN],

@@ -1,5 +1,7 @@
 """Parameters: what an operator may set, and how a value that cannot be meant is refused."""
 
+from typing import Any
+
 import pytest
 
 from nightshift import DeclarationError, Parameter, SettingError
@@ -17,6 +19,22 @@ def test_a_whole_number_is_taken_as_number_or_as_text(value: object) -> None:
 def test_a_value_that_cannot_be_meant_is_refused_with_the_floor(value: object) -> None:
     with pytest.raises(SettingError, match="retention_days must be a whole number of days, at least 7; got"):
         RETENTION.parse(value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_truth_is_no_number_even_where_0_and_1_are(value: bool) -> None:
+    with pytest.raises(SettingError, match="must be a whole number of days, at least 0; got"):
+        Parameter("retain_expired", 0, "days", minimum=0).parse(value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "most", "says"), [("days", 36_525, "which is 100 years"), ("rows", 2**63 - 1, "at most")]
+)
+def test_a_unit_has_a_ceiling_of_its_own(unit: Any, most: int, says: str) -> None:
+    parameter = Parameter("some", None, unit)
+    assert parameter.parse(most) == most
+    with pytest.raises(SettingError, match=says):
+        parameter.parse(most + 1)
 
 
 def test_a_maximum_is_part_of_the_remedy() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from application.rounding import one_decimal
+from application.rounding import is_figure, one_decimal
 
 # The one place where a clock is read: this measures the server as it is, whatever time the run is for.
 CONNECTIONS = text(
@@ -44,9 +44,12 @@ def counters(session: Session) -> dict[str, int | None]:
     return dict(session.execute(COUNTERS).one()._mapping)
 
 
-def growth(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[str, Any]:
-    """What was counted between two looks at the counters. After a reset, what has been counted since it."""
-    if not before:
+def growth(before: Any, after: Mapping[str, Any]) -> dict[str, Any]:
+    """What was counted between two looks at the counters. After a reset, what has been counted since it.
+
+    before: as it was stored. What has another form is no look.
+    """
+    if not isinstance(before, dict) or not all(is_figure(before.get(key)) for key in COUNTED):
         return dict.fromkeys(("commits", "rollbacks", "deadlocks", "cache_hit_percent"))
     reset = before.get("reset_at") != after["reset_at"] or any(after[key] < before[key] for key in COUNTED)
     grown = {key: after[key] - (0 if reset else before[key]) for key in COUNTED}

@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
 from application.models import Report
-from application.rounding import one_decimal, percent
+from application.rounding import is_figure, one_decimal, percent
 from functions.administration.reports import daily
 from functions.administration.reports.figures import FIGURES, Data
 from nightshift import Run
@@ -58,15 +58,33 @@ def days_of(week: Period) -> Iterator[Period]:
 
 
 def dailies(session: Session, week: Period) -> dict[dt.datetime, Data]:
-    """The week's stored daily reports by the start of their day. One without every figure to be summed is none."""
+    """The week's stored daily reports by the start of their day. One without every figure to be summed, or with
+    another value in its place, is none."""
     reports = select(Report.period_start, Report.data).where(
         Report.kind == "daily", Report.period_start >= week.start, Report.period_start < week.end
     )
     return {
         start: data
         for start, data in session.execute(reports)
-        if all(key in data.get(section, {}) for section, key in SUMMED)
+        if all(
+            _can_be_summed(FIGURES["daily"][section][key].unit, _told(data, section, key)) for section, key in SUMMED
+        )
     }
+
+
+def _told(data: Any, section: str, key: str) -> Any:
+    """A figure of a stored report, whatever somebody has written there; None without one."""
+    found = data.get(section) if isinstance(data, dict) else None
+    return found.get(key) if isinstance(found, dict) else None
+
+
+def _can_be_summed(unit: str, value: Any) -> bool:
+    """Whether a value is a number; or as many as the unit counts, or numbers by something, where that is the unit."""
+    if unit.endswith(" counts"):
+        return isinstance(value, list) and len(value) == int(unit.split()[0]) and all(map(is_figure, value))
+    if " by " in unit:
+        return isinstance(value, dict) and all(map(is_figure, value.values()))
+    return is_figure(value)
 
 
 def figures(session: Session, run: Run, week: Period) -> Data:
@@ -96,8 +114,11 @@ def before(session: Session, week: Period) -> Data:
 def changes(data: Data, base: Data) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for section, key in COMPARED:
-        now, then = data[section][key], base.get(section, {}).get(key)
-        found[f"{section}.{key}"] = one_decimal(Fraction(100 * (now - then), then)) if then else None
+        now, then = data[section][key], _told(base, section, key)
+        known = is_figure(then) and then
+        found[f"{section}.{key}"] = (
+            one_decimal(100 * (Fraction(now) - Fraction(then)) / Fraction(then)) if known else None
+        )
     return found
 
 

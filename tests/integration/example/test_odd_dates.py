@@ -15,6 +15,21 @@ from tests.integration.example.packs import PACKS
 from tests.integration.example.test_every_job import NOW, ROWS
 
 DATES = ("infinity", "-infinity", "20260-02-28 12:00", "0044-03-15 12:00 BC")
+LEDGER = [
+    *(
+        "runs",
+        "jobs",
+        "attempts",
+        "quarantine",
+        "candidates",
+        "pauses",
+        "deployments",
+        "commands",
+        "signs_of_life",
+        "dials",
+    ),
+    *("dial_changes", "backfills", "data_keys", "pseudonym_keys"),
+]
 ODD: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("timestamp with time zone", "timestamp without time zone", "date"), DATES),
     "jsonb": (
@@ -23,18 +38,23 @@ ODD: dict[str, tuple[str, ...]] = {
         "[]",
         '"text"',
         "5",
+        "null",
+        '{"checks": null, "users": 1, "licences": "x", "items": [null]}',
     ),
     "numeric": ("NaN", "Infinity", "-Infinity"),
     "time without time zone": ("24:00",),
     "interval": ("infinity", "-178000000 years"),
+    **dict.fromkeys(("integer", "bigint", "smallint"), ("-1", "0", "32767", "2147483647")),
+    "text": ("", "\x01\u202e\U0001f4a9", "a\\u0000\\ud800%s:x", "x" * 3_000),
     "ARRAY": ("{}", "[5:6]={1,2}", "{NULL}", "{{1,2},{3,4}}"),
 }
 
 COLUMNS = text(
     """
-    select c.table_name, array_agg(c.column_name || '=' || c.data_type order by c.column_name)
+    select format('%I.%I', c.table_schema, c.table_name),
+        array_agg(c.column_name || '=' || c.data_type order by c.column_name)
     from information_schema.columns c
-    where c.table_schema = 'public'
+    where (c.table_schema = 'public' or c.table_schema = 'nightshift' and c.table_name <> all(:ledger))
         and c.data_type = any(:types) and c.is_generated = 'NEVER'
         and exists (select from pg_class where relname = c.table_name and relkind = 'r')
     group by 1 order by 1
@@ -57,7 +77,7 @@ def make_odd(connection: Connection) -> int:
     """
     connection.execute(text("set local session_replication_role = replica"))
     done = 0
-    for table, columns in connection.execute(COLUMNS, {"types": list(ODD)}).all():
+    for table, columns in connection.execute(COLUMNS, {"types": list(ODD), "ledger": LEDGER}).all():
         connection.execute(text(PLACES.format(table=table)))
         ways = [(name, odd) for name, _, its_type in (one.partition("=") for one in columns) for odd in ODD[its_type]]
         for number, (column, odd) in enumerate(ways):

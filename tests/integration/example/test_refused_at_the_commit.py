@@ -22,6 +22,8 @@ OLDEST = (
     "select id from data_requests where request_type = 'DELETION' and status = 'PENDING' order by requested_at limit 1"
 )
 
+WHOSE = OLDEST.replace("select id", "select user_id")
+
 
 def refuse(database: Engine, table: str, events: str, condition: str, *, deferred: bool = True) -> None:
     given = {"table": table, "events": events, "condition": condition}
@@ -114,25 +116,60 @@ def test_a_day_whose_report_is_refused_costs_no_other_day(invoke_job: Invoke, da
     counters = invoke_job(registry()["weekly-report"].job, at=NOW)["counters"]
     assert (counters["days_recomputed"], counters["quarantined"], counters["written"]) == (6, 1, 1)
 
+    # AND a plan of the next run tells which day that is, and why
+    (missing, *_) = invoke_job(registry()["weekly-report"].job, {"dry_run": True}, at=NOW)["plan"]["steps"]
+    assert (missing["rows"], missing["sample"]) == (1, ["reports/daily/2026-02-25.json"])
+    assert missing["notes"][0].startswith("reports/daily/2026-02-25.json: an earlier run could not store this day: ")
+    assert "45000" in missing["notes"][0]
+
+
+def test_a_person_whose_account_somebody_has_locked_costs_nobody_else_a_notice(
+    invoke_job: Invoke, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(database)
+    monkeypatch.setattr("nightshift.database.transaction.LOCK_TIMEOUT_SECONDS", 0.3)
+    told = registry()["goal-deadlines"].job
+    steps = invoke_job(told, {"dry_run": True}, at=NOW)["plan"]["steps"]
+    planned, goal = sum(step["rows"] for step in steps), steps[1]["sample"][0].partition("|")[0]
+    with database.begin() as somebody:
+        whose = "select id from users where id = (select user_id from goals where id = cast(:goal as uuid)) for update"
+        (person,) = somebody.scalars(text(whose), {"goal": goal})
+        result = invoke_job(told, at=NOW)
+    counters = result["counters"]
+    assert (result["outcome"], counters["quarantined"] > 0) == ("succeeded", True)
+    assert 0 < counters["in_app"] + counters["emails"] < planned
+    assert any(f":{person}: somebody else has the account locked" in error for error in result["errors"])
+
 
 LOCKS = {
     "subscription-lifecycle": "select 1 from subscriptions where status = 'trialing' for update",
     "audit-log-cleanup": "select 1 from audit_logs where anonymized_at is not null and archive_id is null"
     " and not legal_hold order by occurred_at limit 1 for update",
     "finalize-deletions": f"select 1 from data_requests where id = ({OLDEST}) for update",  # noqa: S608
+    "finalize-deletions: the account": f"select 1 from users where id = ({WHOSE}) for update",  # noqa: S608
+    "delete-audit-logs": "select 1 from nightshift.audit_archives for update",
+    "delete-audit-logs: a row": "select 1 from audit_logs where archive_id ="
+    " (select id from nightshift.audit_archives order by month limit 1) for update",
+    "reminder-generation": "select 1 from users where id in (select user_id from yearly_snapshots) for update",
 }
+OLD_ARCHIVES = (
+    "update nightshift.audit_archives set month = month - interval '6 years'",
+    "update audit_logs set occurred_at = '2026-02-01' where archive_id is not null",
+)
+"""Archives that are due, with rows that are not."""
 
 
 @pytest.mark.parametrize("name", list(LOCKS))
 def test_a_row_that_somebody_has_locked_is_left_and_told_within_moments(
     invoke_job: Invoke, database: Engine, name: str
 ) -> None:
-    prepared(database)
+    prepared(database, *(OLD_ARCHIVES if name.startswith("delete-audit-logs") else ()))
     with database.begin() as somebody:
         assert somebody.execute(text(LOCKS[name])).all()
         began = time.monotonic()
-        result = invoke_job(registry()[name].job, at=NOW)
+        result = invoke_job(registry()[name.partition(":")[0]].job, at=NOW)
         took = time.monotonic() - began
     assert (result["outcome"], took < 8) == ("succeeded", True)
+    assert asked(database, "select sum(attempts) from data_requests") == 0
     assert result["counters"]["locked"] > 0
     assert result["notes"][0].startswith("locked: ")

@@ -1,11 +1,13 @@
 """After a mass deletion the statistics are made anew where the role may, and advice is told with its numbers."""
 
+import time
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from nightshift import Drop
+from nightshift.database.transaction import LOCK_TIMEOUT_SECONDS
 from nightshift.engine import aftercare
 from tests.integration.tables.conftest import Call, deletion
 from tests.integration.tables.test_what_is_refused import as_role
@@ -83,11 +85,14 @@ def test_a_table_that_is_locked_is_not_waited_for(made: Any, call: Call, monkeyp
         return look_at(session, name)
 
     monkeypatch.setattr(aftercare, "_look_at", locked)
+    started = time.monotonic()
     result = call(engine, deletion("visits"), parameters=EVERYTHING)
+    took = time.monotonic() - started
     holder.close()
 
     assert result["outcome"] == "succeeded"
     assert "(SQLSTATE 55P03)): analyze public.visits" in result["notes"][0]
+    assert took < LOCK_TIMEOUT_SECONDS, "nobody waits as long as for a row"
 
 
 def test_near_the_deadline_nothing_is_begun(made: Any, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

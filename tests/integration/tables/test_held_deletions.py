@@ -1,6 +1,7 @@
 """A step of one's own is held to its plan, whatever savepoints of its batch were taken back."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from nightshift import Function, Job, StepPlan
 from nightshift.database import by_halves
 from nightshift.declaration import Execution
-from nightshift.errors import RunFailedError
+from nightshift.errors import Interrupted, RunFailedError
 from tests.integration.tables.conftest import Call
 
 THINGS = """
@@ -73,6 +74,38 @@ def test_what_was_taken_back_does_not_count(made: Any, call: Call) -> None:
     database = made(THINGS)
     counters = call(database, emptying(10, gone))["counters"]
     assert (counters["deleted in things"], rows(database)) == (10, [90, 100])
+
+
+def with_step(job: Job, **other: Any) -> Job:
+    (step,) = job.steps
+    assert isinstance(step, Function)
+    return replace(job, steps=(replace(step, **other),))
+
+
+def test_a_step_that_says_of_itself_that_it_destroys_nothing_deletes_nothing(made: Any, call: Call) -> None:
+    database, job = made(THINGS), emptying(10, gone)
+    job = with_step(job, destructive=False)
+    with pytest.raises(RunFailedError, match="deleted 10 rows of things, and nothing says that it does: declare it"):
+        call(database, job)
+    assert rows(database) == [100, 100]
+
+
+def test_what_an_earlier_attempt_has_deleted_counts(made: Any, call: Call) -> None:
+    def apply(execution: Execution) -> None:
+        done = int((execution.position or {}).get("done", 0))
+        for upto in (done + 3, done + 5):
+            with execution.batch() as batch:
+                batch.session.execute(text(f"delete from things where id <= {upto}"))
+                batch.position = {"done": upto}
+        if not done:
+            raise Interrupted
+
+    database, job = made(THINGS), emptying(9, gone)
+    job = with_step(job, apply=apply)
+    first = call(database, job)
+    assert (first["outcome"], rows(database)) == ("interrupted", [95, 100])
+    assert "would delete 10 rows, and has planned 9" in call(database, job, run_id=first["run_id"])["reason"]
+    assert rows(database) == [92, 100]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from nightshift import DeclarationError, Detach, Drop, Job
 from nightshift.catalogue import Snowflake
-from nightshift.engine import partitions as engine_partitions
+from nightshift.database import sqlstate
+from nightshift.engine import partitions as engine_partitions, sweeping
 from nightshift.environment import STRAIN_VARIABLE
-from nightshift.errors import RunFailedError
+from nightshift.errors import Interrupted, RunFailedError
 from tests.faults.deaths import Death, Life, let_the_lease_end
 from tests.integration.tables.conftest import Call, deletion, rows
 from tests.integration.tables.test_what_is_refused import as_role
@@ -444,6 +446,29 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
     assert {"events_2025_11", "events_2025_12"} <= tables(engine)
 
 
+def test_what_stands_against_a_part_stands_against_the_whole_and_not_against_the_other_parts(
+    made: Any, call: Call
+) -> None:
+    engine = made(
+        "create table t (at timestamptz not null, k int not null) partition by range (at);"
+        "create table old partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (k);"
+        "create table old_1 partition of old for values in (1); create table old_2 partition of old for values in (2);"
+        "create view seen as select * from old_1;"
+        "insert into t select '2025-11-01Z', 1 + i % 2 from generate_series(1, 9) i"
+    )
+    assert going(engine, call, dropping("t")) == ["old_2"]
+
+
+def test_uuids_of_which_only_some_have_an_age_are_not_counted_by_size(made: Any, call: Call) -> None:
+    engine = made(
+        "create table events (at uuid not null) partition by range (at);"
+        "create table old partition of events for values from (minvalue) to ('01900000-0000-0000-0000-000000000000')"
+    )
+    with pytest.raises(RunFailedError, match="only those of version 7 have an age"):
+        call(engine, dropping(partitions=Drop(counted="by size"), measured_in="uuid7"), parameters=EVERYTHING)
+    assert "old" in tables(engine)
+
+
 def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
     identity = "alter table events_2026_01 replica identity full;"  # of its rows each one is told
     engine = made(BY_MONTH + "create publication followers for table events;" + identity)
@@ -587,8 +612,16 @@ def started_before_taking(engine: Engine, statement: str) -> Iterator[None]:
         yield
 
 
-def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(made: Any, call: Call) -> None:
-    engine = made(BY_MONTH)
+def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, take, tries = made(BY_MONTH), engine_partitions._Taking._take, list[Any]()
+
+    def counted(*given: Any) -> None:
+        tries.append(given)
+        take(*given)
+
+    monkeypatch.setattr(engine_partitions._Taking, "_take", counted)
     started = time.monotonic()
 
     with held(engine, "select count(*) from events"):
@@ -596,7 +629,8 @@ def test_somebody_who_reads_the_table_all_the_while_keeps_its_partitions(made: A
 
     assert result["counters"]["partitions_kept"] == 2
     assert result["counters"]["deleted"] == 698
-    assert time.monotonic() - started < 3  # once a round, and not once a partition
+    assert time.monotonic() - started < 3
+    assert len(tries) == 3, "once a round, and not once a partition"
     assert call(engine, dropping(), parameters=EVERYTHING)["counters"]["partitions_dropped"] == 2
 
 
@@ -653,6 +687,33 @@ def test_what_somebody_changes_between_count_and_drop_keeps_the_partition_and_is
         assert rows(engine, "events_2025_11") == kept
 
 
+def test_while_a_partition_is_counted_it_is_read_and_nobody_writes_to_it(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, checked, met = made(BY_MONTH), engine_partitions._Taking._checked, list[str]()
+    take, limits = engine_partitions._Taking._take, set[str]()
+
+    def beside(taking: Any, session: Any, names: Any) -> Any:
+        monkeypatch.setattr(engine_partitions._Taking, "_checked", checked)
+        with engine.connect() as somebody:
+            somebody.exec_driver_sql("set lock_timeout to '20ms'")
+            assert somebody.scalar(text("select count(*) from events_2025_11")) == 720
+            with pytest.raises(DBAPIError) as refused:
+                somebody.exec_driver_sql("insert into events values (9999, 'late', '2025-11-05Z')")
+        met.append(str(sqlstate(refused.value)))
+        return checked(taking, session, names)
+
+    def then_look(taking: Any, session: Any, *given: Any) -> None:
+        take(taking, session, *given)
+        limits.add(session.scalar(text("show statement_timeout")))
+
+    monkeypatch.setattr(engine_partitions._Taking, "_checked", beside)
+    monkeypatch.setattr(engine_partitions._Taking, "_take", then_look)
+    counters = call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["counters"]
+    assert (met, counters["partitions_dropped"]) == (["55P03"], 2)
+    assert "200ms" not in limits, "the ledger's own statement behind it has the time that is left"
+
+
 def test_a_limit_of_rows_per_second_does_not_hold_for_rows_that_nobody_touches(made: Any, call: Call) -> None:
     engine = made(BY_MONTH + "delete from events_2026_01;")
     slow = "insert into nightshift.dials (job, rows_per_second, changed_by, reason) values ('forget', 10, 'me', 'slow')"
@@ -697,7 +758,25 @@ def test_dying_at_any_statement_leaves_the_data_of_an_undisturbed_run(made: Any,
             result = call(database, dropping(), run_id=str(run_id))
             assert result["counters"]["deleted"] == 2162, whole.points[ends_at - 1]
             assert result["counters"]["partitions_dropped"] == 2
+            assert "partitions_kept" not in result["counters"]
             assert rows(database, "events") == 2880 - 2162
+
+
+def test_an_attempt_that_finds_the_rows_begun_leaves_the_partitions_alone(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = made(BY_MONTH)
+
+    def stop(*_: Any) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as first:
+        first.setattr(sweeping._Sweeping, "_try_the_locked_again", stop)
+        interrupted = call(engine, dropping(), parameters=EVERYTHING)
+    result = call(engine, dropping(), run_id=interrupted["run_id"])
+
+    assert (interrupted["outcome"], result["outcome"], "notes" in result) == ("interrupted", "succeeded", False)
+    assert (result["counters"]["deleted"], result["counters"]["partitions_dropped"]) == (2162, 2)
 
 
 def test_a_zombie_drops_nothing(made: Any, call: Call) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from nightshift import Delete, Job, days
 from nightshift.engine import sweep, ways
-from nightshift.engine.ways import RangeWalk
+from nightshift.engine.ways import HeapWalk, RangeWalk
 from nightshift.errors import RunFailedError
 from nightshift.steps import rows as step_rows
 from tests.integration.tables.conftest import Call, deletion, rows
@@ -66,6 +66,18 @@ def test_a_plan_tells_sizes_shares_ages_and_how_long_it_will_take(made: Any, cal
     assert estimate["seconds"] == pytest.approx(2020 / estimate["rows_per_second"], abs=0.11)
 
 
+def test_rows_that_go_by_either_of_two_keys_are_all_counted(made: Any, call: Call) -> None:
+    database = made(
+        FAMILY
+        + """alter table children add other int references parents on delete cascade; create index on children (other);
+        update children set other = 1 where id % 40 = 30;
+        update children set created_at = '2020-01-01Z' where id = 40;"""
+    )
+    (cascade,) = call(database, deletion(), dry_run=True)["plan"]["steps"][0]["cascades"]
+    assert (cascade["table"], cascade["rows"], cascade["youngest"][:10]) == ("children", 2100, "2026-02-28")
+    assert call(database, deletion())["counters"]["cascaded in children"] == 2100
+
+
 @pytest.mark.parametrize("action", ["set null", "set default"])
 def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, action: str) -> None:
     database = made(
@@ -73,6 +85,8 @@ def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, 
             "parent int references parents on delete cascade",
             f"parent int default 40 references parents on delete {action}",
         )
+        + "create table notes (child int references children on delete cascade); create index on notes (child);"
+        "insert into notes select id from children;"
     )
 
     with pytest.raises(RunFailedError, match="and 2000 that go or change with them"):
@@ -80,7 +94,7 @@ def test_references_that_are_emptied_are_told_and_capped(made: Any, call: Call, 
     counters = call(database, deletion())["counters"]
 
     assert (counters["deleted"], counters["changed in children"]) == (20, 2000)
-    assert rows(database, "children") == 4000
+    assert rows(database, "children") == rows(database, "notes") == 4000
     left = "parent is null" if action == "set null" else "parent = 40"
     assert rows(database, f"children where {left}") == (2000 if action == "set null" else 2100)
 
@@ -189,15 +203,34 @@ def test_references_that_came_since_the_count_are_not_emptied(
     assert (rows(database, "parents"), rows(database, "children where parent <= 20")) == (40, 4001)
 
 
+def test_batches_together_empty_no_more_references_than_were_counted(
+    made: Any, call: Call, meanwhile: Callable[[Engine, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HeapWalk, "first", 1)
+    monkeypatch.setattr(HeapWalk, "largest", 1)
+    wide = FAMILY.replace("at timestamptz not null)", "at timestamptz not null, wide char(700) not null default 'x')")
+    key = "parent int references parents on delete set null"
+    database = made(
+        wide.replace("into parents select", "into parents (id, at) select").replace(
+            "parent int references parents on delete cascade", key
+        )
+    )
+    meanwhile(database, f"insert into children values (9001, 20, {YOUNG})")
+    with pytest.raises(RunFailedError, match="changes more rows of children than the 2000 that were counted before"):
+        call(database, deletion())
+    assert 20 < rows(database, "parents") < 40
+
+
 def test_a_trigger_that_writes_emptied_rows_again_stops_nothing(made: Any, call: Call) -> None:
     key = "parent int references parents on delete set null"
-    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + TOUCH)
+    orphans = f"insert into children select i, null, {YOUNG} from generate_series(9001, 9010) i;"
+    database = made(FAMILY.replace("parent int references parents on delete cascade", key) + TOUCH + orphans)
 
     counters = call(database, deletion())["counters"]
 
     assert counters["deleted"] == 20
     assert counters["changed in children"] > 2000
-    assert rows(database, "children where parent is null") == 2000
+    assert rows(database, "children where parent is null") == 2010
 
 
 def test_references_in_the_table_itself_are_held_as_well(

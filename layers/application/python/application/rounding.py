@@ -2,10 +2,16 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from typing import Any
 
 Exact = int | Decimal | Fraction
 
 TENTH = Decimal("0.1")
+
+
+def is_figure(value: Any) -> bool:
+    """Whether something that was stored as JSON is a number: somebody else may have written it."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def one_decimal(value: Exact) -> float:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from application.models import ApiKey, AuditArchive, AuditLog
 from functions.community.anonymize_audit_logs import job
-from nightshift.errors import SettingError
+from nightshift.errors import RunFailedError, SettingError
 from tests.integration.conftest import Invoke
 from tests.integration.example.jobs.conftest import DAY, MICROSECOND, NOW, SECOND
 
@@ -50,6 +50,14 @@ def test_rows_strictly_older_than_a_year_are_anonymized_once(invoke_job: Invoke,
     assert anonymized(session) == {"a year and a microsecond", "done before", "on hold, done before"}
     assert columns(session, "done before")["metadata"] == {"left": "alone@example.org"}
     assert columns(session, "done before")["anonymized_at"] == NOW - DAY
+
+
+def test_more_rows_than_the_cap_are_left_as_they_are(invoke_job: Invoke, session: Session) -> None:
+    session.add_all([row("one"), row("two")])
+    session.commit()
+    with pytest.raises(RunFailedError, match="max_rows is 1"):
+        invoke_job(job, {"parameters": {"max_rows": 1}}, at=NOW)
+    assert anonymized(session) == set()
 
 
 def test_a_year_is_a_calendar_year(invoke_job: Invoke, session: Session) -> None:

@@ -449,13 +449,15 @@ def test_an_object_without_a_row_goes_when_two_runs_have_seen_it(
     assert stored(files) == {"lost.png", "deep/lost.png", "known.png"}
     assert set(session.scalars(select(UnclaimedObject.first_seen_at))) == {NOW}
 
-    assert counters(invoke_job(job, at=NOW + DAY), *UNCLAIMED) == {"unclaimed": 2, "unclaimed_deleted": 2}
-    assert stored(files) == {"known.png"}
+    store(files, "another.png", "")  # seen for the first time now; and the folder itself, as S3's console makes one
+    assert counters(invoke_job(job, at=NOW + DAY), *UNCLAIMED) == {"unclaimed": 3, "unclaimed_deleted": 2}
+    assert stored(files) == {"known.png", "another.png", ""}
     session.rollback()
-    assert session.scalar(select(func.count()).select_from(UnclaimedObject)) == 0
+    assert session.scalars(select(UnclaimedObject.storage_key)).all() == ["another.png"]
     assert files.exists("reports/daily.json")
 
-    assert counters(invoke_job(job, at=NOW + 2 * DAY), *UNCLAIMED) == {}
+    assert counters(invoke_job(job, at=NOW + 2 * DAY), *UNCLAIMED) == {"unclaimed": 1, "unclaimed_deleted": 1}
+    assert counters(invoke_job(job, at=NOW + 3 * DAY), *UNCLAIMED) == {}
 
 
 def test_the_same_run_again_is_no_second_sighting(invoke_job: Invoke, files: FileStore) -> None:
@@ -551,6 +553,8 @@ def test_a_plan_changes_neither_store(invoke_job: Invoke, session: Session, file
     store(files, "lost.png", modified_at=OLD - DAY)
     invoke_job(job, at=NOW - DAY)
     orphan = upload(session, "a.png")
+    upload(session, "avatar.png")
+    user_with_avatar(session, "/uploads/avatar.png")
     session.commit()
     store(files, "a.png")
 
@@ -583,3 +587,24 @@ def test_no_more_objects_go_than_were_counted(session: Session) -> None:
     due = select(Upload.id.label("key"), Upload.storage_key)
 
     assert len(_stored_files._next(execution, due, Upload.id, "delete-files")) == 2
+
+
+def test_what_went_in_earlier_batches_counts_as_well(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a.png", "b.png"):
+        upload(session, key)
+    session.commit()
+    find = _stored_files._next
+
+    def one_more(*given: Any) -> Any:
+        monkeypatch.setattr(_stored_files, "_next", find)
+        with Session(database) as application, application.begin():
+            upload(application, "c.png", deleting_at=NOW)
+        return find(*given)
+
+    monkeypatch.setattr(_stored_files, "_next", one_more)
+    monkeypatch.setattr(_stored_files, "OBJECTS_A_BATCH", 1)
+
+    assert counters(invoke_job(job, at=NOW))["records_deleted"] == 2
+    assert len(rows(session)) == 1

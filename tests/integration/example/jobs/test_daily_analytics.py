@@ -1,6 +1,7 @@
 import datetime as dt
 import uuid
 from decimal import Decimal
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from application.models import User, UserActivityDay
 from functions.productivity._figures import FIGURES
-from functions.productivity.daily_analytics import job
+from functions.productivity.daily_analytics import job, trends
 from nightshift.steps import MetricFinding, MetricRollup
 from tests.faults.deaths import Death, let_the_lease_end
 from tests.integration.conftest import Invoke
@@ -227,17 +228,25 @@ def test_from_nothing_to_something_is_significant_without_a_percentage(
     assert findings(session) == {"completed_sessions": (1, 0, None, True)}
 
 
-@pytest.mark.parametrize("gap", [None, dt.timedelta(days=1)], ids=["nothing stored", "one day missing"])
+@pytest.mark.parametrize("gap", [None, dt.timedelta(days=1)], ids=["no figures", "one day missing"])
 def test_a_day_whose_day_before_has_no_figures_has_no_trends(
     invoke_job: Invoke, session: Session, user_id: uuid.UUID, gap: dt.timedelta | None
 ) -> None:
     if gap is not None:
         store(session, "day", BEFORE - gap, START - gap, completed_sessions=100)
+    else:
+        odd: Any = ["no", "figures"]
+        session.add(MetricRollup(scope="day", period_start=BEFORE, period_end=START, data=odd))
     store(session, "week", START - 7 * DAY, START, completed_sessions=100)
     timers(session, user_id, START)
 
     assert invoke_job(job, at=AT)["counters"]["trends"] == 0
     assert findings(session) == {}
+
+
+def test_what_is_stored_and_is_no_number_is_compared_with_nothing() -> None:
+    before: Any = {"a": "many", "b": None, "c": True, "d": [1], "e": 1}
+    assert [each.metric for each in trends(dict.fromkeys("abcde", 9.0), before)] == ["e"]
 
 
 def test_a_plan_says_which_figures_it_would_write(invoke_job: Invoke, session: Session, user_id: uuid.UUID) -> None:

@@ -54,7 +54,7 @@ def test_a_session_whose_day_was_never_rolled_up_stays(
 ) -> None:
     midnight = utc("2025-07-01")
     counted(session, midnight)
-    store(session, "week", midnight - 3 * DAY, midnight + 4 * DAY)
+    store(session, "week", midnight + DAY, midnight + 8 * DAY)
     for at in (midnight - MICROSECOND, midnight, midnight + DAY - MICROSECOND, midnight + DAY):
         timers(session, user_id, at)
     timers(session, user_id, midnight + 2 * DAY, status="running")

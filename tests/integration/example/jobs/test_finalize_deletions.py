@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from application import erasure
 from application.erasure import quotes
-from application.erasure.rules import RULES, RULES_OF_THEIR_OWN
+from application.erasure.rules import RULES, RULES_OF_THEIR_OWN, erase
 from application.models import (
     Alert,
     AnnualSummary,
@@ -45,9 +45,10 @@ from application.models import (
     YearlySnapshot,
 )
 from application.models.base import metadata
-from functions.community import finalize_deletions
+from functions.community import _deletion_requests, finalize_deletions
 from functions.community._deletion_requests import delete_exports, settle
 from functions.community.finalize_deletions import job
+from nightshift.database import sqlstate
 from nightshift.deadline import Deadline
 from nightshift.environment import FILES_PREFIX_VARIABLE, FILES_VARIABLE
 from nightshift.errors import RunFailedError
@@ -1030,6 +1031,43 @@ def test_a_failure_rolls_back_that_person_only(invoke_job: Invoke, session: Sess
     assert code in str(failed.last_error)
     assert "bob@" not in f"{failed.last_error} {result['errors']}"
     assert session.scalar(select(func.count()).select_from(ErasureRecord)) == 2
+
+
+def test_an_account_is_nobody_elses_while_it_is_erased(
+    invoke_job: Invoke, session: Session, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever could change the address now would leave the quotes of the new one."""
+    ann = person(session)
+    request(session, ann)
+    session.commit()
+    refused: list[str | None] = []
+
+    def meanwhile(*given: Any, **more: Any) -> None:
+        with database.connect() as application:
+            application.exec_driver_sql("set lock_timeout to '20ms'")
+            with pytest.raises(DBAPIError) as error:
+                application.execute(update(User).values(email="new@example.org"))
+        refused.append(sqlstate(error.value))
+        erase(*given, **more)
+
+    monkeypatch.setattr(_deletion_requests, "erase", meanwhile)
+    assert counters(invoke_job(job, at=NOW)) == {"requests": 1, "anonymized": 1}
+    assert refused == ["55P03"]
+
+
+def test_what_code_did_not_expect_is_the_requests_failure_and_quotes_nobody(
+    invoke_job: Invoke, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(session, person(session))
+    session.commit()
+
+    def stumble(*_: Any, **__: Any) -> None:
+        raise ValueError("ann@example.org is odd")
+
+    monkeypatch.setattr(_deletion_requests, "erase", stumble)
+    result = invoke_job(job, at=NOW)
+    again(session, asked)
+    assert (asked.last_error, asked.attempts, "ann@" in str(result["errors"])) == ("ValueError", 1, False)
 
 
 def test_running_out_of_time_is_no_failure_of_the_request(invoke_job: Invoke, session: Session) -> None:

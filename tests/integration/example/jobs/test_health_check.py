@@ -245,11 +245,15 @@ def test_a_measurement_that_fails_or_takes_too_long_is_unknown(
     monkeypatch.setattr(health, "SECONDS_EACH", 1)
     monkeypatch.setitem(MEASURES, "error_rate", ("select 1 / 0", 0.05))
     monkeypatch.setitem(health.MEASURES, "outbox", ("select 1 from pg_sleep(30)", 15))
+    monkeypatch.setitem(MEASURES, "memory", ("select numeric 'NaN'", 0.9))
+    monkeypatch.setitem(MEASURES, "cpu", ("select float8 'Infinity'", 0.8))
+    monkeypatch.setitem(MEASURES, "storage", ("select array[1]", 0.9))
 
     invoke_job(job, at=NOW)
 
     found = states(session)
     assert (found["error_rate"], found["outbox"], found["connections"]) == ("unknown", "unknown", "healthy")
+    assert (found["memory"], found["cpu"], found["storage"]) == ("unknown", "degraded", "unknown")
 
 
 def test_a_file_store_that_refuses_is_unhealthy(

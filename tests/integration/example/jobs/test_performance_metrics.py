@@ -81,8 +81,9 @@ def test_connections_are_the_most_of_the_samples_taken_in_the_hour(invoke_job: I
 
 
 def test_an_hour_with_missing_samples_is_partial(invoke_job: Invoke, session: Session) -> None:
+    odd: dict[str, Any] = {"memory_percent": "NaN", "cpu_percent": 10**300, "connections_active": {"of": 1}}
     for number in range(5):
-        measured = {"memory_percent": 40.5 + number, "cpu_percent": 10 * number} if number else {}
+        measured = {"memory_percent": 40.5 + number, "cpu_percent": 10 * number} if number else odd
         sample(session, START + number * 10 * MINUTE, **measured)
 
     assert invoke_job(job, at=AT)["counters"]["samples"] == 5

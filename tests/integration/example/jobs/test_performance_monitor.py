@@ -74,6 +74,7 @@ def test_the_database_is_measured_and_its_counters_are_told_as_what_was_added(
 ) -> None:
     invoke_job(job, at=AT)
     first = figures(session, "perf_10m", START)
+    store(session, "perf_10m", START - WINDOW, START, counters=COUNTERS)  # the latest one before counts
     session.execute(select(1))
     session.commit()
 
@@ -127,6 +128,11 @@ def test_connections_are_counted_by_what_they_are_doing(session: Session, databa
 )
 def test_after_a_reset_the_counters_themselves_are_what_was_added(after: dict[str, Any], grown: dict[str, Any]) -> None:
     assert server.growth(COUNTERS, {"reset_at": None, **after}) == grown
+
+
+@pytest.mark.parametrize("before", [None, [], "counted", {"reset_at": None}, {**COUNTERS, "commits": "many"}])
+def test_counters_of_another_form_are_no_look(before: Any) -> None:
+    assert set(server.growth(before, COUNTERS).values()) == {None}
 
 
 def test_counters_long_past_are_not_subtracted(invoke_job: Invoke, session: Session) -> None:

@@ -68,11 +68,12 @@ def test_only_creators_get_the_bonus_of_featured_projects(invoke_job: Invoke, se
     ann, bob, eve = user(session), user(session), user(session)
     for featured in (True, True, False):
         project(session, 4, {"CREATOR": ann, "CONTRIBUTOR": bob, "ADVISOR": eve}, is_featured=featured)
+    project(session, 0, {"CREATOR": ann}, is_featured=True)
     session.commit()
 
     invoke_job(job, at=NOW)
 
-    assert karma(session, ann, bob, eve) == [212, 6, 3]
+    assert karma(session, ann, bob, eve) == [312, 6, 3]
 
 
 def test_own_likes_inactive_users_and_closed_projects_count(invoke_job: Invoke, session: Session) -> None:

@@ -150,7 +150,13 @@ def test_empty_windows_count_among_the_last_28_but_tell_nothing(
     earlier(session, 7)
     for number in range(8, 60):
         start = START - number * DAY
-        store(session, "behavior_6h", start, start + 6 * HOUR, mean_minutes=None if number <= 28 else 24)
+        store(
+            session,
+            "behavior_6h",
+            start,
+            start + 6 * HOUR,
+            mean_minutes=24 if number > 28 else "many" if number % 2 else None,
+        )
     timers(session, user_id, START, 10, actual_seconds=60 * 60)
 
     assert invoke_job(job, at=AT)["counters"]["anomalies"] == 0

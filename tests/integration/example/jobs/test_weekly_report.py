@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from application.models import Alert, Report, UserSession
@@ -159,14 +159,26 @@ def test_a_missing_day_is_made_up_for_and_stored(invoke_job: Invoke, session: Se
 
 
 def test_a_day_stored_in_another_form_counts_as_missing(invoke_job: Invoke, session: Session, files: FileStore) -> None:
-    session.add(Report(kind="daily", period_start=DAYS[0], period_end=DAYS[1], data={"activities": 5}))
+    invoke_job(daily_report.job, at=DAYS[1] + dt.timedelta(hours=1))
+    whole = session.scalars(select(Report.data)).one()
+    session.execute(delete(Report))
+    of_words = whole | {"activity": {**whole["activity"], "total": "many"}}
+    of_23_hours = whole | {"activity": {**whole["activity"], "by_hour": [0] * 23}}
+    of_words_by_device = whole | {"sessions": {**whole["sessions"], "by_device": {"phone": None}}}
+    forms: list[Any] = [{"activities": 5}, [], None, of_words, of_23_hours, of_words_by_device, whole | {"api": True}]
+    for day, form in zip(DAYS, forms, strict=True):
+        session.add(Report(kind="daily", period_start=day, period_end=day + DAY, data=form))
+    odd_week: Any = {"activity": {"total": "9"}, "security": []}
+    session.add(Report(kind="weekly", period_start=DAYS[0] - 7 * DAY, period_end=DAYS[0], data=odd_week))
     session.commit()
     event(session, DAYS[0])
 
     counters = invoke_job(job, at=AT)["counters"]
 
     assert (counters["days_found"], counters["days_recomputed"]) == (0, 7)
-    assert report(session)["activity"]["total"] == 1
+    session.rollback()
+    told = session.scalars(select(Report.data).where(Report.kind == "weekly", Report.period_start == DAYS[0])).one()
+    assert (told["activity"]["total"], set(told["change"].values())) == (1, {None})
 
 
 def test_an_interrupted_run_makes_each_missing_day_once(

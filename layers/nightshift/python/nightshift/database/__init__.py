@@ -25,7 +25,12 @@ if TYPE_CHECKING:
         is_row_error as is_row_error,
         sqlstate as sqlstate,
     )
-    from nightshift.database.halving import Leave as Leave, by_halves as by_halves, savepoint as savepoint
+    from nightshift.database.halving import (
+        Leave as Leave,
+        by_halves as by_halves,
+        savepoint as savepoint,
+        waiting_briefly as waiting_briefly,
+    )
     from nightshift.database.outage import is_away as is_away
     from nightshift.database.settings import DatabaseSettings as DatabaseSettings
 
@@ -34,7 +39,7 @@ __getattr__ = face(
     base="Base CreatedNow IN_NIGHTSHIFT Json NIGHTSHIFT_SCHEMA Off On Timestamp UuidKey one_of",
     connection="session_for still_answers",
     failures="describe is_locked is_passing is_row_error sqlstate",
-    halving="Leave by_halves savepoint",
+    halving="Leave by_halves savepoint waiting_briefly",
     outage="is_away",
     settings="DatabaseSettings",
 )

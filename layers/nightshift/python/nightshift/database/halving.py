@@ -80,6 +80,18 @@ def by_halves(
 
 
 @contextmanager
+def waiting_briefly(session: Session) -> Iterator[None]:
+    """Within this, a statement of the caller's transaction waits only a moment for a lock: it was waited for already.
+
+    After an error that setting is left to the savepoint or transaction that is rolled back.
+    """
+    waited = str(session.scalar(select(func.current_setting("lock_timeout"))))
+    _wait_for_locks(session, ROW_LOCK)
+    yield
+    _wait_for_locks(session, waited)
+
+
+@contextmanager
 def savepoint(session: Session) -> Iterator[None]:
     """A savepoint that also takes back what would be refused only at the commit, by a deferred constraint or trigger.
 

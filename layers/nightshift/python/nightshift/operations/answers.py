@@ -254,8 +254,13 @@ def read_number(key: str, value: Any) -> int:
 
 
 def pause_of(registered: RegisteredJob | None, of_all: Pause | None, now: dt.datetime) -> Answer | None:
-    """Since when a job is paused, by whom, why and until when; None if it is not paused."""
+    """Since when a job is paused, by whom, why and until when; None if it is not paused then.
+
+    now: may be an instant to come, at which a pause of today has ended.
+    """
     pause = pause_of_one(registered, now) if registered is not None else None
+    if of_all is not None and of_all.until is not None and of_all.until <= now:
+        of_all = None
     return pause_answer(pause or of_all)
 
 

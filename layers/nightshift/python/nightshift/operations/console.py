@@ -231,14 +231,17 @@ class Console:
         return dials_answer(EVERY_JOB if job is None else deployed_job(self.deployment, job).job.name, self.session)
 
     def next(self, *, job: Any = None, count: Any = 10) -> Answer:
-        """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused."""
+        """The next occurrences of the enabled jobs, or of one. Those of a paused job will be settled as paused, and
+        say by whose pause, why and until when."""
         registered, of_all = self._registered(), pause_of_all(self.session, self.now)
-        return {
-            "next": [
-                {**occurrence, "paused": pause_of(registered.get(occurrence["job"]), of_all, self.now) is not None}
-                for occurrence in upcoming(self._asked_for(job), self.now, read_number("count", count))
-            ]
-        }
+
+        def with_pause(occurrence: Answer) -> Answer:
+            at = dt.datetime.fromisoformat(occurrence["scheduled_for"])
+            pause = pause_of(registered.get(occurrence["job"]), of_all, at)
+            return {**occurrence, "paused": pause is not None, **({} if pause is None else {"pause": pause})}
+
+        found = upcoming(self._asked_for(job), self.now, read_number("count", count))
+        return {"next": [with_pause(occurrence) for occurrence in found]}
 
     def backfills(self, *, job: Any = None, limit: Any = 20) -> Answer:
         """Backfills of one job or of all: those that are at work first, then the latest that ended."""

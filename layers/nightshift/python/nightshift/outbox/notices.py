@@ -26,6 +26,7 @@ The same rules hold for all notices:
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, aggregate_order_by, in
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from nightshift.database import Leave, by_halves, describe, is_row_error, savepoint
+from nightshift.database import Leave, by_halves, describe, is_locked, is_row_error, savepoint, waiting_briefly
 from nightshift.declaration import Run
 from nightshift.declaration.fields import choices, must_be, must_be_one_of, must_be_snake
 from nightshift.errors import printable
@@ -154,8 +155,9 @@ def write(
     """Write the rows of a SELECT made with `message`, in the caller's transaction, in one statement.
 
     people: limits the recipients, see nightshift.outbox.people. Without it everybody can be a recipient.
-    refused: told each notice that the database refuses, and each person about whom the SELECT fails, with the error:
-        `batch.quarantine`, mostly. All others get theirs. Without it, one such row is an error, and nothing is written.
+    refused: told each notice that the database refuses, each person about whom the SELECT fails, and each whose account
+        somebody else has locked, where notices refer to accounts; with the error: `batch.quarantine`, mostly. All
+        others get theirs. Without it, one such row is an error, and nothing is written.
     """
     found = _Found(messages, via, everybody(run) if people is None else people, run)
     if refused is None:
@@ -168,14 +170,22 @@ def write(
     def leave(recipient: str, error: str) -> None:
         alone.append(_write_each(session, run, kind, found.offers((recipient,)), via, recipient, refused))
 
+    def locked(recipient: str) -> None:
+        refused(f"{kind}:{recipient}", IN_USE)
+
     try:
         with savepoint(session):
             return some(())
     except DBAPIError as error:
-        if not is_row_error(error):
+        if not (is_row_error(error) or is_locked(error)):
             raise
-    parts = by_halves(session, found.recipients(session), some, leave)
+        waited_for = is_locked(error)
+    with waiting_briefly(session) if waited_for else nullcontext():
+        parts = by_halves(session, found.recipients(session), some, leave, locked)
     return Written.of([*parts, *alone])
+
+
+IN_USE = "somebody else has the account locked"
 
 
 def _write(session: Session, run: Run, kind: str, found: Select[Any], via: Sequence[Via]) -> Written:
@@ -209,7 +219,7 @@ def _write_each(
         refused(f"nightshift.notifications:{key or recipient}", error)
 
     for key in keys:
-        for channels in by_halves(session, [key], insert_one, leave):
+        for channels in by_halves(session, [key], insert_one, leave, lambda key: leave(key, IN_USE)):
             written.update(channels)
     return _written((*counts, *(written[one.channel] for one in via)), via)
 

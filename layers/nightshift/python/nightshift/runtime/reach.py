@@ -11,12 +11,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import telemetry
-from nightshift.database import DatabaseSettings, describe, is_away, session_for
+from nightshift.database import DatabaseSettings, describe, is_away, session_for, sqlstate
 from nightshift.deadline import Deadline
 
 PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds between the first tries to connect: a server needs moments to free the place of the connection before."""
 LONGEST_PAUSE = 2.0
+ROTATION_SECONDS = 10.0
+"""How long what a secret holds may be refused: a rotation changes it at the server first, and then in the secret."""
+REFUSED_LOGIN = "28P01"
 SHORTEST_CONNECT, LONGEST_CONNECT = 0.1, 30.0
 """What one try may wait for an answer. A server that is gone gives none, and one that was paused needs some time."""
 
@@ -42,7 +45,7 @@ class Reach:
         Raises:
             DBAPIError, OSError: the database stayed away, or refused for another reason.
         """
-        pauses, reserve = chain(PAUSES, repeat(LONGEST_PAUSE)), self.deadline.reserve
+        pauses, reserve = _pauses(), self.deadline.reserve
         until = max(reserve, self.deadline.remaining - patience)
         with ExitStack() as kept:
             while True:
@@ -74,7 +77,7 @@ class Reach:
         Raises:
             DBAPIError, OSError: the database stayed away, or refused for another reason.
         """
-        pauses = chain(PAUSES, repeat(LONGEST_PAUSE))
+        pauses = _pauses()
         while True:
             left = max(1.0, self.deadline.remaining - spare)
             try:
@@ -90,11 +93,24 @@ class Reach:
                 pause = self._before_the_next_try(cause, pauses, spare)
             time.sleep(pause)
 
-    def _before_the_next_try(self, cause: DBAPIError | OSError, pauses: Iterator[float], until: float) -> float:
+    def _before_the_next_try(
+        self, cause: DBAPIError | OSError, pauses: Iterator[tuple[float, float]], until: float
+    ) -> float:
         """How many seconds to wait. Raises the cause again where no other try would help, or be over `until` seconds
         before the deadline."""
-        pause = next(pauses)
-        if not is_away(cause) or self.deadline.remaining - pause < until:
+        pause, waited = next(pauses)
+        rotated = (
+            waited < ROTATION_SECONDS and self.settings.secret_arn is not None and sqlstate(cause) == REFUSED_LOGIN
+        )
+        if not (is_away(cause) or rotated) or self.deadline.remaining - pause < until:
             raise cause
         telemetry.warn("database.away", reason=describe(cause))
         return pause
+
+
+def _pauses() -> Iterator[tuple[float, float]]:
+    """Each pause, and the seconds of those before it."""
+    waited = 0.0
+    for pause in chain(PAUSES, repeat(LONGEST_PAUSE)):
+        yield pause, waited
+        waited += pause
