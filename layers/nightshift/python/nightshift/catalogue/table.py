@@ -497,12 +497,13 @@ def _name_beside(table: Leaf | Branch, index: str) -> str:
 
 def _questions_about(head: Any) -> dict[str, str]:
     """What is still to be asked of a table. To plan a question costs more than to answer it, and PostgreSQL marks every
-    table that has triggers, rules or children. A foreign key is a trigger on both of its sides.
+    table that has triggers, rules or children. A foreign key is a trigger on both of its sides; on the one that is
+    referred to, also one that fires when a row is deleted.
     """
     whole = head.kind != "r" or head.has_children
     asked = {"columns": _COLUMNS, "indexes": _INDEXES, "tree": _TREE if whole else _ALONE}
-    if whole or head.has_triggers:
-        asked |= {"references": _REFERENCES, "triggers": _TRIGGERS}
+    asked |= {"references": _REFERENCES} if whole or head.has_references else {}
+    asked |= {"triggers": _TRIGGERS} if whole or head.has_triggers else {}
     asked |= {"unidentified": _UNIDENTIFIED} if head.has_publications else {}
     return asked | ({"rules": _RULES} if whole or head.has_rules else {})
 
@@ -643,6 +644,9 @@ _HEAD = """
            row_security_active(c.oid) as filtered, cast(current_user as text) as role,
            has_schema_privilege(n.oid, 'usage') as reachable,
            c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
+           c.relhastriggers and exists (
+                select from pg_trigger where tgrelid = c.oid and tgconstrrelid <> 0 and tgtype & 8 > 0
+           ) as has_references,
            case when c.relkind <> 'p' and not c.relhassubclass then pg_total_relation_size(c.oid) else (
                 with recursive tree (oid) as (
                     select c.oid union select inhrelid from tree join pg_inherits on inhparent = tree.oid
@@ -674,16 +678,16 @@ _UNIDENTIFIED = """
 
 _COLUMNS = """
     select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
-           (with recursive behind (oid, basetype, typname, category) as (
-                select oid, typbasetype, typname, typcategory from pg_type where oid = atttypid
-                union all
-                select t.oid, t.typbasetype, t.typname, t.typcategory from behind join pg_type t on t.oid = basetype
-            ) select cast(typname as text) from behind where basetype = 0) as base,
-           (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
-              from pg_type where oid = atttypid) as personal,
+           case when typbasetype = 0 then cast(typname as text) else (
+                with recursive behind (basetype, typname) as (
+                    select t.typbasetype, t.typname from pg_type t where t.oid = atttypid
+                    union all
+                    select t.typbasetype, t.typname from behind join pg_type t on t.oid = basetype
+                ) select cast(behind.typname as text) from behind where basetype = 0) end as base,
+           typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn') as personal,
            (select pg_get_expr(adbin, adrelid) from pg_attrdef
              where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default
-      from pg_attribute
+      from pg_attribute join pg_type on pg_type.oid = atttypid
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
 """
