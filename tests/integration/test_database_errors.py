@@ -113,7 +113,7 @@ def told(connection: Connection, statement: str) -> str:
         ),
         (
             "select date '2026-01-01' + date '2026-01-01'",
-            "a function or operator for these types does not exist: is an extension or a migration missing? "
+            "there is no operator date + date: has a value another type than its column, or is an extension missing? "
             "(SQLSTATE 42883)",
         ),
         ("select cast(1 as shop.colour)", "the type, role or setting shop.colour does not exist (SQLSTATE 42704)"),

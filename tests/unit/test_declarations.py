@@ -107,6 +107,7 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         ({"where": "a = :a and b = :b", "values": {"a": 1}}, "names :b, and values= has nothing of that name"),
         ({"where": "a = 'it''s :x'"}, r"if the colon is SQL's own, write \\:"),
         ({"where": "a = 1", "values": {"a": 1}}, "does not name :a"),
+        ({"where": "a < :a::date", "values": {"a": "2026-01-01"}}, r"write cast\(:a as …\)"),
         ({"where": "a = 1", "counting": {"b": True}}, "counting b must be a condition"),
         ({"where": Cart.note == "x"}, "where reads cart"),
         ({"older_than": days(1), "measured_by": Cart.updated_at}, "measured_by is of cart"),

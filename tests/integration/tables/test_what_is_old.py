@@ -95,7 +95,7 @@ def test_a_measure_that_the_column_cannot_hold_is_refused(made: Any, call: Call)
 @pytest.mark.parametrize(("base", "measured_in"), [("int8", "seconds"), ("int8", "milliseconds"), ("date", None)])
 def test_a_row_of_the_cutoffs_own_unit_is_not_older(base: str, measured_in: Any) -> None:
     cutoff = CUTOFF.replace(microsecond=1_600)
-    held = Column("at", base, base, nullable=True, personal=False)
+    held = Column("at", base, base, base, nullable=True, personal=False)
     compared = before(column("at"), held, cutoff, zone="UTC", measure=measured_in)
     own = {"seconds": SECOND, "milliseconds": SECOND * 1000 + 1, None: "2026-01-30"}[measured_in]
     assert list(compared.compile().params.values()) == [str(own)]
@@ -175,8 +175,10 @@ def test_the_servers_own_settings_change_nothing(made: Any, call: Call) -> None:
 
 ODD = """
     create extension citext; create extension pg_trgm; create type state as enum ('new', 'old');
-    create table parents (id int primary key, at timestamptz not null, s citext, state state, n text);
+    create table parents (id int primary key, at timestamptz not null, s citext, state state, n text,
+        b bit(3) default '111', w varchar(3)[] default '{abc}', u uuid, r tstzrange default '[2025-01-01Z,)');
     insert into parents select i, timestamptz '2025-12-01Z', 'Spam@X.y', 'old', 'a%s' from generate_series(1, 5) i;
+    update parents set u = cast('00000000-0000-7000-8000-00000000000' || id as uuid);
 """
 
 
@@ -190,6 +192,14 @@ ODD = """
         (column("s").not_in(["spam@x.Y"]), 0),
         (column("s").between("spam@x.X", "spam@x.Z"), 5),
         (or_(column("state") == "new", and_(column("state") == "old", ~(column("s") == "ham"))), 5),
+        (column("b") == "1111", 0),
+        (column("b") == "111", 5),
+        (column("at") < "2026-01-01", 5),
+        (column("u") == "00000000-0000-7000-8000-000000000001", 1),
+        (column("u").in_(["00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"]), 2),
+        (column("r").op("@>")(dt.datetime(2025, 12, 1, tzinfo=dt.UTC)), 5),
+        (column("w") == "{abcd}", 0),
+        (column("w") == "{abc}", 5),
         (column("id") % 2 == 0, 2),
         (text("id % 2 = 0 and n = 'a%s' and n like 'a%'"), 2),
         (text("false or id = 1"), 1),

@@ -52,12 +52,17 @@ class Column(NamedTuple):
     """As SQL writes it: `timestamp(6) without time zone`, `character varying(40)`, `boss.job_state`."""
     base: str
     """The name of the type that stands behind it, a domain's and without length: `timestamptz`, `varchar`, `int8`."""
+    sent_as: str
+    """The same as SQL writes it. A value that is sent as this is compared and refused as it is: a cast to a type with a
+    length would cut it off."""
     nullable: bool
     personal: bool
     """Whether its values may name somebody: text can be an address, and so can what holds text, bytes or hosts.
     Numbers, times, truth values, enums and uuids name nobody by themselves."""
     default: str | None = None
     """As SQL writes it."""
+    generated: bool = False
+    """Whether the database gives it its value, and takes no other."""
 
 
 class Index(NamedTuple):
@@ -320,7 +325,9 @@ def read(session: Session, oid: int) -> TableFacts:
     (head,) = heads
     known = _answers(session, oid, _questions_about(head))
     columns = {
-        row.name: Column(row.name, row.type, row.base, not row.required, row.personal, row.default)
+        row.name: Column(
+            row.name, row.type, row.base, row.sent_as, not row.required, row.personal, row.default, row.generated
+        )
         for row in known["columns"]
     }
     keyed = [row for row in known["indexes"] if row.is_key]
@@ -678,16 +685,19 @@ _UNIDENTIFIED = """
 
 _COLUMNS = """
     select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
-           case when typbasetype = 0 then cast(typname as text) else (
-                with recursive behind (basetype, typname) as (
-                    select t.typbasetype, t.typname from pg_type t where t.oid = atttypid
-                    union all
-                    select t.typbasetype, t.typname from behind join pg_type t on t.oid = basetype
-                ) select cast(behind.typname as text) from behind where basetype = 0) end as base,
-           typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn') as personal,
+           cast(behind.typname as text) as base, format_type(behind.oid, -1) as sent_as,
+           own.typcategory not in ('N', 'D', 'T', 'B', 'E') and own.typname not in ('uuid', 'xid8', 'pg_lsn')
+               as personal,
            (select pg_get_expr(adbin, adrelid) from pg_attrdef
-             where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default
-      from pg_attribute join pg_type on pg_type.oid = atttypid
+             where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default,
+           attgenerated <> '' or attidentity = 'a' as generated
+      from pg_attribute join pg_type own on own.oid = atttypid
+      join pg_type behind on behind.oid = case when own.typbasetype = 0 then own.oid else (
+                with recursive domains (oid, basetype) as (
+                    select own.oid, own.typbasetype
+                    union all
+                    select t.oid, t.typbasetype from domains join pg_type t on t.oid = basetype
+                ) select domains.oid from domains where basetype = 0) end
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
 """

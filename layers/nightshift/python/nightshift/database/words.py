@@ -27,6 +27,7 @@ _REFUSED_RIGHT = re.compile(
 )
 _UNKNOWN_COLUMN = re.compile(rf'column "?({_NAME})"? (?:of relation "({_NAME})" )?does not exist')
 _UNKNOWN_FUNCTION = re.compile(r"(?:function|procedure|aggregate) ([\w.$]+\([\w.,$ \[\]\"]*\)) ")
+_UNKNOWN_OPERATOR = re.compile(r"operator does not exist: ([\w.\[\]\" ]* ?[-+*/<>=~!@#%^&|`?]{1,63} [\w.\[\]\" ]+)$")
 _REFUSED_COMMAND = re.compile(r"cannot execute ([A-Z][A-Z ]*|[a-z_]+\(\)) (?:in|during|within)")
 _MISSING_VALUE = re.compile(r"A value is required for bind parameter '([^']+)'")
 _UNUSED_VALUE = re.compile(r"doesn't define a bound parameter named '([^']+)'")
@@ -174,7 +175,10 @@ def _unknown_column(fields: Fields, statement: str) -> str:
 
 
 def _unknown_function(fields: Fields, statement: str) -> str:
-    found = _UNKNOWN_FUNCTION.search(fields.get("M", "")) if "P" in fields or "p" in fields else None
+    told = fields.get("M", "") if "P" in fields or "p" in fields else ""
+    if found := _UNKNOWN_OPERATOR.search(told):
+        return f"there is no operator {found[1]}: has a value another type than its column, or is an extension missing?"
+    found = _UNKNOWN_FUNCTION.search(told)
     function = f"the function {found[1]}" if found else "a function or operator for these types"
     return f"{function} does not exist: is an extension or a migration missing?"
 

@@ -458,7 +458,10 @@ class _Sweeping:
         False: rows have moved behind the walk, by an update of somebody else or by the deletion itself, which writes a
         row anew to empty its reference. They are walked once more.
         """
-        if self.planned.rows is None or "accounted" in self.position:
+        if "accounted" in self.position:
+            return True
+        if self.planned.rows is None:
+            self._tell_what_triggers_kept()
             return True
         counters, name = self.execution.counters, self.subject.facts.fullname
         went_along = max(0, counters[cascaded(name)] - self.planned.others.get(name, 0))
@@ -482,6 +485,21 @@ class _Sweeping:
             batch.count(**{what: number for what, number in counts.items() if number})
             batch.position = {**self.position, "done": True, "accounted": True}
         return True
+
+    def _tell_what_triggers_kept(self) -> None:
+        """Of rows that nobody has counted beforehand: a trigger may turn an update into nothing, and no error tells."""
+        name, triggers = self.subject.facts.fullname, self.subject.facts.triggers
+        if not any(trigger.before and trigger.each_row for trigger in triggers):
+            return
+        with self.execution.batch(watched=self._watches) as batch:
+            self.subject.prepare(batch.session)
+            left = int(self.position.get("kept", 0)) + self.execution.counters[LOCKED]
+            if (still := self.subject.count(batch.session) - left) > 0:
+                batch.note(
+                    f"step {self.task.step}: {still} rows of {name} still meet the condition of the step after it"
+                    f"{self._suspects()}"
+                )
+            batch.position = {**self.position, "done": True, "accounted": True}
 
     def _begin_a_round(self, batch: Batch) -> bool:
         """Go through the table from its beginning again, the rows that stayed included. False: that did not help."""

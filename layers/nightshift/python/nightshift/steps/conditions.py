@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, literal, select, text
+from sqlalchemy import ColumnElement, FromClause, String, Table, literal, select, text
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     BindParameter,
@@ -17,17 +18,26 @@ from sqlalchemy.sql.elements import (
 )
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import cloned_traverse, iterate
+from sqlalchemy.types import NullType
 
 from nightshift.catalogue.ages import SqlType
 from nightshift.catalogue.table import Column, TableFacts
 from nightshift.declaration.fields import must_be
 from nightshift.errors import DeclarationError
 
-PLAIN_TYPES = {
-    *("text", "varchar", "bpchar", "bool", "int2", "int4", "int8", "numeric", "float4", "float8", "uuid"),
+TEXTS = {"text", "varchar", "bpchar", "name"}
+PLAIN_TYPES = TEXTS | {
+    *("bool", "int2", "int4", "int8", "numeric", "float4", "float8", "uuid"),
     *("timestamptz", "timestamp", "date", "time", "timetz", "interval", "json", "jsonb", "bytea", "inet", "cidr"),
 }
-"""Types that SQLAlchemy sends a value as. A value for any other is sent as the column's own type."""
+"""Types that SQLAlchemy sends values as, but for texts. A value for any other type is sent as the column's own."""
+
+COMPARISONS = {
+    *(operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge),
+    *(operators.in_op, operators.not_in_op, operators.between_op, operators.not_between_op),
+    *(operators.is_distinct_from, operators.is_not_distinct_from),
+}
+"""Operators whose two sides are of the same type. Those of a range or an array may have an element on one of them."""
 
 
 def check_condition(field: str, condition: Any, table: Table | None) -> None:
@@ -69,6 +79,10 @@ def check_text(field: str, condition: str, values: Mapping[str, Any]) -> None:
             f"{field} names :{missing[0]}, and values= has nothing of that name; if the colon is SQL's own, write \\:"
         )
     if unused := sorted(set(values) - named):
+        if f":{unused[0]}::" in condition:
+            raise DeclarationError(
+                f"{field} has :{unused[0]}::, which is not read as a name: write cast(:{unused[0]} as …)"
+            )
         raise DeclarationError(f"{field} does not name :{unused[0]}, which values= has")
 
 
@@ -129,20 +143,28 @@ def _named(table: Any) -> str:
 
 
 def typed(condition: ColumnElement[bool], facts: TableFacts) -> Any:
-    """Send values with the type that the database's column has: an enum, a citext or a domain takes no plain text."""
+    """Send values with the type that the database's column has: an enum, a citext or a domain takes no plain text, nor
+    does a time or a uuid take one.
+    """
 
     def of_the_table(held: Any, *, bare: bool) -> Column | None:
         if not isinstance(held, ColumnClause) or (bare if held.table is not None else not bare):
             return None
         own = bare or getattr(held.table, "name", None) == facts.name
-        known = facts.columns.get(held.name) if own else None
-        return known if known is not None and known.base not in PLAIN_TYPES else None
+        return facts.columns.get(held.name) if own else None
 
     def visit(binary: BinaryExpression[Any], *, bare: bool) -> None:
+        compares = binary.operator in COMPARISONS
         for held, others in ((binary.left, binary.right), (binary.right, binary.left)):
-            if (known := of_the_table(held, bare=bare)) is not None:
-                for value in _values(others):
-                    value.type = SqlType(known.type)
+            if (known := of_the_table(held, bare=bare)) is None or known.base in TEXTS:
+                continue
+            for value in _values(others):
+                if known.base in PLAIN_TYPES:
+                    odd = compares and _is_text(value.value) and isinstance(value.type, String | NullType)
+                else:
+                    odd = compares or _is_text(value.value)
+                if odd:
+                    value.type = SqlType(known.sent_as)
 
     # A column without a table is one of this table's, but in a subquery it may be another's.
     subqueries = [element for element in iterate(condition) if isinstance(element, SelectBase)]
@@ -160,6 +182,13 @@ def _values(compared: Any) -> Iterator[BindParameter[Any]]:
             yield from _values(child)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a text, or the list of an IN that has one."""
+    return any(isinstance(each, str) for each in value) if isinstance(value, list | tuple) else isinstance(value, str)
+
+
 def typed_value(value: Any, column: Column) -> Any:
     """A new value with the column's type, where SQLAlchemy would send plain text."""
-    return literal(value, SqlType(column.type)) if isinstance(value, str) and column.base not in PLAIN_TYPES else value
+    return (
+        literal(value, SqlType(column.sent_as)) if isinstance(value, str) and column.base not in PLAIN_TYPES else value
+    )

@@ -80,6 +80,7 @@ from nightshift.engine import (
     write_keys,
 )
 from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
+from nightshift.engine.subject import Explain
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
 from nightshift.steps.conditions import check_column, check_condition, check_new_values, check_text, typed, typed_value
@@ -90,6 +91,9 @@ if TYPE_CHECKING:
 
 SYNTAX_ERROR = "42601"
 """The SQLSTATE of a text that is no SQL."""
+
+MISTAKES = ("22", "23", "42")
+"""Classes of SQLSTATEs that a statement meets whatever rows there are."""
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -146,7 +150,7 @@ class RowStep(ABC):
             raise DeclarationError('a step needs a table: name it, like "shop.orders"')
         if not self.name:
             words = re.sub(r"[^a-z0-9]+", "-", self.table_name.rpartition(".")[2].lower()).strip("-")
-            object.__setattr__(self, "name", f"{self.action}-{words}")
+            object.__setattr__(self, "name", f"{self.action}-{words or 'rows'}")  # a name may have no Latin letter
         if self.where is None and self.older_than is None:
             raise DeclarationError(
                 f"step {self.name} would touch every row of {self.table_name}: give where or older_than"
@@ -444,9 +448,9 @@ class RowStep(ABC):
             return facts.columns[age.name]
         shape = session.connection().execute(select(age).select_from(source).limit(0))
         oid = shape.cursor.description[0][1]
-        named = text("select cast(typname as text), format_type(oid, null) from pg_type where oid = :oid")
+        named = text("select cast(typname as text), format_type(oid, -1) from pg_type where oid = :oid")
         base, full = session.execute(named, {"oid": oid}).one()
-        return Column("the age", full, base, nullable=True, personal=False)
+        return Column("the age", full, base, full, nullable=True, personal=False)
 
 
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
@@ -470,7 +474,7 @@ def _in_parentheses(said: ColumnElement[bool] | TextClause) -> ColumnElement[boo
 
 def _source(facts: TableFacts) -> FromClause:
     """A table by name, as SQL expressions need it."""
-    columns = (column(each.name, SqlType(each.type)) for each in facts.columns.values())
+    columns = (column(each.name, SqlType(each.sent_as)) for each in facts.columns.values())
     return table(facts.name, *columns, schema=facts.schema)
 
 
@@ -624,6 +628,18 @@ class Delete(RowStep):
         return delete(cast(Table, subject.table))
 
 
+def _refusal(session: Session, statement: UpdateStatement) -> DBAPIError | None:
+    """What the planner has against a statement, which is not executed. What only hinders it now, its run will meet."""
+    try:
+        with session.begin_nested():
+            session.execute(Explain(statement))
+    except DBAPIError as error:
+        if (code := sqlstate(error)) is None:  # the connection is lost
+            raise
+        return error if code[:2] in MISTAKES else None
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Update(RowStep):
     """Update the rows. The condition must exclude rows that already have the new values, so that a resumed run ends.
@@ -657,13 +673,42 @@ class Update(RowStep):
     def explained(self, run: Run, subject: Subject) -> Any:
         return self._statement(run, subject).where(subject.workable)
 
+    def subject_in(self, session: Session, run: Run, reached: Closure) -> Subject:
+        subject = super().subject_in(session, run, reached)
+        self._refuse_new_values(session, run, subject)
+        return subject
+
+    def _refuse_new_values(self, session: Session, run: Run, subject: Subject) -> None:
+        """Refuse what no row can take. The planner sees that of a value, before anything is written.
+
+        Raises:
+            TableError: it names the column.
+        """
+        statement = self._statement(run, subject)
+        for name, value in self._new_values(run).items():
+            column = subject.facts.columns[name]
+            if column.generated:
+                raise TableError(f"step {self.name}: set {name}: the database gives it its value, and takes no other")
+            if value is None and not column.nullable:
+                raise TableError(f"step {self.name}: set {name}: it must have a value")
+        if (error := _refusal(session, statement)) is None:
+            return
+        for name in self._new_values(run):
+            one = update(cast(Table, subject.table)).values(self._assigned(run, subject, [name]))
+            if (its_own := _refusal(session, one)) is not None:
+                raise TableError(f"step {self.name}: set {name}: {describe(its_own)}") from None
+        raise error
+
     def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
-        values = {}
-        for key, value in self._values(run).items():
-            name = key if isinstance(key, str) else key.expression.name
-            known = self.column_of(subject, name)  # first, as it refuses a name that is none
-            values[known] = typed_value(value, subject.facts.columns[name])
-        return update(cast(Table, subject.table)).values(values)
+        return update(cast(Table, subject.table)).values(self._assigned(run, subject, list(self._new_values(run))))
+
+    def _assigned(self, run: Run, subject: Subject, names: Sequence[str]) -> dict[Any, Any]:
+        """Some of the new values, as a statement takes them."""
+        given, known = self._new_values(run), {name: self.column_of(subject, name) for name in names}
+        return {known[name]: typed_value(given[name], subject.facts.columns[name]) for name in names}
+
+    def _new_values(self, run: Run) -> dict[str, Any]:
+        return {key if isinstance(key, str) else key.expression.name: value for key, value in self._values(run).items()}
 
     def _values(self, run: Run) -> Mapping[Any, Any]:
         if not callable(self.set):
