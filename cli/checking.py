@@ -13,7 +13,7 @@ from cli import known_jobs, screen
 from cli.aws import AwsError, FunctionError
 from cli.command_line import DeploymentCommand
 from cli.database_url import place_of, settings_of
-from cli.deployment import NOT_REACHED, DatabaseDownError, ask, invoke
+from cli.deployment import NOT_REACHED, DatabaseDownError, ask, invoke, strain_of
 from cli.options import Json
 from cli.planning import connected
 from cli.refusals import EXIT_FAILED
@@ -62,7 +62,8 @@ def check(
     """
     if database_url:
         with screen.waiting("the jobs are checked"):
-            answer = check_in(database_url, [each.job for each in known_jobs.chosen(job)])
+            usable, broken = known_jobs.apart(job)
+            answer = check_in(database_url, [each.job for each in usable], broken)
     else:
         with screen.waiting("the jobs check their database"):
             answer = _check_deployed(ctx, job)
@@ -72,15 +73,19 @@ def check(
         raise typer.Exit(EXIT_FAILED)
 
 
-def check_in(url: str, jobs: "Iterable[Job]") -> dict[str, Any]:
-    """The findings of these jobs in a database, each from one look that only reads. Refuses if it cannot be used."""
+def check_in(url: str, jobs: "Iterable[Job]", broken: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The findings of these jobs in a database, each from one look that only reads. Refuses if it cannot be used.
+
+    broken: by name, why other jobs cannot be imported.
+    """
     from nightshift.runtime.checking import findings_of
 
-    settings, found = settings_of(url), {}
+    settings = settings_of(url)
+    found = {name: [_of_job(name, "error", why)] for name, why in (broken or {}).items()}
     with connected(settings, "check") as session:
         for job in jobs:
-            found[job.name] = findings_of(session, job, now(), {})
-    return _answer(found) | {"database": place_of(settings)}
+            found[job.name] = findings_of(session, job, now(), {}, strain_of(job.name))
+    return _answer(found, len(found) - len(broken or {})) | {"database": place_of(settings)}
 
 
 def _check_deployed(ctx: typer.Context, job: str | None) -> dict[str, Any]:
@@ -107,15 +112,18 @@ def _check_deployed(ctx: typer.Context, job: str | None) -> dict[str, Any]:
         found = dict(zip(deployed, pool.map(asked, deployed), strict=True))
     if unasked and len(unasked) == sum(each["enabled"] for each in deployed.values()):
         raise unasked[0]
-    return _answer(found)
+    return _answer(found, len(found))
 
 
 def _of_job(name: str, severity: str, what: str) -> Finding:
     return {"severity": severity, "step": None, "object": name, "what": what, "sql": None}
 
 
-def _answer(found: Mapping[str, list[Finding]]) -> dict[str, Any]:
-    """All findings, the worst first; what every job shares is told once."""
+def _answer(found: Mapping[str, list[Finding]], looked: int) -> dict[str, Any]:
+    """All findings, the worst first; what every job shares that looked is told once.
+
+    looked: how many of the jobs have.
+    """
     told: dict[tuple[Any, ...], Finding] = {}
     shared: dict[tuple[Any, ...], set[str]] = {}
     for job, findings in found.items():
@@ -125,7 +133,7 @@ def _answer(found: Mapping[str, list[Finding]]) -> dict[str, Any]:
             shared.setdefault(key, set()).add(job)
             told.setdefault(key, {"severity": each["severity"], "job": job, **each})
     for key, jobs in shared.items():
-        if len(jobs) == len(found) > 1:
+        if len(jobs) == looked > 1:
             told[key]["job"] = EVERY_JOB
         elif len(jobs) > 1:
             told[key]["job"] = f"{len(jobs)} jobs"

@@ -135,7 +135,7 @@ def deployment_name(ctx: typer.Context) -> str:
     from nightshift.declaration.names import DEPLOYMENT_NAME
     from nightshift.environment import DEFAULT_NAME
 
-    name = ctx.find_root().params.get("name") or _name_in(CDK_JSON) or DEFAULT_NAME
+    name = ctx.find_root().params.get("name") or _set_in(CDK_JSON, "name") or DEFAULT_NAME
     if not isinstance(name, str) or not re.fullmatch(DEPLOYMENT_NAME, name):
         raise RefusedError(f"no deployment is named {name!r}: a name has small letters and digits, and no hyphen")
     return name
@@ -146,12 +146,22 @@ def where(ctx: typer.Context) -> dict[str, Any]:
     return {key: value for key, value in ctx.find_root().params.items() if key != "name"}
 
 
-def _name_in(file: Path) -> Any:
-    """What the settings call the deployment; None where they do not say, or are not there."""
+def strain_of(job: str) -> dict[str, str]:
+    """The environment in which a job's function would find the strain that the project's cdk.json sets for it."""
+    from nightshift.environment import STRAIN_VARIABLE
+
+    every = (_set_in(CDK_JSON, *keys, "strain") for keys in ((), ("jobs", job)))
+    given = {name: value for each in every if isinstance(each, Mapping) for name, value in each.items()}
+    given = {name: value for name, value in given.items() if value is not None}
+    return {STRAIN_VARIABLE: json.dumps(given)} if given else {}
+
+
+def _set_in(file: Path, *keys: str) -> Any:
+    """What stands in the settings under these keys; None where nothing does, or no settings are there."""
     try:
         found = json.loads(file.read_text())
     except (OSError, json.JSONDecodeError):
         return None
-    for key in ("context", "nightshift", "name"):
+    for key in ("context", "nightshift", *keys):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found

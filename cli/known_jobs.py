@@ -51,6 +51,20 @@ def chosen(name: str | None) -> "list[Registration]":
     return list(declared().values()) if name is None else [known(name)]
 
 
+def apart(name: str | None) -> "tuple[list[Registration], dict[str, str]]":
+    """Every job, or one; and by name why others cannot be used. Refuses an unknown one."""
+    from nightshift.declaration.discovery import discovered
+    from nightshift.errors import DeclarationError
+
+    try:
+        found = discovered()
+    except DeclarationError as error:
+        raise RefusedError(str(error)) from None
+    if name is None:
+        return list(found.jobs.values()), {each: str(error) for each, error in found.broken.items()}
+    return [found.jobs.get(name) or known(name)], {}
+
+
 def key(name: str | None) -> dict[str, str]:
     """The key of a question for its job; none if it is about all jobs."""
     return {} if name is None else {"job": known(name).job.name}

@@ -333,9 +333,7 @@ GUARDS = (
         {"nightshift.declaration.run.Run.now": property(lambda self: dt.datetime.now(dt.UTC))},
         a_late_run_deletes_what_a_punctual_one_would_have,
     ),
-    Guard(
-        "the cap", {"nightshift.engine.candidates.over_cap": lambda run, plans: []}, a_run_over_its_cap_deletes_nothing
-    ),
+    Guard("the cap", {"nightshift.engine.candidates.over_cap": lambda *_: []}, a_run_over_its_cap_deletes_nothing),
     Guard(
         "what was counted is the most",
         {"nightshift.engine.sweeping._Sweeping._left": property(NOTHING)},

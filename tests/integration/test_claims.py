@@ -432,7 +432,7 @@ def test_a_zombie_writes_no_batch_no_candidates_and_no_end(session: Session) -> 
 
     def candidates(session: Session, claim: Claim) -> None:
         session.rollback()
-        ledger.state_candidates(session, claim, {"s": 1})
+        ledger.state_candidates(session, claim, {"s": 1}, "f")
 
     def renew(session: Session, claim: Claim) -> None:
         session.rollback()
@@ -462,7 +462,7 @@ def test_a_batch_changes_its_own_run_alone(session: Session) -> None:
     assert isinstance(other, Claim)
     before = run_of(session, other)
     session.rollback()
-    ledger.state_candidates(session, one, {"s": 1})
+    ledger.state_candidates(session, one, {"s": 1}, "f")
     finish(session, one)
     assert run_of(session, other) == before
     assert run_of(session, one).candidates == {"s": 1}

@@ -227,7 +227,7 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(
 def test_a_cap_is_not_lifted_without_a_reason(session: Session, reason: str | None) -> None:
     claim = ledger.claim(session, job.name, Policy(), ledger.Request(), seconds=60)
     assert isinstance(claim, ledger.Claim)
-    ledger.state_candidates(session, claim, {"delete": {"rows": 10}})
+    ledger.state_candidates(session, claim, {"delete": {"rows": 10}}, "f")
     ledger.fail_attempt(session, claim, "too many", permanent=True, critical=False)
     asked = {"command": "redrive", "run_id": str(claim.run.id), "by": "Ada", "override_cap": True}
     assert "say reason" in do(session, **asked, reason=reason)["error"]

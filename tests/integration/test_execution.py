@@ -171,6 +171,19 @@ def test_the_first_batch_of_an_attempt_is_always_tried_and_no_other_near_the_dea
             late()
 
 
+def test_a_first_batch_that_failed_is_tried_again_while_half_of_the_reserve_is_left(attempt: Attempt) -> None:
+    reserve = attempt.execution.deadline.reserve
+    attempt.left = reserve
+    with suppress(ValueError), attempt.execution.batch():
+        raise ValueError
+    attempt.left = reserve / 2 - 0.1
+    with pytest.raises(Interrupted):
+        attempt.setting("lock_timeout")
+    attempt.left = reserve / 2 + 0.1
+    attempt.setting("lock_timeout")
+    assert attempt.execution.progressed
+
+
 def test_a_batch_that_fails_leaves_no_progress_and_no_trace(attempt: Attempt) -> None:
     with suppress(ValueError), attempt.execution.batch() as batch:
         batch.count(done=7)

@@ -147,7 +147,8 @@ def test_a_walk_through_blocks_ends_where_the_table_ended_when_it_began() -> Non
 def test_a_walk_through_keys_ends_with_the_last_that_was_written_down() -> None:
     class Subject:
         class facts:  # noqa: N801 - stands for one
-            key = ()
+            key, references = (), ()
+            kind, inherited = "r", False
             quoted = "carts"
 
         condition = true()

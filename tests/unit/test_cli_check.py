@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from typer.testing import CliRunner, Result
 
 from cli.aws import AwsError, FunctionError
 from cli.commands import application
+from cli.deployment import strain_of
 from nightshift.declaration import function_name, registry
+from nightshift.declaration.limits import Limits, limits_from
 
 CART, LEDGER = (
     "abandoned-carts",
@@ -197,3 +200,19 @@ def test_a_folder_that_is_no_pack_is_refused_before_anybody_is_asked() -> None:
 
     assert (refused.exit_code, deployed.asked) == (2, {})
     assert "write it like functions/housekeeping" in refused.stderr
+
+
+def test_a_check_by_url_asks_the_gate_that_the_settings_have_for_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "strain": {"gate": "select true", "lock_waits": 2},
+        "jobs": {CART: {"strain": {"gate": "select false"}}},
+    }
+    monkeypatch.setattr("cli.deployment.CDK_JSON", tmp_path / "cdk.json")
+    assert strain_of(CART) == {}
+
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"nightshift": settings}}))
+
+    assert limits_from(strain_of(CART)) == Limits(gate="select false", lock_waits=2)
+    assert limits_from(strain_of("another")) == Limits(gate="select true", lock_waits=2)

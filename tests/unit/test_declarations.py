@@ -2,6 +2,7 @@
 
 import datetime as dt
 import importlib
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import pytest
 from sqlalchemy import table
 
 import functions
+from cli import known_jobs
+from cli.refusals import RefusedError
 from nightshift import Count, DeclarationError, Delete, Function, Job, Parameter, Policy, Run, Update, days, years
 from nightshift.declaration import Deployment, Registration, packs, registry, stack_name
 from nightshift.declaration.discovery import register
@@ -111,6 +114,7 @@ def test_a_step_that_would_touch_every_row_is_refused() -> None:
         ({"where": "a = 1", "counting": {"b": True}}, "counting b must be a condition"),
         ({"where": Cart.note == "x"}, "where reads cart"),
         ({"older_than": days(1), "measured_by": Cart.updated_at}, "measured_by is of cart"),
+        ({"older_than": days(1), "measured_by": "at", "measured_in": "days"}, "measured_in must be 'seconds', 'mill"),
         ({"older_than": days(1), "measured_by": 5}, "measured_by must be a column, or the name of one"),
         ({"older_than": days(1), "measured_by": " "}, "measured_by must be a column, or the name of one"),
     ],
@@ -232,6 +236,34 @@ def test_a_folder_in_a_pack_holds_no_jobs(more: Callable[..., None]) -> None:
     more("billing/__init__.py", "billing/send_invoices.py", "billing/taxes/__init__.py", "billing/taxes/rates.py")
 
     assert [name for name, found in registry().items() if found.pack == "billing"] == ["send-invoices"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import no_such_module", "functions.billing.rates cannot be imported: ModuleNotFoundError: No module named"),
+        ("if", "functions.billing.rates cannot be imported: SyntaxError"),
+        ("Delete", "functions.billing.rates cannot be imported: NameError"),
+        (JOB.format(name="rates").replace("0 2 *", "0 99 *"), "job rates: schedule"),
+        (JOB.format(name="rates").replace('"check"', '"chore"'), "functions.billing.rates: "),
+        (JOB.format(name="fees"), "give file and job the same name"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_and_keeps_nobody_from_the_others(
+    more: Callable[..., None], tmp_path: Path, code: str, told: str
+) -> None:
+    more("billing/__init__.py", "billing/invoices.py", "billing/rates.py")
+    (tmp_path / "functions/billing/rates.py").write_text(code)
+
+    with pytest.raises(DeclarationError, match=re.escape(told)):
+        registry()
+    usable, broken = known_jobs.apart(None)
+    assert "invoices" in [each.job.name for each in usable]
+    assert list(broken) == ["rates"]
+    assert told in broken["rates"]
+    assert [each.job.name for each in known_jobs.apart("invoices")[0]] == ["invoices"]
+    with pytest.raises(RefusedError, match=re.escape(told)):
+        known_jobs.apart("rates")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from cli.checking import check_in
 from nightshift import Count, Detach, Drop, Function, Job, Update
 from nightshift.declaration import StepPlan
-from nightshift.environment import DATABASE_VARIABLE, ENABLED_VARIABLE
+from nightshift.environment import DATABASE_VARIABLE, ENABLED_VARIABLE, STRAIN_VARIABLE
 from nightshift.errors import EventError
 from nightshift.runtime import invoke
 from nightshift.steps import Backup, Recompute
@@ -402,11 +402,13 @@ def test_a_database_without_the_ledger_is_told_once(empty_database: Engine) -> N
         steps=(Count("nightshift.runs", where="true", counter="runs"),),
     )
 
-    told = check_in(url_of(empty_database), [deletion(), counting])
+    told = check_in(url_of(empty_database), [deletion(), counting], {"broken": "it cannot be imported"})
 
-    assert [(each["severity"], each["job"], each["object"]) for each in told["findings"]] == [
-        ("note", "every job", "nightshift")
+    assert [(each["severity"], each["job"], each["object"], each["what"][:22]) for each in told["findings"]] == [
+        ("error", "broken", "broken", "it cannot be imported"),
+        ("note", "every job", "nightshift", "the ledger's schema is"),
     ]
+    assert told["jobs"] == ["broken", "count", "forget"]
 
 
 def test_a_check_takes_few_statements_and_writes_nothing(look: Look, made: Any) -> None:
@@ -437,3 +439,36 @@ def test_a_disabled_job_is_checked_and_other_keys_are_refused(look: Look, monkey
 
 def url_of(engine: Engine) -> str:
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def test_the_gate_of_the_settings_is_asked_and_its_answer_told(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a gate that reads a table which the functions' role may not read
+    look(PARENTS + "create table sales (title text)", deletion(), RIGHTS + "revoke select on sales from $role")
+    asked = "select (select 'a sale: ' || title from sales where title like '%sale%' limit 1)"
+
+    def told(gate: str | None, job: Job | None = None) -> list[Any]:
+        monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({} if gate is None else {"gate": gate}))
+        return [(each["severity"], each["object"], each["what"]) for each in look.again(job or deletion())]
+
+    # THEN the right that it lacks is told, and with it what the gate says
+    monkeypatch.setenv(STRAIN_VARIABLE, json.dumps({"gate": asked}))
+    (lacking,) = look.again(deletion())
+    assert (lacking["severity"], lacking["object"]) == ("warning", "strain.gate")
+    mend(look.database, lacking["sql"])
+    assert told(asked) == [("note", "strain.gate", "the gate of the settings is open now")]
+    mend(look.database, "insert into sales values ('summer sale')")
+    assert told(asked) == [("note", "strain.gate", "the gate of the settings holds runs now: a sale: summer sale")]
+    # AND what can never be an answer is told, and changes nothing
+    for gate, words in {
+        "select no_such()": "no_such",
+        "select true, true": "more than one value",
+        "select true); delete from parents; select (true": "42601",
+        "with gone as (delete from parents returning 1) select true from gone": "0A000",
+        "select pg_sleep(3) is null": "statement",
+    }.items():
+        ((severity, _, said),) = told(gate)
+        assert severity == "warning", gate
+        assert words in said
+    # AND without one, or for a job that never asks it, there is nothing to tell
+    assert told(None) == []
+    assert told("select false", replace(deletion(), kind="check")) == []

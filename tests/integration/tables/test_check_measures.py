@@ -22,7 +22,8 @@ CASES = {
     "years": ("2020 + n % 5", "int", "seconds", "error", "cannot be a time in seconds"),
     "days": ("20000 + n", "int", "seconds", "error", "cannot be a time in seconds"),
     "nothing but 0": ("0", "int", "seconds", "warning", "is 0 or less in all rows"),
-    "0 for some": (f"case when n % 3 > 0 then 0 else {AT} end", "bigint", "seconds", None, ""),
+    "nanoseconds": (f"{AT} * 1000000000", "bigint", "nanoseconds", None, ""),
+    "0 for some": (f"case when n % 3 > 0 then 0 else {AT} end", "bigint", "seconds", "warning", "is 0 or less in 67 %"),
     "ids of an epoch": (
         f"cast(({AT} - 1288834974) * 1000 as bigint) << 22",
         "bigint",

@@ -1,12 +1,13 @@
 """Whether a partition can ever go as a whole, by what a table is partitioned by: a check says what a plan does."""
 
 import pytest
+from sqlalchemy import text
 
 from cli.planning import plan_in
 from cli.times import now
 from nightshift import Drop
 from tests.integration.tables.conftest import deletion
-from tests.integration.tables.test_check import RIGHTS, Look, look as look, url_of
+from tests.integration.tables.test_check import RIGHTS, Look, look as look, mend, url_of
 
 OWNED = RIGHTS + "alter table logs owner to $role;"
 FILL = """
@@ -63,3 +64,21 @@ def test_a_key_that_does_not_tell_the_age_is_told(look: Look, case: str) -> None
     assert bool(step.get("partitions")) == goes
     told = [(each["severity"], "no partition can ever go as a whole" in each["what"]) for each in found]
     assert told == ([] if goes else [("warning", True)]), found
+
+
+def test_a_partition_that_is_half_detached_is_told_with_what_ends_it(look: Look) -> None:
+    script = (
+        "create table logs (id int, at timestamptz not null, made timestamptz, region text) partition by range (at);"
+    )
+    parts = f"create table l1 partition of logs for {OLD}; {FILL}"
+    half = "update pg_inherits set inhdetachpending = true where inhrelid = 'l1'::regclass;"
+    job = deletion("logs", partitions=Drop())
+
+    (found,) = look(script + parts, job, OWNED + "alter table l1 owner to $role;" + half)
+
+    assert (found["severity"], found["object"]) == ("warning", "logs")
+    assert "the partition public.l1 is half detached" in found["what"]
+    mend(look.database, found["sql"])
+    assert look.again(job) == []
+    with look.database.connect() as connection:
+        assert connection.scalar(text("select count(*) from l1")) == 100

@@ -81,6 +81,16 @@ CASES: dict[str, tuple[str, tuple[str, str, str] | None]] = {
         ("error", "children", "and parents has no such row"),
     ),
     "a default that a row has": (FOLLOWING.format(column="int default 300", does="set default"), None),
+    "a default that a unique column takes once": (
+        FOLLOWING.format(column="int unique default 300", does="set default"),
+        ("warning", "children", "makes its rows alike, and the unique index children_parent_id_key takes one of them"),
+    ),
+    "null where one is taken": (
+        FOLLOWING.format(column="int unique nulls not distinct", does="set null"),
+        ("warning", "children", "makes its rows alike"),
+    ),
+    "null in a unique column": (FOLLOWING.format(column="int unique", does="set null"), None),
+    "a default of null in a unique column": (FOLLOWING.format(column="int unique", does="set default"), None),
     "a default of null": (FOLLOWING.format(column="int default null", does="set default"), None),
     "a default that is computed": (
         FOLLOWING.format(column="int default length(current_user)", does="set default"),

@@ -214,6 +214,33 @@ BOUNDS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {},
         ["old"],
     ),
+    "a tree below, with a default partition of another key": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table old partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (n);"
+        "create table old_0 partition of old for values in (0);"
+        "create table old_rest partition of old default partition by list (n);"
+        "create table old_rest_2 partition of old_rest default; insert into t values ('2025-12-01Z', 7);"
+        "create table young partition of t for values from ('2026-01-20Z') to ('2026-02-09Z') partition by list (n);"
+        "create table today partition of young default;",
+        {},
+        ["old"],
+    ),
+    "a tree below, with a default partition that has a trigger": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table t_1 partition of t for values from (minvalue) to ('2026-01-01Z') partition by list (n);"
+        "create table old partition of t_1 for values in (0); create table none partition of t_1 default;"
+        "create function told() returns trigger language plpgsql as 'begin return old; end';"
+        "create trigger told after delete on none for each row execute function told();",
+        {},
+        ["old"],
+    ),
+    "a default partition with a tree below": (
+        "create table t (at timestamptz not null, n int) partition by range (at);"
+        "create table t_rest partition of t default partition by list (n);"
+        "create table none partition of t_rest default; create table today partition of t_rest for values in (0);",
+        {},
+        [],
+    ),
     "tenants above, of which one has only old partitions": (
         "create table t (at timestamptz not null, n int) partition by list (n);"
         "create table t_1 partition of t for values in (1) partition by range (at);"
@@ -418,11 +445,22 @@ def test_what_would_be_wrong_for_every_partition_is_refused_before_anything_is_d
 
 
 def test_the_plan_says_whom_nobody_tells(made: Any, call: Call) -> None:
-    engine = made(BY_MONTH + "create publication followers for table events;")
+    identity = "alter table events_2026_01 replica identity full;"  # of its rows each one is told
+    engine = made(BY_MONTH + "create publication followers for table events;" + identity)
 
     notes = call(engine, dropping(), dry_run=True)["plan"]["steps"][0]["notes"]
 
     assert notes == ["followers of the publication followers are not told of a partition that goes: they keep its rows"]
+
+
+def test_rows_that_a_publication_cannot_tell_apart_are_refused_before_partitions_go(made: Any, call: Call) -> None:
+    """Those of a partition that is only partly old enough; the others go as a whole, and no row of them is told."""
+    engine = made(BY_MONTH + "create publication followers for table events;")
+    for asked in ({"dry_run": True}, {"parameters": EVERYTHING}):
+        with pytest.raises(RunFailedError, match=r"alter table public\.events_2026_01 replica identity full"):
+            call(engine, dropping(), **asked)
+    assert {"events_2025_11", "events_2025_12"} <= tables(engine)
+    assert call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["outcome"] == "succeeded"
 
 
 def test_a_role_that_owns_nothing_is_told_what_to_grant(made: Any, call: Call) -> None:

@@ -19,6 +19,7 @@ from cli.project import proposed
 from cli.project.files import ROOT
 from cli.refusals import RefusedError
 from nightshift.catalogue.proposals import Proposal, Suggested, suggest
+from nightshift.catalogue.table import STATISTICS
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Deployment
 from nightshift.operations import answer
@@ -177,6 +178,16 @@ def test_a_table_that_was_never_analysed_is_unknown_and_not_empty(empty_database
             assert each.remedy is not None
             connection.exec_driver_sql(each.remedy)
     assert {(each.rows, each.unknown) for each in look(empty_database).proposals} == {(100, None)}
+
+
+def test_the_statistics_of_a_table_are_looked_up_and_not_those_of_all_others(empty_database: Engine) -> None:
+    asked = f"""explain select from pg_class c join pg_namespace n on n.oid = c.relnamespace cross join {STATISTICS}
+                 where c.oid = 'pg_class'::regclass and s.attname = 'relname'"""
+    with empty_database.connect() as connection:
+        plan = "\n".join(connection.scalars(text(asked)))
+
+    assert "Seq Scan on pg_attribute" not in plan
+    assert "relname = c.relname" in plan
 
 
 def test_only_catalogue_and_statistics_are_read(others: Engine) -> None:

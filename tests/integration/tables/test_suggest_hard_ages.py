@@ -48,6 +48,8 @@ OTHERS = f"""
     create table refresh_tokens (id int primary key, token text, expires_at timestamptz,
         next_id int references refresh_tokens on delete cascade);
     create table api_logs (id int, ts bigint); create table odd_api_logs (id int, ts bigint);
+    create table http_logs (id int, created_at text); create table rpc_logs (id int, created_at text);
+    insert into http_logs select i, ({TIME})::text from generate_series(1, 100) i;
     create table system_logs (id int, created_at timestamptz);
     create table server_logs (id int, created_at timestamptz);
     create function refuse() returns trigger language plpgsql as 'begin raise exception $$no$$; end';
@@ -119,6 +121,7 @@ def test_an_age_is_not_what_it_seems(made: Any, tmp_path: Path) -> None:
 
     assert ages(found) == {
         "action_task": "stopped",
+        "api_logs": "ts",
         "dead_jobs": "failed_at",
         "import_jobs": "finished_at",
         "outbox_events": "published_at",
@@ -132,11 +135,12 @@ def test_an_age_is_not_what_it_seems(made: Any, tmp_path: Path) -> None:
     assert {name: each.reason for name, each in told.items()} == {
         "OutboxMessage": "unfinished",
         "hook_task": "unfinished",
-        "api_logs": "unit",
         "odd_api_logs": "unit",
+        "http_logs": "unit",
         "system_logs": "unworkable",
     }
-    assert "nanoseconds" in told["api_logs"].why
+    assert only(found, "api_logs").unit == "nanoseconds"
+    assert "created_at is a text" in told["http_logs"].why
     assert "analyze" not in told["odd_api_logs"].why
     (itself,) = only(found, "refresh_tokens").along
     assert (itself.table, itself.rows) == ("refresh_tokens", None)

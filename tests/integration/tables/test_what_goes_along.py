@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from nightshift import days
+from nightshift import Delete, Job, days
 from nightshift.engine import sweep, ways
 from nightshift.engine.ways import RangeWalk
 from nightshift.errors import RunFailedError
@@ -274,10 +274,22 @@ TRUNCATES = """
 """
 
 
-@pytest.mark.parametrize("table", ["parents", "children"])
-def test_a_trigger_that_truncates_a_table_stops_the_batch(made: Any, call: Call, table: str) -> None:
-    database = made(FAMILY + TRUNCATES % ("truncate others;", table))
-    with pytest.raises(RunFailedError, match="emptied others as a whole"):
+@pytest.mark.parametrize(
+    ("table", "does", "told"),
+    [
+        ("parents", "truncate others;", "emptied others as a whole"),
+        ("children", "truncate others;", "emptied others as a whole"),
+        ("parents", "execute 'drop table others';", "was dropped"),
+    ],
+)
+def test_a_trigger_that_truncates_or_drops_a_table_stops_the_batch_and_its_plan_says_so(
+    made: Any, call: Call, table: str, does: str, told: str
+) -> None:
+    database = made(FAMILY + TRUNCATES % (does, table))
+
+    (note,) = call(database, deletion(), dry_run=True)["plan"]["steps"][0]["notes"]
+    assert note.startswith(f"{table}: the trigger empty deletes from other tables")
+    with pytest.raises(RunFailedError, match=told):
         call(database, deletion())
     assert (rows(database, "parents"), rows(database, "others")) == (40, 500)
 
@@ -285,11 +297,12 @@ def test_a_trigger_that_truncates_a_table_stops_the_batch(made: Any, call: Call,
 def test_tables_of_the_trigger_itself_and_locks_are_no_reason_to_stop(made: Any, call: Call) -> None:
     own = (
         "create temp table mine (id int); truncate mine; drop table mine; lock table others in access exclusive mode;"
-        "create table if not exists kept (id int); truncate kept; refresh materialized view sums;"
+        "create table if not exists kept (id int); execute 'trun' || 'cate kept'; refresh materialized view sums;"
     )
     database = made(
         FAMILY + "create materialized view sums as select count(*) from parents;" + TRUNCATES % (own, "parents")
     )
+    assert "notes" not in call(database, deletion(), dry_run=True)["plan"]["steps"][0]
     assert call(database, deletion())["counters"]["deleted"] == 20
 
 
@@ -399,6 +412,39 @@ def test_a_parent_whose_child_is_kept_stays(made: Any, call: Call) -> None:
     )
     counters = call(database, deletion())["counters"]
     assert (counters["deleted"], counters["referenced"], counters["quarantined"]) == (17, 3, 0)
+
+
+def test_steps_on_one_tree_account_each_for_its_own_rows(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates go along with others of the first step; those of the second are none the more of what was planned."""
+    for limit in ("first", "largest"):
+        monkeypatch.setattr(ways.HeapWalk, limit, 1)
+    database = made(
+        f"""
+        create table trees (id int primary key, above int references trees on delete cascade, kind text, gone int,
+            at timestamptz not null, filler text default repeat('x', 900));
+        create index on trees (above);
+        insert into trees select i, case when i % 20 > 0 then i - i % 20 end, 'a', null, {OLD}
+            from generate_series(20, 119) i;
+        insert into trees select i, case when i % 20 > 1 then i - 1 end, 'b', null, {OLD}
+            from generate_series(200, 259) i;
+        insert into trees select 400 + i, 200 + i, 'c', null, {YOUNG} from generate_series(0, 59, 6) i;
+        """
+    )
+    steps = tuple(
+        Delete("trees", name=f"delete-{kind}", where=f"kind = '{kind}'", older_than=days(30), measured_by="at")
+        for kind in "ab"
+    )
+    job = Job(name="forget", kind="retention", schedule="cron(0 2 * * ? *)", steps=steps, audited=False)
+
+    plan = call(database, job, dry_run=True)["plan"]["steps"]
+    answer = call(database, job, parameters={"max_share": 100})
+
+    assert (answer["outcome"], answer["counters"].get("changed", 0)) == ("succeeded", 0)
+    planned = sum(step["rows"] + sum(each["rows"] for each in step["cascades"]) for step in plan)
+    assert planned == answer["counters"]["deleted"] + answer["counters"]["cascaded in trees"] == 170
+    assert rows(database, "trees") == 0
 
 
 def test_the_applications_deferred_triggers_keep_their_time(made: Any, call: Call) -> None:

@@ -42,6 +42,7 @@ def v7(milliseconds: int, version: str = "7") -> str:
         ("numeric", f"{SECOND - 1}.9", str(SECOND), {"measured_in": "seconds"}),
         ("bigint", str(SECOND * 1000 - 1), str(SECOND * 1000), {"measured_in": "milliseconds"}),
         ("double precision", str(SECOND * 10**6 - 1), str(SECOND * 10**6), {"measured_in": "microseconds"}),
+        ("bigint", str(SECOND * 10**9 - 1), str(SECOND * 10**9), {"measured_in": "nanoseconds"}),
         ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000), {"measured_in": "uuid7"}),
         ("uuid", v7(SECOND * 1000 - 1), v7(SECOND * 1000 - 1, "4"), {"measured_in": "uuid7"}),
         (

@@ -34,6 +34,14 @@ ASKS = f"""
     insert into parents select i, null, {OLD} from generate_series(1001, 1200) i;
     insert into parents select i, null, {OLD} from generate_series(2001, 2400) i;
 """
+NO_KEY = f"""
+    create table parents (id int unique, above int references parents (id) on delete set null, at timestamptz not null,
+        filler text default repeat('x', 200));
+    create index on parents (above);
+    insert into parents select i, case when i > 100 then i - 100 end, {OLD} from generate_series(1, 300) i;
+    insert into parents select null, i, {OLD} from generate_series(1, 100) i;
+    insert into parents select 1000 + i, null, timestamptz '2026-02-28Z' from generate_series(1, 200) i;
+"""
 CROWD = f"""
     create table parents (id int primary key, ip int, at timestamptz not null);
     insert into parents select i, i % 60, {OLD} from generate_series(1, 600) i;
@@ -47,6 +55,12 @@ CROWD = f"""
         pytest.param(COUNTS, "replies = 0", 200, id="a trigger changes its own rows"),
         pytest.param(ASKS.format(kind="stable"), '"Nobody"(id)', 200, id="a function reads the table"),
         pytest.param(ASKS.format(kind="volatile"), 'public."Nobody"(id)', 200, id="a volatile function"),
+        pytest.param(
+            NO_KEY,
+            "(above is null or above > 0) and (id is null or id < 1000)",
+            200,
+            id="has no key, and moves its own rows",
+        ),
         pytest.param(CROWD, "(select count(*) from parents) > 500", 0, id="counts its own rows"),
         pytest.param(CROWD, "ip in (select ip from parents group by ip having count(*) > 5)", 0, id="counts by group"),
     ],

@@ -16,7 +16,6 @@ from nightshift.catalogue.table import quoted
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^."]+)')
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _RETURN = re.compile(r"\breturn\s+(\w+)", re.IGNORECASE)
-_DELETES = re.compile(r"\bdelete\s+from\b|\btruncate\b", re.IGNORECASE)
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 _OPERATIONS = {"INSERT", "UPDATE", "DELETE"}
 _BEGIN = re.compile(r"\bbegin\b", re.IGNORECASE)
@@ -28,6 +27,11 @@ _OF_OPERATION = re.compile(
     r"\s*if\s*\(?\s*tg_op\s*(?:=\s*'(?P<one>\w+)'|in\s*\((?P<some>[^)]*)\))\s*\)?\s*then\s*$", re.IGNORECASE
 )
 _NAME = r'((?:"[^"]+"|[\w$]+)(?:\.(?:"[^"]+"|[\w$]+))?)'
+_DELETES = re.compile(r"\bdelete\s+from\b", re.IGNORECASE)
+_EMPTIES = re.compile(
+    rf"\b(?:truncate(?:\s+table)?|drop\s+table)\b(?:\s+if\s+exists)?(?:\s+only\b)?(?:\s+{_NAME})?", re.IGNORECASE
+)
+_ITS_OWN = re.compile(rf"\bcreate\s+temp(?:orary)?\s+table\s+(?:if\s+not\s+exists\s+)?{_NAME}", re.IGNORECASE)
 _WRITES = {
     "insert": re.compile(rf"\binsert\s+into\s+{_NAME}", re.IGNORECASE),
     "update": re.compile(rf"\bupdate\s+(?:only\s+)?{_NAME}(?:\s+(?:as\s+)?[\w$]+)?\s+set\b", re.IGNORECASE),
@@ -135,8 +139,18 @@ class TriggerSource:
 
     @property
     def deletes_elsewhere(self) -> bool:
-        """Whether its function has a DELETE of its own."""
-        return self.language in ("plpgsql", "sql") and _DELETES.search(self._code) is not None
+        """Whether its function has a DELETE of its own, or empties or drops a table that it has not made itself."""
+        own = {f"pg_temp.{name}" for name in _ITS_OWN.findall(self._code)}
+        emptied = {f"pg_temp.{name.removeprefix('pg_temp.')}" for name in _EMPTIES.findall(self._code)}
+        return self.language in ("plpgsql", "sql") and bool(_DELETES.search(self._code) or emptied - own)
+
+    @property
+    def deletion(self) -> str:
+        """In words, that it deletes elsewhere."""
+        return (
+            f"the trigger {self.name} deletes from other tables (its function {self.function}): a run that was not "
+            "planned to do that is rolled back; write a Function step that counts these rows too"
+        )
 
 
 @dataclass(frozen=True)
@@ -251,6 +265,8 @@ class Emptied(NamedTuple):
     """As SQL."""
     places: int
     """How many columns the key has."""
+    alike: str | None
+    """A unique index that takes no second row with what is set."""
 
 
 def emptied(session: Session, children: Iterable[int]) -> list[Emptied]:
@@ -347,7 +363,12 @@ _EMPTIED = text(
            or exists (select from pg_constraint k
                        where k.conrelid = o.conrelid and k.contype = 'c'
                          and pg_get_expr(k.conbin, k.conrelid) = format('(%I IS NOT NULL)', a.attname)),
-           case when o.confdeltype = 'd' then pg_get_expr(d.adbin, d.adrelid) end, cardinality(o.conkey)
+           case when o.confdeltype = 'd' then pg_get_expr(d.adbin, d.adrelid) end, cardinality(o.conkey),
+           (select cast(ic.relname as text) from pg_index i join pg_class ic on ic.oid = i.indexrelid
+             where i.indrelid = o.conrelid and i.indisunique and i.indisready and i.indpred is null
+               and (cast(i.indkey as int2[]))[0:i.indnkeyatts - 1] <@ coalesce(o.confdelsetcols, o.conkey)
+               and (o.confdeltype = 'd' or coalesce(cast(to_jsonb(i) ->> 'indnullsnotdistinct' as bool), false))
+             order by 1 limit 1)
       from pg_constraint o join pg_class c on c.oid = o.conrelid
       join pg_attribute a on a.attrelid = o.conrelid and a.attnum = any (coalesce(o.confdelsetcols, o.conkey))
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum and a.attgenerated = ''

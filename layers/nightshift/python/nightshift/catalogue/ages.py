@@ -14,8 +14,13 @@ from sqlalchemy.types import UserDefinedType
 from nightshift.catalogue.table import Column, TableError
 from nightshift.zones import zone as zone_named
 
-EpochUnit = Literal["seconds", "milliseconds", "microseconds"]
-PER_SECOND: dict[EpochUnit, int] = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
+EpochUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
+PER_SECOND: dict[EpochUnit, int] = {
+    "seconds": 1,
+    "milliseconds": 1_000,
+    "microseconds": 1_000_000,
+    "nanoseconds": 1_000_000_000,
+}
 
 NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
 LARGEST = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
@@ -31,6 +36,8 @@ class Snowflake(NamedTuple):
 
 
 Measure = EpochUnit | Literal["uuid7"] | Snowflake
+MEASURES = (*PER_SECOND, "uuid7")
+"""Those that are named by a word."""
 
 
 class SqlType(UserDefinedType[str]):
@@ -95,7 +102,8 @@ def _in_terms_of(column: Column, cutoff: dt.datetime, zone: ZoneInfo, measure: M
         digits = f"{_since_1970(cutoff, 'milliseconds'):012x}70008000000000000000"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
     if column.base in NUMBERS:
-        remedy = 'say what it counts: measured_in="seconds", "milliseconds", "microseconds" or Snowflake(epoch=…)'
+        units = ", ".join(f'"{unit}"' for unit in PER_SECOND)
+        remedy = f"say what it counts: measured_in={units} or Snowflake(epoch=…)"
         raise TableError(f"the column {column.name} is a number: {remedy}")
     if column.base == "uuid":
         raise TableError(

@@ -88,11 +88,6 @@ class Closure(NamedTuple):
     """By the oid of the table that is referred to."""
 
     @property
-    def keeping(self) -> tuple[Reference, ...]:
-        """Foreign keys to the table itself that keep a row as long as another refers to it."""
-        return tuple(each for each in self.root.references if not each.follows)
-
-    @property
     def following(self) -> bool:
         return bool(self.edges)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     FromClause,
     and_,
@@ -55,38 +56,64 @@ def kept(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> 
 
     condition: that others of them are to go.
     """
-    holding = {
-        oid: references
-        for oid in (found.root.oid, *found.gone)
-        if (references := [each for each in found.facts(oid).references if holds(found, oid, each)])
-    }
-    if not holding:
+    return kept_by(found, source, condition, keeping(found))
+
+
+def kept_by(
+    found: Closure, source: FromClause, condition: ColumnElement[bool], keys: Sequence[tuple[TableFacts, Reference]]
+) -> ColumnElement[bool] | None:
+    """The same by some of the foreign keys that can keep a row."""
+    if not keys:
         return None
-    keeping = _Keeping(found, holding)
+    holding: dict[int, list[Reference]] = {}
+    for facts, reference in keys:
+        holding.setdefault(facts.oid, []).append(reference)
+    following = _Keeping(found, holding)
     root = Row(found.root, source)
-    needed = keeping.needed_by_default(root, condition)
-    if few_paths(keeping.leading) is None:
-        return or_(keeping.by_following(root), *needed)
-    return or_(*keeping.along_paths((root,)), *needed)
+    needed = following.needed_by_default(root, condition)
+    if few_paths(following.leading) is None:
+        return or_(following.by_following(root), *needed)
+    return or_(*following.along_paths((root,)), *needed)
 
 
-def holds(found: Closure, oid: int, reference: Reference) -> bool:
-    """Whether a foreign key to the table can keep a row: always, or because what it would write is refused."""
+def keeping(found: Closure) -> tuple[tuple[TableFacts, Reference], ...]:
+    """The foreign keys that can keep a row, because they refer to it or to what would go with it; each with the table
+    that it refers to."""
+    return tuple((facts, each) for facts, each in found.followed if holds(found, each))
+
+
+def holds(found: Closure, reference: Reference) -> bool:
+    """Whether a foreign key can keep a row: always, or because what it would write is refused."""
     if reference.on_delete in ("restrict", "no action"):
         return True
     if reference.on_delete == "cascade":
         return False
     child = found.facts(reference.child)
-    written = _written(reference, child)
-    if any(value is None and not child.columns[name].nullable for name, value in written.items()):
+    if _always_refused(reference, child):
         return True
-    return _row_by_default(reference, written)
+    return bool(reference.checks) or _row_by_default(reference, _written(reference, child))
 
 
 def _written(reference: Reference, child: TableFacts) -> Mapping[str, str | None]:
     """What SET NULL and SET DEFAULT write, by column."""
     defaults = reference.on_delete == "set default"
     return {name: child.columns[name].default if defaults else None for name in reference.empties}
+
+
+def _always_refused(reference: Reference, child: TableFacts) -> bool:
+    """Whether what SET NULL and SET DEFAULT write is refused in whatever row."""
+    return any(value is None and not child.columns[name].nullable for name, value in _written(reference, child).items())
+
+
+def _violated(reference: Reference, child: Row) -> ColumnElement[bool]:
+    """That a condition of the table refuses the row as SET NULL would leave it."""
+    alias = quoted(child.source.name)  # type: ignore[attr-defined]
+    columns = ", ".join(
+        f"{f'cast(null as {each.type})' if name in reference.empties else f'{alias}.{quoted(name)}'} as {quoted(name)}"
+        for name, each in child.facts.columns.items()
+    )
+    checks = " and ".join(f"({each})" for each in reference.checks)
+    return literal_column(f"exists (select from (select {columns}) as left_behind where not ({checks}))", Boolean)
 
 
 def _row_by_default(reference: Reference, written: Mapping[str, str | None]) -> bool:
@@ -168,9 +195,7 @@ class _Keeping:
     @staticmethod
     def _looks_for_default(reference: Reference, child: TableFacts) -> bool:
         """Whether a key that holds lets go if there is a row that its default names."""
-        written = _written(reference, child)
-        refused = any(value is None and not child.columns[name].nullable for name, value in written.items())
-        return reference.on_delete == "set default" and not refused
+        return reference.on_delete == "set default" and not _always_refused(reference, child)
 
     def _row(self, oid: int, name: str) -> Row:
         facts = self._found.facts(oid)
@@ -178,6 +203,8 @@ class _Keeping:
 
     def _refused(self, reference: Reference, child: Row, parent: Row) -> list[ColumnElement[bool]]:
         """That what a key would write into a referring row is refused. Nothing: it always is, or it never lets go."""
+        if reference.checks and reference.on_delete == "set null" and not _always_refused(reference, child.facts):
+            return [_violated(reference, child)]
         if not self._looks_for_default(reference, child.facts):
             return []
         other = self._row(parent.facts.oid, f"{child.source.name}_default")  # type: ignore[attr-defined]
@@ -201,7 +228,8 @@ class _Keeping:
                 continue
             pairs = list(zip(reference.columns, reference.parent_columns, strict=True))
             itself = and_(
-                *(_column(root, ours) == values[theirs] for theirs, ours in pairs),
+                # A unique column may hold nulls, and an unknown here would be neither kept nor not.
+                *((_column(root, ours) == values[theirs]).is_(true()) for theirs, ours in pairs),
                 *can_be_meant(reference, root.source, root.facts),
             )
             another = or_(*(child.source.c[theirs] != values[theirs] for theirs, _ in pairs))
@@ -324,4 +352,5 @@ class _Keeping:
         here, child = self._row(oid, name), self._row(reference.child, f"{name}_by")
         place = [system_column(here.source, here.facts, column) for column in ("tableoid", "ctid")]
         every = select(*place).select_from(here.source.join(child.source, refers(child, reference, here)))
-        return tuple_(going.c.leaf, going.c.tid).in_(every.correlate(None))
+        # As a truth value, or PostgreSQL would join, and read the table for each row of the root.
+        return tuple_(going.c.leaf, going.c.tid).in_(every.correlate(None)).is_(true())

@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, Measure, Snowflake
-from nightshift.catalogue.statistics import is_time, magnitude
-from nightshift.catalogue.table import Column, TableFacts
+from nightshift.catalogue.statistics import is_time, magnitude, share_of_never
+from nightshift.catalogue.table import STATISTICS, Column, TableFacts
 
 DAY = 86_400
 YEAR = 31_556_952
@@ -22,7 +22,7 @@ class Doubt(NamedTuple):
 
     what: str
     never: bool = False
-    """It may be the right measure, and all rows hold a number that stands for no time, like 0."""
+    """It may be the right measure, and rows hold a number that stands for no time, like 0."""
 
 
 def doubts(session: Session, facts: TableFacts, age: Any, measure: Measure | None) -> Iterator[Doubt]:
@@ -44,12 +44,18 @@ def doubts(session: Session, facts: TableFacts, age: Any, measure: Measure | Non
         middle = magnitude(session, facts, column.name)
         if middle is not None:
             yield from _of_number(column, middle, measure)
+            if not isinstance(measure, Snowflake) and (share := share_of_never(session, facts, column.name)):
+                yield _never(column, f"in {share * 100:.0f} % of the rows")
         elif not isinstance(measure, Snowflake) and _known(session, facts, column)[0]:
-            yield Doubt(
-                f"{column.name} is 0 or less in all rows by its statistics, and 0 is {UNIX_YEAR}-01-01: such a row is "
-                f'older than any cut-off; if it stands for never, leave it out, with where="{column.name} > 0"',
-                never=True,
-            )
+            yield _never(column, "in all rows")
+
+
+def _never(column: Column, where: str) -> Doubt:
+    return Doubt(
+        f"{column.name} is 0 or less {where} by its statistics, and 0 is {UNIX_YEAR}-01-01: such a row is "
+        f'older than any cut-off; if it stands for never, leave it out, with where="{column.name} > 0"',
+        never=True,
+    )
 
 
 def _known(session: Session, facts: TableFacts, column: Column) -> tuple[int, int]:
@@ -98,12 +104,12 @@ def _moment(seconds: float) -> str:
 
 
 _KNOWN = text(
-    """
+    f"""
     select count(*), count(*) filter (where substr(v, 15, 1) = '7')
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited,
+      cross join {STATISTICS},
            unnest(cast(cast(s.histogram_bounds as text) as text[])
                   || cast(cast(s.most_common_vals as text) as text[])) v
      where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-    """
+    """  # noqa: S608 - a constant
 )

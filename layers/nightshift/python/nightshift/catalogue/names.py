@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _WHEN = "(at|on|date|time|ts|timestamp|datetime|dttm|utc|unix|ms)?"
 
 _DONE = (
-    "finished|completed|processed|finali[sz]ed|succeeded|done|ended|end|stopped|closed",
+    "finished|completed|completion|processed|finali[sz]ed|succeeded|done|ended|end|stopped|closed",
     "delivered|sent|published|dispatched|relayed|handled|consumed|used|redeemed|forwarded|acked|acknowledged",
     "failed|archived|discarded|cancell?ed|aborted|revoked|terminated|rejected",
 )
@@ -23,7 +23,7 @@ _DONE = (
 
 _ROLES: Mapping[Role, re.Pattern[str]] = {
     "expiry": re.compile(
-        r"expir(?!\w*(in|after|days|seconds|minutes|hours|count|notified|notice)$)|^(ts)?(valid|keep|retain)(until|till)(ts|ms)?$|^(delete|purge|discard)after$"
+        r"expir(?!\w*(in|after|days|seconds|minutes|hours|count|notified|notice)$)|^(ts)?(valid|keep|retain)(until|till)(ts|ms)?$|^(delete|purge|discard)after$|^exp$"
     ),
     "finished": re.compile(rf"^(date)?({'|'.join(_DONE)}){_WHEN}$"),
     "used": re.compile(
@@ -32,9 +32,9 @@ _ROLES: Mapping[Role, re.Pattern[str]] = {
     ),
     "created": re.compile(
         r"^(created|inserted|occurr?ed|logged|happened|received|requested|recorded|added|attempted|triggered|fired|"
-        r"captured|collected|raised|reported|visited|viewed|clicked|started|observed|measured|sampled|ingested|"
+        r"captured|collected|raised|reported|visited|viewed|clicked|started|observed|measured|sampled|ingested|crawled|"
         rf"executed|emitted|performed|tried|loggedin|signedin){_WHEN}$"
-        r"|^(at|ts|date|time|timestamp|datetime|dttm|when)$|^(date|time)(created|added|inserted|logged|recorded)$"
+        r"|^(at|ts|date|time|timestamp|datetime|dttm|when)$|^(date|time|when)(created|added|inserted|logged|recorded)$"
         r"|^(event|action|attempt|access|request|log|creation|create|insert|visit|hit|start|run|execution|call|"
         r"sent|delivery|login|logon|signin)(time|date|timestamp|datetime|dttm|ts|at|on)$"
     ),
@@ -43,7 +43,7 @@ _ROLES: Mapping[Role, re.Pattern[str]] = {
 _QUALIFIERS = {
     *("parent", "table", "tbl", "archive", "archived", "old", "new", "record", "entry", "entity", "row", "master"),
     *("main", "base", "raw", "model", "item", "partitioned", "partition", "meta", "p"),
-    *("hourly", "daily", "weekly", "monthly", "quarterly", "yearly"),
+    *("hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "v"),
 }
 """Words behind the noun that say nothing of what it is."""
 

@@ -14,6 +14,8 @@ from nightshift.catalogue.table import TableFacts, quoted
 
 MOST_ROWS_A_BLOCK_HEADERS = 24
 """Bytes of a block that hold no rows."""
+OF_ANY_AGE = "it is the default partition, which takes rows of any age"
+"""Why a default partition stays, if nothing else stands against its going."""
 LEAST_ROW_BYTES = 28
 """What a row takes in a block at least: its header, and its place in the block's list."""
 
@@ -134,7 +136,7 @@ def tree_of(
     found: dict[int, tuple[Partition, ...]] = {}
 
     def walk(oid: int) -> Sequence[Partition]:
-        made = [_with_all_below(row, walk(row.oid)) for row in below.get(oid, ())]
+        made = [_with_all_below(row, walk(row.oid), facts.oid) for row in below.get(oid, ())]
         if made:
             found[oid] = tuple(sorted(made, key=lambda each: each.name))
         return made
@@ -154,13 +156,21 @@ def unrelated_key(session: Session, facts: TableFacts, age: str) -> str | None:
     return None if related else str(told)
 
 
+def pending(session: Session, facts: TableFacts) -> list[tuple[str, str]]:
+    """Partitions that somebody began to detach and never finished, by name, each with the SQL that finishes it.
+
+    Whoever reads or deletes from the table does not see their rows any more.
+    """
+    return [(row.name, row.remedy) for row in session.execute(_PENDING, {"oid": facts.oid})]
+
+
 def around(session: Session, facts: TableFacts) -> Around:
     """What else takes notice of a table's partitions."""
     published, watched = session.execute(_AROUND, {"oid": facts.oid}).one()
     return Around(tuple(published), watched)
 
 
-def _with_all_below(row: Any, below: Sequence[Partition]) -> Partition:
+def _with_all_below(row: Any, below: Sequence[Partition], root: int) -> Partition:
     own = Partition(
         row.oid,
         row.schema,
@@ -172,19 +182,21 @@ def _with_all_below(row: Any, below: Sequence[Partition]) -> Partition:
         row.block_bytes,
         row.bytes + sum(each.bytes for each in below),
         _sum([row.rows] if row.kind != "p" else [each.estimate for each in below]),
-        _against(row),
+        _against(row, root),
     )
-    reason = next((f"{each.name} in it: {each.against}" for each in below if each.against), None)
-    return own if own.against or reason is None else own._replace(against=reason)
+    # The default partition of a part takes rows of any age that the part itself takes.
+    within = (each for each in below if each.against not in (None, OF_ANY_AGE))
+    reason = next((f"{each.name} in it: {each.against}" for each in within), None)
+    return own if own.against not in (None, OF_ANY_AGE) or reason is None else own._replace(against=reason)
 
 
 def _sum(estimates: Sequence[float]) -> float:
     return -1.0 if any(each < 0 for each in estimates) else sum(estimates)
 
 
-def _against(row: Any) -> str | None:
-    if row.is_default:
-        return "it is the default partition, which takes rows of any age"
+def _against(row: Any, root: int) -> str | None:
+    if row.is_default and row.parent == root:
+        return OF_ANY_AGE
     if row.kind not in ("r", "p"):
         return "it is a foreign table"
     if not row.owned:
@@ -199,7 +211,7 @@ def _against(row: Any) -> str | None:
         return f"{row.dependents[0]} depends on it"
     if row.taken:
         return f"the schema in which it would be kept has a table {row.relname} already"
-    return None
+    return OF_ANY_AGE if row.is_default else None
 
 
 _OWNER = text(
@@ -233,6 +245,22 @@ _KEYS = text(
            bool_or(p.partstrat in ('r', 'l') and a.attname = :age) as related
       from tree join pg_partitioned_table p on p.partrelid = tree.oid
       left join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
+    """
+)
+_PENDING = text(
+    """
+    with recursive tree (oid, parent, pending) as (
+        select cast(cast(:oid as bigint) as oid), cast(null as oid), false
+        union all
+        select inhrelid, inhparent, inhdetachpending from tree join pg_inherits on inhparent = tree.oid
+         where not tree.pending
+    )
+    select format('%s.%s', n.nspname, c.relname) as name,
+           format('alter table %I.%I detach partition %I.%I finalize', pn.nspname, p.relname, n.nspname, c.relname)
+               as remedy
+      from tree join pg_class c on c.oid = tree.oid join pg_namespace n on n.oid = c.relnamespace
+      join pg_class p on p.oid = tree.parent join pg_namespace pn on pn.oid = p.relnamespace
+     where tree.pending order by 1
     """
 )
 _AROUND = text(

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
-from nightshift.catalogue.kinds import Doubt, Kind, is_entity, judged, soon_worthless
+from nightshift.catalogue.keeping import keeping
+from nightshift.catalogue.kinds import Doubt, Kind, is_entity, is_revocation, judged, renewed, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
 from nightshift.catalogue.partitions import against_whole
 from nightshift.catalogue.statistics import (
@@ -40,6 +41,7 @@ from nightshift.catalogue.table import (
 )
 from nightshift.database.failures import describe, is_locked, sqlstate
 
+TEXTS = ("text", "varchar", "bpchar")
 WHOLE_NUMBERS = ("int4", "int8", "numeric", "float8")
 
 BYTES_AN_ENTRY = 24
@@ -325,13 +327,24 @@ def _judged(session: Session, row: Mapping[str, Any], now: dt.datetime) -> Propo
     found = judged(row["name"], row["columns"])
     timed = {column: base for column, base in row["columns"].items() if base in TIMES or base in WHOLE_NUMBERS}
     if found.kind == "bookkeeping" or not timed:
-        return None
+        return _as_text(session, row, found.kind) if found.kind and found.doubt is None else None
     if found.kind is not None and found.doubt is None:
         return _apart(session, row, partial(_worked_out, session, row, found.kind, timed, now))
     left = _doubted(row, found.doubt, timed) if found.doubt is not None else _unnamed(row, timed)
     if left is None or _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
         return None
     return left
+
+
+def _as_text(session: Session, row: Mapping[str, Any], kind: Kind) -> LeftAside | None:
+    """A table whose only age is a text."""
+    for column, base in row["columns"].items():
+        if kind in RULES and base in TEXTS and role_of(column) in RULES[kind].roles:
+            if _apart(session, row, partial(_bytes, session, row["oid"])) == 0:
+                return None
+            why = f"{column} is a text, by which no job can tell an age: write the rule as a condition"
+            return LeftAside(_plain(row), "unit", why)
+    return None
 
 
 def _worked_out(
@@ -341,9 +354,9 @@ def _worked_out(
     if not _bytes(session, row["oid"]):
         return None
     name = _plain(row)
-    ages = _ages(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
+    ages = ages_of(row, kind, timed, _from_the_start(session, row, timed) if kind == "queue" else ())
     if not ages:
-        return _ageless(name, kind, timed)
+        return _as_text(session, row, kind) or _ageless(name, kind, timed)
     facts = read(session, row["oid"])
     reach = closure(session, facts)
     if (left := _in_the_way(session, name, facts, reach)) is not None:
@@ -376,18 +389,24 @@ def _from_the_start(session: Session, row: Mapping[str, Any], timed: Collection[
     return [each for each in required if not never_at_first(session, row["oid"], each)]
 
 
-def _ages(
-    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str]
+def ages_of(
+    row: Mapping[str, Any], kind: Kind, timed: Mapping[str, str], from_the_start: Collection[str] = ()
 ) -> list[tuple[Role, int, str]]:
     """The columns that could tell the age, the best first: role, days, column."""
     name, roles = row["name"], dict(RULES[kind].roles)
     if kind == "secret" and soon_worthless(name):
         roles["created"] = SOON
-    if kind == "secret" and "session" not in words(name):
+    if kind == "secret" and not {"session", "persistent", "remember"} & set(words(name)):
         roles.pop("used", None)  # a key that is seldom used is not worth less
+    if kind == "secret" and is_revocation(name):
+        roles = {"expiry": roles["expiry"]}
     if kind == "queue" and BROKERS & set(words(name)):
         roles.pop("expiry", None)  # what has expired there may not have been sent yet
     held = {column: role_of(column) for column in timed if column not in from_the_start}
+    if kind == "secret":
+        held = {
+            column: role for column, role in held.items() if role != "expiry" or _is_the_last(column, row["columns"])
+        }
     # Of a log that tells several moments, the one in which a row is written comes first; then the order of columns.
     return [
         (role, TO_TRY_AGAIN if role == "finished" and "fail" in column.lower() else days, column)
@@ -395,6 +414,12 @@ def _ages(
         for column in timed
         if held.get(column) == role
     ]
+
+
+def _is_the_last(expiry: str, columns: Collection[str]) -> bool:
+    """Whether a secret is worth nothing from this moment on: none that renews it lives longer."""
+    renewing = [each for each in columns if "refresh" in words(each) and role_of(each) == "expiry"]
+    return expiry in renewing if renewing else not renewed(columns)
 
 
 def _usual_first(
@@ -442,9 +467,9 @@ def _in_the_way(session: Session, name: str, facts: TableFacts, reach: Closure) 
     mine = replace(facts, may=frozenset({"select", "delete"}), filtered=False, reachable=True)
     for obstacle in obstacles(mine, "delete", visible=True):
         return LeftAside(name, "unworkable", str(obstacle))
-    keeping = [reach.facts(each.child).fullname for each in reach.keeping]
-    if keeping:
-        which = ", ".join(dict.fromkeys(keeping))
+    names = [reach.facts(each.child).fullname for parent, each in keeping(reach) if parent is reach.root]
+    if names:
+        which = ", ".join(dict.fromkeys(names))
         return LeftAside(name, "referenced", f"rows of {which} refer to its rows, and would not go with them")
     if facts.triggers and (before := session.scalar(_BEFORE_DELETION, {"oid": facts.oid})):
         return LeftAside(name, "unworkable", f"the trigger {before} decides what a deletion does: look at it first")
@@ -519,8 +544,8 @@ def _unmeasured(session: Session, facts: TableFacts, column: str) -> str:
     unseen = hidden(session, facts, facts.leaves)
     found = magnitude(session, facts, column)
     if found is not None:
-        counts = "counts nanoseconds since 1970" if is_time(found, 10**9) else f"has values like {found:.0f}"
-        return f"{column} is a number that {counts}, by which no job can tell an age: write the rule as a condition"
+        like = f"a number that has values like {found:.0f}"
+        return f"{column} is {like}, by which no job can tell an age: write the rule as a condition"
     if not unseen:
         return f"{column} is a number, and its statistics do not say what it counts: analyze {facts.quoted}"
     remedy = "" if (sql := grant(facts, unseen)) is None else f": {sql}"

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import PER_SECOND, EpochUnit
-from nightshift.catalogue.table import Column, Leaf, TableFacts, quoted, quoted_whole
+from nightshift.catalogue.table import STATISTICS, Column, Leaf, TableFacts, quoted, quoted_whole
 
 FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800
 """Of the years 1990 to 2100: a number that is none of these, in no unit, is no time."""
@@ -25,6 +25,12 @@ def magnitude(session: Session, facts: TableFacts, column: str) -> float | None:
     asked = text(_MAGNITUDE.replace("$type", "numeric"))
     found = session.execute(asked, {"oids": leaves, "column": column}).scalar()
     return None if found is None else float(found)
+
+
+def share_of_never(session: Session, facts: TableFacts, column: str) -> float:
+    """In what part of the rows a number is 0 or less, by the statistics' most frequent values."""
+    asked = {"oids": [leaf.oid for leaf in facts.leaves], "column": column}
+    return float(session.scalar(_SHARE_OF_NEVER, asked) or 0)
 
 
 def is_time(number: float, per_second: int) -> bool:
@@ -139,34 +145,45 @@ _NEVER = re.compile(
 )
 """A default that is no time that has been: `0`, `'-1'`, `'0001-01-01'`, `'1970-01-01'`, `'epoch'`."""
 
+_SHARE_OF_NEVER = text(
+    f"""
+    select sum(frequency * rows) / nullif(sum(rows), 0) from (
+        select greatest(c.reltuples, 0) as rows,
+               (select sum(f) from unnest(cast(cast(s.most_common_vals as text) as numeric[]), s.most_common_freqs)
+                  as common (v, f) where v <= 0) as frequency
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          cross join {STATISTICS}
+         where c.oid = any (cast(:oids as oid[])) and s.attname = :column) each
+    """  # noqa: S608 - a constant
+)
 _NULLS = text(
-    """
+    f"""
     select cast(s.attname as text) as attname, avg(s.null_frac) as share
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited
+      cross join {STATISTICS}
      where c.oid = any (cast(:oids as oid[])) group by s.attname
-    """
+    """  # noqa: S608 - a constant
 )
 
 # The values of one column that the statistics know. Only these are cast: those of others may be no time at all.
-_VALUES = """
+_VALUES = f"""
     with known as materialized (
         select s.histogram_bounds, s.most_common_vals
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
-          join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited
+          cross join {STATISTICS}
          where c.oid = any (cast(:oids as oid[])) and s.attname = :column
     ), of_it (v) as (
         select unnest(cast(cast(histogram_bounds as text) as $type[])
                       || cast(cast(most_common_vals as text) as $type[])) from known
     )
-"""
+"""  # noqa: S608 - a constant
 _EARLIEST = f"{_VALUES} select bool_or(v < cast(:first as $type)) from of_it"  # noqa: S608 - constants of this module
 _MAGNITUDE = f"{_VALUES} select percentile_disc(0.5) within group (order by v) from of_it where v > 0"  # noqa: S608 - constants of this module
 
 # The share of a table's rows with a smaller value: of the common values those that are smaller, of the others the part
 # of the histogram that lies below. Between two bounds it is taken to be half. What lies below the least that is meant
 # is taken off.
-_BELOW = """
+_BELOW = f"""
     select c.oid::bigint as oid,
            (select greatest(0, sum(sign * (
                (select coalesce(sum(f), 0)
@@ -181,6 +198,6 @@ _BELOW = """
               from (values (cast(:limit as $type), 1), (cast(:least as $type), -1)) edges (edge, sign)
              where edge is not null) as share
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and not s.inherited
+      cross join {STATISTICS}
      where c.oid = any (cast(:oids as oid[])) and s.attname = :column
-"""
+"""  # noqa: S608 - a constant

@@ -106,6 +106,8 @@ class Reference(NamedTuple):
     """The referring columns that SET NULL and SET DEFAULT write: all of them, or those that the key names."""
     period: bool = False
     """Whether the last column is a period (PERIOD), which refers to all that it overlaps."""
+    checks: tuple[str, ...] = ()
+    """Conditions on the referring row, as SQL, that may refuse what SET NULL writes."""
     turn: str = ""
     """What is done at the deletion of a row is done in the order of this, key by key."""
 
@@ -549,6 +551,7 @@ def _references(session: Session, rows: Sequence[Any]) -> tuple[Reference, ...]:
             alone=row.alone,
             empties=tuple(row.empties),
             period=row.period,
+            checks=tuple(row.checks),
             turn=row.turn or "",
         )
         begins = {leaf["oid"]: _begins(leaf["indexes"], row.columns) for leaf in row.leaves or ()}
@@ -684,7 +687,8 @@ _UNIDENTIFIED = """
 """
 
 _COLUMNS = """
-    select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
+    select attname as name, format_type(atttypid, atttypmod) as type,
+           attnotnull or (select typnotnull from pg_type where oid = atttypid) as required,
            cast(behind.typname as text) as base, format_type(behind.oid, -1) as sent_as,
            own.typcategory not in ('N', 'D', 'T', 'B', 'E') and own.typname not in ('uuid', 'xid8', 'pg_lsn')
                as personal,
@@ -757,6 +761,9 @@ _REFERENCES = """
                      else to_jsonb(o.conkey) end) as k (number)
                    join pg_attribute on attrelid = conrelid and attnum = cast(number as int)) as empties,
            coalesce(cast(to_jsonb(o) ->> 'conperiod' as boolean), false) as period,
+           array(select pg_get_expr(k.conbin, k.conrelid) from pg_constraint k
+                  where k.conrelid = o.conrelid and k.contype = 'c' and k.conkey && o.conkey and o.confdeltype = 'n'
+                    and coalesce(cast(to_jsonb(k) ->> 'conenforced' as boolean), true) order by k.conname) as checks,
            (select min(cast(tgname as text) collate "C") from pg_trigger
              where tgconstraint = o.oid and tgrelid = o.confrelid and tgtype & 8 > 0) as turn
       from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace
@@ -771,9 +778,15 @@ _REFERENCES = """
      order by n.nspname, c.relname, o.conname
 """
 
+STATISTICS = """lateral (
+          select * from pg_stats where schemaname = n.nspname and tablename = c.relname and not inherited offset 0
+      ) s"""
+"""The planner's statistics of the table `c` in the schema `n`. As a plain join they would be read of all tables of the
+database, which takes longer with each of them: so they are looked up for this one."""
+
 # Of how many rows a column's most frequent value is, or an average one where that is more.
 _SHARED = text(
-    """
+    f"""
     select c.oid::bigint as oid, cast(a.attname as text) as column, greatest(c.reltuples, 0) as rows,
            row_number() over (partition by c.oid order by a.attnum) = 1 as first,
            case when c.reltuples = 0 then 0 when s.n_distinct <> 0 and c.reltuples > 0 then greatest(
@@ -782,10 +795,9 @@ _SHARED = text(
            end as shared
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attname = any (cast(:columns as text[]))
-      left join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = a.attname
-           and not s.inherited
+      left join {STATISTICS} on s.attname = a.attname
      where c.oid = any (cast(:oids as oid[]))
-    """
+    """  # noqa: S608 - a constant of this module
 )
 
 _TRIGGERS = """

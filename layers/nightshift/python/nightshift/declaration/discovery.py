@@ -9,11 +9,12 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from nightshift.declaration.job import Job
 from nightshift.declaration.names import construct_of
 from nightshift.environment import DEFAULT_NAME
-from nightshift.errors import DeclarationError
+from nightshift.errors import DeclarationError, printable
 
 PLATFORM = "platform"
 """The folder of the platform's own functions, which is no pack."""
@@ -35,6 +36,15 @@ class Registration:
     def handler(self) -> str:
         """What the Lambda function calls."""
         return f"{self.module}.handler"
+
+
+class Discovered(NamedTuple):
+    """What is found under functions/."""
+
+    jobs: dict[str, Registration]
+    """By name."""
+    broken: dict[str, DeclarationError]
+    """Why files cannot be used, by the names that their jobs would have."""
 
 
 def stack_name(pack: str, deployment: str = DEFAULT_NAME) -> str:
@@ -76,9 +86,22 @@ def registry() -> dict[str, Registration]:
 
     Raises:
         DeclarationError: a declaration that cannot work, a duplicate name, a folder that cannot be a pack, see `packs`,
-            or has no job, a file whose name is not its job's, or one without `job` or `handler`.
+            or has no job, a file that cannot be imported, whose name is not its job's, or without `job` or `handler`.
+    """
+    found = discovered()
+    for error in found.broken.values():
+        raise error
+    return found.jobs
+
+
+def discovered() -> Discovered:
+    """All jobs by name, and those whose files cannot be used: one keeps nobody from the others.
+
+    Raises:
+        DeclarationError: a folder that cannot be a pack, see `packs`, or has no job.
     """
     found: dict[str, Registration] = {}
+    broken: dict[str, DeclarationError] = {}
     for pack in packs():
         package = importlib.import_module(f"functions.{pack}")
         files = sorted(file.name for file in pkgutil.iter_modules(package.__path__) if not file.ispkg)
@@ -89,8 +112,27 @@ def registry() -> dict[str, Registration]:
                 "remove the folder, or start its name with _ if it is no pack"
             )
         for name in jobs:
-            register(importlib.import_module(f"functions.{pack}.{name}"), pack, found)
-    return found
+            try:
+                register(_imported(f"functions.{pack}.{name}"), pack, found)
+            except DeclarationError as error:
+                broken[name.replace("_", "-")] = error
+    return Discovered(found, broken)
+
+
+def _imported(module: str) -> ModuleType:
+    """A job's file.
+
+    Raises:
+        DeclarationError: its code fails, or it declares what cannot work. The message names the file.
+    """
+    try:
+        return importlib.import_module(module)
+    except DeclarationError as error:
+        raise DeclarationError(f"{module}: {error}") from error
+    except Exception as error:  # the file is the project's own code
+        raise DeclarationError(
+            f"{module} cannot be imported: {type(error).__name__}: {printable(str(error))}"
+        ) from error
 
 
 def _folders() -> Iterator[str]:

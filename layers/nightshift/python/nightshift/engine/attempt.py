@@ -16,7 +16,7 @@ from nightshift.database.failures import READ_ONLY
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Job, Run, Step, StepPlan, this_project
 from nightshift.engine.aftercare import look_after
-from nightshift.engine.candidates import asked, over_cap, state_candidates
+from nightshift.engine.candidates import are_stated, asked, over_cap, state_candidates
 from nightshift.engine.execution import RunExecution
 from nightshift.engine.tally import along
 from nightshift.errors import PermanentError
@@ -121,7 +121,7 @@ def _estimate(
 
 def _apply(job: Job, execution: RunExecution) -> Standing:
     execution.pacing.watch(job)
-    if job.destructive and execution.candidates is None:
+    if job.destructive and not are_stated(job, execution):
         execution.pacing.at([table for step in job.steps for table in step.tables])
         execution.pacing.wait()
         state_candidates(job, execution)

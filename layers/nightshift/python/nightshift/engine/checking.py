@@ -27,15 +27,18 @@ from nightshift.catalogue.access import (
 )
 from nightshift.catalogue.table import Obstacle, Reference, create_index, obstacles, quoted
 from nightshift.database import describe
-from nightshift.database.failures import is_passing, refused_right
+from nightshift.database.failures import is_passing, refused_right, sqlstate
 from nightshift.declaration import Job, Run, Step
 from nightshift.declaration.job import UNINDEXED_ROWS
+from nightshift.declaration.limits import limits_from
 from nightshift.engine.attempt import apart, goes_on, plan_step
+from nightshift.engine.pacing import GIVES_WAY
+from nightshift.engine.strain import GATE_BOUNDS, Gate, gate_says
 from nightshift.errors import PermanentError, SettingError
 
 Severity = Literal["error", "warning", "note"]
 
-LEDGER = "nightshift"
+LEDGER, STRAIN = "nightshift", "strain.gate"
 LOOK_SECONDS = 2
 """How long one statement may take of a step that only its own plan can tell of."""
 
@@ -49,7 +52,8 @@ class Finding:
 
     severity: Severity
     object: str
-    """The table or index, as it is written; `nightshift` for the ledger; the step where it is about no table."""
+    """The table or index, as it is written; `nightshift` for the ledger, `strain.gate` for that setting; the step where
+    it is about no table."""
     what: str
     """In words. It never holds anything of a row."""
     sql: str | None = None
@@ -67,10 +71,13 @@ class Checked(Protocol):
     def check(self, session: Session, run: Run) -> Iterable[Finding]: ...
 
 
-def check_job(session: Session, job: Job, run: Run) -> list[Finding]:
-    """All that is to be said of a job, the worst first, in the caller's transaction, which only reads."""
+def check_job(session: Session, job: Job, run: Run, environment: Mapping[str, str]) -> list[Finding]:
+    """All that is to be said of a job, the worst first, in the caller's transaction, which only reads.
+
+    environment: of its function, with the settings of the deployment.
+    """
     own = ledger(session)
-    found = [*_check_ledger(own), *_check_server(own, job)]
+    found = [*_check_ledger(own), *_check_server(own, job), *_check_strain(session, job, environment, own.role)]
     for step in job.steps:
         found += [replace(each, step=step.name) for each in _check_step(session, job, step, run, own)]
     return sorted(dict.fromkeys(found), key=lambda each: get_args(Severity).index(each.severity))
@@ -139,6 +146,39 @@ def _check_server(own: Ledger, job: Job) -> Iterator[Finding]:
             "track_counts is off, so nobody can tell what a deletion takes with it by cascades and triggers",
             f"alter database {quoted(own.database)} set track_counts = on",
         )
+
+
+def _check_strain(session: Session, job: Job, environment: Mapping[str, str], role: str) -> Iterator[Finding]:
+    """What the gate of the settings says now, where the job asks it: who misspells it finds no gate at all."""
+    if job.kind not in GIVES_WAY:
+        return
+    try:
+        gate = limits_from(environment).gate
+    except SettingError as error:
+        yield Finding("error", STRAIN, str(error))
+        return
+    if not gate.strip():
+        return
+    try:
+        with session.begin_nested() as nested:
+            for name, value in GATE_BOUNDS.items():
+                session.execute(text(f"set local {name} to '{value}'"))
+            says = gate_says(session, gate)
+            nested.rollback()  # what it has set for itself, too
+    except DBAPIError as error:
+        if error.connection_invalidated or sqlstate(error) is None:
+            raise
+        missing = refused_right(error)
+        says, sql = Gate(unknown=describe(error)), missing and f"grant {missing} to {quoted(role)}"
+    else:
+        sql = None
+    if says.unknown is not None:
+        said = f"the gate of the settings cannot be asked, so no run would wait for it: {says.unknown}"
+        yield Finding("warning", STRAIN, said, sql)
+    elif says.held is not None:
+        yield Finding("note", STRAIN, f"the gate of the settings holds runs now: {says.held}")
+    else:
+        yield Finding("note", STRAIN, "the gate of the settings is open now")
 
 
 def locate(session: Session, name: str) -> TableFacts | Finding:
@@ -222,6 +262,14 @@ def _check_emptied(session: Session, found: Closure) -> Iterator[Finding]:
         child, parent, some = found.facts(edge.child), found.facts(oid), columns.get(key, [])
         severity: Severity = "error" if any(leaf.blocks for leaf in child.leaves) else "note"
         kept = f"a row of {parent.fullname} that it refers to is not deleted"
+        alike = next((each.alike for each in some if each.alike), None)
+        if alike and (edge.on_delete == "set null" or not all(_is_null(each.default) for each in some)):
+            yield Finding(
+                "note" if severity == "note" else "warning",
+                child.fullname,
+                f"on delete {edge.on_delete} makes its rows alike, and the unique index {alike} takes one of them: "
+                f"the other rows of {parent.fullname} that it refers to are not deleted",
+            )
         null = [each.column for each in some if each.required and _is_null(each.default)]
         if null:
             said = f"on delete {edge.on_delete} empties {', '.join(null)}, which takes no null: {kept}"
@@ -317,12 +365,7 @@ def check_triggers(facts: TableFacts, more: Access | None, action: str) -> Itera
                 "Function step that does what is meant",
             )
         elif action == "delete" and trigger.deletes_elsewhere:
-            yield Finding(
-                "warning",
-                facts.fullname,
-                f"{said} deletes from other tables (its function {trigger.function}): a run that was not planned to "
-                "do that is rolled back; write a Function step that counts these rows too",
-            )
+            yield Finding("warning", facts.fullname, trigger.deletion)
         elif trigger.may_keep_rows:
             yield Finding(
                 "warning", facts.fullname, f"{said} may keep rows: a run with rows that stay unexplained fails"

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -70,6 +71,10 @@ class RunExecution:
     def run(self) -> Run:
         return self.claim.run
 
+    def begin_anew(self) -> None:
+        """From the first step on, wherever the attempt before has ended."""
+        self.claim = replace(self.claim, step=None, position=None)
+
     def stated(self, step: str) -> dict[str, int]:
         """What a destructive step has stated that it will touch; see `nightshift.declaration.Execution`."""
         stated = self.candidates or {}
@@ -92,6 +97,7 @@ class RunExecution:
                 deleted = int(self.claim.position.get(DELETED, 0))
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
+                ledger.start_over(self.session, self.claim, step.name)
         self._deletions = Deletions(step, sum(self.stated(step.name).values()), deleted)
         cascades = [name.partition(" > ")[2] for name in self.stated(step.name) if name != step.name]
         self.pacing.at([*step.tables, *cascades])
@@ -124,8 +130,13 @@ class RunExecution:
             bound(connection, self.deadline.remaining, self.deadline.reserve / 2)
 
     def _stop_near_the_deadline(self) -> None:
-        if not self._first_batch and self.deadline.near:
+        if not self._first_batch and self.deadline.near and (self.progressed or self._reserve_is_used):
             raise Interrupted
+
+    @property
+    def _reserve_is_used(self) -> bool:
+        """Whether a first batch that was rolled back must not be tried again, with fewer rows."""
+        return self.deadline.remaining < self.deadline.reserve / 2
 
     @contextmanager
     def batch(
@@ -244,5 +255,5 @@ class RunExecution:
         if quarantined > max(ERROR_BUDGET_ITEMS, ERROR_BUDGET_SHARE * seen):
             raise ErrorBudgetExceededError(
                 f"{quarantined} of {seen} items were quarantined, more than {ERROR_BUDGET_ITEMS} and 1 %; "
-                "see nightshift.quarantine for the items"
+                f"see nightshift.quarantine for the items. The first of them: {self.errors[0]}"
             )

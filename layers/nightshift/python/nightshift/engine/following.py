@@ -11,8 +11,11 @@ from nightshift.catalogue.cascades import from_clause, system_column
 from nightshift.catalogue.table import TableError, TableFacts
 from nightshift.declaration.step import Batch, Execution
 from nightshift.engine.subject import Subject
-from nightshift.engine.tally import UNTOUCHED, Touched, and_before, cascaded, changed_in, changes_of, tally, truncated
+from nightshift.engine.tally import UNTOUCHED, Touched, cascaded, changed_in, changes_of, tally, truncated
 from nightshift.errors import PassedPlanError
+
+ALONG = "along"
+"""The key of a saved position under which the step's own counters of what went, or changed, with its rows stand."""
 
 
 @dataclass
@@ -104,11 +107,6 @@ class Following:
         stated = self.execution.stated(step)
         return {table: rows for name, rows in stated.items() if (table := name.partition(" > ")[2])}
 
-    def _stated_before(self, step: str, table: str) -> int:
-        """What the steps before this one have stated for a table: the run counts them together."""
-        own = self._by_table(step).get(table, 0)
-        return self._by_table(and_before(step)).get(table, own) - own
-
     @property
     def _tables(self) -> Iterator[TableFacts]:
         yield self.subject.closure.root
@@ -142,8 +140,7 @@ class Following:
         for name, number in gone.items():
             own = candidates if name == self.subject.facts.fullname else 0
             planned = self._stated.get(name, 0)
-            before = self._stated_before(self.step, name)
-            if number and self._so_far(batch, cascaded(name)) + number > before + planned + own:
+            if number and self._so_far(batch, cascaded(name)) + number > planned + own:
                 raise PassedPlanError(
                     f"the deletion takes more rows of {name} with it than the {planned} that "
                     "were counted before: they are new, or a trigger deletes them. Nothing of the batch was kept; "
@@ -154,8 +151,7 @@ class Following:
         """What foreign keys empty. What triggers write beside it is told, and not held."""
         for name, planned in self._stated_changes.items():
             number = changed[name]
-            before = self._stated_before(changes_of(self.step), name)
-            if not number or self._so_far(batch, changed_in(name)) + number <= before + planned:
+            if not number or self._so_far(batch, changed_in(name)) + number <= planned:
                 continue
             if self._triggers and self._emptied(batch.session, name) <= planned:
                 continue
@@ -165,7 +161,8 @@ class Following:
             )
 
     def _so_far(self, batch: Batch, counter: str) -> int:
-        return self.execution.counters[counter] + batch.counts[counter]
+        """In this step: the run's counters hold what went with the rows of others as well."""
+        return int((self.execution.position or {}).get(ALONG, {}).get(counter, 0)) + batch.counts[counter]
 
     def _emptied(self, session: Session, name: str) -> int:
         """How many rows of a table the transaction has written that may have lost a reference: a trigger may have
@@ -193,14 +190,13 @@ class Following:
     def _note_kept(self, batch: Batch, gone: Mapping[str, int]) -> None:
         """With the last rows: what was to go with them, and has not."""
         for name, planned in self._stated.items():
-            every = planned + self._stated_before(self.step, name)
-            kept = every - self._so_far(batch, cascaded(name)) - gone.get(name, 0)
+            kept = planned - self._so_far(batch, cascaded(name)) - gone.get(name, 0)
             facts = next((each for each in self._tables if each.fullname == name), None)
             if kept <= 0 or facts is None or facts is self.subject.facts:
                 continue
             if why := _keeping(facts):
                 batch.note(
-                    f"{kept} of {every} rows of {name} that were to go by cascade are still there: "
+                    f"{kept} of {planned} rows of {name} that were to go by cascade are still there: "
                     f"the trigger {' or '.join(why)} on {name} keeps them, and they refer to rows that are gone"
                 )
 

@@ -27,6 +27,8 @@ TOO_LATE = "57014"
 LOOK_SECONDS = 1.0
 """What a look, and the gate, may take. Without an answer by then everything is unknown, and the run goes on."""
 
+GATE_BOUNDS = {"statement_timeout": str(int(LOOK_SECONDS * 1000))}
+
 WAITED_MILLISECONDS = 100
 """Sessions that wait for a lock no longer than this are everyday life."""
 
@@ -340,28 +342,42 @@ class Watch:
 
     def _gate(self, unknown: dict[str, str]) -> tuple[Strain, ...]:
         """What the deployment's own SQL says."""
-        bounds = {"statement_timeout": str(int(LOOK_SECONDS * 1000))}
-        # As a part of another SELECT it can be nothing but one; on a line of its own, so that it may end in a comment.
-        gate = self._limits.gate.strip().rstrip(";")
-        asked = f"select gate.* from ({gate}\n) as gate cross join (select) as alone limit 2"  # noqa: S608
         try:
-            with transaction(self._session, read_only=True, settings=bounds):
-                given = self._session.connection().exec_driver_sql(asked)
-                columns = [] if given.cursor is None else [column[1] for column in given.cursor.description]
-                rows = given.fetchmany(2)
+            with transaction(self._session, read_only=True, settings=GATE_BOUNDS):
+                says = gate_says(self._session, self._limits.gate)
         except DBAPIError as error:
             if error.connection_invalidated or sqlstate(error) is None:
                 raise
             self._session.rollback()
-            unknown["gate"] = describe(error)
-            return ()
-        for says, *_ in rows:
-            if says is False:
-                return (Strain("gate", "held", "it is closed"),)
-            if isinstance(says, str) and says.strip():
-                return (Strain("gate", "held", printable(says, most=256)),)
-        if len(columns) != 1 or len(rows) > 1:
-            unknown["gate"] = "it gives more than one value"
-        elif not rows or (rows[0][0] is not True and (columns[0] == BOOLEAN or not isinstance(rows[0][0], str | None))):
-            unknown["gate"] = "it says neither true nor false, and gives no reason either"
-        return ()
+            says = Gate(unknown=describe(error))
+        if says.unknown is not None:
+            unknown["gate"] = says.unknown
+        return () if says.held is None else (Strain("gate", "held", says.held),)
+
+
+class Gate(NamedTuple):
+    """What a gate says. With neither it is open."""
+
+    held: str | None = None
+    """Why runs are to wait."""
+    unknown: str | None = None
+    """Why nobody knows: runs then go on."""
+
+
+def gate_says(session: Session, gate: str) -> Gate:
+    """What a deployment's own SQL says now, in the caller's transaction, which only reads and bounds its statements."""
+    # As a part of another SELECT it can be nothing but one; on a line of its own, so that it may end in a comment.
+    asked = f"select gate.* from ({gate.strip().rstrip(';')}\n) as gate cross join (select) as alone limit 2"  # noqa: S608
+    given = session.connection().exec_driver_sql(asked)
+    columns = [] if given.cursor is None else [column[1] for column in given.cursor.description]
+    rows = given.fetchmany(2)
+    for says, *_ in rows:
+        if says is False:
+            return Gate(held="it is closed")
+        if isinstance(says, str) and says.strip():
+            return Gate(held=printable(says, most=256))
+    if len(columns) != 1 or len(rows) > 1:
+        return Gate(unknown="it gives more than one value")
+    if not rows or (rows[0][0] is not True and (columns[0] == BOOLEAN or not isinstance(rows[0][0], str | None))):
+        return Gate(unknown="it says neither true nor false, and gives no reason either")
+    return Gate()

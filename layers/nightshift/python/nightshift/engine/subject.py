@@ -25,8 +25,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count
-from nightshift.catalogue.keeping import holds, kept
-from nightshift.catalogue.table import Column, Portion, TableError, TableFacts, quoted
+from nightshift.catalogue.keeping import keeping, kept, kept_by
+from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
 
 Action = Literal["delete", "update", "count"]
 
@@ -104,11 +104,7 @@ class Subject:
     def frees_itself(self) -> bool:
         """Whether deleting some of the rows lets go of others: they refer to each other."""
         gone = {self.facts.oid, *self.closure.gone}
-        return self.referenced is not None and any(
-            reference.child in gone and holds(self.closure, oid, reference)
-            for oid in gone
-            for reference in self.closure.facts(oid).references
-        )
+        return self.action == "delete" and any(reference.child in gone for _, reference in keeping(self.closure))
 
     def rows(self, *columns: ColumnElement[Any]) -> Any:
         return select(*columns).select_from(self.table)
@@ -122,6 +118,14 @@ class Subject:
         if self.referenced is None:
             return 0
         return session.scalar(self.rows(func.count()).where(self.condition, self.referenced)) or 0
+
+    def kept_by_key(self, session: Session) -> Iterator[tuple[Reference, TableFacts, int]]:
+        """The foreign keys that keep rows, each with the table that refers and how many rows it keeps."""
+        keys = keeping(self.closure) if self.action == "delete" else ()
+        for each in keys:
+            held = kept_by(self.closure, self.table, self.condition, [each])
+            if rows := session.scalar(self.rows(func.count()).where(self.condition, held)):
+                yield each[1], self.closure.facts(each[1].child), rows
 
     def cascades(self, session: Session, share: int | None = None) -> list[Cascade]:
         """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""

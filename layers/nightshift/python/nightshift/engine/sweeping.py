@@ -19,11 +19,11 @@ from nightshift.catalogue.ages import TID, SqlType
 from nightshift.catalogue.table import Portion, quoted, read
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
-from nightshift.engine.following import Following
+from nightshift.engine.following import ALONG, Following
 from nightshift.engine.odd_rows import without_odd_rows
 from nightshift.engine.pacing import TARGET_SECONDS
 from nightshift.engine.subject import Subject
-from nightshift.engine.tally import Touched, cascaded, changes_of, tally
+from nightshift.engine.tally import Touched, cascaded, changes_of, kept_of, tally, went_along
 from nightshift.engine.ways import (
     HeapWalk,
     KeyWalk,
@@ -31,6 +31,7 @@ from nightshift.engine.ways import (
     Walk,
     choose,
     forget_keys,
+    keys_referenced,
     keys_written,
     write_keys,
 )
@@ -86,12 +87,15 @@ class _Planned:
 
     rows: int | None
     others: dict[str, int] = field(default_factory=dict)
+    referenced: int = 0
+    """How many rows are no candidates, because others refer to them."""
 
     @classmethod
     def of(cls, execution: Execution, task: Sweep) -> "_Planned":
         stated = execution.stated(task.step)
         others = {name: rows for name, rows in stated.items() if name != task.step}
-        return cls(stated.get(task.step), {name.partition(" > ")[2]: rows for name, rows in others.items()})
+        referenced = sum(execution.stated(kept_of(task.step)).values())
+        return cls(stated.get(task.step), {name.partition(" > ")[2]: rows for name, rows in others.items()}, referenced)
 
 
 def sweep(execution: Execution, task: Sweep) -> None:
@@ -179,7 +183,8 @@ class _Sweeping:
     @property
     def position(self) -> dict[str, Any]:
         """What the last batch left: the place in a portion, and of the whole step how many `rows` were done or
-        quarantined, how many of these were `kept`, the places of those that were `locked`, and the `round`."""
+        quarantined, how many of these were `kept`, the places of those that were `locked`, what went `along`, and the
+        `round`."""
         return dict(self.execution.position or {})
 
     @property
@@ -237,7 +242,8 @@ class _Sweeping:
     def _batch(self, portion: Portion, cursor: dict[str, Any], pace: _Pace) -> bool:
         """One batch, with its position. False: this way does not work here, and the heap must do."""
         place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": pace.walk.way}
-        carried = {key: self.position[key] for key in ("rows", "kept", "locked", "round") if key in self.position}
+        sums = ("rows", "kept", "locked", ALONG, "round")
+        carried = {key: self.position[key] for key in sums if key in self.position}
         with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
             self.subject.prepare(batch.session)
             if not pace.proven:
@@ -260,14 +266,19 @@ class _Sweeping:
             kept = int(carried.get("kept", 0)) + len(batch.quarantined)
             rows = int(carried.get("rows", 0)) + batch.counts[self.task.counter] + len(batch.quarantined)
             full = self.planned.rows is not None and rows + len(locked) >= self.planned.rows
-            sums = carried | {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
+            now = carried | {"rows": rows} | ({"kept": kept} if kept else {}) | ({"locked": locked} if locked else {})
             if pace.few and batch.counts[self.task.counter] >= self.execution.at_most(UNBOUNDED) and not full:
                 after: dict[str, Any] | None = {key: cursor[key] for key in PLACE if key in cursor}
             else:
                 after = window.after
             whole = after is None or full
-            batch.position = place | sums | ({"done": True} if whole else dict(after or {}))
+            batch.position = place | now | self._along(batch) | ({"done": True} if whole else dict(after or {}))
         return True
+
+    def _along(self, batch: Batch) -> dict[str, dict[str, int]]:
+        """What has gone, or changed, with the rows, this batch included. The run's counters hold other steps' too."""
+        along = Counter(self.position.get(ALONG, {})) + Counter(went_along(batch.counts))
+        return {ALONG: dict(along)} if along else {}
 
     def _keys(self, session: Session) -> int:
         """How many keys there are to go through: those of the count, if they were written down with it."""
@@ -413,6 +424,7 @@ class _Sweeping:
                 "rows": self.position.get("rows", 0) + done,
                 "locked": later,
                 "done": True,
+                **self._along(batch),
             }
         self._tried_again = 0
 
@@ -464,12 +476,14 @@ class _Sweeping:
             self._tell_what_triggers_kept()
             return True
         counters, name = self.execution.counters, self.subject.facts.fullname
-        went_along = max(0, counters[cascaded(name)] - self.planned.others.get(name, 0))
-        missing = self.planned.rows - int(self.position.get("rows", 0)) - counters[LOCKED] - went_along
+        along = int(self.position.get(ALONG, {}).get(cascaded(name), 0))
+        candidates_along = max(0, along - self.planned.others.get(name, 0))
+        missing = self.planned.rows - int(self.position.get("rows", 0)) - counters[LOCKED] - candidates_along
         if missing <= 0 and self.subject.referenced is None and not self.task.keys_first:
             return True
         with self.execution.batch(watched=self._watches) as batch:
             self.subject.prepare(batch.session)
+            since = self._referenced_since(batch.session, missing)
             if self.task.keys_first:
                 forget_keys(batch.session, self.execution.run.id, self.task.step)
             elif missing > 0:
@@ -481,7 +495,7 @@ class _Sweeping:
                         f"{unexplained} rows of {name} that were counted are still there, and nothing says "
                         f"why{self._suspects()}"
                     )
-            counts = {CHANGED: max(0, missing), REFERENCED: self.subject.count_referenced(batch.session)}
+            counts = {CHANGED: max(0, missing - since), REFERENCED: self.planned.referenced + since}
             batch.count(**{what: number for what, number in counts.items() if number})
             batch.position = {**self.position, "done": True, "accounted": True}
         return True
@@ -501,6 +515,13 @@ class _Sweeping:
                 )
             batch.position = {**self.position, "done": True, "accounted": True}
 
+    def _referenced_since(self, session: Session, missing: int) -> int:
+        """How many more rows stay because others refer to them than were stated. Those that the run itself has freed
+        since then stay as well: they were no candidates."""
+        if not self.task.keys_first:
+            return max(0, self.subject.count_referenced(session) - self.planned.referenced)
+        return keys_referenced(session, self.subject, self.execution.run.id, self.task.step) if missing > 0 else 0
+
     def _begin_a_round(self, batch: Batch) -> bool:
         """Go through the table from its beginning again, the rows that stayed included. False: that did not help."""
         position = self.position
@@ -512,6 +533,7 @@ class _Sweeping:
             return False
         batch.count(**{QUARANTINED: -kept, LOCKED: -self.execution.counters[LOCKED]})
         batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle}}
+        batch.position |= self._along(batch)
         names = {portion.name for portion in self._portions}
         now = read(batch.session, self.subject.facts.oid).portions
         self._portions = tuple(portion for portion in now if portion.name in names)

@@ -77,14 +77,20 @@ def changes_of(step: str) -> str:
     return f"{step} changes"
 
 
-def and_before(step: str) -> str:
-    """Under what it states the same together with the steps before it."""
-    return f"{step} and before"
+def kept_of(step: str) -> str:
+    """Under what it states the rows that stay, because others refer to them."""
+    return f"{step} kept"
+
+
+def went_along(counts: Mapping[str, int]) -> dict[str, int]:
+    """Those of the counters that tell what went, or changed, with the rows of the steps themselves."""
+    return {name: number for name, number in counts.items() if name.startswith((cascaded(""), changed_in("")))}
 
 
 def truncated(session: Session) -> list[str]:
-    """The application's tables that the caller's transaction has emptied as a whole, or written anew: no counter tells.
+    """The application's tables that the caller's transaction has emptied as a whole, written anew or dropped.
 
+    No counter tells of it.
     Whoever does so has the table to himself until the end of the transaction.
     """
     return list(session.scalars(_TRUNCATED))
@@ -92,7 +98,7 @@ def truncated(session: Session) -> list[str]:
 
 def along(counters: Mapping[str, int]) -> int:
     """How many rows went, or changed, with those of the steps themselves."""
-    return sum(number for name, number in counters.items() if name.startswith((cascaded(""), changed_in(""))))
+    return sum(went_along(counters).values())
 
 
 # Nightshift's own records are written in the same transaction, and are nobody's rows.
@@ -115,7 +121,8 @@ _COUNT = """
      where strpos(values, current_setting(name)) = 0
 """
 _COUNTERS = text(_COUNT)
-# A table that the transaction has made itself has a new type as well.
+# A table that the transaction has made itself has a new type as well. Of one that is not there any more only the
+# statistics still know that others have written rows into it, until the end of the transaction.
 _TRUNCATED = text("""
     select case when n.nspname = 'public' then '' else n.nspname || '.' end || c.relname
       from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
@@ -123,6 +130,12 @@ _TRUNCATED = text("""
      where l.pid = pg_backend_pid() and l.mode = 'AccessExclusiveLock' and l.locktype = 'relation'
        and l.database = (select oid from pg_database where datname = current_database())
        and c.relkind = 'r' and c.relpersistence <> 't' and age(c.xmin) <= 0 and age(t.xmin) > 0
+    union
+    select 'table ' || l.relation || ' (it was dropped)'
+      from pg_locks l
+     where l.pid = pg_backend_pid() and l.mode = 'AccessExclusiveLock' and l.locktype = 'relation'
+       and l.database = (select oid from pg_database where datname = current_database())
+       and not exists (select from pg_class where oid = l.relation) and pg_stat_get_tuples_inserted(l.relation) > 0
      order by 1
 """)
 _LAST_COUNTERS = text(f"{_COUNT} union all select null, 0, 0, 0, '' from pg_stat_force_next_flush()")  # noqa: S608 - constants

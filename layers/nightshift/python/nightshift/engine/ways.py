@@ -166,31 +166,45 @@ class KeyWalk:
         after, last = cursor.get("place", 0), cursor["last"]
         upto = min(last, after + size)
         mine = [KEYS.c.run_id == self._run_id, KEYS.c.step == self._step, KEYS.c.place > after, KEYS.c.place <= upto]
-        listed = exists().select_from(KEYS).where(*mine, *self._same())
         unchanged = _written(self._subject).in_(select(KEYS.c.key).where(*mine))
-        conditions = [listed, or_(unchanged, self._subject.condition), *self._subject.unreferenced]
+        conditions = [self.listed(*mine), or_(unchanged, self._subject.condition), *self._subject.unreferenced]
         return Window(conditions, {"place": upto, "last": last} if upto < last else None)
 
     def at_worst(self, size: int) -> float:
         return 0.0
 
+    def listed(self, *mine: ColumnElement[bool]) -> ColumnElement[bool]:
+        """That a row is one of those whose keys are meant by `mine`."""
+        return exists().select_from(KEYS).where(*mine, *self._same())
+
     def _same(self) -> list[ColumnElement[bool]]:
         facts = self._subject.facts
-        if not facts.key:
-            place = literal_column(f"{facts.quoted}.ctid", TID)
-            leaf: ColumnElement[Any] = literal_column(f"{facts.quoted}.tableoid")
-            return [place == cast(KEYS.c.key[1], TID), leaf == cast(KEYS.c.key[2], SqlType("oid"))]
-        types = [SqlType(facts.columns[name].type) for name in facts.key]
-        columns: list[ColumnElement[Any]] = [literal_column(f"{facts.quoted}.{quoted(name)}") for name in facts.key]
-        keys = zip(columns, types, strict=True)
-        return [held == cast(KEYS.c.key[number], its_type) for number, (held, its_type) in enumerate(keys, 1)]
+        if facts.key:
+            return self._held(facts.key, 1)
+        place = literal_column(f"{facts.quoted}.ctid", TID) == cast(KEYS.c.key[1], TID)
+        leaf: ColumnElement[Any] = literal_column(f"{facts.quoted}.tableoid")
+        own = leaf == cast(KEYS.c.key[2], SqlType("oid"))
+        if not (names := _referred_by(self._subject)):
+            return [place, own]
+        return [own, or_(and_(KEYS.c.key[3].is_(None), place), and_(*self._held(names, 3)))]
+
+    def _held(self, names: Sequence[str], first: int) -> list[ColumnElement[bool]]:
+        """That columns hold what is written down, from this place on."""
+        facts = self._subject.facts
+        return [
+            literal_column(f"{facts.quoted}.{quoted(name)}")
+            == cast(KEYS.c.key[number], SqlType(facts.columns[name].type))
+            for number, name in enumerate(names, first)
+        ]
 
 
 def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> int:
     """Write down the keys of all rows that the condition means now, in the caller's transaction. Returns how many."""
     session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
     key = _written(subject)
-    places = func.row_number().over(order_by=[literal_column("tableoid"), literal_column("ctid")])
+    # First those to which no row can refer: when they go, none of the others is moved.
+    lonely = [key[3].is_not(None)] if not subject.facts.key and _referred_by(subject) else []
+    places = func.row_number().over(order_by=[*lonely, literal_column("tableoid"), literal_column("ctid")])
     found = subject.rows(literal(run_id), literal(step), places, key).where(subject.workable)
     return session.execute(insert(KEYS).from_select(["run_id", "step", "place", "key"], found)).rowcount  # type: ignore[attr-defined, no-any-return]
 
@@ -198,14 +212,37 @@ def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> in
 def _written(subject: Subject) -> ColumnElement[Any]:
     """A row as it is written down: its key, or else its place, and which transaction has made its version."""
     facts = subject.facts
-    parts = [*(quoted(name) for name in facts.key)] or ["ctid", "tableoid"]
-    return literal_column(f"array[{', '.join(f'{facts.quoted}.{part}::text' for part in [*parts, 'xmin'])}]")
+    parts = [f"{facts.quoted}.{quoted(name)}::text" for name in facts.key]
+    if not parts:
+        parts = [f"{facts.quoted}.{part}::text" for part in ("ctid", "tableoid")]
+        names = [f"{facts.quoted}.{quoted(name)}" for name in _referred_by(subject)]
+        whole = " and ".join(f"{name} is not null" for name in names)
+        parts += [f"case when {whole} then {name}::text end" for name in names]
+    return literal_column(f"(array[{', '.join([*parts, f'{facts.quoted}.xmin::text'])}])", ARRAY(Text))
+
+
+def _referred_by(subject: Subject) -> tuple[str, ...]:
+    """Of a table without a key, the columns by which its rows refer to each other, where they are known as these are
+    unique: when a row goes, those that referred to it are written anew, at another place."""
+    facts = subject.facts
+    if facts.inherited or facts.kind != "r":
+        return ()
+    own = (each for each in facts.references if each.child == facts.oid and each.empties)
+    return next((each.parent_columns for each in own if each.on_delete in ("set null", "set default")), ())
 
 
 def keys_written(session: Session, run_id: Any, step: str) -> int:
     """How many keys are written down for a step already."""
     place = select(func.max(KEYS.c.place)).where(KEYS.c.run_id == run_id, KEYS.c.step == step)
     return session.scalar(place) or 0
+
+
+def keys_referenced(session: Session, subject: Subject, run_id: Any, step: str) -> int:
+    """How many of these rows are still there, and others refer to them by now."""
+    if subject.referenced is None:
+        return 0
+    mine = KeyWalk(subject, run_id, step).listed(KEYS.c.run_id == run_id, KEYS.c.step == step)
+    return session.scalar(subject.rows(func.count()).where(mine, subject.condition, subject.referenced)) or 0
 
 
 def forget_keys(session: Session, run_id: Any, step: str) -> None:

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from nightshift.ledger.again import claim_again as claim_again
     from nightshift.ledger.batches import (
         commit_batch as commit_batch,
+        forget_keys as forget_keys,
         note_strain as note_strain,
         renew as renew,
+        start_over as start_over,
         state_candidates as state_candidates,
     )
     from nightshift.ledger.claims import (
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     again="claim_again",
-    batches="commit_batch note_strain renew state_candidates",
+    batches="commit_batch forget_keys note_strain renew start_over state_candidates",
     claims="Claim LEASE_MARGIN_SECONDS LEASE_SECONDS Request Tried claim",
     dials="Dials",
     endings="cancel fail_attempt finish interrupt redrive",

@@ -1,17 +1,18 @@
 """What a run writes into the ledger while it works, in the transaction of its batch."""
 
 import datetime as dt
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from nightshift.ledger.claims import LEASE_MARGIN_SECONDS, Claim, update_own
 from nightshift.ledger.runs import ERRORS_KEPT
-from nightshift.ledger.tables import QuarantinedItem
+from nightshift.ledger.tables import Candidate, QuarantinedItem
 
 
 def commit_batch(
@@ -57,15 +58,36 @@ def commit_batch(
         session.execute(insert(QuarantinedItem).values(rows).on_conflict_do_nothing())
 
 
-def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any]) -> None:
+def state_candidates(session: Session, claim: Claim, candidates: Mapping[str, Any], counted: str) -> None:
     """Write down how many rows a destructive run will touch, before it touches any. In the caller's transaction, or
-    else in one of its own.
+    else in one of its own. The run begins at its first step, also if it had begun with other queries.
+
+    counted: a fingerprint of the queries.
 
     Raises:
         Fenced: another attempt has taken the run over; the caller must roll its transaction back.
     """
     with nullcontext() if session.in_transaction() else session.begin():
-        update_own(session, claim, candidates=dict(candidates))
+        update_own(session, claim, candidates=dict(candidates), counted=counted, step=None, position=None)
+
+
+def forget_keys(session: Session, run_id: uuid.UUID, *steps: str) -> None:
+    """Forget which rows these steps of a run, or all, have written down to go over. In the caller's transaction."""
+    mine = Candidate.run_id == run_id
+    session.execute(
+        delete(Candidate).where(mine, Candidate.step.in_(steps)) if steps else delete(Candidate).where(mine)
+    )
+
+
+def start_over(session: Session, claim: Claim, step: str) -> None:
+    """Forget how far the run's step has come, and which rows it goes over: its query means others now.
+
+    Raises:
+        Fenced: another attempt has taken the run over.
+    """
+    with session.begin():
+        update_own(session, claim, position=None)
+        forget_keys(session, claim.run.id, step)
 
 
 def note_strain(

@@ -75,6 +75,8 @@ class Claim:
     position: dict[str, Any] | None
     fingerprint: str | None
     candidates: dict[str, Any] | None
+    counted: str | None
+    """A fingerprint of the queries that the candidates were counted with. None: of a version before it was kept."""
     counters: dict[str, int]
     errors: list[str]
     notes: list[str] = field(default_factory=list)
@@ -326,6 +328,7 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
         record.position,
         record.fingerprint,
         record.candidates,
+        record.counted,
         dict(record.counters),
         list(record.errors),
         list(record.notes),

@@ -117,6 +117,8 @@ class RunRecord(Base):
     """What is unusual about it, in words, by kind: see `nightshift.ledger.anomalies`."""
     judged_at: Mapped[Timestamp | None]
     """When that was settled, after its end."""
+    counted: Mapped[str | None]
+    """A fingerprint of the queries that the candidates were counted with."""
 
 
 class Attempt(Base):

@@ -39,18 +39,21 @@ def check(job: Job, event: Mapping[str, Any], deadline: Deadline) -> dict[str, A
         raise EventError(f'a check has no other key: the payload must be {{"check": true}}; got {shown(sorted(event))}')
     reach = Reach(DatabaseSettings.from_environment(), deadline, f"nightshift/check/{job.name}")
     now = dt.datetime.now(dt.UTC)  # no run has begun whose time could be asked
-    look = partial(findings_of, job=job, now=now, given=from_environment())
+    look = partial(findings_of, job=job, now=now, given=from_environment(), environment=os.environ)
     with reach.begun(look, patience=PATIENCE) as (_, findings):
         pass
     telemetry.log("job.checked", findings=len(findings))
     return {"job": job.name, "enabled": os.environ.get(ENABLED_VARIABLE) != "false", "findings": findings}
 
 
-def findings_of(session: Session, job: Job, now: dt.datetime, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+def findings_of(
+    session: Session, job: Job, now: dt.datetime, given: Mapping[str, Any], environment: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The findings of a job, the worst first, from one look at the database that only reads.
 
     given: the parameters that differ from the declaration.
+    environment: of the job's function, with the settings of the deployment.
     """
     run = Run(uuid.uuid4(), job.name, now, trigger="manual", mode="plan", parameters=job.resolve(given))
     with transaction(session, isolation="repeatable read", read_only=True):
-        return [each.as_json() for each in check_job(session, job, run)]
+        return [each.as_json() for each in check_job(session, job, run, environment)]

@@ -11,8 +11,9 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
+from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.measures import doubts
-from nightshift.catalogue.partitions import Partition, against_whole, tree_of, unrelated_key
+from nightshift.catalogue.partitions import OF_ANY_AGE, Partition, against_whole, pending, tree_of, unrelated_key
 from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
@@ -98,6 +99,13 @@ def explain(session: Session, facts: TableFacts, statement: Any) -> Generator[Fi
 
 def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", setting: Whole | None) -> Iterator[Finding]:
     """What stands against partitions going as a whole: what divides them, and that only the owner takes one away."""
+    if facts.kind == "p":
+        for name, remedy in pending(session, facts):
+            said = (
+                f"the partition {name} is half detached, so nothing that the step does reaches its rows: whoever began "
+                "it did not come to its end"
+            )
+            yield Finding("warning", facts.fullname, said, remedy)
     if setting is None:
         return
     age = str(getattr(step.measured_by, "name", step.measured_by))
@@ -115,8 +123,10 @@ def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", sett
     if against:
         return
     staying: dict[str, list[Partition]] = {}
-    for partition in tree_of(session, facts, to_schema=setting.schema).every:
-        if partition.against is not None:
+    tree = tree_of(session, facts, to_schema=setting.schema)
+    for partition in tree.every:
+        inner = partition not in tree.children.get(facts.oid, ())
+        if partition.against is not None and not (inner and partition.against == OF_ANY_AGE):
             staying.setdefault(partition.against.partition(": alter table")[0], []).append(partition)
     for reason, some in staying.items():
         names = [each.name for each in some]
@@ -130,9 +140,14 @@ def _check_partitions(session: Session, facts: TableFacts, step: "RowStep", sett
 
 def _kept(subject: Subject) -> Iterator[Finding]:
     """Rows that stay because others refer to them."""
-    names = [subject.closure.facts(each.child).fullname for each in subject.closure.keeping]
-    if names:
-        said = f"rows stay as long as {', '.join(dict.fromkeys(names))} refers to them, and are counted as referenced"
+    here, below = list[str](), list[str]()
+    for parent, each in keeping(subject.closure):
+        names = here if parent.oid == subject.facts.oid else below
+        names.append(subject.closure.facts(each.child).fullname)
+    told = [f"{', '.join(dict.fromkeys(here))} refers to them"] if here else []
+    told += [f"{', '.join(dict.fromkeys(below))} refers to what would go with them"] if below else []
+    if told:
+        said = f"rows stay as long as {', or '.join(told)}, and are counted as referenced"
         yield Finding("note", subject.facts.fullname, said)
 
 

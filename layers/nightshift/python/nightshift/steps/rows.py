@@ -5,7 +5,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,9 +49,9 @@ from nightshift.catalogue import (
     older_than,
     read,
 )
-from nightshift.catalogue.ages import SqlType
+from nightshift.catalogue.ages import MEASURES, Snowflake, SqlType
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
-from nightshift.catalogue.table import Column, create_index, name_of, quoted, refuse_unworkable
+from nightshift.catalogue.table import Column, Reference, create_index, name_of, quoted, refuse_unworkable
 from nightshift.database import by_halves, describe, sqlstate
 from nightshift.declaration import (
     MAX_SHARE,
@@ -94,6 +94,8 @@ SYNTAX_ERROR = "42601"
 
 MISTAKES = ("22", "23", "42")
 """Classes of SQLSTATEs that a statement meets whatever rows there are."""
+NO_RIGHT = "42501"
+"""The run says which grant is missing, and so does the check."""
 
 Condition = ColumnElement[bool]
 FromRun = Callable[[Run], Condition | TextClause]
@@ -103,6 +105,8 @@ UTC = "UTC"
 """The zone of most tables. A cold start need not read the list of all zones for it."""
 
 NO_AGE = null().cast(Text)
+
+SAME_TABLE = text("cast(to_regclass(:table) as oid)")
 
 KNOWN_FOR_SECONDS = 5.0
 """So long after the candidates were counted the first batch may rely on what the catalogue said then."""
@@ -117,8 +121,8 @@ class RowStep(ABC):
         `:names` are bound to `values`.
     older_than: how old a row must be: strictly older than this before the run's now.
     measured_by: the column (or expression) that tells a row's age; a name will do.
-    measured_in: what a column that holds no time measures: "seconds", "milliseconds" or "microseconds" since 1970,
-        "uuid7", or a `Snowflake`.
+    measured_in: what a column that holds no time measures: "seconds", "milliseconds", "microseconds" or "nanoseconds"
+        since 1970, "uuid7", or a `Snowflake`.
     zone: the time zone of a `timestamp` or a `date`, which say none themselves.
     visible_rows: where row security hides rows from this role, only those that it sees are meant.
     sample_keys: show keys of text in plans and errors. They may be addresses, so by default they are not shown.
@@ -165,6 +169,9 @@ class RowStep(ABC):
         if self.older_than is not None:
             check_age(f"{where} older_than", self.older_than)
         must_be(isinstance(self.counting, Mapping), f"{where} counting", "conditions by counter", self.counting)
+        fits = self.measured_in is None or isinstance(self.measured_in, Snowflake) or self.measured_in in MEASURES
+        which = f"{', '.join(map(repr, MEASURES))} or Snowflake(epoch=…)"
+        must_be(fits, f"{where} measured_in", which, self.measured_in)
         must_be(isinstance(self.values, Mapping), f"{where} values", "values by name", self.values)
         for name in ("visible_rows", "sample_keys"):
             must_be_truth(f"{where} {name}", getattr(self, name))
@@ -283,8 +290,11 @@ class RowStep(ABC):
             ways = {choose(session, subject, portion, None) for portion in subject.portions}
         way = "keys" if self._keys_first(session, subject) else " and ".join(sorted(ways))
         told = self._counted(session, run, subject, _time(subject))
+        referenced = subject.count_referenced(session)
+        kept = tuple(_keeps(*each) for each in subject.kept_by_key(session)) if referenced else ()
+        going = tuple(_elsewhere(session, subject)) if told.rows and self.action == "delete" else ()
         return replace(
-            told, sample=sample, way=way, missing=_missing(subject), referenced=subject.count_referenced(session)
+            told, sample=sample, way=way, missing=_missing(subject), referenced=referenced, notes=(*kept, *going)
         )
 
     def check(self, session: Session, run: Run) -> "list[Finding]":
@@ -305,6 +315,9 @@ class RowStep(ABC):
     def _candidates_of(self, session: Session, run: Run, subject: Subject) -> StepPlan:
         share = _share(run)
         plan = self._counted(session, run, subject, NO_AGE, share)
+        if subject.referenced is not None:
+            every = session.scalar(subject.rows(func.count()).where(subject.condition)) or 0
+            plan = replace(plan, referenced=every - plan.rows)
         self._refuse_unindexed(run, subject, plan)
         session.info[run.id, self.name] = time.monotonic(), subject, self._keys_first(session, subject)
         return plan
@@ -453,6 +466,20 @@ class RowStep(ABC):
         return Column("the age", full, base, full, nullable=True, personal=False)
 
 
+def _elsewhere(session: Session, subject: Subject) -> Iterator[str]:
+    """That triggers delete what no plan can count: the first batch would be rolled back."""
+    reached = [facts for facts in (subject.facts, *subject.closure.reached.values()) if facts.triggers]
+    if not reached:
+        return
+    from nightshift.catalogue.access import access  # only a plan asks what triggers are made of
+
+    known = access(session, [facts.oid for facts in reached])
+    for facts in reached:
+        for trigger in known[facts.oid].triggers:
+            if trigger.deleting and trigger.deletes_elsewhere:
+                yield f"{facts.fullname}: {trigger.deletion}"
+
+
 def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
     """Who is not told that a partition goes."""
     published = around(session, facts).published
@@ -460,6 +487,12 @@ def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
         return ()
     names = ", ".join(published)
     return (f"followers of the publication {names} are not told of a partition that goes: they keep its rows",)
+
+
+def _keeps(key: Reference, child: TableFacts, rows: int) -> str:
+    """Which foreign key keeps rows, as the plan tells it."""
+    told = "1 row is" if rows == 1 else f"{rows:,} rows are"
+    return f"{told} kept by the foreign key {key.name} of {child.fullname}"
 
 
 def _share(run: Run) -> int:
@@ -571,6 +604,8 @@ class Delete(RowStep):
         plan = StepPlan(self.name, facts.fullname, self.action, 0, cutoff=iso(cutoff) if cutoff is not None else None)
         if divided.rest is not None:
             plan = rows_of(session, run, divided.rest)
+            if plan.rows:
+                self._refuse_unidentified(session, divided.rest)
         going = divided.counted(session, self.partitions)
         rows = plan.rows + sum(each.rows for each in going)
         of = plan.of
@@ -587,12 +622,20 @@ class Delete(RowStep):
             bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
             partitions=going,
             staying=divided.staying,
-            notes=_unheard(session, facts) if going else (),
+            notes=(*plan.notes, *(_unheard(session, facts) if going else ())),
         )
 
     def _refuse_unworkable(self, facts: TableFacts) -> None:
         # Nobody is told of a partition that goes as a whole, whatever identifies its rows.
         super()._refuse_unworkable(facts if self.partitions is None else replace(facts, unidentified=()))
+
+    def _refuse_unidentified(self, session: Session, rest: Subject) -> None:
+        """Rows that go one by one are told to publications, each of them."""
+        facts = rest.facts
+        for leaf in facts.unidentified:
+            holds_some = rest.rows(true()).where(rest.workable, literal_column("tableoid") == SAME_TABLE)
+            if session.scalar(holds_some.limit(1), {"table": leaf.table}):
+                refuse_unworkable(replace(facts, unidentified=(leaf,)), self.action, visible=False)
 
     def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
         cutoff = self.cutoff(run)
@@ -636,7 +679,7 @@ def _refusal(session: Session, statement: UpdateStatement) -> DBAPIError | None:
     except DBAPIError as error:
         if (code := sqlstate(error)) is None:  # the connection is lost
             raise
-        return error if code[:2] in MISTAKES else None
+        return error if code[:2] in MISTAKES and code != NO_RIGHT else None
     return None
 
 

@@ -1,0 +1,110 @@
+"""A deployment changes a job while one of its runs is open: what it deletes then is counted and capped anew."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from nightshift import Delete, Job, Update, days
+from nightshift.deadline import Deadline
+from nightshift.declaration import Step
+from nightshift.engine.ways import HeapWalk, KeyWalk
+from tests.integration.tables.conftest import (
+    Call,
+    call as call,
+    library_only as library_only,
+    made as made,
+    rows,
+)
+
+THINGS = """
+    create table things (id int primary key, at timestamptz not null, kind text, above int);
+    insert into things select i, timestamptz '2025-12-01Z', (array['a', 'b'])[1 + i % 2], null
+      from generate_series(1, 1200) i;
+"""
+LONELY = "not exists (select from things other where other.above = things.id) and kind = '{kind}'"
+
+
+def job(*steps: Step) -> Job:
+    return Job(name="forget", kind="retention", schedule="cron(0 2 * * ? *)", steps=steps, audited=False)
+
+
+def deleted(where: str | None = None, name: str = "delete-things") -> Delete:
+    return Delete("things", name=name, older_than=days(30), measured_by="at", where=where)
+
+
+def updated(where: str) -> Update:
+    return Update("things", older_than=days(30), measured_by="at", where=where, set={"kind": "c"}, counter="changed")
+
+
+@pytest.fixture
+def begun(call: Call, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The result of a run that was interrupted after its first batch: `begun(database, job, …)`."""
+    for limit in ("smallest", "first", "largest"):
+        monkeypatch.setattr(HeapWalk, limit, 1)
+        monkeypatch.setattr(KeyWalk, limit, 50)
+
+    def begin(database: Engine, steps: Sequence[Step], batches: int = 1, **parameters: int) -> dict[str, Any]:
+        with monkeypatch.context() as hurried:
+            hurried.setattr(Deadline, "near", True)
+            result = call(database, job(*steps), parameters=parameters)
+            for _ in range(1, batches):
+                result = call(database, job(*steps), run_id=result["run_id"])
+        assert result["outcome"] == "interrupted"
+        return result
+
+    return begin
+
+
+@pytest.mark.parametrize("later", [deleted(), deleted(name="delete-old-things")], ids=["wider", "renamed"])
+@pytest.mark.parametrize("more", [(), (Delete("things", name="more", where="true"),)], ids=["", "another"])
+def test_a_cap_holds_whatever_the_steps_are_by_then(
+    made: Any, call: Call, begun: Any, later: Delete, more: tuple[Step, ...]
+) -> None:
+    database = made(THINGS)
+    first = begun(database, [deleted("kind = 'a'")], max_rows=1199, max_share=100)
+    gone = first["counters"]["deleted"]
+
+    ended = call(database, job(later, *more), run_id=first["run_id"])
+
+    assert (ended["outcome"], ended["counters"]["deleted"], rows(database, "things")) == ("failed", gone, 1200 - gone)
+    assert f"{gone} rows are done, step {later.name} would delete {1200 - gone} rows of things" in ended["reason"]
+    assert "Nothing more was changed" in ended["reason"]
+
+
+@pytest.mark.parametrize("where", ["kind = '{kind}'", LONELY], ids=["as it is", "keys first"])
+def test_the_rows_of_the_new_query_go_and_no_others(made: Any, call: Call, begun: Any, where: str) -> None:
+    database = made(THINGS)
+    first = begun(database, [deleted(where.format(kind="a"))], batches=2, max_rows=1200, max_share=100)
+
+    ended = call(database, job(deleted(where.format(kind="b"))), run_id=first["run_id"])
+
+    assert (ended["outcome"], ended["counters"]["deleted"]) == ("succeeded", first["counters"]["deleted"] + 600)
+    with database.connect() as connection:
+        left = connection.execute(text("select kind, count(*) from things group by 1")).all()
+    assert [tuple(row) for row in left] == [("a", 600 - first["counters"]["deleted"])]
+
+
+def test_a_step_that_is_as_it_was_does_all_its_rows_where_another_has_changed(
+    made: Any, call: Call, begun: Any
+) -> None:
+    database = made(THINGS)
+    same, before, now = deleted("kind = 'a'"), deleted("kind = 'x'", "other"), deleted("kind = 'b'", "other")
+    first = begun(database, [same, before], batches=6, max_rows=1200, max_share=100)
+
+    ended = call(database, job(same, now), run_id=first["run_id"])
+
+    assert (ended["outcome"], ended["counters"]["deleted"], rows(database, "things")) == ("succeeded", 1200, 0)
+
+
+def test_rows_that_were_written_down_for_another_query_are_not_updated(made: Any, call: Call, begun: Any) -> None:
+    database = made(THINGS)
+    first = begun(database, [updated(LONELY.format(kind="a"))], batches=3)
+
+    ended = call(database, job(updated(LONELY.format(kind="b"))), run_id=first["run_id"])
+
+    assert ended["counters"]["changed"] == first["counters"]["changed"] + 600
+    with database.connect() as connection:
+        left = connection.scalar(text("select count(*) from things where kind = 'a'"))
+    assert left == 600 - first["counters"]["changed"]
