@@ -6,8 +6,10 @@ CODE := app.py bench cli functions infra layers local tests
 REQUIREMENTS := requirements-dev.txt requirements.txt layers/dependencies/requirements.txt constraints.txt
 APPLICATION := $(wildcard layers/application/requirements.txt)
 
-# Tools of .venv come first on the PATH (Node among them), and the runtime library can be imported from its layer.
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python:$(CURDIR)/layers/application/python"
+# Tools of .venv come first on the PATH (Node among them), and the runtime library can be imported from its layer. Python
+# keeps its byte code, whatever the shell says: nothing is compiled at installation, and each of the hundreds of processes
+# of a check would do it anew.
+RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/layers/nightshift/python:$(CURDIR)/layers/application/python"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -3,6 +3,7 @@
 Tests of the library stand on the shop of tests/ground. Those in a folder `example` stand on the project as it is.
 """
 
+import gc
 import itertools
 import os
 import shutil
@@ -10,10 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from botocore.loaders import create_loader
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -35,6 +38,27 @@ FORGOTTEN_ROLES = text(
     "select quote_ident(rolname) from pg_roles where rolname !~ '^pg_' and rolname <> current_user"
     " and not exists (select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = pg_roles.oid)"
 )
+
+
+FEWER_COLLECTIONS = (50_000, 20, 50)
+"""Python's own thresholds have the garbage collector look through all that the tests have imported again and again."""
+
+
+def pytest_configure() -> None:
+    gc.set_threshold(*FEWER_COLLECTIONS)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays until the last: it is not looked through any more."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models() -> Iterator[None]:
+    """What boto3 reads of each service, read once: many a test begins with a session of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1012,14 +1012,13 @@ BREAKS = (
         ("a restore does not read the backup first", "    verify(manifest, parts)\n    with", "    with"),
         (
             "a restore writes over rows",
-            'elif connection.scalar(text(f"select exists (select from only {qualified})")):',
+            'elif connection.exec_driver_sql(f"select exists (select from only {qualified})").scalar():',
             "elif False:",
         ),
-        ("triggers stay on in a restore", '_triggers(connection, manifest, "disable")', "pass"),
-        ("triggers stay off after a restore", '_triggers(connection, manifest, "enable")', "pass"),
+        ("triggers stay on in a restore", " + _disable_triggers(connection)\n", "\n"),
         (
-            "foreign keys stay away after a restore",
-            "        for key in keys:\n            connection.execute(text(key))\n",
+            "triggers stay off and keys away after a restore",
+            "        for statement in again_later:\n            connection.exec_driver_sql(statement)\n",
             "",
         ),
         (
@@ -1730,7 +1729,6 @@ BREAKS = (
         OWN_BACKUP,
         ("rows must pass checks that are not valid", " or contype = 'c' and not convalidated and", " or false and"),
         ("a trigger that was off is on", "case tgenabled when 'D' then 'disable' when", "case tgenabled when"),
-        ("triggers change what is restored", " + _disable_triggers(connection)\n", "\n"),
     ),
     *breaks(
         "database/driver.py",

@@ -5,12 +5,10 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, Protocol
 
 import boto3
 import pytest
-from botocore.loaders import create_loader
 from moto import mock_aws
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -98,16 +96,8 @@ def session(database: Engine) -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture(scope="session")
-def service_models() -> Iterator[None]:
-    """What boto3 reads of each service, read once: moto has every test begin with a session of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", cache(create_loader))
-        yield
-
-
 @pytest.fixture
-def aws(service_models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """AWS as moto plays it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")

@@ -14,7 +14,6 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from botocore.loaders import create_loader
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
@@ -144,16 +143,8 @@ class Installation:
         return [(each["severity"], each["object"], each["what"], each["remedy"] or "") for each in findings]
 
 
-@pytest.fixture(scope="module")
-def service_models() -> Iterator[None]:
-    """What boto3 reads of each service, read once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", cache(create_loader))
-        yield
-
-
 @pytest.fixture
-def aws(service_models: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """AWS as moto plays it. What stands here, by operation, is answered or raised in its place."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")

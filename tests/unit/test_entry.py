@@ -21,11 +21,12 @@ CONTEXT = cast(LambdaContext, None)
 
 @pytest.fixture
 def no_search() -> Iterator[None]:
-    """As in a cold start."""
+    """As in a cold start, and afterwards as among the other tests, where what is there stays."""
     gc.disable()
+    gc.unfreeze()
     yield
     gc.enable()
-    gc.unfreeze()
+    gc.freeze()
 
 
 @pytest.mark.parametrize("name", PLATFORM)

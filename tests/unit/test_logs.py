@@ -3,14 +3,12 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.loaders import create_loader
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
@@ -58,14 +56,6 @@ REPORT = {
 def event(message: Any, at: dt.datetime = dt.datetime(2026, 3, 11, 2, 0, 9, 7000, tzinfo=dt.UTC)) -> dict[str, Any]:
     text = message if isinstance(message, str) else json.dumps(message)
     return {"eventId": "1", "timestamp": round(at.timestamp() * 1000), "message": text}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def service_models() -> Iterator[None]:
-    """What boto3 reads of each service, read once: every command and every test begins with a session of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.session.create_loader", cache(create_loader))
-        yield
 
 
 @pytest.fixture

@@ -506,12 +506,13 @@ def _name_beside(table: Leaf | Branch, index: str) -> str:
 
 def _questions_about(head: Any) -> dict[str, str]:
     """What is still to be asked of a table. To plan a question costs more than to answer it, and PostgreSQL marks every
-    table that has triggers, rules or children. A foreign key is a trigger on both of its sides.
+    table that has triggers, rules or children. A foreign key is a trigger on both of its sides; on the one that is
+    referred to, also one that fires when a row is deleted.
     """
     whole = head.kind != "r" or head.has_children
     asked = {"columns": _COLUMNS, "indexes": _INDEXES, "tree": _TREE if whole else _ALONE}
-    if whole or head.has_triggers:
-        asked |= {"references": _REFERENCES, "triggers": _TRIGGERS}
+    asked |= {"references": _REFERENCES} if whole or head.has_references else {}
+    asked |= {"triggers": _TRIGGERS} if whole or head.has_triggers else {}
     asked |= {"unidentified": _UNIDENTIFIED} if head.has_publications else {}
     return asked | ({"rules": _RULES} if whole or head.has_rules else {})
 
@@ -653,6 +654,9 @@ _HEAD = """
            row_security_active(c.oid) as filtered, cast(current_user as text) as role,
            has_schema_privilege(n.oid, 'usage') as reachable,
            c.relhastriggers as has_triggers, c.relhasrules as has_rules, c.relhassubclass as has_children,
+           c.relhastriggers and exists (
+                select from pg_trigger where tgrelid = c.oid and tgconstrrelid <> 0 and tgtype & 8 > 0
+           ) as has_references,
            case when c.relkind <> 'p' and not c.relhassubclass then pg_total_relation_size(c.oid) else (
                 with recursive tree (oid) as (
                     select c.oid union select inhrelid from tree join pg_inherits on inhparent = tree.oid
@@ -686,17 +690,18 @@ _COLUMNS = """
     select attname as name, format_type(atttypid, atttypmod) as type,
            attnotnull or (select typnotnull from pg_type where oid = atttypid) as required,
            cast(behind.typname as text) as base, format_type(behind.oid, -1) as sent_as,
-           (select typcategory not in ('N', 'D', 'T', 'B', 'E') and typname not in ('uuid', 'xid8', 'pg_lsn')
-              from pg_type where oid = atttypid) as personal,
+           own.typcategory not in ('N', 'D', 'T', 'B', 'E') and own.typname not in ('uuid', 'xid8', 'pg_lsn')
+               as personal,
            (select pg_get_expr(adbin, adrelid) from pg_attrdef
              where attgenerated = '' and adrelid = attrelid and adnum = attnum) as default,
            attgenerated <> '' or attidentity = 'a' as generated
-      from pg_attribute cross join lateral (
-               with recursive domains (oid, typname, basetype) as (
-                   select oid, typname, typbasetype from pg_type where oid = atttypid
-                   union all
-                   select t.oid, t.typname, t.typbasetype from domains join pg_type t on t.oid = basetype
-               ) select oid, typname from domains where basetype = 0) behind
+      from pg_attribute join pg_type own on own.oid = atttypid
+      join pg_type behind on behind.oid = case when own.typbasetype = 0 then own.oid else (
+                with recursive domains (oid, basetype) as (
+                    select own.oid, own.typbasetype
+                    union all
+                    select t.oid, t.typbasetype from domains join pg_type t on t.oid = basetype
+                ) select domains.oid from domains where basetype = 0) end
      where attrelid = :oid and attnum > 0 and not attisdropped
      order by attnum
 """
