@@ -134,7 +134,7 @@ def age_of(facts: "TableFacts") -> str | None:
 def facts_of(session: "Session", table: str) -> "TableFacts":
     """A table by its name. Refuses one that is not there, or that no step can work on."""
     from nightshift.catalogue import TableError, find, read
-    from nightshift.catalogue.table import refuse_unworkable
+    from nightshift.catalogue.obstacles import refuse_unworkable
 
     try:
         facts = read(session, find(session, table))

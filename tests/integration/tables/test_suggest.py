@@ -19,7 +19,7 @@ from cli.project import proposed
 from cli.project.files import ROOT
 from cli.refusals import RefusedError
 from nightshift.catalogue.proposals import Proposal, Suggested, suggest
-from nightshift.catalogue.table import STATISTICS
+from nightshift.catalogue.questions import STATISTICS
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Deployment
 from nightshift.operations import answer

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
         around as around,
         tree_of as tree_of,
     )
+    from nightshift.catalogue.reading import find as find, read as read
     from nightshift.catalogue.table import (
         NoTableError as NoTableError,
         Portion as Portion,
         TableError as TableError,
         TableFacts as TableFacts,
-        find as find,
-        read as read,
     )
 
 __getattr__ = face(
@@ -38,5 +37,6 @@ __getattr__ = face(
     ages="Measure Snowflake before older_than",
     cascades="SHARE_APPLIES_ABOVE Cascade Closure closure going",
     partitions="Partition against_whole around tree_of",
-    table="NoTableError Portion TableError TableFacts find read",
+    reading="find read",
+    table="NoTableError Portion TableError TableFacts",
 )

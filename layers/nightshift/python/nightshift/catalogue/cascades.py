@@ -30,7 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import TID
-from nightshift.catalogue.table import Reference, TableFacts, find, name_of, quoted, read
+from nightshift.catalogue.reading import find, read
+from nightshift.catalogue.table import Reference, TableFacts, name_of, quoted
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""

@@ -8,8 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, Measure, Snowflake
+from nightshift.catalogue.questions import STATISTICS
 from nightshift.catalogue.statistics import is_time, magnitude, share_of_never
-from nightshift.catalogue.table import STATISTICS, Column, TableFacts
+from nightshift.catalogue.table import Column, TableFacts
 
 DAY = 86_400
 YEAR = 31_556_952

@@ -16,10 +16,13 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import NUMBERS, PER_SECOND, EpochUnit
 from nightshift.catalogue.cascades import SHARE_APPLIES_ABOVE, TIMES, Closure, closure
+from nightshift.catalogue.indexing import create_index
 from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.kinds import Doubt, Kind, is_entity, is_revocation, judged, renewed, soon_worthless
 from nightshift.catalogue.names import Role, role_of, seldom, words
+from nightshift.catalogue.obstacles import obstacles
 from nightshift.catalogue.partitions import against_whole
+from nightshift.catalogue.reading import read
 from nightshift.catalogue.statistics import (
     estimated,
     floor_of,
@@ -30,15 +33,7 @@ from nightshift.catalogue.statistics import (
     never_at_first,
     nulls,
 )
-from nightshift.catalogue.table import (
-    Column,
-    TableError,
-    TableFacts,
-    create_index,
-    obstacles,
-    quoted,
-    read,
-)
+from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
 from nightshift.database.failures import describe, is_locked, sqlstate
 
 TEXTS = ("text", "varchar", "bpchar")

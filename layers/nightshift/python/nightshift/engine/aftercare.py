@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.table import NoTableError, find
+from nightshift.catalogue.reading import find
+from nightshift.catalogue.table import NoTableError
 from nightshift.database import describe, sqlstate
 from nightshift.database.transaction import transaction
 from nightshift.declaration import Job, Step

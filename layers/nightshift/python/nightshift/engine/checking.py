@@ -25,7 +25,9 @@ from nightshift.catalogue.access import (
     place_of,
     unwritable,
 )
-from nightshift.catalogue.table import Obstacle, Reference, create_index, obstacles, quoted
+from nightshift.catalogue.indexing import create_index
+from nightshift.catalogue.obstacles import Obstacle, obstacles
+from nightshift.catalogue.table import Reference, quoted
 from nightshift.database import describe
 from nightshift.database.failures import is_passing, refused_right, sqlstate
 from nightshift.declaration import Job, Run, Step

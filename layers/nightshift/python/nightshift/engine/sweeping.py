@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import Delete, Update
 
 from nightshift.catalogue.ages import TID, SqlType
-from nightshift.catalogue.table import Portion, quoted, read
+from nightshift.catalogue.reading import read
+from nightshift.catalogue.table import Portion, quoted
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
 from nightshift.engine.following import ALONG, Following

@@ -6,6 +6,8 @@ from nightshift.faces import face
 
 if TYPE_CHECKING:
     from nightshift.steps.backup import Backup as Backup
+    from nightshift.steps.count import Count as Count
+    from nightshift.steps.delete import Delete as Delete
     from nightshift.steps.function import Function as Function
     from nightshift.steps.health import Component as Component, HealthCheck as HealthCheck
     from nightshift.steps.notify import Message as Message, Notify as Notify
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     )
     from nightshift.steps.recompute import Recompute as Recompute
     from nightshift.steps.rollup import Figures as Figures, Finding as Finding, RollUp as RollUp
-    from nightshift.steps.rows import Count as Count, Delete as Delete, RowStep as RowStep, Update as Update
+    from nightshift.steps.rows import RowStep as RowStep
     from nightshift.steps.tables import (
         Difference as Difference,
         HealthRecord as HealthRecord,
         MetricFinding as MetricFinding,
         MetricRollup as MetricRollup,
     )
+    from nightshift.steps.update import Update as Update
 
 __getattr__ = face(
     __name__,
@@ -35,6 +38,9 @@ __getattr__ = face(
     periods="Period last_day last_hour last_month last_week",
     recompute="Recompute",
     rollup="Figures Finding RollUp",
-    rows="Count Delete RowStep Update",
+    count="Count",
+    delete="Delete",
+    rows="RowStep",
+    update="Update",
     tables="Difference HealthRecord MetricFinding MetricRollup",
 )

@@ -11,10 +11,12 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from nightshift.catalogue import Closure, TableError
 from nightshift.catalogue.access import Access, access
+from nightshift.catalogue.indexing import create_index
 from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.measures import doubts
+from nightshift.catalogue.obstacles import obstacles
 from nightshift.catalogue.partitions import OF_ANY_AGE, Partition, against_whole, pending, tree_of, unrelated_key
-from nightshift.catalogue.table import Leaf, TableFacts, create_index, obstacles, quoted
+from nightshift.catalogue.table import Leaf, TableFacts, quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
 from nightshift.engine.checking import (

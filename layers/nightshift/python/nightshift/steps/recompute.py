@@ -44,7 +44,8 @@ from nightshift.engine.odd_rows import MOST_ODD
 from nightshift.engine.sweeping import LOCK_SECONDS, LOCKED, PASSING_ERRORS_IN_A_ROW, ROW_LOCK_MILLISECONDS
 from nightshift.errors import PermanentError
 from nightshift.steps.conditions import check_column
-from nightshift.steps.rows import Count, FromRun, TableLike
+from nightshift.steps.count import Count
+from nightshift.steps.rows import FromRun, TableLike
 from nightshift.steps.tables import Difference
 
 if TYPE_CHECKING:

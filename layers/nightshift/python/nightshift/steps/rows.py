@@ -1,14 +1,13 @@
-"""Steps that go over the rows of one table: delete them, update them, or only count them."""
+"""What the steps have in common that go over the rows of one table: which rows, how many, and how they are walked."""
 
 import datetime as dt
 import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import (
@@ -21,15 +20,12 @@ from sqlalchemy import (
     bindparam,
     case,
     column,
-    delete,
     func,
-    literal_column,
     null,
     select,
     table,
     text,
     true,
-    update,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
@@ -37,22 +33,13 @@ from sqlalchemy.sql.dml import Delete as DeleteStatement, Update as UpdateStatem
 from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import NullType
 
-from nightshift.catalogue import (
-    Closure,
-    Measure,
-    TableError,
-    TableFacts,
-    around,
-    before,
-    closure,
-    find,
-    older_than,
-    read,
-)
+from nightshift.catalogue import Closure, Measure, TableError, TableFacts, closure, find, older_than, read
 from nightshift.catalogue.ages import MEASURES, Snowflake, SqlType
-from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, TIMES, of_how_many
-from nightshift.catalogue.table import Column, Reference, create_index, name_of, quoted, refuse_unworkable
-from nightshift.database import by_halves, describe, sqlstate
+from nightshift.catalogue.cascades import ALL, TIMES, of_how_many
+from nightshift.catalogue.indexing import create_index
+from nightshift.catalogue.obstacles import refuse_unworkable
+from nightshift.catalogue.table import Column, Reference, name_of
+from nightshift.database import describe, sqlstate
 from nightshift.declaration import (
     MAX_SHARE,
     SAMPLE_SIZE,
@@ -67,7 +54,6 @@ from nightshift.declaration import (
     iso,
 )
 from nightshift.declaration.fields import must_be, must_be_truth
-from nightshift.declaration.partitions import PARTITION_BYTES, Detach, Drop, Whole
 from nightshift.engine import (
     CAREFUL,
     Subject,
@@ -79,34 +65,34 @@ from nightshift.engine import (
     without_odd_rows,
     write_keys,
 )
-from nightshift.engine.partitions import Age as PartitionAge, Taking, divide, take_away, without
-from nightshift.engine.subject import Explain
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
-from nightshift.steps.conditions import check_column, check_condition, check_new_values, check_text, typed, typed_value
+from nightshift.steps.conditions import check_column, check_condition, check_text, typed
 from nightshift.zones import zone_names
 
 if TYPE_CHECKING:
     from nightshift.engine.checking import Finding
 
+
 SYNTAX_ERROR = "42601"
 """The SQLSTATE of a text that is no SQL."""
 
-MISTAKES = ("22", "23", "42")
-"""Classes of SQLSTATEs that a statement meets whatever rows there are."""
-NO_RIGHT = "42501"
-"""The run says which grant is missing, and so does the check."""
 
 Condition = ColumnElement[bool]
+
+
 FromRun = Callable[[Run], Condition | TextClause]
+
+
 TableLike = str | type[DeclarativeBase] | Table
+
 
 UTC = "UTC"
 """The zone of most tables. A cold start need not read the list of all zones for it."""
 
+
 NO_AGE = null().cast(Text)
 
-SAME_TABLE = text("cast(to_regclass(:table) as oid)")
 
 KNOWN_FOR_SECONDS = 5.0
 """So long after the candidates were counted the first batch may rely on what the catalogue said then."""
@@ -313,7 +299,7 @@ class RowStep(ABC):
         return [self._candidates_of(session, run, self.subject(session, run))]
 
     def _candidates_of(self, session: Session, run: Run, subject: Subject) -> StepPlan:
-        share = _share(run)
+        share = share_of(run)
         plan = self._counted(session, run, subject, NO_AGE, share)
         if subject.referenced is not None:
             every = session.scalar(subject.rows(func.count()).where(subject.condition)) or 0
@@ -480,22 +466,13 @@ def _elsewhere(session: Session, subject: Subject) -> Iterator[str]:
                 yield f"{facts.fullname}: {trigger.deletion}"
 
 
-def _unheard(session: Session, facts: TableFacts) -> tuple[str, ...]:
-    """Who is not told that a partition goes."""
-    published = around(session, facts).published
-    if not published:
-        return ()
-    names = ", ".join(published)
-    return (f"followers of the publication {names} are not told of a partition that goes: they keep its rows",)
-
-
 def _keeps(key: Reference, child: TableFacts, rows: int) -> str:
     """Which foreign key keeps rows, as the plan tells it."""
     told = "1 row is" if rows == 1 else f"{rows:,} rows are"
     return f"{told} kept by the foreign key {key.name} of {child.fullname}"
 
 
-def _share(run: Run) -> int:
+def share_of(run: Run) -> int:
     """The cap on the share, in percent."""
     return (run.parameters or {}).get(MAX_SHARE.name, ALL)
 
@@ -536,260 +513,3 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
     close = difflib.get_close_matches(name, known, n=1)
     return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delete(RowStep):
-    """Delete the rows, and with them what PostgreSQL's own cascades take along.
-
-    Both are counted, and the caps checked, before the first row goes. Rows that others refer to stay, and are counted.
-
-    partitions: `Drop()` or `Detach(to_schema=…)`: partitions that are entirely older than the cut-off go as a whole, in
-        a moment. Without it their rows are deleted like all others. The step then has an age and no other condition.
-    """
-
-    counter: str = "deleted"
-    partitions: Whole | None = None
-
-    action: ClassVar[Any] = "delete"
-    destructive: ClassVar[bool] = True
-
-    def _check_fields(self, where: str) -> None:
-        super()._check_fields(where)
-        if self.partitions is None:
-            return
-        like = 'Drop() or Detach(to_schema="archive")'
-        must_be(isinstance(self.partitions, Drop | Detach), f"{where} partitions", like, self.partitions)
-        if self.older_than is None or not isinstance(self.measured_by, str | InstrumentedAttribute | ColumnClause):
-            raise DeclarationError(
-                f"{where} a partition goes as a whole when all of it is old enough: give older_than, and a column as "
-                "measured_by"
-            )
-        for field_name, why in (
-            ("where", "a partition that goes as a whole takes all its rows, whatever they are"),
-            ("counting", "the rows of a partition that goes as a whole are not looked at"),
-            ("visible_rows", "a partition that goes as a whole takes the rows that this role does not see as well"),
-        ):
-            if getattr(self, field_name):
-                raise DeclarationError(f"{where} partitions and {field_name} cannot be together: {why}")
-
-    @property
-    def counters(self) -> tuple[str, ...]:
-        own = () if self.partitions is None else (self.partitions.counter, PARTITION_BYTES)
-        return (*super().counters, *own)
-
-    def fingerprint(self, run: Run) -> str:
-        told = super().fingerprint(run)
-        return told if self.partitions is None else fingerprint_of(text(f"{told} {self.partitions!r}".replace(":", "")))
-
-    def plan(self, session: Session, run: Run) -> list[StepPlan]:
-        if self.partitions is None:
-            return super().plan(session, run)
-        return [self._with_partitions(session, run, self._plan_of, None)]
-
-    def candidates(self, session: Session, run: Run) -> list[StepPlan]:
-        if self.partitions is None:
-            return super().candidates(session, run)
-        return [self._with_partitions(session, run, self._candidates_of, _share(run))]
-
-    def _with_partitions(
-        self, session: Session, run: Run, rows_of: Callable[[Session, Run, Subject], StepPlan], share: int | None
-    ) -> StepPlan:
-        """The plan for the rows, and the partitions that go as a whole beside it."""
-        assert self.partitions is not None
-        subject = self.subject(session, run)
-        divided = divide(session, subject, self._age_of_partitions(session, run, subject), self.partitions)
-        facts = subject.facts
-        cutoff = self.cutoff(run)
-        plan = StepPlan(self.name, facts.fullname, self.action, 0, cutoff=iso(cutoff) if cutoff is not None else None)
-        if divided.rest is not None:
-            plan = rows_of(session, run, divided.rest)
-            if plan.rows:
-                self._refuse_unidentified(session, divided.rest)
-        going = divided.counted(session, self.partitions)
-        rows = plan.rows + sum(each.rows for each in going)
-        of = plan.of
-        if going and self.partitions.counted == "exactly":
-            of = of_how_many(session, facts, subject.table, rows, share)
-        elif going:
-            every = sum(each.most_rows for each in divided.tree.children.get(facts.oid, ()))
-            of = every if rows > SHARE_APPLIES_ABOVE and share != ALL else None
-        return replace(
-            plan,
-            rows=rows,
-            of=of,
-            about=facts.about if of is None else None,
-            bytes=(plan.bytes or 0) + sum(each.bytes for each in going) or None,
-            partitions=going,
-            staying=divided.staying,
-            notes=(*plan.notes, *(_unheard(session, facts) if going else ())),
-        )
-
-    def _refuse_unworkable(self, facts: TableFacts) -> None:
-        # Nobody is told of a partition that goes as a whole, whatever identifies its rows.
-        super()._refuse_unworkable(facts if self.partitions is None else replace(facts, unidentified=()))
-
-    def _refuse_unidentified(self, session: Session, rest: Subject) -> None:
-        """Rows that go one by one are told to publications, each of them."""
-        facts = rest.facts
-        for leaf in facts.unidentified:
-            holds_some = rest.rows(true()).where(rest.workable, literal_column("tableoid") == SAME_TABLE)
-            if session.scalar(holds_some.limit(1), {"table": leaf.table}):
-                refuse_unworkable(replace(facts, unidentified=(leaf,)), self.action, visible=False)
-
-    def _age_of_partitions(self, session: Session, run: Run, subject: Subject) -> PartitionAge:
-        cutoff = self.cutoff(run)
-        known = subject.age_column
-        assert cutoff is not None
-        if known is None:
-            raise TableError(f"step {self.name}: partitions go by a column of the table, named by measured_by")
-        plain = before(literal_column(quoted(known.name)), known, cutoff, zone=self.zone, measure=self.measured_in)
-        return PartitionAge(known, plain)
-
-    def apply(self, execution: Execution) -> None:
-        if self.partitions is None:
-            self._sweep(execution, self._statement)
-            return
-        session, run = execution.session, execution.run
-        stated = execution.stated_partitions(self.name)
-        _, counted, keys_first = session.info.pop((run.id, self.name), (0.0, None, False))
-        with session.begin():
-            subject = self.subject(session, run)
-            age = self._age_of_partitions(session, run, subject)
-            rest = without(session, subject, stated, age) if self.partitions.rest == "delete" else None
-            if rest is not None and counted is None:
-                keys_first = keys_written(session, run.id, self.name) > 0 or self._keys_first(session, rest)
-        take_away(execution, Taking(self.name, subject.facts, age, self.partitions, self.counter), stated)
-        if rest is not None:
-            self._sweep_over(execution, rest, keys_first, self._statement)
-
-    def explained(self, run: Run, subject: Subject) -> Any:
-        return self._statement(subject).where(subject.workable)
-
-    @staticmethod
-    def _statement(subject: Subject) -> DeleteStatement:
-        return delete(cast(Table, subject.table))
-
-
-def _refusal(session: Session, statement: UpdateStatement) -> DBAPIError | None:
-    """What the planner has against a statement, which is not executed. What only hinders it now, its run will meet."""
-    try:
-        with session.begin_nested():
-            session.execute(Explain(statement))
-    except DBAPIError as error:
-        if (code := sqlstate(error)) is None:  # the connection is lost
-            raise
-        return error if code[:2] in MISTAKES and code != NO_RIGHT else None
-    return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Update(RowStep):
-    """Update the rows. The condition must exclude rows that already have the new values, so that a resumed run ends.
-
-    set: the new values by column, or a function of the run that gives them.
-    irreversible: the old values are lost for good (anonymisation), so the step is counted and capped first.
-    """
-
-    set: Mapping[Any, Any] | Callable[[Run], Mapping[Any, Any]]
-    irreversible: bool = False
-
-    action: ClassVar[Any] = "update"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        must_be_truth(f"step {self.name}: irreversible", self.irreversible)
-        if not callable(self.set):
-            self._check_new_values(self.set)
-
-    @property
-    def destructive(self) -> bool:  # type: ignore[override]
-        return self.irreversible
-
-    def fingerprint(self, run: Run) -> str:
-        named = {getattr(key, "key", key): value for key, value in self._values(run).items()}
-        return fingerprint_of(text(super().fingerprint(run)), text(repr(sorted(map(str, named))).replace(":", r"\:")))
-
-    def apply(self, execution: Execution) -> None:
-        self._sweep(execution, partial(self._statement, execution.run))
-
-    def explained(self, run: Run, subject: Subject) -> Any:
-        return self._statement(run, subject).where(subject.workable)
-
-    def subject_in(self, session: Session, run: Run, reached: Closure) -> Subject:
-        subject = super().subject_in(session, run, reached)
-        self._refuse_new_values(session, run, subject)
-        return subject
-
-    def _refuse_new_values(self, session: Session, run: Run, subject: Subject) -> None:
-        """Refuse what no row can take. The planner sees that of a value, before anything is written.
-
-        Raises:
-            TableError: it names the column.
-        """
-        statement = self._statement(run, subject)
-        for name, value in self._new_values(run).items():
-            column = subject.facts.columns[name]
-            if column.generated:
-                raise TableError(f"step {self.name}: set {name}: the database gives it its value, and takes no other")
-            if value is None and not column.nullable:
-                raise TableError(f"step {self.name}: set {name}: it must have a value")
-        if (error := _refusal(session, statement)) is None:
-            return
-        for name in self._new_values(run):
-            one = update(cast(Table, subject.table)).values(self._assigned(run, subject, [name]))
-            if (its_own := _refusal(session, one)) is not None:
-                raise TableError(f"step {self.name}: set {name}: {describe(its_own)}") from None
-        raise error
-
-    def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
-        return update(cast(Table, subject.table)).values(self._assigned(run, subject, list(self._new_values(run))))
-
-    def _assigned(self, run: Run, subject: Subject, names: Sequence[str]) -> dict[Any, Any]:
-        """Some of the new values, as a statement takes them."""
-        given, known = self._new_values(run), {name: self.column_of(subject, name) for name in names}
-        return {known[name]: typed_value(given[name], subject.facts.columns[name]) for name in names}
-
-    def _new_values(self, run: Run) -> dict[str, Any]:
-        return {key if isinstance(key, str) else key.expression.name: value for key, value in self._values(run).items()}
-
-    def _values(self, run: Run) -> Mapping[Any, Any]:
-        if not callable(self.set):
-            return self.set
-        given = self.set(run)
-        self._check_new_values(given)
-        return given
-
-    def _check_new_values(self, given: Any) -> None:
-        check_new_values(f"step {self.name}: set", given, self.table)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Count(RowStep):
-    """Count rows that the job leaves alone, so that an operator sees them."""
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        return ()
-
-    def apply(self, execution: Execution) -> None:
-        if execution.position is not None:
-            return
-        with execution.batch() as batch:
-
-            def count(subjects: Sequence[Subject]) -> None:
-                batch.count(**{self.counter: subjects[0].count(batch.session)})
-
-            def count_the_others(subject: Subject, error: str) -> None:
-                sound = without_odd_rows(batch.session, subject)
-                for name, its_error in sound.odd or ((f"the counter {self.counter}", error),):
-                    batch.quarantine(name, its_error)
-                if sound.odd:
-                    count([sound])
-
-            by_halves(batch.session, [self.subject(batch.session, execution.run)], count, count_the_others)
-            batch.position = {"done": True}
