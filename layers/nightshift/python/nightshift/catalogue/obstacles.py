@@ -29,7 +29,6 @@ class Obstacle(NamedTuple):
 
 Action = Literal["delete", "update", "count"]
 
-
 _RIGHTS: Mapping[Action, tuple[str, ...]] = {
     "delete": ("delete", "select"),
     "update": ("select", "update"),

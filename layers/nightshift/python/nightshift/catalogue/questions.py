@@ -9,7 +9,6 @@ NEAR: TextClause = text(
     """
 )
 
-
 HEAD = """
     select c.oid::bigint, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
            has_table_privilege(c.oid, 'select') as may_select,
@@ -32,7 +31,6 @@ HEAD = """
      where c.oid = :oid
 """
 
-
 UNIDENTIFIED = """
     with recursive tree (oid) as (
         select cast(:oid as oid) union select inhrelid from tree join pg_inherits on inhparent = tree.oid
@@ -50,7 +48,6 @@ UNIDENTIFIED = """
                select from pg_index where indrelid = c.oid and indisprimary and indisvalid))
      order by 1, 2
 """
-
 
 COLUMNS = """
     select attname as name, format_type(atttypid, atttypmod) as type,
@@ -72,7 +69,6 @@ COLUMNS = """
      order by attnum
 """
 
-
 INDEXES = """
     select c.relname as name, am.amname as method, i.indisunique as unique,
            pg_get_expr(i.indpred, i.indrelid) as predicate,
@@ -88,7 +84,6 @@ INDEXES = """
      where i.indrelid = :oid and i.indisvalid and i.indisready and i.indislive
      order by i.indisprimary desc, i.indnkeyatts, c.relname
 """
-
 
 # Of partitioned tables, on either side, the parent's constraint stands for all that PostgreSQL made of it; a key to one
 # partition alone counts as one to the table.
@@ -146,13 +141,11 @@ REFERENCES = """
      order by n.nspname, c.relname, o.conname
 """
 
-
 STATISTICS = """lateral (
           select * from pg_stats where schemaname = n.nspname and tablename = c.relname and not inherited offset 0
       ) s"""
 """The planner's statistics of the table `c` in the schema `n`. As a plain join they would be read of all tables of the
 database, which takes longer with each of them: so they are looked up for this one."""
-
 
 # Of how many rows a column's most frequent value is, or an average one where that is more.
 SHARED = text(
@@ -170,7 +163,6 @@ SHARED = text(
     """  # noqa: S608 - a constant of this module
 )
 
-
 TRIGGERS = """
     select cast(tgname as text) as name, tgtype & 2 > 0 as before, tgtype & 1 > 0 as each_row,
            tgtype & 8 > 0 as on_delete
@@ -183,14 +175,12 @@ TRIGGERS = """
      order by tgname
 """
 
-
 RULES = """
     select rulename as name, case ev_type when '4' then 'delete' else 'update' end as event, is_instead as instead,
            cast(ev_qual as text) <> '<>' as conditional
       from pg_rewrite
      where ev_class = :oid and ev_type in ('2', '4') and ev_enabled in ('O', 'A') order by 1
 """
-
 
 # The root, its partitions at every level, and of plain inheritance all that inherit.
 TREE = """
@@ -219,7 +209,6 @@ TREE = """
      group by tree.oid, n.nspname, c.relname, c.relkind, p.partstrat, c.oid, c.reltuples
      order by min(tree.depth), n.nspname, c.relname
 """
-
 
 # The same of an ordinary table without children.
 ALONE = """

@@ -31,13 +31,12 @@ from nightshift.engine.ways import (
     RangeWalk,
     Walk,
     choose,
-    forget_keys,
     keys_referenced,
     keys_written,
     write_keys,
 )
 from nightshift.errors import PermanentError
-from nightshift.ledger import quarantined
+from nightshift.ledger import forget_keys, quarantined
 
 PASSING_ERRORS_IN_A_ROW = 12
 LOCK_SECONDS = 0.5

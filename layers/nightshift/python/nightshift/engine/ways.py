@@ -245,10 +245,6 @@ def keys_referenced(session: Session, subject: Subject, run_id: Any, step: str) 
     return session.scalar(subject.rows(func.count()).where(mine, subject.condition, subject.referenced)) or 0
 
 
-def forget_keys(session: Session, run_id: Any, step: str) -> None:
-    session.execute(delete(KEYS).where(KEYS.c.run_id == run_id, KEYS.c.step == step))
-
-
 def choose(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> str:
     """The way through a portion, as the database tells it: by its estimate, and by the indexes that it would use."""
     if subject.age is None:

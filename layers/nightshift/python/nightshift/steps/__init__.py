@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 __getattr__ = face(
     __name__,
     backup="Backup",
+    count="Count",
+    delete="Delete",
     function="Function",
     health="Component HealthCheck",
     notify="Message Notify",
     periods="Period last_day last_hour last_month last_week",
     recompute="Recompute",
     rollup="Figures Finding RollUp",
-    count="Count",
-    delete="Delete",
     rows="RowStep",
-    update="Update",
     tables="Difference HealthRecord MetricFinding MetricRollup",
+    update="Update",
 )

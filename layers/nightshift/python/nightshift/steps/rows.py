@@ -73,26 +73,17 @@ from nightshift.zones import zone_names
 if TYPE_CHECKING:
     from nightshift.engine.checking import Finding
 
-
 SYNTAX_ERROR = "42601"
 """The SQLSTATE of a text that is no SQL."""
 
-
 Condition = ColumnElement[bool]
-
-
 FromRun = Callable[[Run], Condition | TextClause]
-
-
 TableLike = str | type[DeclarativeBase] | Table
-
 
 UTC = "UTC"
 """The zone of most tables. A cold start need not read the list of all zones for it."""
 
-
 NO_AGE = null().cast(Text)
-
 
 KNOWN_FOR_SECONDS = 5.0
 """So long after the candidates were counted the first batch may rely on what the catalogue said then."""

@@ -22,7 +22,6 @@ from nightshift.steps.rows import RowStep
 MISTAKES = ("22", "23", "42")
 """Classes of SQLSTATEs that a statement meets whatever rows there are."""
 
-
 NO_RIGHT = "42501"
 """The run says which grant is missing, and so does the check."""
 
