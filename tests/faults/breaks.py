@@ -1748,6 +1748,20 @@ BREAKS = (
         ("a run goes on at the cursor of other queries", "    execution.begin_anew()\n", "    pass\n"),
     ),
     *breaks(
+        "ledger/claims.py",
+        MEANWHILE,
+        (
+            "a run has no parameter that came later",
+            "        record.parameters = {**request.parameters, **record.parameters}\n",
+            "        pass\n",
+        ),
+        (
+            "an open run takes the parameters of a later deployment",
+            "record.parameters = {**request.parameters, **record.parameters}",
+            "record.parameters = {**record.parameters, **request.parameters}",
+        ),
+    ),
+    *breaks(
         "engine/execution.py",
         MEANWHILE,
         (

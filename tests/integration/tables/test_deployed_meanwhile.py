@@ -1,15 +1,17 @@
 """A deployment changes a job while one of its runs is open: what it deletes then is counted and capped anew."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from nightshift import Delete, Job, Update, days
+from nightshift import Count, Delete, Job, Parameter, Update, days
 from nightshift.deadline import Deadline
 from nightshift.declaration import Step
 from nightshift.engine.ways import HeapWalk, KeyWalk
+from nightshift.environment import PARAMETERS_VARIABLE
 from tests.integration.tables.conftest import (
     Call,
     call as call,
@@ -96,6 +98,26 @@ def test_a_step_that_is_as_it_was_does_all_its_rows_where_another_has_changed(
     ended = call(database, job(same, now), run_id=first["run_id"])
 
     assert (ended["outcome"], ended["counters"]["deleted"], rows(database, "things")) == ("succeeded", 1200, 0)
+
+
+def test_a_run_keeps_its_parameters_and_gets_those_that_it_lacks_once(
+    made: Any, call: Call, begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = made(THINGS + "update things set at = '2026-01-09Z' where kind = 'b'")
+    age, other = (Parameter(name, default=60, minimum=1, unit="days") for name in ("age_days", "other_days"))
+    change = Update(
+        "things", older_than=age, measured_by="at", where="kind <> 'c'", set={"kind": "c"}, counter="changed"
+    )
+    later = Count("things", older_than=other, measured_by="at", counter="old")
+    first = begun(database, [change])
+
+    for near, given in ((True, {"age_days": 10, "other_days": 50}), (False, {"age_days": 10, "other_days": 60})):
+        monkeypatch.setenv(PARAMETERS_VARIABLE, json.dumps(given))
+        with monkeypatch.context() as hurried:
+            hurried.setattr(Deadline, "near", near)
+            ended = call(database, job(change, later), run_id=first["run_id"])
+
+    assert (ended["outcome"], ended["counters"]["changed"], ended["counters"]["old"]) == ("succeeded", 600, 1200)
 
 
 def test_rows_that_were_written_down_for_another_query_are_not_updated(made: Any, call: Call, begun: Any) -> None:

@@ -54,6 +54,7 @@ class Request:
     once: bool = False
     """Somebody waits for the end: an attempt that fails is not tried again."""
     parameters: Mapping[str, int] = field(default_factory=dict)
+    """Of a run that is there already only those that it lacks."""
 
     @property
     def heard(self) -> bool:
@@ -311,6 +312,8 @@ def grant(session: Session, record: RunRecord, request: Request, clock: dt.datet
     """Begin an attempt at a locked run, under a new epoch."""
     if record.epoch:
         end_attempt(session, record, clock, "lost")
+    if not request.parameters.keys() <= record.parameters.keys():  # the job got others since the run was opened
+        record.parameters = {**request.parameters, **record.parameters}
     record.epoch += 1
     record.attempts += 1
     record.state = "running"

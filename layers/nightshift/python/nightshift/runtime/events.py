@@ -37,7 +37,8 @@ def read_event(job: Job, event: Any, *, request_id: str | None, configured: Mapp
                 f"run_id must be the only key but once: the run's facts are frozen; got {shown(sorted(event))}"
             )
         once = read_truth("once", event.get("once", False))
-        return Request(run_id=_uuid("run_id", event["run_id"]), request_id=request_id, once=once)
+        own = job.resolve(configured)  # the run has its own, but for those that came with a later deployment
+        return Request(run_id=_uuid("run_id", event["run_id"]), request_id=request_id, once=once, parameters=own)
     return _manual(job, event, request_id, configured)
 
 
