@@ -299,7 +299,7 @@ def test_a_command_asks_the_right_function(arguments: list[str], function: str, 
     ("arguments", "answer", "words"),
     [
         (["jobs"], JOBS, [JOB, "market", "every day at 02:00 UTC", "running", "failed", "2026-03-12 02:00"]),
-        (["next"], NEXT, ["2026-03-12 02:00", JOB, "with all jobs by Ada until 2026-03-13 06:00: audit"]),
+        (["next"], NEXT, ["2026-03-12 02:00", JOB, "with all jobs by Ada until 2026-03-13 06:00", "audit"]),
         (["runs"], {"runs": [SUMMARY]}, ["0123abcd", JOB, "schedule", "failed", "1.5 s", "deleted 1,200"]),
         (
             ["show", RUN],
