@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from nightshift import Delete, Job, Update, days
+from nightshift.engine import sweeping
 from nightshift.engine.sweeping import _Sweeping
 from nightshift.errors import RunFailedError
 from tests.integration.tables.conftest import Call, Filled, deletion, digest, rows
@@ -160,6 +161,22 @@ def test_locked_rows_are_left_and_counted_and_the_others_go(made: Any, call: Cal
         other.rollback()
 
     assert (result["outcome"], result["counters"]["deleted"], result["counters"]["locked"]) == ("succeeded", 297, 3)
+
+
+def test_only_the_first_of_many_locked_rows_costs_the_whole_wait(
+    made: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "LOCK_SECONDS", 1.0)
+    database = made(
+        "create table things (id int primary key, at timestamptz not null, note char(900));"
+        "insert into things select i, timestamptz '2025-12-01Z', '' from generate_series(1, 400) i"
+    )
+    with database.connect() as other:
+        other.execute(text("select * from things where id % 90 = 0 for update"))
+        result = call(database, deletion("things"), seconds=12)
+        other.rollback()
+
+    assert (result["outcome"], result["counters"]["deleted"], result["counters"]["locked"]) == ("succeeded", 396, 4)
 
 
 @pytest.mark.parametrize("when", ["in the middle", "at the end"])

@@ -136,6 +136,8 @@ class _Pace:
     few: bool = False
     """A part of the rows, and the place stays: not even the smallest part of the walk fits into what is allowed."""
     passing: int = 0
+    wary: bool = False
+    """A lock was waited for in vain. Where one row is locked others are, and not each is worth the whole wait."""
 
     def __post_init__(self) -> None:
         self.size = self.walk.first
@@ -143,6 +145,7 @@ class _Pace:
     def take_to_heart(self, error: DBAPIError) -> bool:
         """Be more careful after an error. False: there is nothing to be done about it."""
         smallest = self.walk.smallest
+        self.wary = self.wary or is_locked(error)
         if is_locked(error) and self.size <= smallest and not self.alone:
             self.alone = True
         elif is_passing(error) and self.passing < PASSING_ERRORS_IN_A_ROW:
@@ -244,7 +247,8 @@ class _Sweeping:
         place = {"portion": portion.name, "filenodes": _filenodes(portion), "way": pace.walk.way}
         sums = ("rows", "kept", "locked", ALONG, "round")
         carried = {key: self.position[key] for key in sums if key in self.position}
-        with self.execution.batch(may_be_lost=True, lock_seconds=LOCK_SECONDS, watched=self._watches) as batch:
+        wait = ROW_LOCK_MILLISECONDS / 1000 if pace.wary else LOCK_SECONDS
+        with self.execution.batch(may_be_lost=True, lock_seconds=wait, watched=self._watches) as batch:
             self.subject.prepare(batch.session)
             if not pace.proven:
                 self._leave_time_for_a_smaller_one(batch)
