@@ -42,7 +42,7 @@ PAUSES = (0.5, 1.0, 2.0)
 """Seconds before those that were locked are tried again, all others first."""
 COUNT_SECONDS = 10.0
 """How long a partition is counted under its lock. Meanwhile others read it, and wait if they write to it."""
-TOGETHER_SECONDS, MOST_TOGETHER = 0.04, 16
+TOGETHER_SECONDS, MOST_TOGETHER = 0.08, 16
 """How long the table above them is locked for partitions that go in one transaction, and how many these are at most."""
 _EXCLUDE = "set local constraint_exclusion to on"
 """What lets the planner compare a bound with a condition."""
