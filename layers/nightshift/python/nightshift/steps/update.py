@@ -1,6 +1,6 @@
 """Update the rows of a table that a condition and an age tell."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -82,28 +82,29 @@ class Update(RowStep):
         Raises:
             TableError: it names the column.
         """
-        statement = self._statement(run, subject)
-        for name, value in self._new_values(run).items():
+        given = self._new_values(run)
+        every = self._setting(subject, given)
+        for name, value in given.items():
             column = subject.facts.columns[name]
             if column.generated:
                 raise TableError(f"step {self.name}: set {name}: the database gives it its value, and takes no other")
             if value is None and not column.nullable:
                 raise TableError(f"step {self.name}: set {name}: it must have a value")
-        if (error := _refusal(session, statement)) is None:
+        if (error := _refusal(session, every)) is None:
             return
-        for name in self._new_values(run):
-            one = update(cast(Table, subject.table)).values(self._assigned(run, subject, [name]))
-            if (its_own := _refusal(session, one)) is not None:
+        for name, value in given.items():
+            if (its_own := _refusal(session, self._setting(subject, {name: value}))) is not None:
                 raise TableError(f"step {self.name}: set {name}: {describe(its_own)}") from None
         raise error
 
     def _statement(self, run: Run, subject: Subject) -> UpdateStatement:
-        return update(cast(Table, subject.table)).values(self._assigned(run, subject, list(self._new_values(run))))
+        return self._setting(subject, self._new_values(run))
 
-    def _assigned(self, run: Run, subject: Subject, names: Sequence[str]) -> dict[Any, Any]:
-        """Some of the new values, as a statement takes them."""
-        given, known = self._new_values(run), {name: self.column_of(subject, name) for name in names}
-        return {known[name]: typed_value(given[name], subject.facts.columns[name]) for name in names}
+    def _setting(self, subject: Subject, given: Mapping[str, Any]) -> UpdateStatement:
+        """The statement that sets these new values."""
+        known = {name: self.column_of(subject, name) for name in given}  # first, as it refuses a name that is none
+        values = {known[name]: typed_value(value, subject.facts.columns[name]) for name, value in given.items()}
+        return update(cast(Table, subject.table)).values(values)
 
     def _new_values(self, run: Run) -> dict[str, Any]:
         return {key if isinstance(key, str) else key.expression.name: value for key, value in self._values(run).items()}
