@@ -1,7 +1,7 @@
 """One bad item among many: what is done to all of them at once is halved until that item is alone, and left."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import func, select, text
@@ -68,14 +68,10 @@ def by_halves(
             else:
                 leave(items[0], describe(error))
             return kept
-    waited = session.scalar(select(func.current_setting("lock_timeout"))) if in_use else None
-    if waited is not None:
-        _wait_for_locks(session, ROW_LOCK)
     middle = len(items) // 2
-    for half in (items[:middle], items[middle:]):
-        kept += by_halves(session, half, do, leave, locked)
-    if waited is not None:
-        _wait_for_locks(session, waited)
+    with waiting_briefly(session) if in_use else nullcontext():
+        for half in (items[:middle], items[middle:]):
+            kept += by_halves(session, half, do, leave, locked)
     return kept
 
 
