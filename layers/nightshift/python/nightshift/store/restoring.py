@@ -26,7 +26,7 @@ from nightshift.declaration import Reapplied, this_project
 from nightshift.ledger import Attempt, RunRecord
 from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, quoted, schema_version
 from nightshift.store.compressed import rows_of
-from nightshift.store.schema import make, run_script
+from nightshift.store.schema import TURNED, make, run_script
 from nightshift.store.tables import Backup
 
 MOST_TOLD = 3
@@ -302,14 +302,12 @@ def _disable_triggers(connection: Connection) -> list[str]:
     """Disable the triggers: they must not change rows that are being restored. Returns the statements that turn them on
     again, each as it was. What is said of a partitioned table holds for its partitions, so these come after it."""
     found = connection.execute(
-        text("""
-            select tgrelid::regclass::text as owner, quote_ident(tgname) as name,
-                case tgenabled when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
-                    else 'enable' end as how
-            from pg_trigger join pg_class on pg_class.oid = tgrelid
+        text(f"""
+            select tgrelid::regclass::text as owner, quote_ident(tgname) as name, {TURNED} as how
+            from pg_trigger t join pg_class on pg_class.oid = tgrelid
             where not tgisinternal and relnamespace <> 'pg_catalog'::regnamespace
             order by relkind <> 'p', tgparentid <> 0
-        """)
+        """)  # noqa: S608 - a constant
     ).all()
     for each in reversed(found):
         connection.exec_driver_sql(f"alter table {each.owner} disable trigger {each.name}")

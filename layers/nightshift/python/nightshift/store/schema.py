@@ -30,6 +30,13 @@ _OWN = """
 """
 
 
+TURNED = """
+    case t.tgenabled when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
+         else 'enable' end
+"""
+"""What makes the trigger `t` as it is."""
+
+
 def _own(catalogue: str, oid: str) -> str:
     return _OWN.format(catalogue=catalogue, oid=oid)
 
@@ -231,9 +238,7 @@ _QUERIES = (
         "pg_class",
         "c.oid",
         """
-    select format('alter table %s %s trigger %I', c.oid::regclass,
-               case t.tgenabled when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
-                    else 'enable' end, t.tgname)
+    select format('alter table %s %s trigger %I', c.oid::regclass, $turned, t.tgname)
       from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
       left join pg_trigger above on above.oid = t.tgparentid
      where not t.tgisinternal and t.tgenabled <> coalesce(above.tgenabled, 'O') and $own
@@ -249,7 +254,9 @@ def schema_of(session: Session) -> list[str]:
     with session.begin_nested() as savepoint:
         # Then the catalogue names everything with its schema.
         session.execute(text("select set_config('search_path', '', true)"))
-        queries = [query.replace("$own", _own(catalogue, oid)) for catalogue, oid, query in _QUERIES]
+        queries = [
+            query.replace("$own", _own(catalogue, oid)).replace("$turned", TURNED) for catalogue, oid, query in _QUERIES
+        ]
         found = [statement for query in queries for statement in session.scalars(_literally(query))]
         savepoint.rollback()  # and the search path is what it was
     return found
