@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from nightshift.database import NIGHTSHIFT_SCHEMA, DatabaseSettings, migrations, session_for, sqlstate
 from nightshift.database.address import SSL_MODES
+from nightshift.database.quoting import quoted
 from nightshift.declaration import other_branches, this_project
 from nightshift.errors import SettingError
 
@@ -89,7 +90,7 @@ class OwnDatabase:
         if not found.schema and not found.may_create:
             raise OwnDatabaseError(
                 f"{self.user} may not make the schema {NIGHTSHIFT_SCHEMA} in {self.name}: as its owner run "
-                f"grant create on database {_quoted(self.name)} to {_quoted(self.user)}"
+                f"grant create on database {quoted(self.name)} to {quoted(self.user)}"
             )
         return found
 
@@ -176,10 +177,6 @@ def _said(error: DBAPIError | OSError) -> str:
         cause = error.orig.__cause__ or error.orig
     said = cause.args[0] if cause.args and isinstance(cause.args[0], dict) else None
     return " ".join(str(said["M"] if said else cause).split())
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 _FOUND = text(

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.table import quoted
+from nightshift.database.quoting import quoted
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^."]+)')
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

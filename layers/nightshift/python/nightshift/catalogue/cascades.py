@@ -31,7 +31,8 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import TID
 from nightshift.catalogue.reading import find, read
-from nightshift.catalogue.table import Reference, TableFacts, name_of, quoted
+from nightshift.catalogue.table import Reference, TableFacts, name_of
+from nightshift.database.quoting import quoted
 
 SHARE_APPLIES_ABOVE = 10_000
 """Up to this many rows the share of the table does not matter, so small databases are not stopped by it."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from zlib import crc32
 
-from nightshift.catalogue.table import Branch, Keyed, Leaf, TableFacts, quoted, quoted_whole
+from nightshift.catalogue.table import Branch, Keyed, Leaf, TableFacts, quoted_whole
+from nightshift.database.quoting import quoted
 
 
 def create_index(facts: TableFacts, columns: Sequence[str]) -> str:

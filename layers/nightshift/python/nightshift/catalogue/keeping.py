@@ -35,7 +35,8 @@ from nightshift.catalogue.cascades import (
     one_further,
     system_column,
 )
-from nightshift.catalogue.table import Reference, TableFacts, quoted
+from nightshift.catalogue.table import Reference, TableFacts
+from nightshift.database.quoting import quoted
 
 DEEPEST = 100
 """So many generations are looked at where it matters which of two rows goes first."""

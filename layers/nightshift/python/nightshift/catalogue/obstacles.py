@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from nightshift.catalogue.table import TableError, TableFacts, quoted
+from nightshift.catalogue.table import TableError, TableFacts
+from nightshift.database.quoting import quoted
 
 _KINDS = {
     "v": "a view",

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from nightshift.catalogue.table import TableFacts, quoted
+from nightshift.catalogue.table import TableFacts
+from nightshift.database.quoting import quoted
 
 MOST_ROWS_A_BLOCK_HEADERS = 24
 """Bytes of a block that hold no rows."""

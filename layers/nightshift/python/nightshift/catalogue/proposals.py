@@ -33,8 +33,9 @@ from nightshift.catalogue.statistics import (
     never_at_first,
     nulls,
 )
-from nightshift.catalogue.table import Column, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, TableError, TableFacts
 from nightshift.database.failures import describe, is_locked, sqlstate
+from nightshift.database.quoting import quoted
 
 TEXTS = ("text", "varchar", "bpchar")
 WHOLE_NUMBERS = ("int4", "int8", "numeric", "float8")

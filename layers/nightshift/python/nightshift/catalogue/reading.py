@@ -36,9 +36,9 @@ from nightshift.catalogue.table import (
     TableFacts,
     Trigger,
     Unidentified,
-    quoted,
     rows_of,
 )
+from nightshift.database.quoting import quoted
 
 _ON_DELETE: Mapping[str, OnDelete] = {
     "a": "no action",

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import PER_SECOND, EpochUnit
 from nightshift.catalogue.questions import STATISTICS
-from nightshift.catalogue.table import Column, Leaf, TableFacts, quoted, quoted_whole
+from nightshift.catalogue.table import Column, Leaf, TableFacts, quoted_whole
+from nightshift.database.quoting import quoted
 
 FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800
 """Of the years 1990 to 2100: a number that is none of these, in no unit, is no time."""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Table
 
+from nightshift.database.quoting import quoted
 from nightshift.errors import PermanentError
 
 OnDelete = Literal["no action", "restrict", "cascade", "set null", "set default"]
@@ -253,11 +254,6 @@ class TableFacts:
     @property
     def quoted(self) -> str:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def quoted_whole(name: str) -> str:

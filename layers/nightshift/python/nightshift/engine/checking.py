@@ -27,9 +27,10 @@ from nightshift.catalogue.access import (
 )
 from nightshift.catalogue.indexing import create_index
 from nightshift.catalogue.obstacles import Obstacle, obstacles
-from nightshift.catalogue.table import Reference, quoted
+from nightshift.catalogue.table import Reference
 from nightshift.database import describe
 from nightshift.database.failures import is_passing, refused_right, sqlstate
+from nightshift.database.quoting import quoted
 from nightshift.declaration import Job, Run, Step
 from nightshift.declaration.job import UNINDEXED_ROWS
 from nightshift.declaration.limits import limits_from

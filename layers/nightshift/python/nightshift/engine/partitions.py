@@ -22,8 +22,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 
 from nightshift.catalogue.partitions import Partition, Partitions, against_whole, around, tree_of
-from nightshift.catalogue.table import Column, TableError, TableFacts, quoted, quoted_whole
+from nightshift.catalogue.table import Column, TableError, TableFacts, quoted_whole
 from nightshift.database.failures import describe, is_passing, sqlstate
+from nightshift.database.quoting import quoted
 from nightshift.declaration.partitions import (
     PARTITION_BYTES,
     PARTITIONS_KEPT,

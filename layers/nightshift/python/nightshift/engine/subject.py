@@ -26,7 +26,8 @@ from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count
 from nightshift.catalogue.keeping import keeping, kept, kept_by
-from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts, quoted
+from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts
+from nightshift.database.quoting import quoted
 
 Action = Literal["delete", "update", "count"]
 

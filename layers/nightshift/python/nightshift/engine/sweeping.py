@@ -17,8 +17,9 @@ from sqlalchemy.sql.dml import Delete, Update
 
 from nightshift.catalogue.ages import TID, SqlType
 from nightshift.catalogue.reading import read
-from nightshift.catalogue.table import Portion, quoted
+from nightshift.catalogue.table import Portion
 from nightshift.database.failures import describe, is_locked, is_passing, is_row_error
+from nightshift.database.quoting import quoted
 from nightshift.declaration.step import QUARANTINED, Batch, Execution
 from nightshift.engine.following import ALONG, Following
 from nightshift.engine.odd_rows import without_odd_rows

@@ -28,7 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from nightshift.catalogue.ages import TID, SqlType
-from nightshift.catalogue.table import Portion, quoted
+from nightshift.catalogue.table import Portion
+from nightshift.database.quoting import quoted
 from nightshift.engine.subject import Explain, Subject, nodes
 
 DENSE_SHARE = 0.05

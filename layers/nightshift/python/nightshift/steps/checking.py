@@ -16,7 +16,8 @@ from nightshift.catalogue.keeping import keeping
 from nightshift.catalogue.measures import doubts
 from nightshift.catalogue.obstacles import obstacles
 from nightshift.catalogue.partitions import OF_ANY_AGE, Partition, against_whole, pending, tree_of, unrelated_key
-from nightshift.catalogue.table import Leaf, TableFacts, quoted
+from nightshift.catalogue.table import Leaf, TableFacts
+from nightshift.database.quoting import quoted
 from nightshift.declaration import UNINDEXED_ROWS, Run
 from nightshift.declaration.partitions import Whole
 from nightshift.engine.checking import (

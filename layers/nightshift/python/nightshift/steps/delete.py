@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnClause
 from nightshift.catalogue import TableError, TableFacts, around, before
 from nightshift.catalogue.cascades import ALL, SHARE_APPLIES_ABOVE, of_how_many
 from nightshift.catalogue.obstacles import refuse_unworkable
-from nightshift.catalogue.table import quoted
+from nightshift.database.quoting import quoted
 from nightshift.declaration import Execution, Run, StepPlan, fingerprint_of, iso
 from nightshift.declaration.fields import must_be
 from nightshift.declaration.partitions import PARTITION_BYTES, Detach, Drop, Whole

@@ -35,8 +35,9 @@ from sqlalchemy.types import NullType
 
 from nightshift.catalogue import TableError
 from nightshift.catalogue.ages import SqlType
-from nightshift.catalogue.table import Column, quoted
+from nightshift.catalogue.table import Column
 from nightshift.database import by_halves, describe, is_locked, is_passing, is_row_error
+from nightshift.database.quoting import quoted
 from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, Parameter, Run, StepDefaults, StepPlan, fingerprint_of
 from nightshift.declaration.fields import must_be
 from nightshift.engine import CAREFUL, Subject, carefully, left_out, paced

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from nightshift.database.driver import copy
+from nightshift.database.quoting import quoted
 from nightshift.declaration import this_project
 from nightshift.errors import PermanentError
 from nightshift.store import compressed
@@ -181,7 +182,3 @@ def check(table: dict[str, Any], parts: Parts) -> None:
             f"{table['file']} is damaged: it holds {found.rows} rows in {found.bytes} bytes, SHA-256 {found.sha256}; "
             f"the manifest says {expected.rows} in {expected.bytes}, {expected.sha256}. Take another backup"
         )
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -22,9 +22,10 @@ from sqlalchemy.orm import Session
 from nightshift.database import describe
 from nightshift.database.driver import copy
 from nightshift.database.migrations import revisions, upgrade
+from nightshift.database.quoting import quoted
 from nightshift.declaration import Reapplied, this_project
 from nightshift.ledger import Attempt, RunRecord
-from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, quoted, schema_version
+from nightshift.store.backups import FORMAT, MANIFEST, BackupError, Parts, check, schema_version
 from nightshift.store.compressed import rows_of
 from nightshift.store.schema import TURNED, make, run_script
 from nightshift.store.tables import Backup
