@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from nightshift import ledger
 from nightshift.database import is_row_error
+from nightshift.database.transaction import transaction
 from nightshift.declaration import MAX_ROWS, MAX_SHARE, Job, Run, StepPlan
 from nightshift.engine.execution import RunExecution, of_partition
 from nightshift.engine.odd_rows import carefully
@@ -40,7 +41,8 @@ def state_candidates(job: Job, execution: RunExecution) -> None:
     An operator may let the run go on once with just what it has counted, by a redrive that says who and why.
     """
     session, run = execution.session, execution.run
-    with session.begin():
+    # It need not wait for the disk: what a crash takes with it, and all that came after it, is counted once more.
+    with transaction(session, settings={"synchronous_commit": "off"}):
         ledger.forget_keys(session, run.id)
         plans: list[StepPlan] = []
         for step in job.steps:

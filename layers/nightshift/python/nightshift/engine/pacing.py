@@ -40,8 +40,9 @@ UNSURE_SECONDS = 0.02
 LOOKS_SHARE = 0.015
 """What looks may take of a run's time."""
 LEAST_SECONDS_BETWEEN_LOOKS = 0.1
-SECONDS_TO_THE_SECOND_LOOK = 0.02
-"""Only the second look tells whether somebody is at work who happened to rest at the first one."""
+SECONDS_TO_THE_SECOND_LOOK = 0.1
+"""Only the second look tells whether somebody is at work who happened to rest at the first one. A run that is over by
+then was too short to be noticed."""
 OTHERS_STAY_SECONDS = 3.0
 """So long after other sessions were last seen at work a run gives way to them: they come and go."""
 SLOWED_TIMES = 4
