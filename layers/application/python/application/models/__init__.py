@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from application.models.community import (
         Collaborator as Collaborator,
         Idea as Idea,
-        Invitation as Invitation,
-        Project as Project,
         Upload as Upload,
         Upvote as Upvote,
         file_references as file_references,
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
         TimerSession as TimerSession,
         UserActivityDay as UserActivityDay,
     )
+    from application.models.projects import Invitation as Invitation, Project as Project
     from application.models.pseudonyms import PseudonymKey as PseudonymKey
     from application.models.tracking import (
         AnnualSummary as AnnualSummary,
@@ -66,12 +65,13 @@ __getattr__ = face(
     administration="License Subscription SubscriptionEvent expiring_credentials",
     audit="AuditArchive AuditLog",
     base="Base",
-    community="Collaborator Idea Invitation Project Upload Upvote file_references",
+    community="Collaborator Idea Upload Upvote file_references",
     identity="ApiKey AuthToken Certificate ConsentRecord DataRequest LoginAttempt PushToken UserPreferences "
     "UserSession",
     operations="Alert ErasureRecord Report TrustedNetwork UnclaimedObject",
     people="Organization User",
     productivity="FeatureEvent Goal RequestStats TimerSession UserActivityDay",
+    projects="Invitation Project",
     pseudonyms="PseudonymKey",
     tracking="AnnualSummary CachedMetric PaymentRecord ReminderEvent YearlySnapshot",
 )
