@@ -1,5 +1,6 @@
 """A table read from the live database: in a few statements, once a run and at every plan."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from types import SimpleNamespace
@@ -48,6 +49,10 @@ _ON_DELETE: Mapping[str, OnDelete] = {
     "d": "set default",
 }
 
+_PART = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
+_AS_SQL = re.compile(rf"{_PART}(?:\.{_PART})?")
+"""A name as SQL reads it. Up to version 15 PostgreSQL takes any other for an error, and not for an unknown table."""
+
 
 def find(session: Session, name: str) -> int:
     """The oid of a table by its name as people write it: `orders`, `shop.orders`, `shop."Order"`.
@@ -59,8 +64,8 @@ def find(session: Session, name: str) -> int:
     """
     schema, _, table = name.rpartition(".")
     exact = f"{quoted(schema or 'public')}.{quoted(table)}"
-    looked_for = (name,) if '"' in name else (name, exact)
-    for each in looked_for:
+    looked_for = [name] if _AS_SQL.fullmatch(name) else []
+    for each in looked_for if '"' in name else [*looked_for, exact]:
         oid = session.scalar(text("select cast(to_regclass(:name) as oid)"), {"name": each})
         if oid is not None:
             return int(oid)
