@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from cli.project import beginning
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of
 from cli.project.job_files import OFFERED
 from local.postgres import PostgresServer
@@ -165,6 +166,12 @@ def test_its_jobs_keep_what_they_promise(project: Path) -> None:
     for job in (JOB, "failed-runs", *OFFERED):
         assert re.search(rf"PASSED .*test_empty_tables_give_zeros\[{job}\]", told), f"{job} is not tested"
     assert "PASSED tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others" in told
+
+
+def test_it_passes_what_it_inherits_of_pages_and_their_commands(project: Path) -> None:
+    beginning.write_pages(project)
+    of_commands = "tests/integration/test_commands_of_the_pages.py::test_pages_show_commands_that_look_change_and_run"
+    run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_docs.py", of_commands)
 
 
 def test_its_jobs_do_their_work_on_aws(project: Path) -> None:
