@@ -22,7 +22,7 @@ from cli import (
     suggesting,
     watching,
 )
-from cli.aws import AwsError, FunctionError
+from cli.aws import NO_AWS, AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.doctor import command as doctor
 from cli.project import commands as project
@@ -40,7 +40,10 @@ class OneLineErrors(Root):
         try:
             return super().invoke(ctx)
         except (RefusedError, AwsError) as error:
-            end(str(error), EXIT_REFUSED)
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            by_url = command is not None and any(each.name == "database_url" for each in command.params)
+            without = "; or look at a database without AWS: --database-url URL" if by_url else ""
+            end(f"{error}{without if str(error).startswith(NO_AWS) else ''}", EXIT_REFUSED)
         except FunctionError as error:
             end(f"the function ended with {error.kind}: {error}", EXIT_REFUSED)
 

@@ -39,7 +39,7 @@ def result(answer: Answer) -> Iterator[Part]:
         lines.add_row("reason", answer["reason"])
     if counted := _counted(answer):
         lines.add_row("counters", counted)
-    for error in answer["errors"]:
+    for error in _beside(answer):
         lines.add_row("error", Text(error, "red"))
     for note in answer.get("notes", ()):
         lines.add_row("note", Text(note, "yellow"))
@@ -78,7 +78,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     ):
         if value:
             lines.add_row(name, value)
-    for error in found["errors"]:
+    for error in _beside(found):
         lines.add_row("error", Text(error, "red"))
     for note in found.get("notes", ()):
         lines.add_row("note", Text(note, "yellow"))
@@ -129,6 +129,11 @@ def _strain(run: Answer) -> str | None:
     since = f"since {strain['since']}" if state and strain.get("since") else None
     unknown = [f"{signal} is unknown: {why}" for signal, why in strain.get("unknown", {}).items()]
     return "; ".join(part for part in (state, since, *unknown) if part) or None
+
+
+def _beside(run: Answer) -> list[str]:
+    """The errors that are not the reason: that stands above them."""
+    return [error for error in run["errors"] if error != run.get("reason")]
 
 
 def _counted(run: Answer) -> str:

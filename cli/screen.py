@@ -123,8 +123,8 @@ MOST_STATEMENTS = 6
 def statements(heading: str, found: Iterable[tuple[str, str]]) -> Iterator[Text]:
     """SQL to copy, each statement on a line of its own, under what it is for. Nothing if there is none."""
     told: dict[str, list[str]] = {}
-    for about, sql in found:
-        told.setdefault(sql, []).append(about)
+    for what, sql in found:
+        told.setdefault(sql, []).append(what)
     if not told:
         return
     yield Text(f"\n{heading}:", "bold")

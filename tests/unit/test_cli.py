@@ -932,6 +932,26 @@ def test_missing_settings_are_one_line_that_says_what_to_do(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("command", [["run", JOB], ["show", RUN]])
+def test_a_reason_is_not_told_again_as_an_error(command: list[str]) -> None:
+    run = {"reason": "over its cap", "errors": ["over its cap", "carts:5: no"]}
+    answer = {**RESULT, **run} if command[0] == "run" else {"run": {**LONG_RUN, **run, "attempts": []}}
+
+    told = CliRunner().invoke(application, command, obj=Deployed(answer)).stdout
+
+    assert (told.count("over its cap"), told.count("carts:5: no")) == (1, 1)
+
+
+@pytest.mark.usefixtures("clean_environment")
+@pytest.mark.parametrize(("command", "by_url"), [(["plan", JOB], True), (["check"], True), (["runs"], False)])
+def test_who_has_no_aws_is_told_of_the_commands_that_need_none(command: list[str], by_url: bool) -> None:
+    refused = CliRunner().invoke(application, command)
+
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("no AWS region: give --region, or set AWS_DEFAULT_REGION")
+    assert refused.stderr.endswith("; or look at a database without AWS: --database-url URL\n") == by_url
+
+
 @pytest.mark.usefixtures("credentials")
 def test_an_endpoint_where_nobody_listens_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
