@@ -108,11 +108,11 @@ def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
     _, told = made
 
     rows = [line.split() for line in told.partition("Age by")[2].partition("Next:")[0].splitlines() if "MB" in line]
-    assert [row[-2:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes"]]
+    assert [row[-3:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes", "yes"]]
     assert "boss.j0a1" not in told, "a partition was told as a table"
-    first = next(row for row in rows if row[-1] == "yes")
+    first = next(row for row in rows if row[-2:] == ["yes", "yes"])
     proposed = next(shlex.split(line) for line in told.splitlines() if "new job" in line)
-    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-2]]
+    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-3]]
 
 
 def test_the_schema_is_that_of_the_database(
