@@ -932,6 +932,28 @@ def test_missing_settings_are_one_line_that_says_what_to_do(
     assert words in str(caught.value)
 
 
+def test_a_plan_over_its_cap_names_that_cap() -> None:
+    told = CliRunner().invoke(application, ["plan", JOB], obj=Deployed(PLAN)).stdout
+
+    assert "raise max_share in the job's settings, and try the value first: nightshift plan JOB --param max_sh" in told
+
+
+def test_the_command_of_one_project_says_so_in_the_folder_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".nightshift.json").touch()
+    (tmp_path / "functions").mkdir()
+    monkeypatch.chdir(tmp_path / "functions")
+
+    told = CliRunner().invoke(application, ["jobs", "--declared", "--json"])
+
+    assert told.exit_code == 0
+    assert told.stderr.startswith(f"You are in {tmp_path}, and this is the command of ")
+    assert told.stderr.endswith(f"that of the folder is {tmp_path}/.venv/bin/nightshift\n")
+    monkeypatch.chdir("/")
+    assert CliRunner().invoke(application, ["jobs", "--declared", "--json"]).stderr == ""
+
+
 @pytest.mark.parametrize("command", [["run", JOB], ["show", RUN]])
 def test_a_reason_is_not_told_again_as_an_error(command: list[str]) -> None:
     run = {"reason": "over its cap", "errors": ["over its cap", "carts:5: no"]}
