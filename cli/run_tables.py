@@ -1,7 +1,7 @@
 """How runs are shown to a person: lists, one run, a result, a plan."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +12,9 @@ from cli.screen import Answer, Part, counters, facts, styled, table, watched
 from cli.times import shown, took
 
 
-def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
+def runs(found: Sequence[Answer], now: dt.datetime) -> Table | str:
+    if not found:
+        return "No run yet"
     rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Duration", "Counters")
     for run in found:
         trigger = run["trigger"] + (", forced" if run["forced"] else "")

@@ -932,6 +932,10 @@ def test_missing_settings_are_one_line_that_says_what_to_do(
     assert words in str(caught.value)
 
 
+def test_where_nothing_ran_no_empty_table_is_shown() -> None:
+    assert CliRunner().invoke(application, ["runs"], obj=Deployed({"runs": []})).stdout == "No run yet\n"
+
+
 def test_a_plan_over_its_cap_names_that_cap() -> None:
     told = CliRunner().invoke(application, ["plan", JOB], obj=Deployed(PLAN)).stdout
 
