@@ -20,6 +20,10 @@ DESK_SECONDS = 40
 CREDENTIALS_REMEDY = "sign in (aws sso login, aws configure) or name another profile with --profile"
 
 
+NO_AWS = "no AWS "
+"""So begins what is said where nothing names a region, or has credentials."""
+
+
 class AwsError(Exception):
     """AWS did not answer, or refused. The message is one line that says what to do."""
 
@@ -145,7 +149,7 @@ def unreachable(error: "BotoCoreError") -> str:
 
     match error:
         case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-            return f"no AWS credentials found: {CREDENTIALS_REMEDY}"
+            return f"{NO_AWS}credentials found: {CREDENTIALS_REMEDY}"
         case (
             exceptions.SSOError()
             | exceptions.LoginError()
@@ -156,7 +160,7 @@ def unreachable(error: "BotoCoreError") -> str:
         case exceptions.ProfileNotFound():
             return f"{error}: see aws configure list-profiles"
         case exceptions.NoRegionError():
-            return "no AWS region: give --region, or set AWS_DEFAULT_REGION"
+            return f"{NO_AWS}region: give --region, or set AWS_DEFAULT_REGION"
         case exceptions.ConnectionError():
             return f"AWS does not answer: {error}. Check region and network, or --endpoint-url and AWS_ENDPOINT_URL"
         case _:

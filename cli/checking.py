@@ -143,12 +143,14 @@ def _answer(found: Mapping[str, list[Finding]], looked: int) -> dict[str, Any]:
 
 
 def parts(answer: Mapping[str, Any]) -> Iterator[Table | Text]:
-    """One line for each finding, then how many there are."""
+    """One line for each finding, then the SQL that mends it, then how many there are."""
     if answer["findings"]:
-        lines = screen.table("Severity", "Job", "Object", "Finding", "SQL")
+        lines = screen.table("Severity", "Job", "Object", "Finding")
         for each in answer["findings"]:
-            lines.add_row(screen.styled(each["severity"]), each["job"], each["object"], each["what"], each["sql"] or "")
+            lines.add_row(screen.styled(each["severity"]), each["job"], each["object"], each["what"])
         yield lines
+    mending = ((f"{each['job']}: {each['object']}", each["sql"]) for each in answer["findings"] if each["sql"])
+    yield from screen.statements("What mends it, for the owner of the tables", mending)
     totals, number = answer["totals"], len(answer["jobs"])
     told = [f"{count} {word}{'' if count == 1 else 's'}" for word, count in totals.items() if count]
     place = f" in {answer['database']}" if "database" in answer else ""

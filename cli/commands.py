@@ -5,6 +5,8 @@ The commands are in modules by subject: looking, checking, suggesting, running, 
 doctor/ for the installation, web/ for the page, and project/ for one's own project.
 """
 
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +24,11 @@ from cli import (
     suggesting,
     watching,
 )
-from cli.aws import AwsError, FunctionError
+from cli.aws import NO_AWS, AwsError, FunctionError
 from cli.command_line import HELP, Root
 from cli.doctor import command as doctor
 from cli.project import commands as project
+from cli.project.files import MANIFEST, ROOT
 from cli.refusals import EXIT_FAILED, EXIT_LEFT, EXIT_REFUSED, RefusedError, end
 from cli.web import command as web
 
@@ -33,14 +36,34 @@ MEANING = f"""Exit code 0: success. {EXIT_FAILED}: a job failed or is degraded. 
 refused, or AWS or the database does not answer. {EXIT_LEFT}: Ctrl-C. Errors go to standard error."""
 
 
+def other_project() -> Path | None:
+    """The project in whose folder somebody types, where it is not this one: its jobs would be mistaken for these."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the folder is gone
+        return None
+    project = next((folder for folder in (here, *here.parents) if (folder / MANIFEST).is_file()), ROOT)
+    return None if project.resolve() == ROOT.resolve() else project
+
+
 class OneLineErrors(Root):
     """All commands. One that is refused ends with one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
+        if (other := other_project()) is not None:
+            typer.secho(
+                f"You are in {other}, and this is the command of {ROOT}: that of the folder is "
+                f"{shlex.quote(str(other / '.venv/bin/nightshift'))}",
+                fg=typer.colors.YELLOW,
+                err=True,
+            )
         try:
             return super().invoke(ctx)
         except (RefusedError, AwsError) as error:
-            end(str(error), EXIT_REFUSED)
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            by_url = command is not None and any(each.name == "database_url" for each in command.params)
+            without = "; or look at a database without AWS: --database-url URL" if by_url else ""
+            end(f"{error}{without if str(error).startswith(NO_AWS) else ''}", EXIT_REFUSED)
         except FunctionError as error:
             end(f"the function ended with {error.kind}: {error}", EXIT_REFUSED)
 

@@ -16,10 +16,11 @@ from cli.times import parse, relative, shown, took
 
 NAMES_SHOWN = 8
 
+CAPS = ["max_rows", "max_share"]
 OVER_CAP = "Over its cap. A run would stop before it changes anything: "
 NEXT = (
-    "If these rows are meant, raise max_rows or max_share in the job's settings, and try the value first: nightshift "
-    "plan JOB --param max_rows=NUMBER. To let one run continue that has stopped: "
+    "If these rows are meant, raise {caps} in the job's settings, and try the value first: nightshift plan JOB "
+    "--param {first}=NUMBER. To let one run continue that has stopped: "
     "nightshift redrive RUN --override-cap --by NAME --reason TEXT"
 )
 
@@ -47,7 +48,8 @@ def plan(found: Answer, as_of: str, *, as_tree: bool) -> Iterator[Tree | Table |
     for each in found["over_cap"]:
         yield Text(f"{OVER_CAP}{each}", "bold red")
     if found["over_cap"]:
-        yield Text(NEXT)
+        caps = [cap for cap in CAPS if any(f"{cap} is" in each for each in found["over_cap"])] or CAPS
+        yield Text(NEXT.format(caps=" and ".join(caps), first=caps[0]))
 
 
 def _trees(steps: Iterable[Answer], now: dt.datetime) -> Iterator[Tree]:

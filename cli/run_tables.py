@@ -1,7 +1,7 @@
 """How runs are shown to a person: lists, one run, a result, a plan."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +12,9 @@ from cli.screen import Answer, Part, counters, facts, styled, table, watched
 from cli.times import shown, took
 
 
-def runs(found: Iterable[Answer], now: dt.datetime) -> Table:
+def runs(found: Sequence[Answer], now: dt.datetime) -> Table | str:
+    if not found:
+        return "No run yet"
     rows = table("Run", "Job", "Scheduled for (UTC)", "Trigger", "Outcome", "Duration", "Counters")
     for run in found:
         trigger = run["trigger"] + (", forced" if run["forced"] else "")
@@ -39,7 +41,7 @@ def result(answer: Answer) -> Iterator[Part]:
         lines.add_row("reason", answer["reason"])
     if counted := _counted(answer):
         lines.add_row("counters", counted)
-    for error in answer["errors"]:
+    for error in _beside(answer):
         lines.add_row("error", Text(error, "red"))
     for note in answer.get("notes", ()):
         lines.add_row("note", Text(note, "yellow"))
@@ -78,7 +80,7 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     ):
         if value:
             lines.add_row(name, value)
-    for error in found["errors"]:
+    for error in _beside(found):
         lines.add_row("error", Text(error, "red"))
     for note in found.get("notes", ()):
         lines.add_row("note", Text(note, "yellow"))
@@ -129,6 +131,11 @@ def _strain(run: Answer) -> str | None:
     since = f"since {strain['since']}" if state and strain.get("since") else None
     unknown = [f"{signal} is unknown: {why}" for signal, why in strain.get("unknown", {}).items()]
     return "; ".join(part for part in (state, since, *unknown) if part) or None
+
+
+def _beside(run: Answer) -> list[str]:
+    """The errors that are not the reason: that stands above them."""
+    return [error for error in run["errors"] if error != run.get("reason")]
 
 
 def _counted(run: Answer) -> str:

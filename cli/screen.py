@@ -116,6 +116,26 @@ def table(*headings: str) -> Table:
     return made
 
 
+MOST_STATEMENTS = 6
+"""Of so many at most each is shown. More are those of a table's partitions, which --json has."""
+
+
+def statements(heading: str, found: Iterable[tuple[str, str]]) -> Iterator[Text]:
+    """SQL to copy, each statement on a line of its own, under what it is for. Nothing if there is none."""
+    told: dict[str, list[str]] = {}
+    for what, sql in found:
+        told.setdefault(sql, []).append(what)
+    if not told:
+        return
+    yield Text(f"\n{heading}:", "bold")
+    for sql, about in told.items():
+        yield Text("\n".join(f"-- {each}" for each in about), "dim")
+        lines = [f"{each};" for each in sql.split("; ")]
+        if len(lines) > MOST_STATEMENTS:
+            lines = [lines[0], f"-- … and {len(lines) - 1} more for its partitions: see --json"]
+        yield Text("\n".join(lines))
+
+
 def facts() -> Table:
     """Lines with a name and a value. The value is never broken."""
     made = Table.grid(padding=(0, 2))

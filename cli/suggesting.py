@@ -85,14 +85,21 @@ def parts(answer: Answer) -> Iterator[Table | Text]:
     """The proposals, what each lacks, and what was left aside with the reason."""
     proposals, aside = answer["proposals"], answer["aside"]
     if proposals:
-        lines = screen.table("Table", "Rule", "Rows now", "Share", "Bytes", "Along", "Why")
+        lines = screen.table("Table", "Rule", "Rows now", "Share", "Bytes", "Along")
         for each in proposals:
             lines.add_row(*_cells(each))
         yield lines
     for each in proposals:
         yield from _remarks(each)
+    if over := [each["table"] for each in proposals if each["over_cap"]]:
+        yield Text(
+            f"The first run on {', '.join(over)} stops at max_share before it deletes anything, because so large a "
+            "part is old. Look at the plan; to let it go: nightshift run JOB --param max_share=PERCENT",
+            "yellow",
+        )
+    yield from screen.statements("Indexes that are missing", _missing(proposals))
     if aside:
-        yield Text("Left aside, for you to decide:", "bold")
+        yield Text("\nLeft aside, for you to decide:", "bold")
         lines = screen.table("Table", "Reason")
         for each in aside:
             lines.add_row(each["table"], each["why"])
@@ -111,7 +118,6 @@ def _cells(each: Answer) -> Iterator[str]:
     yield "" if each["share"] is None else f"{each['share']:.0%}"
     yield "" if each["bytes"] is None else decimal(each["bytes"])
     yield ", ".join(map(_along, each["cascades"]))
-    yield each["because"]
 
 
 def _along(going: Answer) -> str:
@@ -124,24 +130,28 @@ def _remarks(each: Answer) -> Iterator[Text]:
     if each["unknown"]:
         remedy = f": {each['remedy']}" if each["remedy"] else ""
         yield Text(f"{table}: {each['unknown']}{remedy}", "yellow")
-    if each["over_cap"]:
-        yield Text(f"{table}: the first run stops at max_share, until you raise it or lift the cap once", "yellow")
-    if each["missing"]:
-        yield Text(f"{table}: no index begins with {each['column']}, {_cost(each['missing'])}", "yellow")
     if each["partitions"] and each.get("piecewise"):
         yield Text(f"{table}: old partitions cannot be dropped: {each['piecewise']}", "yellow")
     elif proposed.goes_whole(each):
         yield Text(f"{table}: partitions that are entirely older are dropped, which takes a moment", "green")
-    for going in each["cascades"]:
-        if going.get("missing"):
-            told = f"no index finds its rows that refer to {table}, {_cost(going['missing'])}"
-            yield Text(f"{going['table']}: {told}", "yellow")
+
+
+def _missing(proposals: Iterable[Answer]) -> Iterator[tuple[str, str]]:
+    """Each index that is missing: of which table, for what, and what it costs; then its SQL."""
+    for each in proposals:
+        # Of a table whose old partitions go as a whole only the one that is partly old is read for its rows.
+        if each["missing"] and not proposed.goes_whole(each):
+            yield f"{each['table']}: each run reads it whole{_cost(each['missing'])}", each["missing"]["sql"]
+        for going in each["cascades"]:
+            if going.get("missing"):
+                told = f"{going['table']}: it is read whole for each row of {each['table']}{_cost(going['missing'])}"
+                yield told, going["missing"]["sql"]
 
 
 def _cost(index: Answer) -> str:
-    known = index["bytes"] is not None
-    cost = f" (about {decimal(index['bytes'])}, {max(1, round(index['seconds']))} s)" if known else ""
-    return f"so the whole table is read{cost}: {index['sql']}"
+    if index["bytes"] is None:
+        return ""
+    return f"; the index has about {decimal(index['bytes'])} and takes about {max(1, round(index['seconds']))} s"
 
 
 def _write(pack: str, proposals: Iterable[Answer], settings: "DatabaseSettings | None") -> Iterator[str]:

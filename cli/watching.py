@@ -163,7 +163,8 @@ def fail(job: str, reason: str, as_json: bool, found: Mapping[str, Any] | None) 
     elif ended:
         screen.show(answer, False, run_tables.result(answer))
     goes_on = "" if found is None or ended else ". The run goes on: " + again(f"watch {found['run_id']}")
-    end(f"the attempt failed: {reason}. See {again(f'runs {job}')}{goes_on}", EXIT_FAILED)
+    stop = "" if reason.endswith("?") else "."
+    end(f"the attempt failed: {reason}{stop} See {again(f'runs {job}')}{goes_on}", EXIT_FAILED)
 
 
 def _result(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class LocalAws:
             log = resources.enter_context(self.log.open("w"))
             process = resources.enter_context(
                 child_process(
-                    [sys.executable, "-m", "ministack"],
+                    [sys.executable, "-P", str(Path(__file__).with_name("lambda_payloads.py"))],
                     environment=self._server_environment(scratch, presented),
                     directory=scratch,
                     output=log,

@@ -63,8 +63,9 @@ def next_commands(target: Path, found: Sequence[Candidate], jobs: Collection[str
     from nightshift.declaration.names import LONGEST_JOB_NAME
 
     command, name, about = ".venv/bin/nightshift", "old-rows", []
-    # On a table whose rows no index finds, the first thing that a new project is told would be a failed test.
-    candidate = next((each for each in found if each.indexed), found[0] if found else None)
+    # Of what people have written nothing should go first. And on a table whose rows no index finds, the first thing
+    # that a new project is told would be a failed test.
+    candidate = min(found, key=lambda each: (not each.proposed, not each.indexed), default=None)
     if candidate is not None and candidate.age is not None:
         if subject := re.sub(r"[^a-z0-9]+", "-", candidate.table.lower()).strip("-"):
             name = f"old-{subject}"[:LONGEST_JOB_NAME].strip("-")
@@ -72,6 +73,7 @@ def next_commands(target: Path, found: Sequence[Candidate], jobs: Collection[str
     return [
         shlex.join(["cd", str(target.resolve())]),
         "make install",
+        *([shlex.join([command, "suggest", "--database-url", "URL"])] if found else []),
         shlex.join([command, "new", "job", name, "--kind", "retention", *about]),
         shlex.join([command, "plan", name, "--database-url", "URL"]),
         *(shlex.join([command, "new", job]) for job in job_files.OFFERED if job not in jobs),

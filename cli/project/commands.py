@@ -76,7 +76,7 @@ def init(
     if schema is not None:
         typer.echo("tests/own/schema.sql has the schema of your database.")
     if found:
-        typer.echo("\nLarge tables with a time in them, for a first job:")
+        typer.echo("\nThe largest tables with a time in them, and whether nightshift suggest proposes a job for one:")
         screen.show({}, False, [_candidates(found)])
     typer.echo("\nNext:")
     for line in beginning.next_commands(folder, found, jobs):
@@ -224,10 +224,11 @@ def _summary(worked_out: upgrading.Upgrade, dry_run: bool) -> str:
 
 
 def _candidates(found: list[database.Candidate]) -> Table:
-    table = screen.table("Table", "Rows", "Size", "Age by", "Index")
+    table = screen.table("Table", "Rows", "Size", "Age by", "Index", "Proposed")
     for each in found:
         rows = "unknown" if each.rows < 0 else f"{each.rows:,.0f}"
-        table.add_row(each.table, rows, f"{each.bytes / 2**20:,.1f} MB", each.age, "yes" if each.indexed else "no")
+        known = ("yes" if so else "no" for so in (each.indexed, each.proposed))
+        table.add_row(each.table, rows, f"{each.bytes / 2**20:,.1f} MB", each.age, *known)
     return table
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cli.database_url import place_of
 from cli.refusals import RefusedError
+from cli.times import now
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -66,6 +67,8 @@ class Candidate:
     bytes: int
     age: str | None
     indexed: bool
+    proposed: bool = False
+    """By `nightshift suggest`: its name and columns prove that its rows are for a time only."""
 
 
 @contextmanager
@@ -110,13 +113,15 @@ def candidates(session: "Session", limit: int = 8) -> list[Candidate]:
     from sqlalchemy import text
 
     from nightshift.catalogue import read
+    from nightshift.catalogue.proposals import suggest
 
     found = []
+    proposed = {each.facts.oid for each in suggest(session, (), now=now()).proposals}
     for oid in session.scalars(text(_LARGEST), {"times": list(TIMES), "limit": limit}):
         facts = read(session, oid)
         age = age_of(facts)
         indexed = age is not None and leads(facts, age)
-        found.append(Candidate(table_name(facts), facts.rows, facts.bytes, age, indexed))
+        found.append(Candidate(table_name(facts), facts.rows, facts.bytes, age, indexed, oid in proposed))
     return found
 
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from nightshift import telemetry
 from nightshift.database import DatabaseSettings, session_for
 from nightshift.declaration import Deployment
-from nightshift.operations import COMMANDS, carry_out
+from nightshift.operations import COMMANDS, carry_out, without_database
 from nightshift.runtime import LambdaContext, entry_point
 
 
@@ -16,8 +18,11 @@ def handler(request: Any, context: LambdaContext) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
     deployment = Deployment.from_environment()
     settings = DatabaseSettings.from_environment()
-    with session_for(settings, seconds=seconds, application_name="nightshift/control") as session:
-        done = carry_out(session, deployment, request, request_id=context.aws_request_id)
+    try:
+        with session_for(settings, seconds=seconds, application_name="nightshift/control") as session:
+            done = carry_out(session, deployment, request, request_id=context.aws_request_id)
+    except DBAPIError as cause:  # it lets nobody in
+        done = without_database(request, cause)
     # Who asked and why stands in the ledger, and in no log.
     telemetry.log("command.carried_out", **_about(deployment, request, done), refused="error" in done)
     return done

@@ -132,7 +132,9 @@ def test_a_command_of_a_page_does_what_the_page_says(
 def test_pages_show_commands_that_look_change_and_run() -> None:
     """So that the test above has something to carry out."""
     names = {words[0] for page in PAGES for words in shown(page)}
-    assert names >= {"run", "plan", "backfill", "backfills", "dial", "pause", "resume", "redrive", "cancel", "health"}
+    of_the_readme = {"run"} if pages.README else set()
+    assert names >= of_the_readme | {"plan", "backfill", "backfills", "dial", "pause", "resume", "redrive", "cancel"}
+    assert "health" in names
 
 
 def test_what_a_page_shows_wrongly_is_found(session: Session, invoke_job: Invoke) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, delete, update
 from sqlalchemy.orm import Session
 
 from functions.platform.console import handler
+from functions.platform.control import handler as control
 from nightshift.declaration import Deployment, Schedule, registry
 from nightshift.environment import DATABASE_VARIABLE, DEPLOYMENT_VARIABLE
 from nightshift.ledger import Attempt, CommandRecord, QuarantinedItem, RegisteredJob, RunRecord
@@ -474,6 +475,17 @@ def test_the_function_answers_from_its_environment(database: Engine, monkeypatch
 
     assert {job["pack"] for job in found["jobs"]} == {"market"}
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_login_that_the_server_refuses_is_told_in_words(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = database.url.set(username="nobody_here", password="wrong")
+    monkeypatch.setenv(DATABASE_VARIABLE, json.dumps({"url": url.render_as_string(hide_password=False)}))
+    monkeypatch.setenv(DEPLOYMENT_VARIABLE, Deployment(packs=("market",)).as_json())
+    why = "the database does not answer: the role nobody_here does not exist there, or may not sign in (SQLSTATE 28000)"
+
+    assert handler({"query": "jobs"}, Context(30)) == {"error": why}
+    assert handler({"query": "health"}, Context(30)) == {"status": "not_ready", "reason": why}
+    assert control({"command": "pause", "by": "Ada"}, Context(30)) == {"error": why}
 
 
 def test_answers_stay_below_what_lambda_hands_out_whatever_runs_have_told(session: Session) -> None:

@@ -171,11 +171,11 @@ def told(connection: Connection, statement: str) -> str:
             f"do $$begin raise '{SECRET}' using table = 'orders', constraint = 'ours', errcode = 'AB123'; end$$",
             "a trigger or function of the database refuses it, table orders, constraint ours (SQLSTATE AB123)",
         ),
-        (f"select '{SECRET}'::int", "a text is no value of the type that is wanted (SQLSTATE 22P02)"),
+        (f"select '{SECRET}'::int", "a text is no value of the type integer (SQLSTATE 22P02)"),
         ("select 99999::smallint", "a number is out of the range of its type (SQLSTATE 22003)"),
         ("select '2026-02-30'::date", "a date or time is out of range (SQLSTATE 22008)"),
         (f"select '{SECRET}'::date", "a text is no date or time (SQLSTATE 22007)"),
-        (f"select '{SECRET}'::jsonb", "a text is no value of the type that is wanted (SQLSTATE 22P02)"),
+        (f"select '{SECRET}'::jsonb", "a text is no value of the type json (SQLSTATE 22P02)"),
         ("select substring('a' from 1 for -1)", "a value does not fit its type or function (SQLSTATE 22011)"),
         ("create database x", "the transaction is in a state in which the statement is not taken (SQLSTATE 25001)"),
         (
@@ -244,7 +244,8 @@ def test_who_waits_in_vain_for_a_lock_is_told_where(shop: Engine, connection: Co
     with shop.begin() as other:
         other.exec_driver_sql("update orders set at = now()")
         assert told(connection, "set local lock_timeout = 20; delete from orders") == (
-            "another session held a lock in orders for longer than is waited (SQLSTATE 55P03)"
+            "another session held a lock in orders for longer than is waited: try again, or see who holds it in "
+            "pg_locks (SQLSTATE 55P03)"
         )
 
 

@@ -152,7 +152,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("user", "more", "error"),
     [
         ({"wants": []}, {}, "AttributeError: "),
-        (None, {"recipient": "nobody"}, "a text is no value of the type that is wanted (SQLSTATE 22P02)"),
+        (None, {"recipient": "nobody"}, "a text is no value of the type uuid (SQLSTATE 22P02)"),
         ({"quiet_start": dt.time(1), "quiet_end": dt.time(2)}, {"created_at": text("'-infinity'")}, "TypeError: "),
     ],
     ids=["wants", "recipient", "created_at"],

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import SSLError
+from botocore.exceptions import ClientError, SSLError
 
 from local.aws import HOST, LocalAws
 from local.deploy import Deployment, DeploymentError
@@ -45,6 +45,18 @@ def test_it_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
     with LocalAws(tmp_path) as aws, socket.socket() as other:
         # The port is still free on the rest of 127/8, which a server on every interface would have taken.
         other.bind(("127.0.0.2", aws.port))
+
+
+def test_a_payload_that_is_no_json_runs_nothing(tmp_path: Path) -> None:
+    """As on AWS. Else a plan whose payload a shell has spoiled would be a run."""
+    with LocalAws(tmp_path) as aws:
+        functions = aws.client("lambda")
+        for payload, refusal in (
+            (b'{"dry_run', "InvalidRequestContentException"),
+            (b"{}", "ResourceNotFoundException"),
+        ):
+            with pytest.raises(ClientError, match=refusal):
+                functions.invoke(FunctionName="nobody", Payload=payload)
 
 
 def test_only_its_own_authority_is_trusted(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_person_about_whom_a_message_cannot_be_made_is_left_out_alone(invoke_j
 
     counters = result["counters"]
     assert (counters["quarantined"], counters["matched"], counters["emails"]) == (1, 4, 4)
-    assert result["errors"] == [f"cart_waiting:{bob}: a text is no value of the type that is wanted (SQLSTATE 22P02)"]
+    assert result["errors"] == [f"cart_waiting:{bob}: a text is no value of the type boolean (SQLSTATE 22P02)"]
 
 
 def test_a_count_that_cannot_be_made_costs_no_notice(invoke_job: Invoke, session: Session) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from cli.project import beginning
 from cli.project.files import MADE, MANIFEST, ROOT, Manifest, digest_of
 from cli.project.job_files import OFFERED
 from local.postgres import PostgresServer
@@ -107,11 +108,11 @@ def test_init_proposes_a_table_for_a_first_job(made: tuple[Path, str]) -> None:
     _, told = made
 
     rows = [line.split() for line in told.partition("Age by")[2].partition("Next:")[0].splitlines() if "MB" in line]
-    assert [row[-2:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes"]]
+    assert [row[-3:] for row in rows if row[0] == "hf.job"] == [["expireat", "yes", "yes"]]
     assert "boss.j0a1" not in told, "a partition was told as a table"
-    first = next(row for row in rows if row[-1] == "yes")
+    first = next(row for row in rows if row[-2:] == ["yes", "yes"])
     proposed = next(shlex.split(line) for line in told.splitlines() if "new job" in line)
-    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-2]]
+    assert proposed[-4:] == ["--table", first[0], "--measured-by", first[-3]]
 
 
 def test_the_schema_is_that_of_the_database(
@@ -165,6 +166,12 @@ def test_its_jobs_keep_what_they_promise(project: Path) -> None:
     for job in (JOB, "failed-runs", *OFFERED):
         assert re.search(rf"PASSED .*test_empty_tables_give_zeros\[{job}\]", told), f"{job} is not tested"
     assert "PASSED tests/own/test_old_background_jobs.py::test_old_rows_go_and_no_others" in told
+
+
+def test_it_passes_what_it_inherits_of_pages_and_their_commands(project: Path) -> None:
+    beginning.write_pages(project)
+    of_commands = "tests/integration/test_commands_of_the_pages.py::test_pages_show_commands_that_look_change_and_run"
+    run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_docs.py", of_commands)
 
 
 def test_its_jobs_do_their_work_on_aws(project: Path) -> None:

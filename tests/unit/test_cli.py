@@ -932,6 +932,52 @@ def test_missing_settings_are_one_line_that_says_what_to_do(
     assert words in str(caught.value)
 
 
+def test_where_nothing_ran_no_empty_table_is_shown() -> None:
+    assert CliRunner().invoke(application, ["runs"], obj=Deployed({"runs": []})).stdout == "No run yet\n"
+
+
+def test_a_plan_over_its_cap_names_that_cap() -> None:
+    told = CliRunner().invoke(application, ["plan", JOB], obj=Deployed(PLAN)).stdout
+
+    assert "raise max_share in the job's settings, and try the value first: nightshift plan JOB --param max_sh" in told
+
+
+def test_the_command_of_one_project_says_so_in_the_folder_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".nightshift.json").touch()
+    (tmp_path / "functions").mkdir()
+    monkeypatch.chdir(tmp_path / "functions")
+
+    told = CliRunner().invoke(application, ["jobs", "--declared", "--json"])
+
+    assert told.exit_code == 0
+    assert told.stderr.startswith(f"You are in {tmp_path}, and this is the command of ")
+    assert told.stderr.endswith(f"that of the folder is {tmp_path}/.venv/bin/nightshift\n")
+    monkeypatch.chdir("/")
+    assert CliRunner().invoke(application, ["jobs", "--declared", "--json"]).stderr == ""
+
+
+@pytest.mark.parametrize("command", [["run", JOB], ["show", RUN]])
+def test_a_reason_is_not_told_again_as_an_error(command: list[str]) -> None:
+    run = {"reason": "over its cap", "errors": ["over its cap", "carts:5: no"]}
+    answer = {**RESULT, **run} if command[0] == "run" else {"run": {**LONG_RUN, **run, "attempts": []}}
+
+    told = CliRunner().invoke(application, command, obj=Deployed(answer)).stdout
+
+    assert (told.count("over its cap"), told.count("carts:5: no")) == (1, 1)
+
+
+@pytest.mark.usefixtures("clean_environment")
+@pytest.mark.parametrize(("command", "by_url"), [(["plan", JOB], True), (["check"], True), (["runs"], False)])
+def test_who_has_no_aws_is_told_of_the_commands_that_need_none(command: list[str], by_url: bool) -> None:
+    refused = CliRunner().invoke(application, command)
+
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("no AWS region: give --region, or set AWS_DEFAULT_REGION")
+    assert refused.stderr.endswith("; or look at a database without AWS: --database-url URL\n") == by_url
+
+
 @pytest.mark.usefixtures("credentials")
 def test_an_endpoint_where_nobody_listens_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

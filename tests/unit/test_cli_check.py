@@ -140,18 +140,33 @@ def test_only_errors_end_with_exit_code_1(findings: list[Any], options: list[str
     assert nightshift("check", *options, on=Deployed({CART: findings})).exit_code == code
 
 
-def test_a_finding_is_one_line_with_its_sql_the_worst_first_and_a_shared_one_is_told_once() -> None:
+def test_a_finding_is_one_line_and_its_sql_follows_the_worst_first_and_a_shared_one_is_told_once() -> None:
     shared = {name: [LEDGER] for name in registry()}
 
     done = nightshift("check", on=Deployed({**shared, CART: [LEDGER, NOTE, WARNING]}))
 
     told = lines(done)
     assert told[2:5] == [
-        "error every job nightshift lacks g",
-        f"warning {CART} items no index create index",
+        "error every job nightshift lacks",
+        f"warning {CART} items no index",
         f"note {CART} carts [b]is read whole[/b]",
     ]
-    assert told[5:] == [f"{len(registry())} jobs checked: 1 error, 1 warning, 1 note."]
+    assert told[5:] == [
+        "What mends it, for the owner of the tables:",
+        "-- every job: nightshift",
+        "g;",
+        f"-- {CART}: items",
+        "create index;",
+        f"{len(registry())} jobs checked: 1 error, 1 warning, 1 note.",
+    ]
+
+
+def test_the_sql_for_many_partitions_fills_no_screen() -> None:
+    sql = "; ".join(f"create index i{number} on p{number} (at)" for number in range(20))
+
+    told = lines(nightshift("check", on=Deployed({CART: [{**WARNING, "sql": sql}]})))
+
+    assert told[-3:-1] == ["create index i0 on p0 (at);", "-- … and 19 more for its partitions: see --json"]
 
 
 def test_a_job_that_cannot_say_it_is_a_finding_and_hides_no_other() -> None:
@@ -183,8 +198,9 @@ def test_proposals_are_shown_with_what_they_lack() -> None:
     text = "\n".join(lines(told))
     for words in (
         "shop.sessions expires (seconds) older than 7 days about 12,000 75% 3.0 MB shop.carts about 40",
-        "the first run stops at max_share",
-        "no index begins with expires, so the whole table is read (about 400.0 kB, 1 s): create index concurrently",
+        "The first run on shop.sessions stops at max_share before it deletes anything",
+        "-- shop.sessions: each run reads it whole; the index has about 400.0 kB and takes about 1 s\n"
+        "create index concurrently on x (y);",
         "logs: nobody knows: analyze logs",
         "audit_logs ask your lawyer",
         "9 tables looked at, 2 jobs proposed; a job deletes from 1 of them already",

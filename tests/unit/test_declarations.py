@@ -243,7 +243,7 @@ def test_a_folder_in_a_pack_holds_no_jobs(more: Callable[..., None]) -> None:
     [
         ("import no_such_module", "functions.billing.rates cannot be imported: ModuleNotFoundError: No module named"),
         ("if", "functions.billing.rates cannot be imported: SyntaxError"),
-        ("Delete", "functions.billing.rates cannot be imported: NameError"),
+        ("\n\nDelete", "rates cannot be imported: NameError: name 'Delete' is not defined (rates.py, line 3)"),
         (JOB.format(name="rates").replace("0 2 *", "0 99 *"), "job rates: schedule"),
         (JOB.format(name="rates").replace('"check"', '"chore"'), "functions.billing.rates: "),
         (JOB.format(name="fees"), "give file and job the same name"),

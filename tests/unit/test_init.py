@@ -184,11 +184,16 @@ def test_the_first_job_is_proposed_for_the_largest_table_whose_rows_an_index_fin
     ]
 
     def proposed(found: list[database.Candidate]) -> list[str]:
-        return shlex.split(beginning.next_commands(tmp_path, found, job_files.OFFERED)[2])[3:]
+        commands = beginning.next_commands(tmp_path, found, job_files.OFFERED)
+        assert commands[2] == ".venv/bin/nightshift suggest --database-url URL"
+        return shlex.split(commands[3])[3:]
 
     about = ["--table", 'shop."Order Lines"', "--measured-by", "made at"]
     assert proposed(found) == ["old-shop-order-lines", "--kind", "retention", *about]
     assert proposed(found[:1]) == ["old-logs", "--kind", "retention", "--table", "logs", "--measured-by", "at"]
+    letters = database.Candidate("letters", 99, 99, "at", indexed=True)
+    logs = database.Candidate("logs", 9, 9, "at", indexed=False, proposed=True)
+    assert "logs" in proposed([letters, logs]), "what suggest never proposes is to be deleted first"
 
 
 @pytest.mark.parametrize(

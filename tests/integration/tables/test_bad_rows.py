@@ -102,7 +102,7 @@ def test_a_count_that_a_row_makes_impossible_costs_no_other_step(made: Any, call
 
     counters = result["counters"]
     assert (counters["noted"], counters["deleted"], counters["quarantined"]) == (1, 100, 1)
-    words = "a text is no value of the type that is wanted (SQLSTATE 22P02)"
+    words = "a text is no value of the type integer (SQLSTATE 22P02)"
     assert result["errors"] == [f"public.things:5: {words}"]
 
 

@@ -32,6 +32,7 @@ CHILDREN = """
     insert into children select i, i from generate_series(1, 300) i; analyze children;
 """
 RIGHTS = "grant select, delete, update on all tables in schema public to $role;"
+OF_ANOTHER_OWNER = "create role owner_of_$role; alter table events owner to owner_of_$role;"
 
 Finding = dict[str, Any]
 
@@ -297,9 +298,16 @@ CASES: dict[str, tuple[str, Job, str, tuple[str, str, str], bool]] = {
     "a partition that goes as a whole, of another owner": (
         BY_MONTH,
         deletion("events", partitions=Drop()),
-        RIGHTS,
+        RIGHTS + OF_ANOTHER_OWNER,
         ("error", "events", "only its owner may take a partition of events away"),
         True,
+    ),
+    "a partition that goes as a whole, of an administrator": (
+        BY_MONTH,
+        deletion("events", partitions=Drop()),
+        RIGHTS,
+        ("error", "events", "so nobody should be granted it: make a role that owns the table and its partitions"),
+        False,
     ),
     "a schema that detached partitions are kept in": (
         BY_MONTH,

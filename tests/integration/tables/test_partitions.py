@@ -488,10 +488,16 @@ def test_rows_that_a_publication_cannot_tell_apart_are_refused_before_partitions
     assert call(engine, dropping(partitions=Drop(rest="keep")), parameters=EVERYTHING)["outcome"] == "succeeded"
 
 
-def test_a_role_that_owns_nothing_is_told_what_to_grant(made: Any, call: Call) -> None:
+def test_a_role_that_owns_nothing_is_told_what_to_grant_and_never_an_administrator(made: Any, call: Call) -> None:
     engine = made(BY_MONTH)
     worker = as_role(engine, "grant select, delete on events to $role; grant usage on schema public to $role")
 
+    with pytest.raises(RunFailedError, match="which administers the server, so nobody should be granted it") as told:
+        call(worker, dropping())
+    assert 'grant "' not in str(told.value)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"create role owner_{engine.url.database}")
+        connection.exec_driver_sql(f"alter table events owner to owner_{engine.url.database}")
     with pytest.raises(
         RunFailedError, match=r'only its owner may take a partition of events away.* grant ".*" to "wor'
     ):

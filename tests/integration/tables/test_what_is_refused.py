@@ -69,6 +69,11 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(made: Any, call: C
         call(made(ORDINARY), deletion("things", measured_by="att"))
 
 
+def test_a_table_that_is_not_there_is_named_with_the_nearest(made: Any, call: Call) -> None:
+    with pytest.raises(RunFailedError, match=r"no table thing, or .*: did you mean public\.things\?"):
+        call(made(ORDINARY), deletion("thing"))
+
+
 @pytest.mark.parametrize(
     ("where", "says"),
     [

@@ -91,12 +91,17 @@ def against_whole(session: Session, facts: TableFacts, *, to_schema: str | None 
         remedy = "leave partitions= out of the step"
         return (f"{facts.fullname} is not partitioned, so it has no partition that could go as a whole: {remedy}",)
     found = []
-    role, owner, owned = session.execute(_OWNER, {"oid": facts.oid}).one()
+    role, owner, owned, administers = session.execute(_OWNER, {"oid": facts.oid}).one()
     if not owned:
-        found.append(
-            f"only its owner may take a partition of {facts.fullname} away, and this role ({role}) is not {owner}: "
-            f"grant {quoted(owner)} to {quoted(role)}; or leave partitions= out of the step, to delete its rows"
-        )
+        said = f"only its owner may take a partition of {facts.fullname} away, and this role ({role}) is not {owner}"
+        if administers:
+            said += (
+                ", which administers the server, so nobody should be granted it: make a role that owns the table and "
+                f"its partitions, and grant that one to {role}"
+            )
+        else:
+            said += f": grant {quoted(owner)} to {quoted(role)}"
+        found.append(f"{said}; or leave partitions= out of the step, to delete its rows")
     own = session.scalars(_TRIGGERS, {"oid": facts.oid}).all()
     if own:
         found.append(
@@ -217,8 +222,9 @@ def _against(row: Any, root: int) -> str | None:
 
 _OWNER = text(
     """
-    select current_user as role, pg_get_userbyid(relowner) as owner, pg_has_role(relowner, 'usage') as owned
-      from pg_class where oid = :oid
+    select current_user as role, r.rolname as owner, pg_has_role(relowner, 'usage') as owned,
+           r.rolsuper or r.rolcreaterole or r.rolbypassrls as administers
+      from pg_class c join pg_roles r on r.oid = relowner where c.oid = :oid
     """
 )
 _SCHEMA = text(

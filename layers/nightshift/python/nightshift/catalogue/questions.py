@@ -9,6 +9,14 @@ NEAR: TextClause = text(
     """
 )
 
+EVERY_TABLE: TextClause = text(
+    """
+    select relname, format('%s.%s', nspname, relname) as name from pg_class join pg_namespace n on n.oid = relnamespace
+     where relkind in ('r', 'p') and not relispartition and nspname !~ '^pg_' and nspname <> 'information_schema'
+       and has_schema_privilege(n.oid, 'usage')
+    """
+)
+
 HEAD = """
     select c.oid::bigint, n.nspname as schema, c.relname as name, cast(c.relkind as text) as kind, c.reltuples as rows,
            has_table_privilege(c.oid, 'select') as may_select,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from nightshift.catalogue.questions import (
     ALONE,
     COLUMNS,
+    EVERY_TABLE,
     HEAD,
     INDEXES,
     NEAR,
@@ -69,11 +70,19 @@ def find(session: Session, name: str) -> int:
         oid = session.scalar(text("select cast(to_regclass(:name) as oid)"), {"name": each})
         if oid is not None:
             return int(oid)
-    near = session.scalars(NEAR, {"table": table.strip('"').lower()}).all()
+    near = session.scalars(NEAR, {"table": table.strip('"').lower()}).all() or _similar(session, table)
     remedy = f"did you mean {', '.join(near)}?" if near else "is the name right, and the search path public?"
     raise NoTableError(
         f"the database has no table {name}, or this role may not use its schema: {remedy} (SQLSTATE 42P01)"
     )
+
+
+def _similar(session: Session, table: str) -> list[str]:
+    """The table whose name is the most like it, if any is."""
+    import difflib  # imported only when something is refused
+
+    known = {row.relname: row.name for row in session.execute(EVERY_TABLE)}
+    return [known[name] for name in difflib.get_close_matches(table.strip('"').lower(), known, n=1, cutoff=0.75)]
 
 
 def read(session: Session, oid: int) -> TableFacts:

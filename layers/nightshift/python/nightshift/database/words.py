@@ -26,6 +26,8 @@ _REFUSED_RIGHT = re.compile(
     f"procedure|database|type) ({_NAME})$"
 )
 _UNKNOWN_COLUMN = re.compile(rf'column "?({_NAME})"? (?:of relation "({_NAME})" )?does not exist')
+_UNREADABLE = re.compile(r'invalid input syntax for type ([a-z][a-z0-9 ]{0,40})(?:: "|$)')
+"""Of a type of PostgreSQL's own: what follows is the value."""
 _UNKNOWN_FUNCTION = re.compile(r"(?:function|procedure|aggregate) ([\w.$]+\([\w.,$ \[\]\"]*\)) ")
 _UNKNOWN_OPERATOR = re.compile(r"operator does not exist: ([\w.\[\]\" ]* ?[-+*/<>=~!@#%^&|`?]{1,63} [\w.\[\]\" ]+)$")
 _REFUSED_COMMAND = re.compile(r"cannot execute ([A-Z][A-Z ]*|[a-z_]+\(\)) (?:in|during|within)")
@@ -153,6 +155,12 @@ def _foreign_key(fields: Fields, statement: str) -> str:
 
 def _unique(fields: Fields, statement: str) -> str:
     return f"{_table(fields)} has a row with the same key already: the unique constraint {fields.get('n', '')}".rstrip()
+
+
+def _unreadable(fields: Fields, statement: str) -> str:
+    """22P02. The message names the type, and quotes the value after it."""
+    found = _UNREADABLE.match(fields.get("M", ""))
+    return f"a text is no value of the type {found[1] if found else 'that is wanted'}"
 
 
 def _not_null(fields: Fields, statement: str) -> str:
@@ -287,7 +295,7 @@ _BY_CODE: Mapping[str, Words] = {
     "22012": _plain("a division by zero"),
     "22021": _plain("a text holds a character that the database's encoding has not"),
     "22023": _plain("an argument has a value that its function does not take"),
-    "22P02": _plain("a text is no value of the type that is wanted"),
+    "22P02": _unreadable,
     "22P05": _plain("a text holds a character that the database's encoding has not"),
     "23001": _foreign_key,
     "23502": _not_null,
@@ -333,7 +341,10 @@ _BY_CODE: Mapping[str, Words] = {
     "53100": _plain("the server's disk is full"),
     "53200": _plain("the server is out of memory"),
     "53300": _plain("the server or the role has as many connections as it may: try again, or raise max_connections"),
-    "55P03": lambda fields, _: f"another session held a lock{_locked_table(fields)} for longer than is waited",
+    "55P03": lambda fields, _: (
+        f"another session held a lock{_locked_table(fields)} for longer than is waited: try again, or see who holds it "
+        "in pg_locks"
+    ),
     "57014": _cancelled,
     "57P01": _plain("the server ended the session: it was stopped, or somebody ended it"),
     "57P02": _plain("the server ended the session after a crash of another one"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import NamedTuple
 
@@ -131,8 +132,15 @@ def _imported(module: str) -> ModuleType:
         raise DeclarationError(f"{module}: {error}") from error
     except Exception as error:  # the file is the project's own code
         raise DeclarationError(
-            f"{module} cannot be imported: {type(error).__name__}: {printable(str(error))}"
+            f"{module} cannot be imported: {type(error).__name__}: {printable(str(error))}{_line_of(error, module)}"
         ) from error
+
+
+def _line_of(error: Exception, module: str) -> str:
+    """In which line of a job's file its code failed; nothing where the error says it, or no line has run."""
+    file = f"{module.replace('.', '/')}.py"
+    lines = [number for frame, number in walk_tb(error.__traceback__) if frame.f_code.co_filename.endswith(file)]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines and not isinstance(error, SyntaxError) else ""
 
 
 def _folders() -> Iterator[str]:

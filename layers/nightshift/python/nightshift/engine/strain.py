@@ -77,7 +77,7 @@ class _Signal(NamedTuple):
 
 
 SIGNALS = (
-    _Signal("lock_waits", lambda limits: limits.lock_waits, "{value:.0f} sessions wait for a lock, or hold one"),
+    _Signal("lock_waits", lambda limits: limits.lock_waits, "sessions that wait for a lock, or hold one: {value:.0f}"),
     _Signal(
         "replica_lag",
         lambda limits: limits.replica_lag_seconds,

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 from nightshift.faces import face
 
 if TYPE_CHECKING:
-    from nightshift.operations.answers import declared as declared, upcoming as upcoming
+    from nightshift.operations.answers import (
+        declared as declared,
+        upcoming as upcoming,
+        without_database as without_database,
+    )
     from nightshift.operations.console import (
         FAILURES_SHOWN as FAILURES_SHOWN,
         PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 __getattr__ = face(
     __name__,
-    answers="declared upcoming",
+    answers="declared upcoming without_database",
     console="Console FAILURES_SHOWN PERIODS_WITHOUT_SUCCESS QUERIES READS answer",
     control="COMMANDS carry_out",
     supervisor="Notice Round look_over",

@@ -8,8 +8,10 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from nightshift.database import describe
 from nightshift.declaration import DeployedJob, Deployment, Schedule, iso
 from nightshift.declaration.fields import shown
 from nightshift.declaration.windows import Freeze, freeze_of
@@ -27,6 +29,14 @@ SHORTEST_RUN_ID = 6
 CHANGES_SHOWN = 10
 BRIEF_BYTES = 256
 """How long a reason or an error is in a list of runs, in UTF-8."""
+
+
+def without_database(question: Any, cause: DBAPIError | OSError) -> Answer:
+    """The answer to a question or a command where the database does not let it be carried out: why, in words."""
+    reason = f"the database does not answer: {describe(cause)}"
+    if isinstance(question, Mapping) and question.get("query") == "health":
+        return {"status": "not_ready", "reason": reason}
+    return {"error": reason}
 
 
 def read_request(

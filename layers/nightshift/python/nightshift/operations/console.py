@@ -17,7 +17,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from nightshift.database import describe
 from nightshift.database.transaction import transaction
 from nightshift.declaration import (
     PERIODS_WITHOUT_SUCCESS as PERIODS_WITHOUT_SUCCESS,
@@ -62,6 +61,7 @@ from nightshift.operations.answers import (
     run_in_history,
     run_summary,
     upcoming,
+    without_database,
 )
 
 RECENT = dt.timedelta(hours=24)
@@ -417,8 +417,7 @@ def answer(session: Session, deployment: Deployment, question: Any, *, now: dt.d
     except EventError as refusal:
         return {"error": str(refusal)}
     except (DBAPIError, OSError) as cause:
-        reason = f"the database does not answer: {describe(cause)}"
-        return {"status": "not_ready", "reason": reason} if query is Console.health else {"error": reason}
+        return without_database(question, cause)
 
 
 def _last_runs() -> Select[RunRecord]:

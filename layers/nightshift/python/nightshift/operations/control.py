@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from nightshift import ledger
-from nightshift.database import describe
 from nightshift.declaration import Deployment, iso
 from nightshift.declaration.fields import shown
 from nightshift.declaration.payload import read_instant, read_truth
@@ -37,6 +36,7 @@ from nightshift.operations.answers import (
     read_request,
     read_span,
     run_summary,
+    without_database,
 )
 
 
@@ -282,7 +282,7 @@ def carry_out(session: Session, deployment: Deployment, request: Any, *, request
             session.add(CommandRecord(**asked, **named, result=printable(f"refused: {refusal}")))
         return {"error": str(refusal)}
     except (DBAPIError, OSError) as cause:
-        return {"error": f"the database does not answer: {describe(cause)}"}
+        return without_database(request, cause)
 
 
 def _told(keys: Mapping[str, Any]) -> dict[str, Any]:
