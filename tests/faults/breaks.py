@@ -1827,7 +1827,7 @@ BREAKS = (
             "or_(unchanged, self._subject.condition)",
             "self._subject.condition",
         ),
-        ("changed rows go as well", "or_(unchanged, self._subject.condition), ", ""),
+        ("changed rows go as well", ", or_(unchanged, self._subject.condition)]", "]"),
     ),
     *breaks(
         "steps/rows.py",

@@ -45,6 +45,9 @@ _CALLS = re.compile(r"\w\s*\(")
 _TYPE = re.compile(r"::[\w .\"]+(\([\d, ]+\))?")
 
 
+PLACE = ("tableoid", "ctid")
+
+
 class Row(NamedTuple):
     """A row of a statement: its table, and what the statement calls it."""
 
@@ -52,12 +55,54 @@ class Row(NamedTuple):
     source: FromClause
 
 
-def kept(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> ColumnElement[bool] | None:
-    """That a row of the root, as `source` has it, cannot go; None: nothing can keep one.
+def going_together(
+    found: Closure,
+    source: FromClause,
+    condition: ColumnElement[bool],
+    *,
+    few: bool = False,
+    own: Sequence[tuple[TableFacts, Reference]] | None = None,
+) -> ColumnElement[bool]:
+    """That a row of the root, as `source` has it, goes where one statement deletes those that the condition means, of
+    these all that PostgreSQL lets go: a row that only others of them refer to goes with them, however they do.
 
-    condition: that others of them are to go.
+    few: they fit into memory, however many PostgreSQL expects.
+    own: by which keys they refer to each other, in place of all of these.
     """
-    return kept_by(found, source, condition, keeping(found))
+    every = among_themselves(found)
+    others = kept_by(found, source, condition, [each for each in keeping(found) if each not in every])
+    keys = [reference for _, reference in (every if own is None else own)]
+    names = dict.fromkeys(name for each in keys for name in (*each.columns, *each.parent_columns))
+    columns: list[Any] = [
+        literal_column(f"{found.root.quoted}.{quoted(name)}").label(name) for name in (*PLACE, *names)
+    ]
+    meant = select(*columns).select_from(source).where(condition, *([] if others is None else [~others]))
+    mine = Row(found.root, meant.correlate(None).cte("meant_together"))
+    ways = []
+    for number, reference in enumerate(keys):
+        child = Row(found.root, from_clause(found.root, f"refers_{number}"))
+        if few:  # in a hash table: expecting one row, PostgreSQL would compare each with each
+            places = select(*(mine.source.c[name] for name in PLACE)).correlate(None)
+            goes_too: Any = tuple_(*(system_column(child.source, child.facts, name) for name in PLACE)).in_(places)
+        else:
+            other = Row(found.root, mine.source.alias(f"goes_too_{number}"))
+            goes_too = _there_is(other, _same(child, other))
+        ways.append(_there_is(child, refers(child, reference, mine), ~goes_too))
+    staying = Row(found.root, select(mine.source).where(or_(*ways)).cte("staying", recursive=True))
+    above = Row(found.root, mine.source.alias("above"))
+    kept_so = or_(*(refers(staying, reference, above) for reference in keys))
+    further = select(above.source).join_from(staying.source, above.source, kept_so)
+    held = Row(found.root, staying.source.union(further))  # type: ignore[attr-defined]
+    goes = Row(found.root, select(mine.source).where(~_there_is(held, _same(mine, held))).cte("going_together"))
+    return _there_is(goes, _same(goes, Row(found.root, source)))
+
+
+def among_themselves(found: Closure) -> tuple[tuple[TableFacts, Reference], ...]:
+    """The foreign keys by which rows of the root keep each other: they are looked at when a statement is done, and a
+    row that has gone with it keeps none. Where some go by cascade as well, each is judged alone."""
+    root = found.root.oid
+    own = [each for each in keeping(found) if each[0].oid == each[1].child == root and not each[1].follows]
+    return () if root in found.gone or any(reference.period for _, reference in own) else tuple(own)
 
 
 def kept_by(
@@ -148,7 +193,7 @@ def _same(one: Row, other: Row) -> ColumnElement[bool]:
     return and_(
         *(
             system_column(one.source, one.facts, name) == system_column(other.source, other.facts, name)
-            for name in ("tableoid", "ctid")
+            for name in PLACE
         )
     )
 
