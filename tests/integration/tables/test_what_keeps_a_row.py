@@ -388,6 +388,23 @@ def test_rows_that_refer_to_each_other_go_as_by_one_statement(
         assert counts(connection) == left
 
 
+def test_of_two_rows_one_goes_where_a_condition_wants_one_of_them(made: Any, call: Call) -> None:
+    """Each could be emptied alone. Which one stays is told beforehand, and none is refused at the deletion."""
+    database = made(
+        PARENTS
+        + "create table c (id int primary key, p int references parents on delete set null, q int references parents "
+        + "on delete set null, check (num_nonnulls(p, q) > 0)); create index on c (p); create index on c (q);"
+        + "insert into c select i, i, case i % 3 when 0 then i when 1 then i + 2 else 75 end "
+        + "from generate_series(1, 30) i;"
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    answer = call(database, deletion(), parameters={"max_share": 100})
+    # 10 of c refer to one parent twice, 10 to one that is kept so beside another, 10 to one that is young.
+    assert (plan["rows"], plan["referenced"]) == (50, 10)
+    assert (answer["counters"]["deleted"], answer["counters"]["referenced"]) == (50, 10)
+    assert answer["counters"].get("quarantined", 0) == 0
+
+
 def test_without_an_index_what_refers_is_not_read_for_each_row(made: Any, call: Call) -> None:
     """Where rows go in circles, so that each is followed by itself."""
     database = made(
