@@ -221,6 +221,37 @@ def test_a_condition_means_what_the_database_makes_of_it(made: Any, call: Call, 
     assert (planned, 10 - rows(database, "parents")) == (gone, gone)
 
 
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("period @> :v", dt.datetime(2025, 6, 1, tzinfo=dt.UTC)),
+        ("days @> :v", dt.date(2025, 6, 1)),
+        ("numbers @> :v and c = :c", 3),
+        ("at < timestamptz '2026-03-01Z' - :v", dt.timedelta(days=3)),
+        ("periods && :v", "{[2025-06-01Z,2025-06-02Z)}"),
+        ("words @> :v", ["a"]),
+        ("said @> :v", {"a": 1}),
+    ],
+)
+def test_a_value_of_sql_is_of_the_type_that_is_wanted_or_else_of_pythons(
+    made: Any, call: Call, where: str, value: Any
+) -> None:
+    database = made(
+        """
+        create extension citext;
+        create table parents (id int primary key, at timestamptz not null, period tstzrange, days daterange,
+            numbers int4range, periods tstzmultirange, words text[], said jsonb, c citext);
+        insert into parents values (1, '2025-12-01Z', '[2025-01-01Z,2025-12-01Z)', '[2025-01-01,2025-12-01)', '[1,5)',
+             '{[2025-01-01Z,2025-12-01Z)}', '{a,b}', '{"a": 1}', 'A');
+        insert into parents (id, at) values (2, '2025-12-01Z');
+        """
+    )
+    values = {"v": value} | ({"c": "a"} if ":c" in where else {})
+    assert call(database, deletion(where=where, values=values), dry_run=True)["plan"]["steps"][0]["rows"] > 0
+    call(database, deletion(where=where, values=values), parameters={"max_share": 100})
+    assert rows(database, "parents where id = 1") == 0
+
+
 def test_an_age_may_be_an_expression_that_is_called_like_a_column(made: Any, call: Call) -> None:
     database = made(
         """
