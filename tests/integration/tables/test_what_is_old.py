@@ -2,11 +2,27 @@
 
 import datetime as dt
 import uuid
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import and_, column, func, literal, or_, text
+from sqlalchemy import (
+    ARRAY,
+    Column as Declared,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    and_,
+    column,
+    func,
+    literal,
+    or_,
+    text,
+)
 
 from nightshift import Job, Update
 from nightshift.catalogue import Snowflake
@@ -250,6 +266,28 @@ def test_a_value_of_sql_is_of_the_type_that_is_wanted_or_else_of_pythons(
     assert call(database, deletion(where=where, values=values), dry_run=True)["plan"]["steps"][0]["rows"] > 0
     call(database, deletion(where=where, values=values), parameters={"max_share": 100})
     assert rows(database, "parents where id = 1") == 0
+
+
+def test_a_condition_of_a_model_is_compared_with_the_value_as_it_is(made: Any, call: Call) -> None:
+    """SQLAlchemy would round it to what the column takes, or cut it off, and other rows would be meant."""
+    parents = Table(
+        "parents",
+        MetaData(),
+        Declared("id", Integer, primary_key=True),
+        Declared("at", DateTime(timezone=True)),
+        Declared("n", Numeric(10, 2)),
+        Declared("words", ARRAY(String(3))),
+    )
+    database = made(
+        "create table parents (id int primary key, at timestamptz not null, n numeric(10, 2), words varchar(3)[]);"
+        "insert into parents values (1, '2025-12-01Z', 1, '{abc}'), (2, '2025-12-01Z', 0.99, '{}')"
+    )
+    for where, meant in (
+        (parents.c.n <= Decimal("0.997"), 1),
+        (parents.c.n.in_([Decimal("1.001")]), 0),
+        (func.coalesce(parents.c.words, parents.c.words).op("@>")(["abcd"]), 0),
+    ):
+        assert call(database, deletion(parents, where=where), dry_run=True)["plan"]["steps"][0]["rows"] == meant
 
 
 def test_an_age_may_be_an_expression_that_is_called_like_a_column(made: Any, call: Call) -> None:
