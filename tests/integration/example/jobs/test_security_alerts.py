@@ -82,15 +82,6 @@ def text_of(mail: Notification) -> str:
     return render(mail.kind, title=mail.title, body=mail.body, data=mail.data, name=None).text
 
 
-def wait_until_blocked(database: Engine, name: str) -> None:
-    """Until the session of that name waits for a lock."""
-    waiting = text("select count(*) from pg_stat_activity where application_name = :name and wait_event_type = 'Lock'")
-    deadline = time.monotonic() + 10
-    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while not connection.scalar(waiting, {"name": name}):
-            assert time.monotonic() < deadline, "nobody waits"
-
-
 def user(session: Session, user_id: uuid.UUID) -> User:
     session.rollback()
     return session.get_one(User, user_id, populate_existing=True)
