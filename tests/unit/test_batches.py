@@ -6,7 +6,7 @@ from typing import Any
 
 import pg8000
 import pytest
-from sqlalchemy import true
+from sqlalchemy import and_, true
 from sqlalchemy.exc import ProgrammingError
 
 from nightshift.catalogue import Cascade
@@ -152,14 +152,14 @@ def test_a_walk_through_keys_ends_with_the_last_that_was_written_down() -> None:
             quoted = "carts"
 
         condition = true()
-        unreferenced = ()
+        workable_now = staticmethod(and_)
 
     subject: Any = Subject()
     walk = KeyWalk(subject, uuid.uuid4(), "step")
-    ((listed, values), _), after = of(walk.window(NO_SESSION, {"last": 10}, 6))
+    ((listed, values),), after = of(walk.window(NO_SESSION, {"last": 10}, 6))
     assert ("place > " in listed, "place <= " in listed, values[2:4]) == (True, True, [0, 6])
     assert after == {"place": 6, "last": 10}
-    ((_, values), _), after = of(walk.window(NO_SESSION, after, 6))
+    ((_, values),), after = of(walk.window(NO_SESSION, after, 6))
     assert (values[2:4], after) == ([6, 10], None)
 
 

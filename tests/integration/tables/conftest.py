@@ -135,7 +135,7 @@ def made(new_database: NewDatabase, library_only: str) -> Any:
         yield make
 
 
-def deletion(table: str = "parents", **more: Any) -> Job:
+def deletion(table: Any = "parents", **more: Any) -> Job:
     options: dict[str, Any] = {"older_than": days(30), "measured_by": "at"} | more
     step = Delete(table, **options)
     return Job(name="forget", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)

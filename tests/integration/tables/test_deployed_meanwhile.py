@@ -120,6 +120,25 @@ def test_a_run_keeps_its_parameters_and_gets_those_that_it_lacks_once(
     assert (ended["outcome"], ended["counters"]["changed"], ended["counters"]["old"]) == ("succeeded", 600, 1200)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_steps_that_stand_before_the_one_that_was_reached_are_done_if_they_are_not(
+    made: Any, call: Call, begun: Any, batches: int
+) -> None:
+    """They were moved, or are new. None is done a second time."""
+    database = made(THINGS)
+    first, second = (Count("things", where=f"kind = '{kind}'", counter=kind, name=kind) for kind in "ab")
+    third = Count("things", where="id > 1", counter="third", name="third")
+    new = Count("things", where="id > 2", counter="new", name="new")
+    change = updated("kind = 'a'")
+    begins = begun(database, [first, change, second, third], batches=batches)
+    assert begins["counters"]["a"] == 600
+
+    ended = call(database, job(third, new, first, second, change), run_id=begins["run_id"])
+
+    found = {name: ended["counters"][name] for name in ("a", "b", "third", "new", "changed")}
+    assert found == {"a": 600, "b": 600, "third": 1199, "new": 1198, "changed": 600}
+
+
 def test_rows_that_were_written_down_for_another_query_are_not_updated(made: Any, call: Call, begun: Any) -> None:
     database = made(THINGS)
     first = begun(database, [updated(LONELY.format(kind="a"))], batches=3)

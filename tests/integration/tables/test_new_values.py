@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import func, text
+from sqlalchemy import ARRAY, Column, Integer, MetaData, String, Table, func, text
 
 from nightshift import Job, Update, days
 from nightshift.errors import RunFailedError
@@ -79,3 +79,15 @@ def test_rows_that_a_trigger_keeps_as_they_are_are_told(made: Any, call: Call, k
     result = call(database, job)
     told = "7 rows of things still meet the condition of the step after it; look at the trigger keep"
     assert [note for note in result["notes"] if "trigger" in note] == [f"step update-things: {told}"]
+
+
+def test_a_list_of_a_model_is_refused_and_not_cut_off(made: Any, call: Call) -> None:
+    things = Table(
+        "things", MetaData(), Column("id", Integer, primary_key=True), Column("at"), Column("tags", ARRAY(String(3)))
+    )
+    step = Update(
+        things, older_than=days(30), measured_by="at", set={things.c.tags: ["abc", "abcd"]}, counter="changed"
+    )
+    job = Job(name="renew", kind="retention", schedule="cron(0 2 * * ? *)", steps=(step,), audited=False)
+    with pytest.raises(RunFailedError, match=r"set tags: a text is longer than its column takes"):
+        call(made(THINGS), job)

@@ -2,11 +2,27 @@
 
 import datetime as dt
 import uuid
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import and_, column, func, literal, or_, text
+from sqlalchemy import (
+    ARRAY,
+    Column as Declared,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    and_,
+    column,
+    func,
+    literal,
+    or_,
+    text,
+)
 
 from nightshift import Job, Update
 from nightshift.catalogue import Snowflake
@@ -219,6 +235,59 @@ def test_a_condition_means_what_the_database_makes_of_it(made: Any, call: Call, 
     planned = call(database, job, dry_run=True)["plan"]["steps"][0]["rows"]
     call(database, job)
     assert (planned, 10 - rows(database, "parents")) == (gone, gone)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("period @> :v", dt.datetime(2025, 6, 1, tzinfo=dt.UTC)),
+        ("days @> :v", dt.date(2025, 6, 1)),
+        ("numbers @> :v and c = :c", 3),
+        ("at < timestamptz '2026-03-01Z' - :v", dt.timedelta(days=3)),
+        ("periods && :v", "{[2025-06-01Z,2025-06-02Z)}"),
+        ("words @> :v", ["a"]),
+        ("said @> :v", {"a": 1}),
+    ],
+)
+def test_a_value_of_sql_is_of_the_type_that_is_wanted_or_else_of_pythons(
+    made: Any, call: Call, where: str, value: Any
+) -> None:
+    database = made(
+        """
+        create extension citext;
+        create table parents (id int primary key, at timestamptz not null, period tstzrange, days daterange,
+            numbers int4range, periods tstzmultirange, words text[], said jsonb, c citext);
+        insert into parents values (1, '2025-12-01Z', '[2025-01-01Z,2025-12-01Z)', '[2025-01-01,2025-12-01)', '[1,5)',
+             '{[2025-01-01Z,2025-12-01Z)}', '{a,b}', '{"a": 1}', 'A');
+        insert into parents (id, at) values (2, '2025-12-01Z');
+        """
+    )
+    values = {"v": value} | ({"c": "a"} if ":c" in where else {})
+    assert call(database, deletion(where=where, values=values), dry_run=True)["plan"]["steps"][0]["rows"] > 0
+    call(database, deletion(where=where, values=values), parameters={"max_share": 100})
+    assert rows(database, "parents where id = 1") == 0
+
+
+def test_a_condition_of_a_model_is_compared_with_the_value_as_it_is(made: Any, call: Call) -> None:
+    """SQLAlchemy would round it to what the column takes, or cut it off, and other rows would be meant."""
+    parents = Table(
+        "parents",
+        MetaData(),
+        Declared("id", Integer, primary_key=True),
+        Declared("at", DateTime(timezone=True)),
+        Declared("n", Numeric(10, 2)),
+        Declared("words", ARRAY(String(3))),
+    )
+    database = made(
+        "create table parents (id int primary key, at timestamptz not null, n numeric(10, 2), words varchar(3)[]);"
+        "insert into parents values (1, '2025-12-01Z', 1, '{abc}'), (2, '2025-12-01Z', 0.99, '{}')"
+    )
+    for where, meant in (
+        (parents.c.n <= Decimal("0.997"), 1),
+        (parents.c.n.in_([Decimal("1.001")]), 0),
+        (func.coalesce(parents.c.words, parents.c.words).op("@>")(["abcd"]), 0),
+    ):
+        assert call(database, deletion(parents, where=where), dry_run=True)["plan"]["steps"][0]["rows"] == meant
 
 
 def test_an_age_may_be_an_expression_that_is_called_like_a_column(made: Any, call: Call) -> None:

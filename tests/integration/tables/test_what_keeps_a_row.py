@@ -1,11 +1,13 @@
 """Rows that others refer to: told beforehand, left as they are, and as many as PostgreSQL itself would refuse."""
 
+import re
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from nightshift.deadline import Deadline
 from nightshift.engine.ways import HeapWalk, KeyWalk
 from tests.integration.tables.conftest import Call, deletion, rows
 
@@ -135,10 +137,6 @@ SHAPES = {
     + "create table heirs () inherits (parents); create table c (p int default 70 references parents "
     + f"on delete set default); create index on c (p); insert into heirs values (70, {OLD});"
     + "insert into c select i from generate_series(1, 30) i;",
-    "heirs that have the same keys": PARENTS
-    + "alter table parents add above int references parents; create index on parents (above);"
-    + "create table heirs () inherits (parents); update parents set above = id + 1 where id % 3 = 0;"
-    + f"insert into heirs select i, case when i % 2 = 0 then {YOUNG} else {OLD} end from generate_series(1, 60) i;",
     "set default, and some rows have no key": PARENTS
     + "alter table parents add k int unique; update parents set k = id where id % 2 = 0;"
     + "create table c (p int default 70 references parents (k) on delete set default); create index on c (p);"
@@ -200,6 +198,76 @@ SHAPES = {
     + "create table s (p int references heirs); insert into s values (5), (7);",
     "what a period overlaps": PERIODS,
 }
+
+FOREST = f"""
+    create table parents (id int primary key, above int {{key}}, at timestamptz not null);
+    create index on parents (above);
+    insert into parents select i, {{above}}, case when i % 90 < 60 then {OLD} else {YOUNG} end
+        from generate_series(1, 300) i;
+"""
+PARTED = """
+    create table parents (id int primary key, above int references parents, at timestamptz not null)
+        partition by hash (id);
+    create table p_0 partition of parents for values with (modulus 2, remainder 0);
+    create table p_1 partition of parents for values with (modulus 2, remainder 1);
+"""
+
+
+def forest(above: str = "nullif(i / 3, 0)", key: str = "") -> str:
+    return FOREST.format(above=above, key=f"references parents {key}")
+
+
+FORESTS = {
+    "a tree": forest(),
+    "a tree by restrict": forest(key="on delete restrict"),
+    "a tree that is looked at when all is done": forest(key="deferrable initially deferred"),
+    "a tree of which others keep some": forest()
+    + "create table c (p int references parents on delete cascade); create index on c (p);"
+    + "create table r (p int references parents); create index on r (p);"
+    + "insert into r select generate_series(1, 300, 41); insert into c select generate_series(1, 300);",
+    "the later refer to the earlier": forest("case when i % 20 > 1 then i - 1 end"),
+    "the earlier refer to the later": forest("case when i % 20 > 1 and i < 300 then i + 1 end", "deferrable"),
+    "small circles, and rows that refer to themselves": forest(
+        "case when i > 250 then i when i % 3 = 1 then i + 2 else i - 1 end"
+    ),
+    "a tree whose rows refer to another as well": forest()
+    + "alter table parents add root int references parents; create index on parents (root);"
+    + "update parents set root = id / 7 + 1 where id % 2 = 0;",
+    "a tree of two columns, and without a key": f"""
+        create table parents (k int, id int, a int, b int, at timestamptz not null, unique (k, id),
+            foreign key (a, b) references parents (k, id) match full);
+        create index on parents (a, b);
+        insert into parents select 7, i, case when i > 2 then 7 end, nullif(i / 3, 0),
+            case when i % 90 < 60 then {OLD} else {YOUNG} end from generate_series(1, 300) i;
+    """,
+    "heirs that have the same keys": forest("case when i % 3 = 0 and i < 300 then i + 1 end")
+    + f"create table heirs () inherits (parents); insert into heirs select i, 1, {OLD} from generate_series(1, 60) i;",
+    "a tree in partitions": PARTED + FOREST.format(above="nullif(i / 3, 0)", key="").partition(";")[2],
+}
+
+
+def as_one_statement(database: Engine) -> dict[str, int]:
+    """How many rows each table has after one DELETE of the old rows without those that PostgreSQL says are still
+    referred to. All of it is taken back."""
+    staying = {0}
+    with database.connect() as connection:
+        connection.execute(text("set constraints all immediate"))
+        while True:
+            try:
+                with connection.begin_nested():
+                    connection.execute(
+                        text(
+                            "delete from parents where at < timestamptz '2026-01-30 02:00Z' "
+                            "and (id <> all (:ids) or tableoid = to_regclass('heirs'))"
+                        ),
+                        {"ids": list(staying)},
+                    )
+                    left = counts(connection)
+                break
+            except DBAPIError as error:
+                staying.add(int(re.findall(r"(\d+)\) is ", str(error))[0]))
+        connection.rollback()
+    return left
 
 
 def as_plain(database: Engine, table: str = "parents") -> tuple[int, int, dict[str, int]]:
@@ -287,6 +355,54 @@ def test_as_many_rows_stay_as_postgresql_refuses_and_the_others_go(
     assert (answer["outcome"], answer["counters"].get("quarantined", 0)) == ("succeeded", 0)
     with database.connect() as connection:
         assert counts(connection) == left
+
+
+@pytest.mark.parametrize(
+    ("shape", "near"), [*((each, False) for each in FORESTS), *((each, True) for each in list(FORESTS)[-3:])]
+)
+def test_rows_that_refer_to_each_other_go_as_by_one_statement(
+    made: Any, call: Call, shape: str, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one run, however small its batches are, and interrupted after each of them."""
+    monkeypatch.setattr(KeyWalk, "first", 5)
+    monkeypatch.setattr(KeyWalk, "largest", 7)
+    database = made(FORESTS[shape])
+    with database.connect() as connection:
+        before = counts(connection)
+    left, old = as_one_statement(database), rows(database, f"parents where at = {OLD}")
+
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    with monkeypatch.context() as hurried:
+        hurried.setattr(Deadline, "near", near)
+        answer = call(database, deletion(), parameters={"max_share": 100})
+        while answer["outcome"] == "interrupted":
+            answer = call(database, deletion(), run_id=answer["run_id"])
+
+    along = sum(each["rows"] for each in plan.get("cascades", ()))
+    assert plan["rows"] + along == sum(before.values()) - sum(left.values()) > 0
+    assert plan["rows"] + plan.get("referenced", 0) == old
+    assert (answer["outcome"], answer["counters"]["deleted"]) == ("succeeded", plan["rows"])
+    assert answer["counters"].get("referenced", 0) == plan.get("referenced", 0)
+    assert answer["counters"].get("quarantined", 0) + answer["counters"].get("changed", 0) == 0
+    with database.connect() as connection:
+        assert counts(connection) == left
+
+
+def test_of_two_rows_one_goes_where_a_condition_wants_one_of_them(made: Any, call: Call) -> None:
+    """Each could be emptied alone. Which one stays is told beforehand, and none is refused at the deletion."""
+    database = made(
+        PARENTS
+        + "create table c (id int primary key, p int references parents on delete set null, q int references parents "
+        + "on delete set null, check (num_nonnulls(p, q) > 0)); create index on c (p); create index on c (q);"
+        + "insert into c select i, i, case i % 3 when 0 then i when 1 then i + 2 else 75 end "
+        + "from generate_series(1, 30) i;"
+    )
+    plan = call(database, deletion(), dry_run=True)["plan"]["steps"][0]
+    answer = call(database, deletion(), parameters={"max_share": 100})
+    # 10 of c refer to one parent twice, 10 to one that is kept so beside another, 10 to one that is young.
+    assert (plan["rows"], plan["referenced"]) == (50, 10)
+    assert (answer["counters"]["deleted"], answer["counters"]["referenced"]) == (50, 10)
+    assert answer["counters"].get("quarantined", 0) == 0
 
 
 def test_without_an_index_what_refers_is_not_read_for_each_row(made: Any, call: Call) -> None:

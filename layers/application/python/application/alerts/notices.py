@@ -68,7 +68,8 @@ def tell(
 ) -> int:
     """Write each recipient one mail about the alerts of these rules that nobody was told about. Returns how many mails.
 
-    Works in the caller's transaction. These alerts stay locked in it, so that no other job tells them too.
+    Works in the caller's transaction. These alerts stay locked in it, so that no other job tells them too. One that
+    somebody else has locked is not waited for: it is told by them, or by the next run.
 
     Administrators get all alerts. Super administrators get critical alerts and those of the rules `to_super_admins`; if
     there is no other administrator, they get all.
@@ -77,10 +78,10 @@ def tell(
     refused: told each mail that the database refuses; see `nightshift.outbox.write`. When it refuses all of them, the
         next run tells of the same alerts.
     """
-    untold = _untold(Alert, wordings, others)
-    locked = select(Alert.id).where(untold).with_for_update().subquery()
-    if not session.scalar(select(func.count()).select_from(locked)):
+    free = select(Alert.id).where(_untold(Alert, wordings, others)).with_for_update(skip_locked=True)
+    if not (locked := session.scalars(free).all()):
         return 0
+    untold = Alert.id.in_(locked)
     mails, lost = 0, list[tuple[str, str]]()
     leave = None if refused is None else lambda mail, error: lost.append((mail, error))
     for kind, found in _mails(Alert, untold, wordings, to_super_admins):

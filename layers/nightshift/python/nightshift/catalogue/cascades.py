@@ -8,7 +8,6 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Alias,
     BigInteger,
     ColumnElement,
     FromClause,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from nightshift.catalogue.ages import TID
 from nightshift.catalogue.reading import find, read
@@ -262,7 +262,7 @@ def _column(source: FromClause, name: str) -> ColumnElement[Any]:
 
 def system_column(source: FromClause, facts: TableFacts, name: str) -> Any:
     """`tableoid` or `ctid` of a row, also in the outer part of a subquery."""
-    whole = quoted(source.name) if isinstance(source, Alias) else facts.quoted
+    whole = quoted(source.name) if isinstance(source, AliasedReturnsRows) else facts.quoted
     return literal_column(f"{whole}.{name}", TID if name == "ctid" else None)
 
 

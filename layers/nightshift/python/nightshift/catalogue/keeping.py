@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     and_,
+    case,
     exists,
     false,
     literal,
@@ -45,6 +46,9 @@ _CALLS = re.compile(r"\w\s*\(")
 _TYPE = re.compile(r"::[\w .\"]+(\([\d, ]+\))?")
 
 
+PLACE = ("tableoid", "ctid")
+
+
 class Row(NamedTuple):
     """A row of a statement: its table, and what the statement calls it."""
 
@@ -52,12 +56,54 @@ class Row(NamedTuple):
     source: FromClause
 
 
-def kept(found: Closure, source: FromClause, condition: ColumnElement[bool]) -> ColumnElement[bool] | None:
-    """That a row of the root, as `source` has it, cannot go; None: nothing can keep one.
+def going_together(
+    found: Closure,
+    source: FromClause,
+    condition: ColumnElement[bool],
+    *,
+    few: bool = False,
+    own: Sequence[tuple[TableFacts, Reference]] | None = None,
+) -> ColumnElement[bool]:
+    """That a row of the root, as `source` has it, goes where one statement deletes those that the condition means, of
+    these all that PostgreSQL lets go: a row that only others of them refer to goes with them, however they do.
 
-    condition: that others of them are to go.
+    few: they fit into memory, however many PostgreSQL expects.
+    own: by which keys they refer to each other, in place of all of these.
     """
-    return kept_by(found, source, condition, keeping(found))
+    every = among_themselves(found)
+    others = kept_by(found, source, condition, [each for each in keeping(found) if each not in every])
+    keys = [reference for _, reference in (every if own is None else own)]
+    names = dict.fromkeys(name for each in keys for name in (*each.columns, *each.parent_columns))
+    columns: list[Any] = [
+        literal_column(f"{found.root.quoted}.{quoted(name)}").label(name) for name in (*PLACE, *names)
+    ]
+    meant = select(*columns).select_from(source).where(condition, *([] if others is None else [~others]))
+    mine = Row(found.root, meant.correlate(None).cte("meant_together"))
+    ways = []
+    for number, reference in enumerate(keys):
+        child = Row(found.root, from_clause(found.root, f"refers_{number}"))
+        if few:  # in a hash table: expecting one row, PostgreSQL would compare each with each
+            places = select(*(mine.source.c[name] for name in PLACE)).correlate(None)
+            goes_too: Any = tuple_(*(system_column(child.source, child.facts, name) for name in PLACE)).in_(places)
+        else:
+            other = Row(found.root, mine.source.alias(f"goes_too_{number}"))
+            goes_too = _there_is(other, _same(child, other))
+        ways.append(_there_is(child, refers(child, reference, mine), ~goes_too))
+    staying = Row(found.root, select(mine.source).where(or_(*ways)).cte("staying", recursive=True))
+    above = Row(found.root, mine.source.alias("above"))
+    kept_so = or_(*(refers(staying, reference, above) for reference in keys))
+    further = select(above.source).join_from(staying.source, above.source, kept_so)
+    held = Row(found.root, staying.source.union(further))  # type: ignore[attr-defined]
+    goes = Row(found.root, select(mine.source).where(~_there_is(held, _same(mine, held))).cte("going_together"))
+    return _there_is(goes, _same(goes, Row(found.root, source)))
+
+
+def among_themselves(found: Closure) -> tuple[tuple[TableFacts, Reference], ...]:
+    """The foreign keys by which rows of the root keep each other: they are looked at when a statement is done, and a
+    row that has gone with it keeps none. Where some go by cascade as well, each is judged alone."""
+    root = found.root.oid
+    own = [each for each in keeping(found) if each[0].oid == each[1].child == root and not each[1].follows]
+    return () if root in found.gone or any(reference.period for _, reference in own) else tuple(own)
 
 
 def kept_by(
@@ -69,9 +115,9 @@ def kept_by(
     holding: dict[int, list[Reference]] = {}
     for facts, reference in keys:
         holding.setdefault(facts.oid, []).append(reference)
-    following = _Keeping(found, holding)
     root = Row(found.root, source)
-    needed = following.needed_by_default(root, condition)
+    following = _Keeping(found, holding, root, condition)
+    needed = following.needed_by_default()
     if few_paths(following.leading) is None:
         return or_(following.by_following(root), *needed)
     return or_(*following.along_paths((root,)), *needed)
@@ -106,15 +152,23 @@ def _always_refused(reference: Reference, child: TableFacts) -> bool:
     return any(value is None and not child.columns[name].nullable for name, value in _written(reference, child).items())
 
 
-def _violated(reference: Reference, child: Row) -> ColumnElement[bool]:
-    """That a condition of the table refuses the row as SET NULL would leave it."""
-    alias = quoted(child.source.name)  # type: ignore[attr-defined]
-    columns = ", ".join(
-        f"{f'cast(null as {each.type})' if name in reference.empties else f'{alias}.{quoted(name)}'} as {quoted(name)}"
-        for name, each in child.facts.columns.items()
-    )
+def _violated(reference: Reference, child: Row, emptied: Mapping[str, ColumnElement[bool]]) -> ColumnElement[bool]:
+    """That a condition of the table refuses the row as SET NULL would leave it.
+
+    emptied: that other keys have emptied their columns before, by column.
+    """
+    columns = []
+    for name, each in child.facts.columns.items():
+        value: ColumnElement[Any] = child.source.c[name]
+        nothing: ColumnElement[Any] = literal_column(f"cast(null as {each.type})")
+        if name in reference.empties:
+            value = nothing
+        elif name in emptied:
+            value = case((emptied[name], nothing), else_=value)
+        columns.append(value.label(name))
+    left = select(*columns).correlate(child.source).lateral("left_behind")
     checks = " and ".join(f"({each})" for each in reference.checks)
-    return literal_column(f"exists (select from (select {columns}) as left_behind where not ({checks}))", Boolean)
+    return exists().select_from(left).where(literal_column(f"not ({checks})", Boolean)).correlate(child.source)
 
 
 def _row_by_default(reference: Reference, written: Mapping[str, str | None]) -> bool:
@@ -148,7 +202,7 @@ def _same(one: Row, other: Row) -> ColumnElement[bool]:
     return and_(
         *(
             system_column(one.source, one.facts, name) == system_column(other.source, other.facts, name)
-            for name in ("tableoid", "ctid")
+            for name in PLACE
         )
     )
 
@@ -167,9 +221,17 @@ def _values(reference: Reference, child: TableFacts) -> dict[str, ColumnElement[
 class _Keeping:
     """The foreign keys of a closure, as far as they lead to rows that keep others."""
 
-    def __init__(self, found: Closure, holding: Mapping[int, Sequence[Reference]]) -> None:
-        """holding: by the oid of the table that is referred to."""
-        self._found, self._holding = found, holding
+    def __init__(
+        self,
+        found: Closure,
+        holding: Mapping[int, Sequence[Reference]],
+        root: Row,
+        condition: ColumnElement[bool],
+    ) -> None:
+        """holding: by the oid of the table that is referred to.
+        condition: that others of the root's rows are to go.
+        """
+        self._found, self._holding, self._root, self._condition = found, holding, root, condition
         self._cascades = [(oid, edge) for oid, edge in found.edges if edge.on_delete == "cascade"]
         leading = set(holding)
         while more := {oid for oid, edge in self._cascades if edge.child in leading} - leading:
@@ -205,7 +267,7 @@ class _Keeping:
     def _refused(self, reference: Reference, child: Row, parent: Row) -> list[ColumnElement[bool]]:
         """That what a key would write into a referring row is refused. Nothing: it always is, or it never lets go."""
         if reference.checks and reference.on_delete == "set null" and not _always_refused(reference, child.facts):
-            return [_violated(reference, child)]
+            return [_violated(reference, child, self._emptied_before(reference, child, parent))]
         if not self._looks_for_default(reference, child.facts):
             return []
         other = self._row(parent.facts.oid, f"{child.source.name}_default")  # type: ignore[attr-defined]
@@ -220,8 +282,25 @@ class _Keeping:
         )
         return [*(each.is_not(None) for each in values.values()), ~_there_is(other, its_key)]
 
-    def needed_by_default(self, root: Row, condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+    def _emptied_before(self, reference: Reference, child: Row, parent: Row) -> dict[str, ColumnElement[bool]]:
+        """That a row of the root that is to go, and stands before the one that a key refers to or is the same, empties
+        columns of the referring row by another key: of two by which a condition wants one, the later one stays."""
+        root = self._root
+        before: dict[str, ColumnElement[bool]] = {}
+        for oid, other in self._found.edges:
+            beside = other.child == reference.child and other.name != reference.name and other.on_delete == "set null"
+            if not beside or not oid == parent.facts.oid == root.facts.oid:
+                continue
+            ours = tuple_(*(_column(root, name) for name in reference.parent_columns))
+            theirs = tuple_(*(child.source.c[name] for name in reference.columns))
+            # The root a second time, under its own name: the condition knows no other.
+            goes = exists().select_from(root.source).where(refers(child, other, root), ours <= theirs, self._condition)
+            before |= {name: goes.correlate(child.source) for name in other.empties}
+        return before
+
+    def needed_by_default(self) -> Iterator[ColumnElement[bool]]:
         """That a row is the one to which SET DEFAULT turns those that refer to others that are to go."""
+        root, condition = self._root, self._condition
         for place, reference in enumerate(self._holding.get(root.facts.oid, ())):
             child = self._row(reference.child, f"turned_{place}")
             values = _values(reference, child.facts)

@@ -17,7 +17,9 @@ from pg8000.converters import make_params
 from pg8000.core import SYNC, Context, _flush
 from pg8000.dbapi import convert_paramstyle
 from sqlalchemy import Connection as SqlConnection, Engine, event
+from sqlalchemy.dialects.postgresql.pg8000 import PGCompiler_pg8000
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import UserDefinedType
 
 TEXTS = 512
 """How many statements are remembered."""
@@ -32,6 +34,9 @@ BEGIN = "begin transaction"
 """What pg8000 begins a transaction with, before the first statement."""
 
 _PERCENT = re.compile("%[s%]")
+_LENGTH = re.compile(r"(\b(?:CHAR|BIT)\b)?\(\d+(?:, ?\d+)?\)")
+_UNBOUNDED = {"CHAR": "BPCHAR", "BIT": '"bit"'}
+"""What is one letter, or one bit, long without a length."""
 
 
 class Connection(legacy.Connection):  # type: ignore[misc]
@@ -88,9 +93,27 @@ class Connection(legacy.Connection):  # type: ignore[misc]
         return answer
 
 
+class Compiler(PGCompiler_pg8000):
+    """SQLAlchemy's compiler, which sends each value as it is.
+
+    It writes `$1::NUMERIC(10, 2)` and `$1::VARCHAR(3)[]` for a value beside such a column of a model, and PostgreSQL
+    then rounds the value, or cuts it off, without a word: another row is meant, or half a text is written.
+    """
+
+    def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
+        """With the type's name alone, unless it is somebody's own."""
+        written = super().render_bind_cast(type_, dbapi_type, sqltext)  # type: ignore[no-untyped-call]
+        if isinstance(dbapi_type, UserDefinedType):
+            return str(written)
+        value, _, name = written.rpartition("::")
+        return f"{value}::{_LENGTH.sub(lambda found: _UNBOUNDED.get(found[1], found[1] or ''), name)}"
+
+
 def drive(engine: Engine) -> None:
-    """Let the engine's connections be such ones, and SQLAlchemy double the percent signs of what it writes."""
+    """Let the engine's connections be such ones, and SQLAlchemy double the percent signs of what it writes, and send
+    values whole."""
     engine.dialect.identifier_preparer._double_percents = True
+    engine.dialect.statement_compiler = Compiler
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _args: list[Any], keywords: dict[str, Any]) -> Connection:

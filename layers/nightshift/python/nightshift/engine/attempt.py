@@ -125,9 +125,7 @@ def _apply(job: Job, execution: RunExecution) -> Standing:
         execution.pacing.at([table for step in job.steps for table in step.tables])
         execution.pacing.wait()
         state_candidates(job, execution)
-    names = [step.name for step in job.steps]
-    reached = names.index(execution.claim.step) if execution.claim.step in names else 0
-    for step in job.steps[reached:]:
+    for step in execution.still_to_do(job.steps):
         execution.enter(step)
         step.apply(execution)
     if job.destructive:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,8 @@ ERROR_BUDGET_SHARE = 0.01
 MINIMUM_STATEMENT_SECONDS = 1.0
 DELETED = "rows deleted"
 """In a saved position: how many rows the step has deleted so far."""
+DONE = "steps done"
+"""In a saved position: the names of the steps before this one, as the code had them that did them."""
 
 NO_ITEMS = (BATCHES, PARTITION_BYTES)
 """Counters that count no rows and no other items."""
@@ -56,6 +58,8 @@ class RunExecution:
         self.notes = list(claim.notes)
         self.candidates = claim.candidates
         self.position: Mapping[str, Any] | None = None
+        self.done: tuple[str, ...] = ()
+        """The steps that are done."""
         self.last_batch_seconds = 0.0
         self.pacing = Pacing(session, claim, deadline, log)
         self._step: Step | None = None
@@ -75,6 +79,20 @@ class RunExecution:
         """From the first step on, wherever the attempt before has ended."""
         self.claim = replace(self.claim, step=None, position=None)
 
+    def still_to_do(self, steps: Sequence[Step]) -> list[Step]:
+        """The steps that the run has not done, in the order in which they are to be done.
+
+        That at which it was interrupted comes first. A deployment since then may have put others before it, which the
+        run has not done, or may have taken away some that it has.
+        """
+        names = [step.name for step in steps]
+        if self.claim.step not in names:
+            return list(steps)
+        at = names.index(self.claim.step)
+        before: Sequence[str] = (self.claim.position or {}).get(DONE, names[:at])
+        self.done = tuple(before)
+        return [steps[at], *(step for step in steps if step.name not in (*before, self.claim.step))]
+
     def stated(self, step: str) -> dict[str, int]:
         """What a destructive step has stated that it will touch; see `nightshift.declaration.Execution`."""
         stated = self.candidates or {}
@@ -89,11 +107,14 @@ class RunExecution:
     def enter(self, step: Step) -> None:
         """Start a step. It starts at the run's cursor if the cursor comes from the same step and the same query."""
         self._hold_to_the_deadline()
+        if self._step is not None:
+            self.done = (*self.done, self._step.name)
         self._step, self._fingerprint, self.position = step, step.fingerprint(self.run), None
         deleted = 0
         if self.claim.step == step.name and self.claim.position is not None:
             if self.claim.fingerprint == self._fingerprint:
-                self.position = {key: value for key, value in self.claim.position.items() if key != DELETED}
+                own = {key: value for key, value in self.claim.position.items() if key not in (DELETED, DONE)}
+                self.position = own or None
                 deleted = int(self.claim.position.get(DELETED, 0))
             else:
                 self.log("cursor.refused", step=step.name, remedy="the step's query has changed; it starts over")
@@ -175,8 +196,8 @@ class RunExecution:
             lease = min(ledger.LEASE_SECONDS, self.deadline.remaining + ledger.LEASE_MARGIN_SECONDS)
             with nullcontext() if watched else deletions.held(batch):
                 yield batch
-            position = None if batch.position is None else dict(batch.position)
-            if position is not None and not watched and deletions.with_this_batch:
+            position = {**(batch.position or {}), DONE: list(self.done)}
+            if batch.position is not None and not watched and deletions.with_this_batch:
                 position[DELETED] = deletions.with_this_batch
             counters = self.counters + batch.counts + Counter({BATCHES: 1})
             counters.update({name: seconds - counters[name] for name, seconds in self.pacing.counters.items()})

@@ -25,7 +25,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, ColumnClause
 
 from nightshift.catalogue.cascades import Cascade, Closure, count
-from nightshift.catalogue.keeping import keeping, kept, kept_by
+from nightshift.catalogue.keeping import among_themselves, going_together, keeping, kept_by
 from nightshift.catalogue.table import Column, Portion, Reference, TableError, TableFacts
 from nightshift.database.quoting import quoted
 
@@ -77,17 +77,38 @@ class Subject:
         """That another row keeps this one, by a foreign key that PostgreSQL would not let go; None: nothing can."""
         if self.action != "delete":
             return None
-        return kept(self.closure, self.table, self.condition)
-
-    @property
-    def unreferenced(self) -> list[ColumnElement[bool]]:
-        """That no other row keeps this one; nothing, where none can."""
-        return [] if self.referenced is None else [~self.referenced]
+        if self.goes_together:
+            return ~self._going
+        return self.referenced_now
 
     @cached_property
     def workable(self) -> ColumnElement[bool]:
         """The condition, without the rows that others refer to."""
-        return and_(self.condition, *self.unreferenced)
+        if self.goes_together:
+            return and_(self.condition, self._going)
+        return self.condition if self.referenced is None else and_(self.condition, ~self.referenced)
+
+    @property
+    def goes_together(self) -> bool:
+        """Whether rows refer to each other so that they go in one statement, and not each alone."""
+        return self.action == "delete" and bool(among_themselves(self.closure))
+
+    @cached_property
+    def _going(self) -> ColumnElement[bool]:
+        """That a row can go in one statement with all the others."""
+        return going_together(self.closure, self.table, self.condition)
+
+    def workable_now(self, few: ColumnElement[bool]) -> ColumnElement[bool]:
+        """That a row can go in one statement with a few others, which the condition `few` means."""
+        if self.goes_together:
+            return going_together(self.closure, self.table, few, few=True)
+        return few if self.referenced is None else and_(few, ~self.referenced)
+
+    @cached_property
+    def referenced_now(self) -> ColumnElement[bool] | None:
+        """That another row keeps this one as long as that is there, whether it is to go itself or not."""
+        keys = keeping(self.closure) if self.action == "delete" else ()
+        return kept_by(self.closure, self.table, self.condition, keys)
 
     @property
     def changes_itself(self) -> bool:
@@ -112,21 +133,34 @@ class Subject:
 
     def count(self, session: Session) -> int:
         """How many rows there are to work on now."""
-        return session.scalar(self.rows(func.count()).where(self.workable)) or 0
+        return self._number(session, self.workable)
 
     def count_referenced(self, session: Session) -> int:
         """How many rows are kept because others refer to them."""
         if self.referenced is None:
             return 0
-        return session.scalar(self.rows(func.count()).where(self.condition, self.referenced)) or 0
+        if self.goes_together:
+            return self._number(session, self.condition) - self.count(session)
+        return self._number(session, self.condition, self.referenced)
 
     def kept_by_key(self, session: Session) -> Iterator[tuple[Reference, TableFacts, int]]:
         """The foreign keys that keep rows, each with the table that refers and how many rows it keeps."""
         keys = keeping(self.closure) if self.action == "delete" else ()
+        own = among_themselves(self.closure) if keys else ()
+        others = kept_by(self.closure, self.table, self.condition, [each for each in keys if each not in own])
         for each in keys:
-            held = kept_by(self.closure, self.table, self.condition, [each])
-            if rows := session.scalar(self.rows(func.count()).where(self.condition, held)):
+            if each in own:
+                going = going_together(self.closure, self.table, self.condition, own=[each])
+                alone = [self.condition] if others is None else [self.condition, ~others]
+                rows = self._number(session, *alone) - self._number(session, going)
+            else:
+                held = kept_by(self.closure, self.table, self.condition, [each])
+                rows = self._number(session, self.condition, held)  # type: ignore[arg-type]
+            if rows:
                 yield each[1], self.closure.facts(each[1].child), rows
+
+    def _number(self, session: Session, *where: ColumnElement[bool]) -> int:
+        return session.scalar(self.rows(func.count()).where(*where)) or 0
 
     def cascades(self, session: Session, share: int | None = None) -> list[Cascade]:
         """What goes, or changes, with the rows. share: see `nightshift.catalogue.cascades.count`."""

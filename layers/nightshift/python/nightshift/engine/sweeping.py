@@ -254,8 +254,8 @@ class _Sweeping:
             if not pace.proven:
                 self._leave_time_for_a_smaller_one(batch)
             if pace.walk.way == KeyWalk.way and "last" not in cursor:
-                last = self._keys(batch.session)
-                batch.position = place | carried | {"last": last, "done": last == 0}
+                last, shift = self._keys(batch.session), carried.get("round", {}).get("shift", 0)
+                batch.position = place | carried | {"last": last, "done": last == 0, "place": -shift}
                 return True
             pace.size = self.execution.at_most(pace.size, pace.walk.rows_each, least=pace.walk.smallest)
             window = pace.walk.window(batch.session, cursor, pace.size)
@@ -418,7 +418,7 @@ class _Sweeping:
                 for each in locked
                 if not self._one(
                     batch,
-                    [*_at(*each), self.subject.workable],
+                    [*_at(*each), self.subject.condition, *self._unreferenced],
                     lambda each=each: self.subject.key_of(each[1:]),
                 )
             ]
@@ -490,6 +490,9 @@ class _Sweeping:
             self.subject.prepare(batch.session)
             since = self._referenced_since(batch.session, missing)
             if self.task.keys_first:
+                # Rows that refer to each other go when they are in one batch, or those that refer in one before.
+                if missing > 0 and self.subject.goes_together and self._begin_a_round(batch):
+                    return False
                 forget_keys(batch.session, self.execution.run.id, self.task.step)
             elif missing > 0:
                 left = int(self.position.get("kept", 0)) + counters[LOCKED]
@@ -520,6 +523,11 @@ class _Sweeping:
                 )
             batch.position = {**self.position, "done": True, "accounted": True}
 
+    @property
+    def _unreferenced(self) -> list[ColumnElement[bool]]:
+        """That no other row keeps this one, for a row that goes alone."""
+        return [] if self.subject.referenced_now is None else [~self.subject.referenced_now]
+
     def _referenced_since(self, session: Session, missing: int) -> int:
         """How many more rows stay because others refer to them than were stated. Those that the run itself has freed
         since then stay as well: they were no candidates."""
@@ -537,7 +545,9 @@ class _Sweeping:
         if idle >= IDLE_ROUNDS:
             return False
         batch.count(**{QUARANTINED: -kept, LOCKED: -self.execution.counters[LOCKED]})
-        batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle}}
+        # The batches of a list of keys have other bounds than before: rows that these parted are together.
+        shift = {"shift": KeyWalk.largest // 2 - before.get("shift", 0)} if self.task.keys_first else {}
+        batch.position = {"portion": "", "filenodes": {}, "rows": rows, "round": {"rows": rows, "idle": idle, **shift}}
         batch.position |= self._along(batch)
         names = {portion.name for portion in self._portions}
         now = read(batch.session, self.subject.facts.oid).portions

@@ -168,8 +168,9 @@ class KeyWalk:
         upto = min(last, after + size)
         mine = [KEYS.c.run_id == self._run_id, KEYS.c.step == self._step, KEYS.c.place > after, KEYS.c.place <= upto]
         unchanged = _written(self._subject).in_(select(KEYS.c.key).where(*mine))
-        conditions = [self.listed(*mine), or_(unchanged, self._subject.condition), *self._subject.unreferenced]
-        return Window(conditions, {"place": upto, "last": last} if upto < last else None)
+        conditions = [self.listed(*mine), or_(unchanged, self._subject.condition)]
+        now = self._subject.workable_now(and_(*conditions))
+        return Window([now], {"place": upto, "last": last} if upto < last else None)
 
     def at_worst(self, size: int) -> float:
         return 0.0
@@ -205,7 +206,10 @@ def write_keys(session: Session, subject: Subject, run_id: Any, step: str) -> in
     key = _written(subject)
     # First those to which no row can refer: when they go, none of the others is moved.
     lonely = [key[3].is_not(None)] if not subject.facts.key and _referred_by(subject) else []
-    places = func.row_number().over(order_by=[*lonely, literal_column("tableoid"), literal_column("ctid")])
+    place: list[ColumnElement[Any]] = [literal_column("tableoid"), literal_column("ctid")]
+    if subject.goes_together:  # what refers to a row has mostly come later, and is gone when the row's turn comes
+        place = [each.desc() for each in place]
+    places = func.row_number().over(order_by=[*lonely, *place])
     found = subject.rows(literal(run_id), literal(step), places, key).where(subject.workable)
     return session.execute(insert(KEYS).from_select(["run_id", "step", "place", "key"], found)).rowcount  # type: ignore[attr-defined, no-any-return]
 
@@ -240,10 +244,10 @@ def keys_written(session: Session, run_id: Any, step: str) -> int:
 
 def keys_referenced(session: Session, subject: Subject, run_id: Any, step: str) -> int:
     """How many of these rows are still there, and others refer to them by now."""
-    if subject.referenced is None:
+    if subject.referenced_now is None:
         return 0
     mine = KeyWalk(subject, run_id, step).listed(KEYS.c.run_id == run_id, KEYS.c.step == step)
-    return session.scalar(subject.rows(func.count()).where(mine, subject.condition, subject.referenced)) or 0
+    return session.scalar(subject.rows(func.count()).where(mine, subject.condition, subject.referenced_now)) or 0
 
 
 def choose(session: Session, subject: Subject, portion: Portion, at_most: int | None) -> str:

@@ -1,10 +1,13 @@
 """The conditions, age and new values of a step over the rows of a table: checked, and sent with the columns' types."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, String, Table, literal, select, text
+from sqlalchemy import ColumnElement, FromClause, String, Table, bindparam, literal, select, text
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import (
@@ -84,6 +87,25 @@ def check_text(field: str, condition: str, values: Mapping[str, Any]) -> None:
                 f"{field} has :{unused[0]}::, which is not read as a name: write cast(:{unused[0]} as …)"
             )
         raise DeclarationError(f"{field} does not name :{unused[0]}, which values= has")
+
+
+OWN_TYPES: tuple[tuple[type, str], ...] = (
+    *((bool, "bool"), (dt.datetime, "timestamp"), (dt.date, "date"), (dt.time, "time"), (dt.timedelta, "interval")),
+    *((int, "int8"), (Decimal, "numeric"), (float, "float8"), (UUID, "uuid")),
+)
+MOST_OF_INT4 = 2**31
+
+
+def as_in_python(values: Mapping[str, Any]) -> list[BindParameter[Any]]:
+    """The values with the types that Python gives them, but for texts, which may be meant to be of any type."""
+    return [bindparam(name, value, SqlType(known)) for name, value in values.items() if (known := _own(value))]
+
+
+def _own(value: Any) -> str | None:
+    known = next((name for kind, name in OWN_TYPES if isinstance(value, kind)), None)
+    if known == "timestamp" and value.tzinfo is not None:
+        return "timestamptz"
+    return "int4" if known == "int8" and -MOST_OF_INT4 <= value < MOST_OF_INT4 else known
 
 
 def check_column(field: str, column: Any, table: Table | None) -> None:

@@ -67,7 +67,7 @@ from nightshift.engine import (
 )
 from nightshift.errors import DeclarationError
 from nightshift.ledger import quarantined
-from nightshift.steps.conditions import check_column, check_condition, check_text, typed
+from nightshift.steps.conditions import as_in_python, check_column, check_condition, check_text, typed
 from nightshift.zones import zone_names
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class RowStep(ABC):
         source = _source(facts) if self.table is None else self.table
         conditions = []
         if isinstance(said := self._said(run), TextClause):
-            self._must_be_one(session, said, source)
+            said = self._as_understood(session, said, source)
         if said is not None:
             conditions.append(typed(_in_parentheses(said), facts))
         age = self._age(facts, source)
@@ -414,15 +414,30 @@ class RowStep(ABC):
         check_condition(f"step {self.name}: where", found, self.table)
         return found
 
-    def _must_be_one(self, session: Session, said: TextClause, source: FromClause) -> None:
-        """Refuse SQL that ends its own parentheses, like `a) or (b`: it would hold beside the age, and not with it."""
-        asked = select(case((said, true()))).select_from(source).limit(0)
+    def _as_understood(self, session: Session, said: TextClause, source: FromClause) -> TextClause:
+        """The SQL with its values as PostgreSQL understands them: of the types that it tells from the statement, or
+        else, as beside a range, of Python's.
+
+        Raises:
+            TableError: it is none, or ends its own parentheses, like `a) or (b`: it would hold beside the age, and not
+                with it.
+        """
+        own = as_in_python(self.values)
         try:
-            session.execute(asked)
+            self._ask(session, said, source)
         except DBAPIError as error:
-            if sqlstate(error) != SYNTAX_ERROR:
+            if sqlstate(error) == SYNTAX_ERROR:
+                raise TableError(f"step {self.name}: where is no condition in SQL: {describe(error)}") from None
+            if not own:
                 raise
-            raise TableError(f"step {self.name}: where is no condition in SQL: {describe(error)}") from None
+            said = said.bindparams(*own)
+            self._ask(session, said, source)
+        return said
+
+    @staticmethod
+    def _ask(session: Session, said: TextClause, source: FromClause) -> None:
+        with session.begin_nested():
+            session.execute(select(case((said, true()))).select_from(source).limit(0))
 
     def _age(self, facts: TableFacts, source: FromClause) -> ColumnElement[Any] | None:
         measure = self.measured_by
