@@ -43,7 +43,7 @@ tour: .venv/installed node_modules/installed ## Walk through the page in a brows
 	@$(RUN) NIGHTSHIFT_TOUR=docs/tour pytest --quiet tests/e2e/test_web.py
 
 torture: .venv/installed node_modules/installed ## Look for what breaks a promise: SECONDS=600 of faults in virtual time, deaths at every point
-	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py tests/faults/test_states.py -k 'any_night or no_order'
+	@$(RUN) NIGHTSHIFT_SIMULATION_SECONDS=$(or $(SECONDS),600) pytest --quiet tests/faults/test_simulation.py tests/faults/test_states.py $(wildcard tests/integration/tables/test_any_graph.py) -k 'any_night or no_order or any_graph'
 	@$(if $(wildcard tests/integration/example),$(RUN) NIGHTSHIFT_EVERY_POINT=1 pytest --verbose -k dies_at_every tests/integration/example/test_every_job.py)
 
 check: lint types test ## Run what continuous integration runs: lint, format, types, tests

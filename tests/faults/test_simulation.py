@@ -1,13 +1,10 @@
 """Nights of faults, one seed after the other: whatever happens, the promises hold once all has come to rest.
 
-NIGHTSHIFT_SIMULATION_SECONDS=600 plays fresh seeds for so long. NIGHTSHIFT_SIMULATION_SEED=7 plays that one.
+See `tests.seeds` for how to play more of them, or one again.
 """
 
 import datetime as dt
 import gc
-import itertools
-import os
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,11 +16,9 @@ from sqlalchemy import Engine
 from tests.conftest import TRIED, NewDatabase
 from tests.faults.rest import Rest
 from tests.faults.simulation import FAIR, NIGHT, ROUGH, Weather, World, close_connections, prepare
+from tests.seeds import HALVES, again, for_a_while
 
-SECONDS, SEED = "NIGHTSHIFT_SIMULATION_SECONDS", "NIGHTSHIFT_SIMULATION_SEED"
 SECONDS_BY_DEFAULT = 12
-HALVES = 2
-"""So that two workers of pytest can play at once, each half of the time."""
 LONG_NIGHT = dt.timedelta(minutes=90)
 """What follows a night, until all has come to rest, is then the smaller part."""
 
@@ -40,18 +35,6 @@ def play(database: Engine, seed: int, weather: Weather = ROUGH, night: dt.timede
     world = World(database, seed, weather, night)
     world.play()
     return world, Rest(world)
-
-
-def seeds(half: int) -> Iterator[int]:
-    """One that nobody has seen, and then always the same ones; or as the environment says."""
-    fresh = random.SystemRandom()
-    if SEED in os.environ:
-        yield from list(map(int, os.environ[SEED].split(",")))[half::HALVES]
-        return
-    yield fresh.getrandbits(32)
-    while SECONDS in os.environ:
-        yield fresh.getrandbits(32)
-    yield from itertools.count(1 + half, HALVES)
 
 
 def test_without_faults_every_occurrence_succeeds(nights: Engine) -> None:
@@ -85,20 +68,16 @@ def test_every_promise_holds_through_any_night(
     half: int, nights: Engine, record_property: Callable[[str, object], None]
 ) -> None:
     started, tried = time.monotonic(), 0
-    seconds = float(os.environ.get(SECONDS, SECONDS_BY_DEFAULT)) / HALVES
     outcomes: Counter[str] = Counter()
     happened: Counter[str] = Counter()
     gc.freeze()  # what is there now stays: it need not be looked through again and again
-    for seed in seeds(half):
+    for seed in for_a_while(half, SECONDS_BY_DEFAULT):
         world, rest = play(nights, seed, night=LONG_NIGHT)
         violations = "\n".join(rest.violations())
-        again = f"{SEED}={seed} pytest tests/faults/test_simulation.py -k any_night"
-        assert not violations, f"seed {seed}; play it again: {again}\n{violations}"
+        assert not violations, f"{again(seed, 'tests/faults/test_simulation.py -k any_night')}\n{violations}"
         tried += 1
         outcomes.update(run.state for run in rest.runs)
         happened += world.happened
-        if time.monotonic() - started > seconds:
-            break
     took = time.monotonic() - started
     pace = f"{tried} nights, {outcomes.total()} runs in {took:.0f} s, {outcomes.total() / took:.0f} a second"
     record_property(TRIED, f"{pace}\noutcomes: {dict(outcomes)}\nfaults: {dict(happened)}")
