@@ -89,6 +89,9 @@ def parts(answer: Answer) -> Iterator[Table | Text]:
         for each in proposals:
             lines.add_row(*_cells(each))
         yield lines
+    for because in dict.fromkeys(each["because"] for each in proposals):
+        tables = ", ".join(each["table"] for each in proposals if each["because"] == because)
+        yield Text(f"{tables}: {because}")
     for each in proposals:
         yield from _remarks(each)
     if over := [each["table"] for each in proposals if each["over_cap"]]:

@@ -198,6 +198,7 @@ def test_proposals_are_shown_with_what_they_lack() -> None:
     text = "\n".join(lines(told))
     for words in (
         "shop.sessions expires (seconds) older than 7 days about 12,000 75% 3.0 MB shop.carts about 40",
+        "shop.sessions, logs: what has expired lets nobody in",
         "The first run on shop.sessions stops at max_share before it deletes anything",
         "-- shop.sessions: each run reads it whole; the index has about 400.0 kB and takes about 1 s\n"
         "create index concurrently on x (y);",

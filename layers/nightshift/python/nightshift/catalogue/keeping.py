@@ -1,4 +1,5 @@
-"""Which rows cannot go, because others refer to them: asked of each row alone, by what PostgreSQL would do.
+"""Which rows cannot go, because others refer to them: by what PostgreSQL would do with each alone, or with several that
+refer to each other.
 
 PostgreSQL deletes generation by generation: first what refers to the row by CASCADE, then what refers to that. The keys
 to a row are looked at when it has gone, one after the other, before those of the next generation. Whatever still refers
