@@ -412,6 +412,16 @@ def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[s
     assert "deleted 1,200, batches 2, quarantined 0" in nightshift(*arguments, on=Deployed(answer)).stdout
 
 
+def test_the_error_of_an_attempt_follows_its_table_which_stays_narrow() -> None:
+    attempts = [{**FULL["attempts"][0], "error": "ValueError: " + "no " * 100 + "luck"}]  # type: ignore[index]
+    told = nightshift("show", RUN, on=Deployed({"run": {**FULL, "errors": [], "attempts": attempts}})).stdout
+
+    lines = told.splitlines()
+    heading = next(n for n, line in enumerate(lines) if line.lstrip().startswith("Epoch"))
+    assert [len(line) for line in lines[heading : heading + 3] if len(line) > 100] == []
+    assert re.search("\nerror of epoch 1 +ValueError: (no ){100}luck\n", told)
+
+
 def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
     nothing = {**FULL, "candidates": {"delete-carts": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
     shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
