@@ -10,7 +10,7 @@ from cli.refusals import RefusedError
 if TYPE_CHECKING:
     from nightshift.declaration import DeployedJob, Registration
 
-SIMILARITY = 60
+SIMILARITY = 75
 """From 0 to 100: how similar a word must be to a job's name to count as a misspelling of it."""
 
 

@@ -483,6 +483,7 @@ def test_the_declarations_are_shown_without_aws(command: str, only: str | None) 
         ("ABANDONED_CARTS", "no job is named 'ABANDONED_CARTS': did you mean abandoned-carts?"),
         ("carts", "no job is named 'carts': did you mean abandoned-carts?"),
         ("qqqq", "no job is named 'qqqq': see nightshift jobs --declared"),
+        ("foo", "no job is named 'foo': see nightshift jobs --declared"),
     ],
 )
 def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: str, answer: str) -> None:
