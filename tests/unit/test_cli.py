@@ -25,6 +25,7 @@ from cli.command_line import Group
 from cli.commands import application
 from cli.docs import CLI
 from nightshift.declaration import function_name, registry
+from nightshift.declaration.discovery import Discovered
 from nightshift.errors import DeclarationError
 
 ROOT_GROUP = cast(Group, typer.main.get_command(application))
@@ -1338,6 +1339,21 @@ def test_a_declaration_that_cannot_work_does_not_break_a_completion(monkeypatch:
     assert known_jobs.names() == []
     refused = nightshift("jobs", "--declared")
     assert (refused.exit_code, refused.stderr) == (2, "functions/odd is no pack\n")
+
+
+def test_a_file_that_cannot_be_used_keeps_nobody_from_the_other_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = DeclarationError("functions.odd.job cannot be imported: NameError (line 3)")
+    found = Discovered(dict(registry()), {"odd-job": odd})
+    monkeypatch.setattr("nightshift.declaration.discovery.discovered", lambda: found)
+    registry.cache_clear()
+    try:
+        planned = nightshift("plan", JOB, on=Deployed(PLAN))
+        refused = nightshift("plan", "odd-job")
+    finally:
+        registry.cache_clear()
+
+    assert (planned.exit_code, planned.stderr) == (0, f"left out: {odd}\n")
+    assert (refused.exit_code, refused.stderr) == (2, f"{odd}\n")
 
 
 def test_completion_is_offered() -> None:
