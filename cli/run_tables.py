@@ -88,12 +88,13 @@ def run(found: Answer, now: dt.datetime) -> Iterator[Part]:
     if found["plan"]:
         yield from plan(found["plan"], found["scheduled_for"], as_tree=watched())
     if found["attempts"]:
-        rows = table("Epoch", "Started (UTC)", "Ended (UTC)", "Outcome", "Request id", "Error")
+        rows = table("Epoch", "Started (UTC)", "Ended (UTC)", "Outcome", "Request id")
         for attempt in found["attempts"]:
             started, ended = shown(attempt["started_at"], now), shown(attempt["ended_at"], now)
-            facts_of_it = (attempt["ending"] or "running", attempt["request_id"] or "", attempt["error"] or "")
-            rows.add_row(str(attempt["epoch"]), started, ended, *facts_of_it)
+            ending, request_id = attempt["ending"] or "running", attempt["request_id"] or ""
+            rows.add_row(str(attempt["epoch"]), started, ended, ending, request_id)
         yield rows
+        yield from _errors_of(found["attempts"])
     yield from commands(found["commands"], now)
     if found["quarantined"]:
         rows = table("Step", "Quarantined", "Error")
@@ -136,6 +137,16 @@ def _strain(run: Answer) -> str | None:
 def _beside(run: Answer) -> list[str]:
     """The errors that are not the reason: that stands above them."""
     return [error for error in run["errors"] if error != run.get("reason")]
+
+
+def _errors_of(attempts: Sequence[Answer]) -> Iterator[Part]:
+    """Why attempts failed, under their table: an error is as long as it likes, and would make each row as wide."""
+    lines = facts()
+    for attempt in attempts:
+        if attempt["error"]:
+            lines.add_row(f"error of epoch {attempt['epoch']}", Text(attempt["error"], "red"))
+    if lines.row_count:
+        yield lines
 
 
 def _counted(run: Answer) -> str:

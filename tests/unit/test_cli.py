@@ -25,6 +25,7 @@ from cli.command_line import Group
 from cli.commands import application
 from cli.docs import CLI
 from nightshift.declaration import function_name, registry
+from nightshift.declaration.discovery import Discovered
 from nightshift.errors import DeclarationError
 
 ROOT_GROUP = cast(Group, typer.main.get_command(application))
@@ -412,6 +413,16 @@ def test_a_counter_is_shown_when_it_is_zero(arguments: list[str], answer: dict[s
     assert "deleted 1,200, batches 2, quarantined 0" in nightshift(*arguments, on=Deployed(answer)).stdout
 
 
+def test_the_error_of_an_attempt_follows_its_table_which_stays_narrow() -> None:
+    attempts = [{**FULL["attempts"][0], "error": "ValueError: " + "no " * 100 + "luck"}]  # type: ignore[index]
+    told = nightshift("show", RUN, on=Deployed({"run": {**FULL, "errors": [], "attempts": attempts}})).stdout
+
+    lines = told.splitlines()
+    heading = next(n for n, line in enumerate(lines) if line.lstrip().startswith("Epoch"))
+    assert [len(line) for line in lines[heading : heading + 3] if len(line) > 100] == []
+    assert re.search("\nerror of epoch 1 +ValueError: (no ){100}luck\n", told)
+
+
 def test_zero_candidates_are_shown_and_a_parameter_without_a_value_is_not() -> None:
     nothing = {**FULL, "candidates": {"delete-carts": 0}, "parameters": {"retention_days": 0, "max_rows": None}}
     shown = nightshift("show", RUN, on=Deployed({"run": nothing})).stdout
@@ -473,6 +484,7 @@ def test_the_declarations_are_shown_without_aws(command: str, only: str | None) 
         ("ABANDONED_CARTS", "no job is named 'ABANDONED_CARTS': did you mean abandoned-carts?"),
         ("carts", "no job is named 'carts': did you mean abandoned-carts?"),
         ("qqqq", "no job is named 'qqqq': see nightshift jobs --declared"),
+        ("foo", "no job is named 'foo': see nightshift jobs --declared"),
     ],
 )
 def test_an_unknown_job_is_refused_with_the_nearest_name(command: str, given: str, answer: str) -> None:
@@ -1327,6 +1339,21 @@ def test_a_declaration_that_cannot_work_does_not_break_a_completion(monkeypatch:
     assert known_jobs.names() == []
     refused = nightshift("jobs", "--declared")
     assert (refused.exit_code, refused.stderr) == (2, "functions/odd is no pack\n")
+
+
+def test_a_file_that_cannot_be_used_keeps_nobody_from_the_other_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = DeclarationError("functions.odd.job cannot be imported: NameError (line 3)")
+    found = Discovered(dict(registry()), {"odd-job": odd})
+    monkeypatch.setattr("nightshift.declaration.discovery.discovered", lambda: found)
+    registry.cache_clear()
+    try:
+        planned = nightshift("plan", JOB, on=Deployed(PLAN))
+        refused = nightshift("plan", "odd-job")
+    finally:
+        registry.cache_clear()
+
+    assert (planned.exit_code, planned.stderr) == (0, f"left out: {odd}\n")
+    assert (refused.exit_code, refused.stderr) == (2, f"{odd}\n")
 
 
 def test_completion_is_offered() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, ProgrammingError
 
 from nightshift.database import describe
 from nightshift.database.words import _BY_CLASS, _BY_CODE, connection_in_words
-from nightshift.errors import MOST_BYTES
+from nightshift.errors import MOST_BYTES, CapExceededError
 
 SECRET = "ada@example.org"
 NAMES = {"s": "shop", "t": "orders", "c": "email", "n": "orders_key", "d": "grade"}
@@ -97,3 +97,9 @@ def test_a_connection_that_fails_is_told_by_its_cause(cause: OSError, words: str
     told = describe(InterfaceError("select 1", None, driver))
     assert told.startswith(f"the database connection failed: {words}")
     assert str(connection_in_words(cause)).startswith(words)
+
+
+def test_a_reason_of_nightshift_s_own_is_told_without_the_name_of_a_class() -> None:
+    assert describe(CapExceededError("more than its cap")) == "more than its cap"
+    assert describe(CapExceededError()) == "CapExceededError:"
+    assert describe(ValueError("out of luck")) == "ValueError: out of luck"

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from nightshift.errors import printable
+from nightshift.errors import PermanentError, printable
 
 READ_ONLY = "25006"
 """The SQLSTATE of a statement that would write where nothing may be written."""
@@ -82,6 +82,8 @@ def describe(error: BaseException) -> str:
 
     if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
         return printable(of_no_statement(error))
+    if isinstance(error, PermanentError) and str(error):
+        return printable(str(error))  # a reason in words of our own, for people
     if not isinstance(error, DBAPIError):
         return printable(f"{type(error).__name__}: {error}")
     if fields := _fields(error) or _fields_behind(error):
