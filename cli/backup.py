@@ -259,9 +259,8 @@ def _plan_every_job(scratch: "DatabaseSettings", manifest: Any) -> dict[str, str
                 unplanned[name] = str(error)
             except (TableError, DBAPIError) as error:
                 if sqlstate(error) not in ("42P01", "3F000"):  # no such table, no such schema
-                    reason = str(error) if isinstance(error, TableError) else describe(error)
                     raise RefusedError(
-                        f"the backup was restored, but {name} cannot be planned on it: {reason}"
+                        f"the backup was restored, but {name} cannot be planned on it: {describe(error)}"
                     ) from None
                 unplanned[name] = "it reads a table that is not there"
             finally:

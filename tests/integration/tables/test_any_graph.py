@@ -19,7 +19,7 @@ from tests.conftest import TRIED, NewDatabase
 from tests.integration.tables.conftest import Call, deletion, digest
 from tests.seeds import HALVES, again, for_a_while
 
-SECONDS_BY_DEFAULT = 10
+SECONDS_BY_DEFAULT = 6
 ACTIONS = ("cascade", "cascade", "set null", "set null", "no action", "no action", "restrict")
 AGES = "timestamptz '2025-12-01Z', timestamptz '2025-12-01Z', timestamptz '2026-02-28Z', null"
 OLD = "at < timestamptz '2026-01-30 02:00Z'"
