@@ -48,6 +48,7 @@ _TYPE = re.compile(r"::[\w .\"]+(\([\d, ]+\))?")
 
 
 PLACE = ("tableoid", "ctid")
+"""Where a row stands: the columns by which it is the same one."""
 
 
 class Row(NamedTuple):
@@ -110,7 +111,11 @@ def among_themselves(found: Closure) -> tuple[tuple[TableFacts, Reference], ...]
 def kept_by(
     found: Closure, source: FromClause, condition: ColumnElement[bool], keys: Sequence[tuple[TableFacts, Reference]]
 ) -> ColumnElement[bool] | None:
-    """The same by some of the foreign keys that can keep a row."""
+    """That a row of the root, as `source` has it, cannot go alone, by some of the foreign keys that can keep one; None:
+    there are none.
+
+    condition: that others of them are to go.
+    """
     if not keys:
         return None
     holding: dict[int, list[Reference]] = {}

@@ -1,7 +1,7 @@
 """Which rows of which table a step means, as the live database has the table: what plan, count and batches share."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -75,18 +75,19 @@ class Subject:
     @cached_property
     def referenced(self) -> ColumnElement[bool] | None:
         """That another row keeps this one, by a foreign key that PostgreSQL would not let go; None: nothing can."""
-        if self.action != "delete":
-            return None
-        if self.goes_together:
-            return ~self._going
-        return self.referenced_now
+        return ~self._going if self.goes_together else self.referenced_now
 
     @cached_property
     def workable(self) -> ColumnElement[bool]:
         """The condition, without the rows that others refer to."""
         if self.goes_together:
             return and_(self.condition, self._going)
-        return self.condition if self.referenced is None else and_(self.condition, ~self.referenced)
+        return _without(self.referenced, self.condition)
+
+    @property
+    def workable_alone(self) -> ColumnElement[bool]:
+        """The condition, without the rows to which another refers that is still there."""
+        return _without(self.referenced_now, self.condition)
 
     @property
     def goes_together(self) -> bool:
@@ -102,13 +103,17 @@ class Subject:
         """That a row can go in one statement with a few others, which the condition `few` means."""
         if self.goes_together:
             return going_together(self.closure, self.table, few, few=True)
-        return few if self.referenced is None else and_(few, ~self.referenced)
+        return _without(self.referenced, few)
 
     @cached_property
     def referenced_now(self) -> ColumnElement[bool] | None:
         """That another row keeps this one as long as that is there, whether it is to go itself or not."""
-        keys = keeping(self.closure) if self.action == "delete" else ()
-        return kept_by(self.closure, self.table, self.condition, keys)
+        return kept_by(self.closure, self.table, self.condition, self._keys)
+
+    @property
+    def _keys(self) -> Sequence[tuple[TableFacts, Reference]]:
+        """The foreign keys that can keep a row."""
+        return keeping(self.closure) if self.action == "delete" else ()
 
     @property
     def changes_itself(self) -> bool:
@@ -145,7 +150,7 @@ class Subject:
 
     def kept_by_key(self, session: Session) -> Iterator[tuple[Reference, TableFacts, int]]:
         """The foreign keys that keep rows, each with the table that refers and how many rows it keeps."""
-        keys = keeping(self.closure) if self.action == "delete" else ()
+        keys = self._keys
         own = among_themselves(self.closure) if keys else ()
         others = kept_by(self.closure, self.table, self.condition, [each for each in keys if each not in own])
         for each in keys:
@@ -208,6 +213,11 @@ class Subject:
     def personal(self) -> bool:
         """Whether keys may be personal."""
         return any(self.facts.columns[name].personal for name in self.facts.key)
+
+
+def _without(kept: ColumnElement[bool] | None, rows: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The rows that nothing keeps."""
+    return rows if kept is None else and_(rows, ~kept)
 
 
 class Explain(Executable, ClauseElement):

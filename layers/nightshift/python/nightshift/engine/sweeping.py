@@ -418,7 +418,7 @@ class _Sweeping:
                 for each in locked
                 if not self._one(
                     batch,
-                    [*_at(*each), self.subject.condition, *self._unreferenced],
+                    [*_at(*each), self.subject.workable_alone],
                     lambda each=each: self.subject.key_of(each[1:]),
                 )
             ]
@@ -522,11 +522,6 @@ class _Sweeping:
                     f"{self._suspects()}"
                 )
             batch.position = {**self.position, "done": True, "accounted": True}
-
-    @property
-    def _unreferenced(self) -> list[ColumnElement[bool]]:
-        """That no other row keeps this one, for a row that goes alone."""
-        return [] if self.subject.referenced_now is None else [~self.subject.referenced_now]
 
     def _referenced_since(self, session: Session, missing: int) -> int:
         """How many more rows stay because others refer to them than were stated. Those that the run itself has freed
