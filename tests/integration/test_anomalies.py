@@ -1,6 +1,7 @@
 """What is unusual about a run, or about a job without a success: marked, shown, measured, and told once."""
 
 import datetime as dt
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from nightshift import Policy, ledger
 from nightshift.declaration import Deployment
+from nightshift.ledger import Claim, Request
 from nightshift.ledger.anomalies import Past, judged
 from nightshift.operations import Notice, Round, answer
 from tests.integration.test_supervisor import World, measured
@@ -148,6 +151,22 @@ def test_a_run_that_was_usual_at_its_end_is_judged_no_more(world: World) -> None
     world.session.commit()
     world.look()
     assert shown(world, even) == {}
+
+
+def test_a_run_that_is_opened_again_is_timed_anew(world: World) -> None:
+    usual(world)
+    odd = ran(world, 1, 50_000, 100, "failed")  # in the evening somebody mends what made it fail in the night
+    world.look()
+    with world.session.begin():
+        ledger.redrive(world.session, uuid.UUID(odd), "redriven by Ada")
+    taken = ledger.claim(world.session, CARTS, Policy(), Request(run_id=uuid.UUID(odd)), seconds=60)
+    assert isinstance(taken, Claim)
+    with world.session.begin():
+        standing = ledger.finish(world.session, taken, counters={"deleted": 100})
+    assert standing.duration_ms is not None
+    assert standing.duration_ms < 50_000_000
+    world.look()
+    assert shown(world, odd) == {}
 
 
 def test_a_job_without_a_success_for_longer_than_its_rhythm_is_told_once_for_each_last_success(world: World) -> None:

@@ -62,6 +62,7 @@ def add_run(session: Session, job: str, state: str, *, begun: bool, **facts: Any
         "state": state,
         "max_attempts": 3,
         "started_at": now if begun else None,
+        "epoch": int(begun),
         "finished_at": now,
     }
     session.add(RunRecord(**{**given, **facts}))

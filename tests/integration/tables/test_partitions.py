@@ -135,7 +135,7 @@ def test_counted_by_size_no_row_is_read_and_the_cap_holds_what_fits_into_the_blo
 def test_the_cap_counts_rows_that_go_with_their_partition(made: Any, call: Call) -> None:
     engine = made(BY_MONTH)
 
-    with pytest.raises(RunFailedError, match="would delete 2162 rows of events; max_rows is 2161"):
+    with pytest.raises(RunFailedError, match="would delete 2,162 rows of events; max_rows is 2,161"):
         call(engine, dropping(), parameters=EVERYTHING | {"max_rows": 2161})
 
     assert rows(engine, "events") == 2880

@@ -189,6 +189,7 @@ def redrive(
     elif record.step is None:
         record.candidates = None
     record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
+    record.started_at = None  # else the hours for which nobody worked on it would be called its duration
     return record
 
 

@@ -156,9 +156,7 @@ class NeverBegun:
 def never_begun(session: Session, jobs: Mapping[str, DeployedJob]) -> list[NeverBegun]:
     """Such jobs among those that the settings do not disable, in the caller's transaction."""
     registered = {each.name: each for each in session.scalars(select(RegisteredJob))}
-    begun = exists().where(
-        RunRecord.job == RegisteredJob.name, RunRecord.mode == "apply", RunRecord.started_at.is_not(None)
-    )
+    begun = exists().where(RunRecord.job == RegisteredJob.name, RunRecord.mode == "apply", RunRecord.epoch > 0)
     others = set(session.scalars(select(RegisteredJob.name).where(~begun)))
     names = [name for name, each in jobs.items() if each.enabled and (name in others or name not in registered)]
     states: dict[str, dict[str, int]] = {name: {} for name in names}

@@ -53,7 +53,7 @@ class Standing(NamedTuple):
 
 
 def duration_ms(started_at: dt.datetime | None, finished_at: dt.datetime | None) -> int | None:
-    """How long a run took from its first attempt to its end; None before that."""
+    """How long a run took from its first attempt, since it was opened or redriven, to its end; None before that."""
     return round((finished_at - started_at).total_seconds() * 1000) if started_at and finished_at else None
 
 
