@@ -110,6 +110,7 @@ BREAKS = (
             "    record.override",
         ),
         ("what is opened again keeps its lifted cap", "    record.override = None\n", ""),
+        ("what is opened again is timed from before", "record.started_at = record.finished_at", "record.finished_at"),
         (
             "what is opened again keeps the event's trigger",
             "record.trigger, record.request_id = request.trigger, request.request_id",
@@ -248,9 +249,13 @@ BREAKS = (
         ("a failure counts as reported", "clock if reported else None", "clock"),
     ),
     *breaks(
+        "ledger/claims.py",
+        CONTROL,
+        ("a redriven run has no attempts", '"queued", reason, 0', '"queued", reason, record.attempts'),
+    ),
+    *breaks(
         "ledger/endings.py",
         CONTROL,
-        ("a redriven run has no attempts", '"queued", reason, None, 0', '"queued", reason, None, record.attempts'),
         ("a cancelled run cannot go on", '("failed", "cancelled")', '("failed",)'),
         ("what succeeded is redriven", 'if record.state not in ("failed", "cancelled"):', "if False:"),
         ("a redriven run keeps a count that is no longer true", "        record.candidates = None\n", "        pass\n"),

@@ -327,7 +327,7 @@ def test_what_was_left_out_is_run_by_hand_with_the_parameters_that_are_given_now
     session.rollback()
     left_out = text(
         "update nightshift.runs set state = :state, attempts = 0, finished_at = now(), reason = 'why',"
-        """ override = '{"by": "Eve"}'"""
+        """ override = '{"by": "Eve"}', started_at = now() - interval '9 hours'"""
     )
     session.execute(left_out, {"state": state})
     session.commit()
@@ -340,6 +340,8 @@ def test_what_was_left_out_is_run_by_hand_with_the_parameters_that_are_given_now
     assert (by_hand.run.trigger, by_hand.run.parameters, by_hand.run.override) == ("manual", {"days": 90}, None)
     found = run_of(session, claim)
     assert (found.state, found.reason, found.finished_at, found.request_id) == ("running", None, None, "Ada's")
+    assert found.started_at is not None
+    assert dt.datetime.now(dt.UTC) - found.started_at < dt.timedelta(hours=1), "it is timed from when it was asked for"
 
 
 def test_a_forced_repetition_or_a_plan_does_not_take_the_place_of_the_occurrence(session: Session) -> None:

@@ -188,10 +188,19 @@ def _wait_for_the_end(record: RunRecord, policy: Policy, clock: dt.datetime, fro
 
 def reopen(record: RunRecord, request: Request) -> None:
     """Open an occurrence that was left out, because a person asks for it, with the parameters that the person gave."""
-    record.state, record.reason, record.finished_at = "queued", None, None
+    open_again(record)
     record.trigger, record.request_id = request.trigger, request.request_id
     record.parameters = dict(request.parameters)
     record.override = None
+
+
+def open_again(record: RunRecord, reason: str | None = None) -> None:
+    """Let a run that has ended wait for its next attempt, with all attempts anew.
+
+    It is timed anew as well: else the hours for which nobody worked on it would be called its duration.
+    """
+    record.state, record.reason, record.attempts = "queued", reason, 0
+    record.started_at = record.finished_at = None
 
 
 def _find(session: Session, job: str, request: Request) -> RunRecord | None:

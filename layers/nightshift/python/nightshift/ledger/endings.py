@@ -12,7 +12,7 @@ from nightshift import telemetry
 from nightshift.database import describe
 from nightshift.declaration import this_project
 from nightshift.errors import EventError, printable
-from nightshift.ledger.claims import UNASKED, Claim, own
+from nightshift.ledger.claims import UNASKED, Claim, open_again, own
 from nightshift.ledger.runs import ERRORS_KEPT, NOTES_KEPT, Standing, database_clock, end_attempt
 from nightshift.ledger.tables import OPEN_STATES, RunRecord
 
@@ -188,8 +188,7 @@ def redrive(
         record.override = dict(override)
     elif record.step is None:
         record.candidates = None
-    record.state, record.reason, record.finished_at, record.attempts = "queued", reason, None, 0
-    record.started_at = None  # else the hours for which nobody worked on it would be called its duration
+    open_again(record, reason)
     return record
 
 
