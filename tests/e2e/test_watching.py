@@ -86,7 +86,7 @@ def test_a_run_is_left_found_again_watched_to_its_end_and_read_in_the_log(
     running = begun("run", ITEMS, "--param", "max_share=100")
     said = read_until(running.stderr, rf"^{ITEMS}, run ({UUID}): running, .*of {ROWS:,} rows")
     os.killpg(running.pid, signal.SIGINT)
-    out, words = running.communicate(timeout=90)
+    out, words = running.communicate(timeout=20)
     # THEN it says that the run goes on, its id, and how to look
     run_id = said[1]
     assert (running.returncode, out) == (130, "")
@@ -98,7 +98,7 @@ def test_a_run_is_left_found_again_watched_to_its_end_and_read_in_the_log(
     watching = begun("watch", run_id)
     read_until(watching.stderr, rf"run {run_id}: running, .*of {ROWS:,} rows")
     gate.execute(text("select pg_advisory_unlock_all()"))
-    out, words = watching.communicate(timeout=90)
+    out, words = watching.communicate(timeout=30)
     assert watching.returncode == 0, words
     assert out.startswith(f"{ITEMS}: succeeded in ")
     assert f"deleted {ROWS:,}" in out
@@ -110,7 +110,7 @@ def test_a_run_is_left_found_again_watched_to_its_end_and_read_in_the_log(
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  ", claimed.string)
     assert "outcome=succeeded" in finished.string
     os.killpg(reading.pid, signal.SIGINT)
-    _, words = reading.communicate(timeout=90)
+    _, words = reading.communicate(timeout=20)
     assert (reading.returncode, words) == (0, "")
 
 

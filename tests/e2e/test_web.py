@@ -360,12 +360,12 @@ def test_progress_is_told_while_the_run_goes_on(visit: Visit, at_work: uuid.UUID
     change = "update nightshift.runs set counters = counters || '{\"deleted\": 300000}' where id = :id"
     session.execute(text(change), {"id": at_work})
     session.commit()
-    expect(page.get_by_text("300,000 of 400,000 rows")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("300,000 of 400,000 rows")).to_be_visible(timeout=10_000)
     expect(page.get_by_text("deleted 300,000")).to_be_visible()
     end = "update nightshift.runs set state = 'succeeded', finished_at = now(), lease_until = null where id = :id"
     session.execute(text(end), {"id": at_work})
     session.commit()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded", timeout=30_000)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded", timeout=10_000)
     assert found == []
 
 
