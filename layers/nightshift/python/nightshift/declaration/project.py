@@ -6,7 +6,7 @@ Your own project does so in layers/application/python/application/project.py:
 
     class Shop(Project):
         def people(self):
-            from application.people import Customers  # imported only when it is used, so that cold starts stay short
+            from .people import Customers  # imported only when it is used, so that cold starts stay short
 
             return Customers()
 
