@@ -24,7 +24,7 @@ from nightshift.store import Contents, FileStore
 ORDER = (AuditLog.occurred_at, AuditLog.id)
 LOCK_SECONDS = 1
 """How long a part waits for somebody else who is at one of its rows."""
-LOCKED, WHAT_LOCKED_IS = "locked", "locked: somebody else had so many rows; the next run archives them"
+WHAT_LOCKED_IS = "locked: somebody else had so many rows; the next run archives them"
 
 
 def plan(session: Session, run: Run) -> list[StepPlan]:
@@ -78,8 +78,7 @@ def archive_part(run: Run, batch: Batch, files: FileStore, part: Part, left: Col
             raise
         for key, reason in refused.items():
             if reason is None:
-                batch.count(**{LOCKED: 1})
-                batch.note(WHAT_LOCKED_IS)
+                batch.leave_locked(WHAT_LOCKED_IS)
             else:
                 batch.quarantine(f"audit_logs:{key}", reason)
         before = (batch.position or {}).get("refused", ())

@@ -75,8 +75,7 @@ def leave(batch: Batch, archive_id: uuid.UUID, error: str) -> None:
 
 def leave_locked(batch: Batch, archive_id: uuid.UUID) -> None:
     pass_over(batch, archive_id)
-    batch.count(locked=1)
-    batch.note(WHAT_LOCKED_IS)
+    batch.leave_locked(WHAT_LOCKED_IS)
 
 
 def pass_over(batch: Batch, archive_id: uuid.UUID) -> None:

@@ -120,7 +120,7 @@ def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None
         pending = select(DataRequest.id).where(DataRequest.id == request.id, DataRequest.status == "PENDING")
         if batch.session.scalar(pending.with_for_update(skip_locked=True)) is None:
             if batch.session.scalar(pending) is not None:
-                leave_to_the_next_run(batch)
+                batch.leave_locked(WHAT_LOCKED_IS)
             return  # else it was taken back a moment ago
         if failure is None:
             try:
@@ -131,7 +131,7 @@ def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None
                 if sqlstate(error) is None or (sqlstate(error) == OUT_OF_TIME and is_passing(error)):
                     raise
                 if is_passing(error):  # a lock or a deadlock
-                    leave_to_the_next_run(batch)
+                    batch.leave_locked(WHAT_LOCKED_IS)
                     return
                 failure = describe(error)
             except DATA_ERRORS as error:
@@ -141,12 +141,6 @@ def finalize_one(execution: Execution, request: Request, quotes: Quotes) -> None
             batch.count(errors=1)
             batch.quarantine(f"data_requests:{request.id}", failure)
             note_failure(batch, execution.run, request.id, failure)
-
-
-def leave_to_the_next_run(batch: Batch) -> None:
-    """Nobody's failure: somebody else is at the request, the account or what belongs to it."""
-    batch.count(locked=1)
-    batch.note(WHAT_LOCKED_IS)
 
 
 def note_failure(batch: Batch, run: Run, request_id: uuid.UUID, failure: str) -> None:

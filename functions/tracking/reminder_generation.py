@@ -66,8 +66,7 @@ def remind(batch: Batch, run: Run, due: list[dict[str, Any]]) -> None:
         batch.quarantine(f"yearly_snapshots {one['snapshot_id']}", error)
 
     def leave_locked(_: dict[str, Any]) -> None:
-        batch.count(locked=1)
-        batch.note(WHAT_LOCKED_IS)
+        batch.leave_locked(WHAT_LOCKED_IS)
 
     for created, meant in by_halves(batch.session, due, write, leave, leave_locked):
         batch.count(created=created, skipped_duplicate=meant - created)

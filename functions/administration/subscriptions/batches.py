@@ -13,7 +13,6 @@ from nightshift.declaration import Execution
 
 ROWS_A_BATCH = 1_000
 FIRST = uuid.UUID(int=0)
-LOCKED = "locked"
 WHAT_LOCKED_IS = "locked: somebody else had so many subscriptions, or what goes with them; the next run takes them up"
 
 Condition = ColumnElement[bool]
@@ -40,8 +39,7 @@ def in_batches(execution: Execution, counter: str, which: Callable[[Run], Condit
 
             batch.count(**{counter: sum(by_halves(batch.session, ids, do, leave, in_use.append))})
             if in_use:
-                batch.count(**{LOCKED: len(in_use)})
-                batch.note(WHAT_LOCKED_IS)
+                batch.leave_locked(WHAT_LOCKED_IS, len(in_use))
             batch.position = {"after": str(found[-1])} if len(found) == ROWS_A_BATCH else {"done": True}
 
 
