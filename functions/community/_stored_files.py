@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from application.models import UnclaimedObject, Upload, file_references
+from application.models import Upload, file_references
 from nightshift import Parameter, Run, StepPlan
 from nightshift.catalogue import SHARE_APPLIES_ABOVE
 from nightshift.database import by_halves, describe
@@ -29,7 +28,6 @@ OBJECTS_A_BATCH = 200
 """How many objects are deleted between two transactions."""
 
 referenced = select(file_references.c.storage_key).where(file_references.c.storage_key == Upload.storage_key).exists()
-claimed = select(Upload.id).where(Upload.storage_key == UnclaimedObject.storage_key).exists()
 
 Forget = Callable[[Session, Collection[Any]], Collection[Any]]
 """Deletes the rows of objects that are gone. Returns the keys of those that it has deleted."""
@@ -40,7 +38,7 @@ def plan_files(session: Session, run: Run) -> list[StepPlan]:
     rows = session.scalar(select(func.count()).select_from(orphans.subquery())) or 0
     of = session.scalar(select(func.count(Upload.id))) if rows > SHARE_APPLIES_ABOVE else None
     sample = session.scalars(orphans.order_by(Upload.created_at).limit(SAMPLE_SIZE))
-    return [_planned("delete-files", "uploads", run, rows, map(str, sample), of=of)]
+    return [planned("delete-files", "uploads", run, rows, map(str, sample), of=of)]
 
 
 def delete_files(execution: Execution) -> None:
@@ -58,7 +56,7 @@ def delete_files(execution: Execution) -> None:
         rows = delete(Upload).where(Upload.id.in_(gone), ~referenced).returning(Upload.id)
         return set(session.scalars(rows))
 
-    _delete_objects(
+    delete_objects(
         execution,
         marked,
         Upload.id,
@@ -70,75 +68,7 @@ def delete_files(execution: Execution) -> None:
     )
 
 
-def remember_unclaimed(execution: Execution) -> None:
-    """Write down the old objects that no row names, and forget those that were seen by earlier runs only."""
-    run = execution.run
-    place = execution.position or {"after": ""}
-    if "listed" in place:
-        return
-    failure = None
-    try:
-        for page in execution.resources.files.pages(FOLDER, after=place["after"]):
-            old = {found.key.removeprefix(FOLDER) for found in page if found.modified_at < run.ago(RETENTION)}
-            with execution.batch() as batch:
-                named = select(Upload.storage_key).where(Upload.storage_key.in_(old))
-                unclaimed = old - set(batch.session.scalars(named)) - {""}
-                if unclaimed:
-                    seen = {"first_seen_at": run.now, "last_seen_at": run.now}
-                    sighting = insert(UnclaimedObject).values([{"storage_key": key, **seen} for key in unclaimed])
-                    again = {"last_seen_at": run.now}
-                    batch.session.execute(sighting.on_conflict_do_update(index_elements=["storage_key"], set_=again))
-                batch.count(unclaimed=len(unclaimed))
-                batch.position = {"after": page[-1].key}
-    except FileStoreError as error:
-        failure = describe(error)
-    with execution.batch() as batch:
-        batch.position = {"listed": True}
-        if failure is None:
-            batch.session.execute(delete(UnclaimedObject).where(UnclaimedObject.last_seen_at < run.now))
-        else:
-            batch.quarantine(FOLDER, failure)
-            batch.count(errors=1)
-
-
-def plan_sightings(session: Session, run: Run) -> list[StepPlan]:
-    """Only what is remembered is written, and that is no row of the application's."""
-    return [_planned("remember-unclaimed", UnclaimedObject.__tablename__, run, 0, ())]
-
-
-def plan_unclaimed(session: Session, run: Run) -> list[StepPlan]:
-    """At most: the objects that an earlier run has seen. What this run does not see any more stays out."""
-    sighted = select(UnclaimedObject.storage_key).where(UnclaimedObject.first_seen_at < run.now, ~claimed)
-    keys = session.scalars(sighted.order_by(UnclaimedObject.storage_key)).all()
-    return [_planned("delete-unclaimed", FOLDER, run, len(keys), keys[:SAMPLE_SIZE])]
-
-
-def delete_unclaimed(execution: Execution) -> None:
-    """Delete objects that no row names, where this run and the one before have seen it so.
-
-    So an object whose row is about to be written, or to be restored, has a day to get it.
-    """
-    now = execution.run.now
-    seen_twice = select(UnclaimedObject.storage_key.label("key"), UnclaimedObject.storage_key).where(
-        UnclaimedObject.last_seen_at == now, UnclaimedObject.first_seen_at < now, ~claimed
-    )
-
-    def forget(session: Session, gone: Collection[str]) -> Collection[str]:
-        session.execute(delete(UnclaimedObject).where(UnclaimedObject.storage_key.in_(gone)))
-        return gone
-
-    _delete_objects(
-        execution,
-        seen_twice,
-        UnclaimedObject.storage_key,
-        forget,
-        "delete-unclaimed",
-        deleted="unclaimed_deleted",
-        missing="unclaimed_deleted",
-    )
-
-
-def _delete_objects(
+def delete_objects(
     execution: Execution,
     due: Select[Any, str],
     key: InstrumentedAttribute[Any],
@@ -200,5 +130,5 @@ def _next(execution: Execution, due: Select[Any, str], key: InstrumentedAttribut
         return execution.session.execute(due.order_by(key).limit(max(0, min(left, OBJECTS_A_BATCH)))).all()
 
 
-def _planned(step: str, table: str, run: Run, rows: int, sample: Any, of: int | None = None) -> StepPlan:
+def planned(step: str, table: str, run: Run, rows: int, sample: Any, of: int | None = None) -> StepPlan:
     return StepPlan(step, table, "delete", rows, of, iso(run.ago(RETENTION)), tuple(sample))

@@ -5,16 +5,8 @@ store has confirmed that it is gone. An object that no row names goes when two r
 """
 
 from application.models import Upload
-from functions.community._stored_files import (
-    RETENTION,
-    delete_files,
-    delete_unclaimed,
-    plan_files,
-    plan_sightings,
-    plan_unclaimed,
-    referenced,
-    remember_unclaimed,
-)
+from functions.community._stored_files import RETENTION, delete_files, plan_files, referenced
+from functions.community._unclaimed_objects import delete_unclaimed, plan_sightings, plan_unclaimed, remember_unclaimed
 from nightshift import Count, Function, Job, Update, lambda_handler
 
 job = Job(

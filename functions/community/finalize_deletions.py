@@ -5,32 +5,23 @@ requests, everything under `exports/<request id>/`, go first. The last super-adm
 blocked, and somebody is alerted; an operator sets the request back to PENDING when the obstacle is gone.
 """
 
-import datetime as dt
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import Row, Select, Text, cast, func, literal, select, tuple_
+from sqlalchemy import Text, cast, literal, select, tuple_
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from application.erasure import Mode, Person, Quotes, deletions
+from application.erasure import Quotes
 from application.erasure.quotes import find
 from application.erasure.rules import TABLES
 from application.models import DataRequest, User
-from functions.community._deletion_requests import EXPORTS, MODE, delete_exports, put_off, settle
-from nightshift import Function, Job, Parameter, Run, StepPlan, lambda_handler
-from nightshift.catalogue import Cascade, going
+from functions.community._deletion_requests import delete_exports, put_off, settle
+from functions.community._due_deletions import GRACE, Request, due, plan
+from nightshift import Function, Job, Run, lambda_handler
 from nightshift.database import by_halves, describe, is_passing, savepoint, sqlstate
 from nightshift.database.halving import DATA_ERRORS
-from nightshift.declaration import SAMPLE_SIZE, Batch, Execution, iso
+from nightshift.declaration import Batch, Execution
 from nightshift.store import FileStoreError
-
-GRACE = Parameter("grace_days", 30, "days", minimum=7, about="how long a request can be taken back")
-
-Request = Row[uuid.UUID, dt.datetime, uuid.UUID | None, Mode]
-
-MODES: tuple[tuple[Mode, str], ...] = (("anonymized", "anonymize"), ("deleted", "delete"))
 
 REQUESTS_AT_ONCE = 500
 """For how many the audit log is read at once, in search of their addresses."""
@@ -42,43 +33,6 @@ LOCK_SECONDS = 1
 
 OUT_OF_TIME = "57014"
 """The state of a statement that was cancelled, because the invocation is about to end."""
-
-
-def due(run: Run) -> Select[uuid.UUID, dt.datetime, uuid.UUID | None, Mode]:
-    """Requests past the days of grace, the oldest first."""
-    return (
-        select(DataRequest.id, DataRequest.requested_at, DataRequest.user_id, MODE.label("mode"))
-        .where(DataRequest.request_type == "DELETION", DataRequest.status == "PENDING")
-        .where(DataRequest.requested_at < run.ago(GRACE))
-        .order_by(DataRequest.requested_at, DataRequest.id)
-    )
-
-
-def plan(session: Session, run: Run) -> list[StepPlan]:
-    """The people, and what goes with them. At most: some of them may turn out to be blocked."""
-    requests = session.execute(due(run)).all()
-    planned = []
-    for mode, action in MODES:
-        chosen = [request for request in requests if request.mode == mode]
-        sample = tuple(str(request.id) for request in chosen[:SAMPLE_SIZE])
-        along = tuple(what_goes_along(session, [request.user_id for request in chosen], mode))
-        cutoff = iso(run.ago(GRACE))
-        planned.append(StepPlan("finalize", "users", action, len(chosen), None, cutoff, sample, along))
-    return planned
-
-
-def what_goes_along(session: Session, users: Sequence[uuid.UUID | None], mode: Mode) -> Iterator[Cascade]:
-    """By table. What a rule and a cascade both reach is counted by both."""
-    people = [Person(*row) for row in session.execute(select(User.id, User.email).where(User.id.in_(users)))]
-    found: Counter[tuple[str, str]] = Counter()
-    for table, condition in deletions(people, mode).items() if people else ():
-        rows, cascades = going(session, table, condition)
-        found[table.fullname, "delete"] += rows
-        found.update({(each.table, each.action): each.rows for each in cascades})
-    exports = (DataRequest.request_type == "EXPORT") & DataRequest.user_id.in_(users)
-    found[EXPORTS, "delete"] = session.scalar(select(func.count(DataRequest.id)).where(exports)) or 0
-    for (name, action), rows in (+found).items():
-        yield Cascade(name, action, rows, through="users")
 
 
 def next_requests(execution: Execution) -> Sequence[Request]:

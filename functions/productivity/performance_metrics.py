@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Numeric, case, cast, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from application.alerts import Severity, sight
@@ -18,17 +18,17 @@ from application.alerts.sightings import resolve
 from application.histogram import requests_between
 from application.models import Alert
 from application.rounding import one_decimal
+from functions.productivity._server_samples import server
 from nightshift import Function, Job, Run, StepPlan, hours, lambda_handler
 from nightshift.database import by_halves
 from nightshift.declaration import Execution
-from nightshift.steps import Figures, MetricRollup, Period, RollUp, last_day, last_hour
+from nightshift.steps import Figures, Period, RollUp, last_day, last_hour
 
 ERRORS, SLOW = "hourly_error_rate", "hourly_mean_duration"
 RULES: dict[str, Severity] = {ERRORS: "high", SLOW: "medium"}
 MOST_ERRORS = 3  # percent
 SLOWEST_MEAN = 250  # milliseconds
 QUIET = hours(24)
-MOST_MEASURED = 10**9
 SECOND, SAMPLE_EVERY = dt.timedelta(seconds=1), dt.timedelta(minutes=10)
 
 
@@ -53,30 +53,6 @@ def figures(session: Session, run: Run, period: Period) -> Figures:
         **most,
     }
     return Figures(data, {"samples": samples})
-
-
-def server(session: Session, period: Period) -> tuple[int, dict[str, float | None]]:
-    """How often the server was measured in the period, and the most of each measurement."""
-
-    def measured(key: str) -> Any:
-        """Whoever writes these figures may have written something else, or what no server has."""
-        number = case(
-            (func.jsonb_typeof(MetricRollup.data[key]) == "number", cast(MetricRollup.data[key].astext, Numeric))
-        )
-        return case((number.between(0, MOST_MEASURED), number))
-
-    connections = measured("connections_active") + func.coalesce(measured("connections_idle"), 0)
-    most = {
-        "connections_max": connections,
-        "memory_percent_max": measured("memory_percent"),
-        "cpu_percent_max": measured("cpu_percent"),
-    }
-    taken = (MetricRollup.period_end >= period.start) & (MetricRollup.period_end < period.end)
-    found = select(func.count(), *map(func.max, most.values())).where(MetricRollup.scope == "perf_10m", taken)
-    samples, *values = session.execute(found).one()
-    return samples, {
-        key: None if value is None else one_decimal(value) for key, value in zip(most, values, strict=True)
-    }
 
 
 def sightings(session: Session, hour: Period) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -135,7 +135,7 @@ BREAKS = (
         ),
     ),
     *breaks(
-        "functions/community/finalize_deletions.py",
+        "functions/community/_due_deletions.py",
         ("tests/unit/example/test_limits.py",),
         (
             "the days of grace have no floor",
@@ -146,16 +146,6 @@ BREAKS = (
     *breaks(
         "functions/community/finalize_deletions.py",
         ("tests/integration/example/jobs/test_finalize_deletions.py",),
-        (
-            "a request within the days of grace is carried out",
-            "        .where(DataRequest.requested_at < run.ago(GRACE))\n",
-            "",
-        ),
-        (
-            "a request at the end of grace is carried out",
-            "DataRequest.requested_at < run.ago(GRACE)",
-            "DataRequest.requested_at <= run.ago(GRACE)",
-        ),
         (
             "a request taken back is carried out",
             ', DataRequest.status == "PENDING")\n        if batch',
@@ -186,6 +176,20 @@ BREAKS = (
             "a request put off is tried again in the same run",
             "    if (place := execution.position) is not None:",
             "    if (place := None) is not None:",
+        ),
+    ),
+    *breaks(
+        "functions/community/_due_deletions.py",
+        ("tests/integration/example/jobs/test_finalize_deletions.py",),
+        (
+            "a request within the days of grace is carried out",
+            "        .where(DataRequest.requested_at < run.ago(GRACE))\n",
+            "",
+        ),
+        (
+            "a request at the end of grace is carried out",
+            "DataRequest.requested_at < run.ago(GRACE)",
+            "DataRequest.requested_at <= run.ago(GRACE)",
         ),
         (
             "exports are taken for deletions",
@@ -409,6 +413,17 @@ BREAKS = (
             "Upload.id.in_(gone)).with_for_update())",
             "Upload.id.in_(gone)))",
         ),
+        ("what the store keeps loses its row", "failed[row.key] = describe(result)", "gone[row.key] = deleted"),
+        (
+            "the plan counts referred files",
+            "Upload.created_at < run.ago(RETENTION), ~referenced)",
+            "Upload.created_at < run.ago(RETENTION))",
+        ),
+        ("what was tried is forgotten", '"tried": _tried(execution) + len(gone) + len(failed)', '"tried": 0'),
+    ),
+    *breaks(
+        "functions/community/_unclaimed_objects.py",
+        ("tests/integration/example/jobs/test_cleanup_orphaned_files.py",),
         ("young objects are written down", " if found.modified_at < run.ago(RETENTION)}", "}"),
         ("objects with a row are written down", 'old - set(batch.session.scalars(named)) - {""}', 'old - {""}'),
         (
@@ -441,19 +456,12 @@ BREAKS = (
             "            batch.quarantine(FOLDER, failure)\n            batch.count(errors=1)",
             "            pass",
         ),
-        ("what the store keeps loses its row", "failed[row.key] = describe(result)", "gone[row.key] = deleted"),
         (
             "the folder's own object is written down",
             'set(batch.session.scalars(named)) - {""}',
             "set(batch.session.scalars(named))",
         ),
         ("objects seen once go", "UnclaimedObject.first_seen_at < now, ~claimed", "~claimed"),
-        (
-            "the plan counts referred files",
-            "Upload.created_at < run.ago(RETENTION), ~referenced)",
-            "Upload.created_at < run.ago(RETENTION))",
-        ),
-        ("what was tried is forgotten", '"tried": _tried(execution) + len(gone) + len(failed)', '"tried": 0'),
     ),
     *breaks(
         "functions/community/cleanup_orphaned_files.py",
@@ -470,16 +478,20 @@ BREAKS = (
         ("tests/integration/example/jobs/test_finalize_deletions.py",),
         ("an error is not quarantined", '            batch.quarantine(f"data_requests:{request.id}", failure)\n', ""),
         (
-            "the youngest request comes first",
-            ".order_by(DataRequest.requested_at, DataRequest.id)",
-            ".order_by(DataRequest.requested_at.desc(), DataRequest.id)",
-        ),
-        (
             "a failed settle leaves half",
             "with savepoint(batch.session):\n                    outcome",
             "if True:\n                    outcome",
         ),
         ("an error's text quotes the person", "failure = type(error).__name__", "failure = str(error)"),
+    ),
+    *breaks(
+        "functions/community/_due_deletions.py",
+        ("tests/integration/example/jobs/test_finalize_deletions.py",),
+        (
+            "the youngest request comes first",
+            ".order_by(DataRequest.requested_at, DataRequest.id)",
+            ".order_by(DataRequest.requested_at.desc(), DataRequest.id)",
+        ),
     ),
     *breaks(
         "functions/community/_deletion_requests.py",
@@ -557,6 +569,10 @@ BREAKS = (
         "functions/productivity/performance_metrics.py",
         ("tests/integration/example/jobs/test_performance_metrics.py",),
         ("an hour is noted twice", "if broken and rule not in known", "if broken"),
+    ),
+    *breaks(
+        "functions/productivity/_server_samples.py",
+        ("tests/integration/example/jobs/test_performance_metrics.py",),
         (
             "a text is taken for a number",
             '(func.jsonb_typeof(MetricRollup.data[key]) == "number", ',
@@ -642,7 +658,7 @@ BREAKS = (
         ),
     ),
     *breaks(
-        "functions/administration/audit_log_cleanup.py",
+        "functions/administration/audit/marking.py",
         ("tests/integration/example/jobs/test_audit_log_cleanup.py",),
         ("a trial's mark stays", "        trial.rollback()\n", "        pass\n"),
     ),

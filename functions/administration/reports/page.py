@@ -9,11 +9,9 @@ from typing import Any
 from jinja2 import PackageLoader, Template
 
 from functions.administration.reports.figures import FIGURES, Data, Figure
+from functions.administration.reports.wording import capital, clock, compared, in_words, shown, spelled, unit_of, words
 from nightshift.outbox.mail import templates
 from nightshift.steps import Period
-
-ABBREVIATIONS = {"api": "API", "mfa": "MFA", "id": "ID", "n": "number"}
-NOTHING = "–"
 
 MOST_ROWS = 20
 """How many rows a table or a list of bars shows. What is beside them is counted, and stands in the JSON."""
@@ -93,17 +91,6 @@ def summary(data: Data) -> str:
     return " ".join(f"{label}: {number:,}." for label, number in told.items())
 
 
-def in_words(kind: str, period: Period) -> str:
-    """The period as people write it: `Saturday 28 February 2026`, `22 to 28 February 2026`, `February 2026`."""
-    first, last = period.start, period.end - dt.timedelta(days=1)
-    if kind == "monthly":
-        return f"{first:%B %Y}"
-    if kind == "daily":
-        return f"{first:%A} {date(first)}"
-    same_month = (first.year, first.month) == (last.year, last.month)
-    return f"{first.day if same_month else date(first)} to {date(last)}"
-
-
 def sections(kind: str, data: Data) -> Iterator[Section]:
     changes: Mapping[str, float | None] = data.get("change", {})
     for name, figures in FIGURES[kind].items():
@@ -169,12 +156,6 @@ def cell(column: str, value: Any) -> Cell:
     return shown(value), "bad" if column == "overdue" and value else "number"
 
 
-def compared(change: float) -> str:
-    if not change:
-        return "as in the week before"
-    return f"{change:+,.1f} % on the week before".replace("-", "\N{MINUS SIGN}")
-
-
 def judged(check: str, *, passed: bool, evidence: Mapping[str, Any]) -> dict[str, Any]:
     numbers = ", ".join(f"{spelled(name)}: {shown(value, unit_of(name))}" for name, value in evidence.items())
     return {"check": capital(check), "passed": passed, "evidence": numbers}
@@ -183,55 +164,3 @@ def judged(check: str, *, passed: bool, evidence: Mapping[str, Any]) -> dict[str
 def bars(numbers: Mapping[str, int]) -> Bars:
     largest = max(numbers.values(), default=0)
     return [(name, number, number / largest if largest else 0.0) for name, number in numbers.items()]
-
-
-def words(key: str) -> str:
-    """A key as a label: `failed_mfa` becomes `Failed MFA`."""
-    return capital(spelled(key))
-
-
-def spelled(key: str) -> str:
-    return " ".join(ABBREVIATIONS.get(word, word) for word in key.split("_"))
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def unit_of(evidence: str) -> str:
-    return "time" if evidence.endswith("_at") else ""
-
-
-def shown(value: Any, unit: str = "") -> str:
-    match value:
-        case None if unit == "time":
-            return "never"
-        case None:
-            return NOTHING
-        case int() if unit == "hour":
-            return f"{value:02}:00–{(value + 1) % 24:02}:00"
-        case int() | float() if unit == "percent":
-            return f"{value:,.1f} %"
-        case int() | float() if unit == "minutes":
-            return duration(value)
-        case int() | float():
-            return f"{value:,}"
-        case str() if value[10:11] == "T" and value.endswith("Z"):
-            return f"{value[:10]} {value[11:16]}"
-    return str(value)
-
-
-def duration(minutes: float) -> str:
-    """Minutes as people say them: `12.5 min`, `1 h 30 min`, `3 d 4 h`."""
-    if minutes < 60:
-        return f"{minutes:,.1f} min"
-    hours, rest = divmod(round(minutes), 60)
-    return f"{hours} h {rest} min" if hours < 48 else f"{hours // 24:,} d {hours % 24} h"
-
-
-def date(instant: dt.datetime) -> str:
-    return f"{instant.day} {instant:%B %Y}"
-
-
-def clock(instant: dt.datetime) -> str:
-    return f"{date(instant)}, {instant:%H:%M} UTC"

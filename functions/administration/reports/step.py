@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from application.models import Report, User
 from application.people import ADMIN_ROLES
-from functions.administration.reports import page
+from functions.administration.reports import page, wording
 from functions.administration.reports.figures import Data
 from functions.administration.reports.stored import Kind, key_of, page_key, store
 from nightshift import Run, StepPlan
@@ -92,7 +92,7 @@ class WriteReport(StepDefaults):
     def _notices(self, period: Period, data: Data) -> Select[Any]:
         """One to each administrator and period."""
         key = cast(User.id, Text) + f"|{self._notice}|{period.start:%Y-%m-%d}"
-        title = f"{self.kind.capitalize()} report for {page.in_words(self.kind, period)}"
+        title = f"{self.kind.capitalize()} report for {wording.in_words(self.kind, period)}"
         told = page.mail(self.kind, period, data, page_key(key_of(self.kind, period)))
         return message(User.id, key=key, title=title, body=page.summary(data), data=told).where(
             User.role.in_(ADMIN_ROLES)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from application.models import AuditArchive, AuditLog, User
 from functions.administration import audit_log_cleanup
-from functions.administration.audit import archive
+from functions.administration.audit import archive, marking
 from functions.administration.audit_log_cleanup import job
 from functions.community import delete_audit_logs
 from nightshift.deadline import Deadline
@@ -258,7 +258,7 @@ def test_a_crash_after_the_upload_leads_to_the_same_object(
         raise MemoryError("killed between upload and update")
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit_log_cleanup, "AuditArchive", crash, raising=True)
+        patch.setattr(marking, "AuditArchive", crash, raising=True)
         patch.setattr(audit_log_cleanup, "next_part", lambda *_: archive.Part(dt.date(2024, 11, 1), 1))
         with pytest.raises(RunFailedError):
             invoke_job(job, at=NOW)
@@ -282,7 +282,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> N
             once.pop()()
         return contents
 
-    monkeypatch.setattr(audit_log_cleanup, "store", and_then)
+    monkeypatch.setattr(marking, "store", and_then)
 
 
 def test_a_row_that_turns_up_while_a_part_is_written_goes_to_the_next(

@@ -11,7 +11,7 @@ from application.models import Alert, Report, UserSession
 from functions.administration import daily_report
 from functions.administration.reports import daily
 from functions.administration.reports.figures import FIGURES, Data
-from functions.administration.reports.page import duration
+from functions.administration.reports.wording import duration
 from functions.administration.weekly_report import job
 from nightshift import Run
 from nightshift.deadline import Deadline
