@@ -105,7 +105,7 @@ def restore(
                 _note_test(database, manifest)
             else:
                 done = _restore(database, manifest, parts, owed, accept_inconsistent, script)
-    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows:,} rows, as in the manifest")
+    typer.echo(f"{'tested' if drill else 'restored'}: {done.tables} tables, {done.rows} rows, as in the manifest")
     typer.echo(f"erased again: {done.reapplied.again}")
     for name, remedy in manifest.get("unreadable", {}).items():
         typer.echo(f"not in this backup: {name}. For the next one: {remedy}", err=True)

@@ -67,7 +67,7 @@ PLAN = {
                 "sample": ["[bold]not markup[/bold]"],
             }
         ],
-        "over_cap": ["step delete-carts would delete 1,200 of 2,000 rows; max_share is 50 %"],
+        "over_cap": ["step delete-carts would delete 1200 of 2000 rows; max_share is 50 %"],
     },
 }
 SUMMARY = {

@@ -44,7 +44,7 @@ ORDERS = {
     ],
 }
 TOLD = {"step": "tell", "table": "nightshift.notifications", "action": "notify order_gone", "rows": 0, "sample": []}
-OVER = "step delete-orders would delete 1,200,000 of 2,000,000 rows of shop.orders; max_share is 50 %"
+OVER = "step delete-orders would delete 1200000 of 2000000 rows of shop.orders; max_share is 50 %"
 
 
 def answer(*steps: Mapping[str, Any], over_cap: list[str]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def test_counted_by_size_no_row_is_read_and_the_cap_holds_what_fits_into_the_blo
 
     assert all(each["at_most"] for each in plan["partitions"])
     assert 720 <= fits["public.events_2025_11"] <= 720 * 10
-    with pytest.raises(RunFailedError, match=f"would delete {plan['rows']:,} rows of events; max_rows is"):
+    with pytest.raises(RunFailedError, match=f"would delete {plan['rows']} rows of events; max_rows is"):
         call(engine, job, parameters=EVERYTHING | {"max_rows": plan["rows"] - 1})
     result = call(engine, job, parameters=EVERYTHING | {"max_rows": plan["rows"]})
     assert result["counters"]["deleted"] == 720 + 744 + 698
@@ -135,7 +135,7 @@ def test_counted_by_size_no_row_is_read_and_the_cap_holds_what_fits_into_the_blo
 def test_the_cap_counts_rows_that_go_with_their_partition(made: Any, call: Call) -> None:
     engine = made(BY_MONTH)
 
-    with pytest.raises(RunFailedError, match="would delete 2,162 rows of events; max_rows is 2,161"):
+    with pytest.raises(RunFailedError, match="would delete 2162 rows of events; max_rows is 2161"):
         call(engine, dropping(), parameters=EVERYTHING | {"max_rows": 2161})
 
     assert rows(engine, "events") == 2880

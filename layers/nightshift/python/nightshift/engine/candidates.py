@@ -117,19 +117,18 @@ def over_cap(run: Run, plans: Sequence[StepPlan], done: int = 0) -> list[str]:
     found = []
     rows = sum(plan.all_rows for plan in plans) + done
     if most is not None and rows > most:
-        told = [f"{done:,} rows are done"] if done else []
+        told = [f"{done} rows are done"] if done else []
         told += [_in_words(plan) for plan in plans if plan.all_rows]
-        found.append(f"{', '.join(told)}{f': {rows:,} in all' if len(told) > 1 else ''}; max_rows is {most:,}")
+        found.append(f"{', '.join(told)}{f': {rows} in all' if len(told) > 1 else ''}; max_rows is {most}")
     for plan in plans:
         parts = [(plan.action, plan.rows, plan.of, plan.table)]
         parts += [(each.action, each.rows, each.of, each.table) for each in plan.cascades]
         for action, rows, of, table in parts:
             if share is not None and of is not None and rows * 100 > share * of:
-                what = f"{rows:,} of {of:,} rows of {table}"
-                found.append(f"step {plan.step} would {action} {what}; max_share is {share} %")
+                found.append(f"step {plan.step} would {action} {rows} of {of} rows of {table}; max_share is {share} %")
     return found
 
 
 def _in_words(plan: StepPlan) -> str:
-    also = f" and {plan.all_rows - plan.rows:,} that go or change with them" if plan.cascades else ""
-    return f"step {plan.step} would {plan.action} {plan.rows:,} rows of {plan.table}{also}"
+    also = f" and {plan.all_rows - plan.rows} that go or change with them" if plan.cascades else ""
+    return f"step {plan.step} would {plan.action} {plan.rows} rows of {plan.table}{also}"

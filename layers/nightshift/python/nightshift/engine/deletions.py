@@ -63,7 +63,7 @@ class Deletions:
             if not self._step.destructive or name not in self._step.tables:
                 remedy = "add the table to its tables" if self._step.destructive else "declare it destructive"
                 raise PassedPlanError(
-                    f"step {self._step.name} deleted {rows:,} rows of {name}, and nothing says that it does: {remedy}, "
+                    f"step {self._step.name} deleted {rows} rows of {name}, and nothing says that it does: {remedy}, "
                     "and plan what it deletes. A trigger or a foreign key may have done it. Nothing of the batch was "
                     "kept"
                 )

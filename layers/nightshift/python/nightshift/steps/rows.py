@@ -340,8 +340,8 @@ class RowStep(ABC):
         for (_, child), statement in zip(subject.closure.unindexed, _missing(subject), strict=True):
             if most is not None and plan.rows and child.rows > most:
                 raise TableError(
-                    f"{child.fullname} refers to {subject.facts.fullname}, has about {child.rows:,.0f} rows and no "
-                    f"index to find them by, so it would be read whole for each of {plan.rows:,} rows. Raise "
+                    f"{child.fullname} refers to {subject.facts.fullname}, has about {child.rows:.0f} rows and no "
+                    f"index to find them by, so it would be read whole for each of {plan.rows} rows. Raise "
                     f"{UNINDEXED_ROWS.name}, if that is meant, or make the index: {statement}"
                 )
 

@@ -323,7 +323,7 @@ def _load(connection: Connection, table: Mapping[str, Any], parts: Parts) -> int
     except DBAPIError as error:
         raise BackupError(f"{table['name']} does not take its rows: {describe(error)}") from error
     if rows != table["rows"]:
-        raise BackupError(f"{table['name']} took {rows:,} rows of {table['rows']:,}")
+        raise BackupError(f"{table['name']} took {rows} rows of {table['rows']}")
     return rows
 
 
