@@ -73,7 +73,8 @@ def postgres() -> Iterator[PostgresServer]:
     """The server. Its `url(database)` and `tcp_url(database)` say where a database is."""
     with (
         tempfile.TemporaryDirectory(prefix="nightshift-tests-", dir=_fast_folder()) as folder,
-        PostgresServer(Path(folder, "data")) as server,
+        # Nobody else gives a table another size, or locks it, while a test looks at it.
+        PostgresServer(Path(folder, "data"), settings={"autovacuum_naptime": "1d"}) as server,
     ):
         yield server
 
